@@ -22,6 +22,8 @@ from tconnectsync.text.printable import one_line
 SCRIPT = Path(__file__).with_name("apprise_process.py")
 DEADLINE_S = 60.0
 """A notification takes a second or two; a Raspberry Pi needs some more to start the process."""
+_SHORTENED = re.compile(r"\S+://\S*\.\.\.\S*")
+"""An address as Apprise shows it: the first and last letters of each secret remain."""
 _SHORTEST_PART = 4
 _LONGEST_REASON = 200
 
@@ -144,6 +146,7 @@ def without_address(text: str, url: Secret) -> str:
     except ValueError:
         pieces = _pieces(whole)
     pieces += [unquote(piece) for piece in pieces]
+    text = _SHORTENED.sub(HIDDEN, text)
     for piece in sorted({whole, *pieces}, key=len, reverse=True):
         if len(piece) >= _SHORTEST_PART:
             text = text.replace(piece, HIDDEN)

@@ -66,8 +66,8 @@ def when_words(at: datetime, now: datetime, zone: tzinfo) -> str:
 
 
 def size_words(count: int) -> str:
-    """Format bytes as ``812 kB`` or ``96 MB``."""
+    """Format bytes as ``812 kB``, ``96 MB`` or ``1.5 GB``."""
     if count < 1_000_000:
         return f"{max(round(count / 1000), 1 if count else 0)} kB"
-    megabytes = count / 1_000_000
-    return f"{megabytes:.0f} MB" if megabytes >= 10 else f"{megabytes:.1f} MB"
+    size, unit = (count / 1e6, "MB") if count < 1_000_000_000 else (count / 1e9, "GB")
+    return f"{size:.0f} {unit}" if size >= 10 else f"{size:.1f} {unit}"

@@ -181,3 +181,9 @@ def test_the_file_survives_and_names_no_address(tmp_path: Path) -> None:
     assert "one/a" not in (tmp_path / "alerts.json").read_text()
     (tmp_path / "alerts.json").write_text("{")
     assert load_state(tmp_path) == AlertState()
+
+
+def test_an_address_that_apprise_shortens_is_hidden_too() -> None:
+    """It shows the first and the last letter of a topic."""
+    found = without_address("Unparseable URL ntyf://t...1", Secret("ntyf://topic-secret-1"))
+    assert found == "Unparseable URL …"

@@ -298,12 +298,14 @@ def test_ages_and_sizes() -> None:
     assert [span_words(span) for span in spans] == ["a moment", "59 min", "2 h", "30 h", "9 days"]
     assert when_words(NOW + timedelta(minutes=5), NOW, timezone.utc) == "13:17 (in 5 min)"
     assert when_words(datetime(2025, 11, 1, tzinfo=timezone.utc), NOW, BERLIN) == "2025-11-01 01:00 (17 days ago)"
-    assert [size_words(count) for count in (0, 1, 812_400, 1_500_000, 96_000_000)] == [
+    assert [size_words(count) for count in (0, 1, 812_400, 1_500_000, 96_000_000, 1_500_000_000, 67_000_000_000)] == [
         "0 kB",
         "1 kB",
         "812 kB",
         "1.5 MB",
         "96 MB",
+        "1.5 GB",
+        "67 GB",
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import stat
 from pathlib import Path
@@ -347,6 +348,24 @@ def test_a_folder_that_was_made_goes_with_the_failure(real: CliHarness) -> None:
     assert not (real.folder / "deep").exists()
     assert real.run("init", "--from-env", str(old), "--output", str(path), "--no-check").status == 0
     assert path.is_file()
+
+
+def test_a_full_disk_changes_nothing_and_the_command_is_named(
+    real: CliHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is told that work resumes by itself: it does not."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", full)
+        said = init(real, "--no-check")
+    assert said.status == 1
+    assert "Nothing was changed" in said.err
+    assert "tconnectsync init" in said.err
+    assert "resumes" not in said.err
+    assert not list(real.folder.glob("*new.toml*"))
 
 
 def test_without_hard_links_it_is_written_and_nothing_overwritten(

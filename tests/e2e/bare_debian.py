@@ -1,6 +1,6 @@
 """A new user's computer: from a bare Debian with systemd to a running, syncing service, then update and removal.
 
-    sudo .venv/bin/python -m tests.e2e.bare_debian [--deb FILE] [--simulated] [--keep]
+    sudo .venv/bin/python -m tests.e2e.bare_debian [--deb FILE | --build-deb] [--interruptions 10] [--simulated] [--keep]
 
 debootstrap makes the base once and keeps it (``--cache``); systemd-nspawn starts a copy of it. A typist answers the questions. The
 cloud is simulated, the Nightscout is real where its programs are fetched. Settings of apt and pip are taken from this machine.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import random
 import shlex
 import shutil
 import subprocess
@@ -36,16 +37,11 @@ from tests.support.bare_computer import (
     what_is_missing,
 )
 from tests.support.clocks import ShiftedClock
+from tests.support.debian_package import CHECKOUT, OLD_FILE, build_deb, copy_source, make_older
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.real_servers import ServersMissing, cache_folder, find_programs, running_nightscout
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.terminal import Typist, at_terminal
-
-ROOT = Path(__file__).resolve().parents[2]
-CHECKOUT = "/root/tconnectsync"
-NOT_COPIED = shutil.ignore_patterns(
-    ".git", ".venv*", ".cache", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", ".work"
-)
 
 
 @contextlib.contextmanager
@@ -63,21 +59,6 @@ def some_nightscout(*, simulated: bool, folder: Path) -> Iterator[tuple[str, str
             return
     with SimulatedNightscout() as made_up:
         yield made_up.url, made_up.secret
-
-
-OLD_FILE = "opt/tconnectsync/only-in-the-older-release"
-
-
-def make_older(deb: Path, target: Path) -> None:
-    """Write the same package with an older version number and one more file."""
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        subprocess.run(["dpkg-deb", "--raw-extract", str(deb), folder], check=True)
-        control = Path(folder) / "DEBIAN/control"
-        lines = [f"{line}~older" if line.startswith("Version: ") else line for line in control.read_text().splitlines()]
-        control.write_text("\n".join([*lines, ""]))
-        (Path(folder) / OLD_FILE).touch()
-        command = ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", folder, str(target)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def answer_setup(typist: Typist, url: str, secret: str, alerts: str) -> None:
@@ -113,6 +94,7 @@ class Trial:
     secret: str
     alerts: HttpReceiver
     deb: Path | None
+    interruptions: int = 0
 
     def timed(self, what: str, begin: float) -> None:
         show(f"{what}: {time.monotonic() - begin:.1f} s")
@@ -120,6 +102,7 @@ class Trial:
     def run(self) -> None:
         if self.deb is None:
             self.offline()
+            self.interrupt_installation(self.interruptions)
         before = self.computer.files()
         begin = time.monotonic()
         if self.deb is None:
@@ -226,6 +209,26 @@ class Trial:
         titles = [shown["title"] for shown in self.alerts.notifications]
         show(f"notified: {titles}")
 
+    def interrupt_installation(self, times: int) -> None:
+        """An installation that is killed at any moment leaves no command, or one that works; the next one starts over."""
+        rng = random.Random(times)
+        for _ in range(times):
+            moment_s = rng.uniform(0.5, 50)
+            process = subprocess.Popen(
+                self.computer.enter("sh", "-c", f"cd {CHECKOUT} && exec ./install.sh --no-setup"),
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, text=True,
+            )  # fmt: skip
+            try:
+                said, _ = process.communicate(timeout=moment_s)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, 9)
+                said, _ = process.communicate()
+            assert process.returncode in (0, -9), said
+            found = self.computer.shell("tconnectsync --version 2>&1", expect=(0, 127))
+            show(f"killed after {moment_s:.0f} s: {said.splitlines()[-1:]}; {found.strip()}")
+        self.computer.shell(f"cd {CHECKOUT} && ./install.sh --no-setup && tconnectsync --version")
+        self.computer.shell(f"cd {CHECKOUT} && ./install.sh --uninstall --purge")
+
     def interrupt(self) -> None:
         """An update that is killed half-way leaves the old release at work, and the next one cleans up."""
         process = subprocess.Popen(
@@ -280,6 +283,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Try the installation on a bare Debian.")
     parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--deb", type=Path, help="install this package instead of running install.sh")
+    parser.add_argument("--build-deb", action="store_true", help="build that package first, in a Debian of its own")
+    parser.add_argument("--interruptions", type=int, default=0, help="kill so many installations first")
     parser.add_argument("--simulated", action="store_true", help="use a simulated Nightscout")
     parser.add_argument("--keep", action="store_true", help="keep the computer's folder")
     given = parser.parse_args()
@@ -292,14 +297,15 @@ def main() -> int:
         computer = folder / "computer"
         subprocess.run(["cp", "-a", "--reflink=auto", str(make_base(given.cache)), str(computer)], check=True)
         environment = copy_settings(computer)
-        shutil.copytree(ROOT, computer / CHECKOUT[1:], ignore=NOT_COPIED, symlinks=True)
+        copy_source(computer)
+        deb = build_deb(given.cache, folder) if given.build_deb else given.deb
         with (
             FaultyTandemCloud([recent_pump(31)], ShiftedClock()) as cloud,
             some_nightscout(simulated=given.simulated, folder=folder / "site") as (url, secret),
             http_receiver() as alerts,
             booted(computer, environment) as running,
         ):
-            Trial(running, cloud, url, secret, alerts, given.deb).run()
+            Trial(running, cloud, url, secret, alerts, deb, given.interruptions).run()
         show("All of it works.")
     finally:
         if given.keep:

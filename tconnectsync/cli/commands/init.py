@@ -18,7 +18,7 @@ from tconnectsync.cli.init.legacy_settings import (
     older_settings,
     selected_pump,
 )
-from tconnectsync.cli.init.new_file import draft_beside, publish_draft, service_hint, write_draft
+from tconnectsync.cli.init.new_file import all_or_nothing, draft_beside, publish_draft, service_hint, write_draft
 from tconnectsync.cli.init.questions import (
     EMAIL,
     PASSWORD,
@@ -91,7 +91,7 @@ def command(
         tables=with_settings(invocation, settings, feature_tables(invocation, old.get(FEATURES, ""))),
         verify_tls=old.get("NS_SKIP_TLS_VERIFY", "").strip().lower() not in {"1", "true", "yes", "on"},
     )
-    with draft_beside(path) as draft:
+    with all_or_nothing("init"), draft_beside(path) as draft:
         if not _write_tested(invocation, asking, answers, draft, test=not no_check):
             say(
                 "Nothing was written. Correct the settings and run the command again, or skip the test with --no-check.",

@@ -12,6 +12,8 @@ from pathlib import Path
 import click
 
 from tconnectsync.cli.invocation import CliContext
+from tconnectsync.disk_check import disk_remedy
+from tconnectsync.errors import MachineTrouble
 
 
 @contextlib.contextmanager
@@ -27,6 +29,21 @@ def draft_beside(path: Path) -> Iterator[Path]:
         for folder in made:
             with contextlib.suppress(OSError):  # not empty: it holds the new file
                 folder.rmdir()
+
+
+@contextlib.contextmanager
+def all_or_nothing(command: str) -> Iterator[None]:
+    """Say of a full or read-only disk that nothing was changed, and name the command to repeat. Errors: MachineTrouble."""
+    try:
+        yield
+    except OSError as error:
+        if disk_remedy(error) is None:
+            raise
+        where = f" {error.filename}" if error.filename else ""
+        raise MachineTrouble(
+            f"The disk cannot be used, so{where or ' the files'} cannot be written: {error.strerror}. Nothing was changed.",
+            remedy=f"Free some space (`df -h`) or make the disk writable. Then run `tconnectsync {command}` again.",
+        ) from error
 
 
 def write_draft(path: Path, text: str) -> None:

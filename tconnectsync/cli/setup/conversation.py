@@ -16,6 +16,7 @@ import attrs
 import click
 
 from tconnectsync.cli.init.legacy_settings import FEATURES, feature_tables, older_settings, selected_pump
+from tconnectsync.cli.init.new_file import all_or_nothing
 from tconnectsync.cli.init.questions import AnswerFinder, host_zone
 from tconnectsync.cli.init.set_option import with_settings
 from tconnectsync.cli.invocation import CliContext
@@ -86,7 +87,7 @@ def needs_answers(places: Places, options: SetupOptions) -> bool:
 def configure(invocation: CliContext, places: Places, options: SetupOptions) -> int:
     """Ask, test and write. Return the exit status; other than DONE, nothing was written."""
     try:
-        with _ended_by_signals():
+        with _ended_by_signals(), all_or_nothing("setup"):
             answers = _answers(invocation, places, options)
             if answers is None:
                 say("Nothing was written. Correct what is BAD and run the command again.", err=True)

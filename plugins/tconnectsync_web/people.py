@@ -8,14 +8,17 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 import click
 
-from tconnectsync import CheckResult, GlucoseUnits, PumpLog, TconnectsyncError, Zones
+from tconnectsync import TconnectsyncError
 from tconnectsync_web.options import WebOptions
 from tconnectsync_web.sync_cycles import Cycles, Outcome, at_intervals
+
+if TYPE_CHECKING:  # the command line imports this module for every command
+    from tconnectsync import CheckResult, GlucoseUnits, PumpLog, Zones
 
 log = logging.getLogger("tconnectsync.web")
 

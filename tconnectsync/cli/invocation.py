@@ -115,10 +115,10 @@ class CliContext:
 
     def open_log(self) -> PumpLog:
         """Open the event log for reading, for one thread; close it afterwards. Errors: ConfigError, LogCorrupt, OSError."""
-        config = self.config()
-        from tconnectsync.queries.pump_log import PumpLog
+        config, plugins = self.config(), self.plugins()
+        from tconnectsync.queries.open_log import open_pump_log
 
-        return PumpLog.open(config.data_dir, config.zones, clock=self.clock)
+        return open_pump_log(config, plugins, clock=self.clock)
 
     def serve(self) -> None:
         """Switch this process to a service: it writes log lines instead of sentences."""

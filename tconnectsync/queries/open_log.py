@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tconnectsync.clock import Clock, SystemClock
 from tconnectsync.errors import RequestRefused
 from tconnectsync.queries.pump_log import PumpLog
 from tconnectsync.timeline.zones import Zones
+
+if TYPE_CHECKING:
+    from tconnectsync.config.model import Config
+    from tconnectsync.plugin.manager import Plugins
 
 
 def open_log(where: str | Path | None = None, *, timezone: str | None = None, clock: Clock | None = None) -> PumpLog:
@@ -36,8 +41,15 @@ def open_log(where: str | Path | None = None, *, timezone: str | None = None, cl
 
     bootstrap = read_bootstrap(path, os.environ)
     plugins = load_plugins(folder=bootstrap.plugins_dir, blocked=bootstrap.blocked_plugins)
-    config = load_config(path, os.environ, plugins, timezone=timezone)
-    return PumpLog.open(config.data_dir, config.zones, clock=clock)
+    return open_pump_log(load_config(path, os.environ, plugins, timezone=timezone), plugins, clock=clock)
+
+
+def open_pump_log(config: Config, plugins: Plugins, *, clock: Clock) -> PumpLog:
+    """Open the log of a configuration, with its sources as decoders. Errors: LogCorrupt, OSError."""
+    from tconnectsync.runtime.assembly import open_sources
+
+    decoders = open_sources(config, plugins, clock=clock, data_dir=config.data_dir)
+    return PumpLog.open(config.data_dir, config.zones, clock=clock, decoders=decoders)
 
 
 def _zones(timezone: str) -> Zones:

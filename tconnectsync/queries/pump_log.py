@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import attrs
 
 from tconnectsync.clock import Clock
 from tconnectsync.eventlog import EventLog
+from tconnectsync.eventlog.codec import Decoder
 from tconnectsync.events import PUMP_KINDS, Event
 from tconnectsync.queries.day_memo import DayMemo
 from tconnectsync.statistics import basal, boluses, glucose
@@ -55,9 +55,14 @@ class PumpLog:
         self._memo = DayMemo(self.zones)
 
     @classmethod
-    def open(cls, data_dir: Path, zones: Zones, *, clock: Clock) -> PumpLog:
-        """Open the log of ``data_dir``; if there is none, it is empty. Errors: LogCorrupt, OSError."""
-        log = EventLog.open(data_dir, clock=clock, writable=False, decoders={})
+    def open(
+        cls, data_dir: Path, zones: Zones, *, clock: Clock, decoders: Mapping[str, Decoder] | None = None
+    ) -> PumpLog:
+        """Open the log of ``data_dir``; if there is none, it is empty. Errors: LogCorrupt, OSError.
+
+        ``decoders``: the sources by name. A record that an older release could not decode is decoded with them.
+        """
+        log = EventLog.open(data_dir, clock=clock, writable=False, decoders=decoders)
         return cls(zones=zones, log=log, resolver=TimelineResolver(log, zones))
 
     def close(self) -> None:
@@ -68,7 +73,7 @@ class PumpLog:
         """Return the log."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the log."""
         self.close()
 

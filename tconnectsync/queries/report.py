@@ -11,7 +11,8 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.config.model import Config
 from tconnectsync.errors import RequestRefused
-from tconnectsync.queries.pump_log import PumpLog
+from tconnectsync.plugin.manager import Plugins
+from tconnectsync.queries.open_log import open_pump_log
 from tconnectsync.statistics.summary import DAY, Summary, add_up
 from tconnectsync.statistics.tables import day_row, period_json
 from tconnectsync.text.glucose_units import GlucoseUnits
@@ -40,7 +41,7 @@ class Report:
 
 
 def read_report(
-    config: Config, *, first: date | None = None, last: date | None = None, length: int, clock: Clock
+    config: Config, plugins: Plugins, *, first: date | None = None, last: date | None = None, length: int, clock: Clock
 ) -> Report:
     """Return the report from ``first`` to ``last``, both included, or of ``length`` days up to ``last``, which is yesterday if None.
 
@@ -54,7 +55,7 @@ def read_report(
     now = clock.now()
     last = last or config.zones.wall_of(now).date() - DAY
     first = first or last - timedelta(days=length - 1)
-    with PumpLog.open(config.data_dir, config.zones, clock=clock) as log:
+    with open_pump_log(config, plugins, clock=clock) as log:
         newest = log.newest()
         if newest is None:
             raise _nothing_known(log.pumps())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -22,14 +22,19 @@ UTC = timezone.utc
 BATCH = 2_000
 
 
-def write_log(folder: Path, *pumps: SimulatedPump, until_s: float = float("inf")) -> None:
-    """Write the log of these pumps as it was at ``until_s``, and one upload of each at the end."""
+def write_log(
+    folder: Path,
+    *pumps: SimulatedPump,
+    until_s: float = float("inf"),
+    change: Callable[[Event], Event] = lambda event: event,
+) -> None:
+    """Write the log of these pumps as it was at ``until_s``, and one upload of each at the end. ``change``: each event."""
     clock = FakeClock(max(pump.all_uploaded_at for pump in pumps))
     with closing(EventLog.open(folder, clock=clock, writable=True)) as log:
         for pump in pumps:
             serial = pump.plan.serial
             events = [
-                make_event(record.entry, pump=serial, received_at=utc(record.uploaded_s))[0]
+                change(make_event(record.entry, pump=serial, received_at=utc(record.uploaded_s))[0])
                 for record in pump.log
                 if record.uploaded_s <= until_s
             ]

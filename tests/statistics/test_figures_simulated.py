@@ -58,7 +58,7 @@ def check(days: list[tuple[Summary, TrueDay]]) -> None:
 
 @pytest.mark.parametrize(
     ("zone", "start", "days", "hours"),
-    [("America/New_York", date(2026, 3, 3), 14, 23), ("Europe/Berlin", date(2026, 10, 22), 7, 25)],
+    [("America/New_York", date(2026, 3, 3), 10, 23), ("Europe/Berlin", date(2026, 10, 23), 5, 25)],
 )
 def test_days_with_a_clock_change(tmp_path: Path, zone: str, start: date, days: int, hours: int) -> None:
     """Insulin, carbs and time in range of each day are the truth's, also on the day of 23 or 25 hours."""
@@ -75,16 +75,16 @@ def test_days_with_a_clock_change(tmp_path: Path, zone: str, start: date, days: 
 def test_two_pumps(tmp_path: Path) -> None:
     """Only the pump that is worn counts, although the other one still logs a rate in its drawer."""
     at = datetime(2026, 6, 5, 17, 30, tzinfo=UTC)
-    plan = SimulationPlan(seed=8, zone="Europe/Berlin", start=date(2026, 6, 1), days=9, drawer_rate="profile")
+    plan = SimulationPlan(seed=8, zone="Europe/Berlin", start=date(2026, 6, 3), days=5, drawer_rate="profile")
     old, new = hand_over(plan, at)
-    first, last = date(2026, 6, 2), date(2026, 6, 8)
+    first, last = date(2026, 6, 4), date(2026, 6, 6)
     check(figures(tmp_path, plan.zone, first, last, merge((old.truth, new.truth)), old, new))
 
 
 def test_figures_of_a_growing_log(tmp_path: Path) -> None:
     """A log that is kept open gives the figures of one that is opened anew, whatever arrives late."""
-    pump = simulate(SimulationPlan(seed=3, zone="Europe/Berlin", start=date(2026, 6, 1), days=4, late_share=0.3))
-    zones, first, last = Zones(timezone="Europe/Berlin"), date(2026, 6, 1), date(2026, 6, 4)
+    pump = simulate(SimulationPlan(seed=3, zone="Europe/Berlin", start=date(2026, 6, 1), days=3, late_share=0.3))
+    zones, first, last = Zones(timezone="Europe/Berlin"), date(2026, 6, 1), date(2026, 6, 3)
     clock = FakeClock(pump.all_uploaded_at)
     uploads = sorted({record.uploaded_s for record in pump.log})
     write_log(tmp_path, pump, until_s=uploads[len(uploads) // 4])

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 from datetime import date, datetime, timedelta, timezone
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,16 +18,23 @@ import pytest
 from tconnectsync import Event, events
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.root import run
+from tconnectsync.config.load import load_config
 from tconnectsync.eventlog import EventLog
-from tconnectsync.plugin.manager import load_plugins
-from tests.cli.harness import EntryPoint, made_up_plugin
+from tconnectsync.plugin.manager import Plugins, load_plugins
+from tconnectsync.runtime.assembly import open_sources
 from tests.statistics.conftest import SampleLog
-from tests.statistics.simulated_log import true_days, upload_seen
+from tests.statistics.simulated_log import true_days, upload_seen, write_log
 from tests.support.clocks import FakeClock
 
 UTC = timezone.utc
 NOW = datetime(2025, 11, 18, 13, 12, tzinfo=UTC)
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@cache
+def plugins() -> Plugins:
+    """The product's plugins, loaded once for all tests here."""
+    return load_plugins()
 
 
 @attrs.define
@@ -49,13 +57,14 @@ class Terminal:
         path.touch(mode=0o600)
         path.write_text(
             f'timezone = "Europe/Berlin"\ndata_dir = "{self.data_dir}"\n{more}\n'
-            '[sources.pump]\nemail = "secret-address@example.org"\npassword = "pump-password"\n'
+            '[sources.tandem]\nemail = "secret-address@example.org"\npassword = "pump-password"\nregion = "EU"\n'
+            '[nightscout]\nurl = "https://site.example"\napi_secret = "0123456789abcdef"\n'
         )
         invocation = CliContext(
             environ={"HOME": str(self.folder), "TCONNECTSYNC_CONFIG": str(path)},
             clock=FakeClock(NOW),
             system_file=self.folder / "none",
-            plugins=load_plugins([EntryPoint("made-up", made_up_plugin())]),
+            plugins=plugins(),
         )
         status = run(("report", *arguments), invocation)
         captured = self.capture.readouterr()
@@ -219,7 +228,7 @@ def test_no_log_yet(terminal: Terminal) -> None:
 def test_an_empty_log(terminal: Terminal) -> None:
     """A log without a pump's events says so."""
     terminal.data_dir = terminal.folder / "data"
-    write(terminal.data_dir)
+    write_events(terminal.data_dir)
     shown = terminal.report("--json")
     assert (shown.status, shown.out) == (2, "")
     assert "no data of a pump" in shown.err
@@ -245,7 +254,7 @@ def test_some_days_without_data(terminal: Terminal) -> None:
 def test_one_event(terminal: Terminal) -> None:
     """A single reading is a report: its mean, and no figure that needs more."""
     terminal.data_dir = terminal.folder / "data"
-    write(terminal.data_dir, reading(1, datetime(2025, 11, 17, 9), 120.0))
+    write_events(terminal.data_dir, reading(1, datetime(2025, 11, 17, 9), 120.0))
     shown = terminal.report()
     assert (shown.status, shown.err) == (0, "")
     assert "Mean glucose: 120 mg/dL" in shown.out
@@ -290,11 +299,30 @@ def test_a_file_that_cannot_be_written(terminal: Terminal) -> None:
 def reading(seq: int, pump_time: datetime, value: float) -> Event:
     return Event(
         id=f"tandem:1:0:{seq}", kind="glucose.reading", pump="1", group=0, seq=seq, pump_time=pump_time, source="tandem",
-        received_at=NOW, body=events.GlucoseReading(mark="value", reading_time=pump_time, glucose_mg_dl=value), raw={},
+        received_at=NOW, body=events.GlucoseReading(mark="value", reading_time=pump_time, glucose_mg_dl=value),
     )  # fmt: skip
 
 
-def write(folder: Path, *wanted: Event) -> None:
+def write_events(folder: Path, *wanted: Event) -> None:
     folder.mkdir()
     with EventLog.open(folder, clock=FakeClock(NOW), writable=True) as log:
         log.append([*wanted, upload_seen("1", NOW - timedelta(hours=1), datetime(2025, 11, 18, 13, 10))])
+
+
+def test_records_that_an_older_release_could_not_decode(terminal: Terminal, sample: SampleLog) -> None:
+    """They are decoded now: insulin that the first release did not know counts."""
+    now = json.loads(terminal.report("--json", "--days", "3").out)
+    terminal.data_dir = terminal.folder / "data"
+    write_log(terminal.data_dir, sample.pump, change=_not_decoded)
+    config = load_config(terminal.folder / "config.toml", {}, plugins())
+    decoders = open_sources(config, plugins(), clock=FakeClock(NOW), data_dir=terminal.data_dir)
+    EventLog.open(
+        terminal.data_dir, clock=FakeClock(NOW), writable=True, decoders=decoders
+    ).close()  # as the daemon does
+    assert json.loads(terminal.report("--json", "--days", "3").out) == now
+
+
+def _not_decoded(event: Event) -> Event:
+    if not event.kind.startswith("bolus."):
+        return event
+    return attrs.evolve(event, kind="unknown", body=events.Unknown(code="?", reason="no such code"), decoder=0)

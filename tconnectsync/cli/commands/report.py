@@ -60,10 +60,10 @@ def command(
     if first is not None and length is not None:
         raise click.UsageError("--from and --days exclude each other: give one of them")
     require_order(first, last)
-    config = invocation.config()
+    config, plugins = invocation.config(), invocation.plugins()
     from tconnectsync.queries.report import read_report
 
-    report = read_report(config, first=first, last=last, length=length or DAYS, clock=invocation.clock)
+    report = read_report(config, plugins, first=first, last=last, length=length or DAYS, clock=invocation.clock)
     if as_json:
         print_json(report.to_json(), indent=2)
     elif as_csv:

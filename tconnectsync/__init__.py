@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from tconnectsync.plugin.receiver import SiteConflict as SiteConflict
     from tconnectsync.plugin.receiver import StoredDocument as StoredDocument
     from tconnectsync.plugin.receiver import SupportsAdoption as SupportsAdoption
+    from tconnectsync.plugin.receiver import SupportsPresence as SupportsPresence
     from tconnectsync.plugin.source import Batch as Batch
     from tconnectsync.plugin.source import History as History
     from tconnectsync.plugin.source import Source as Source
@@ -103,7 +104,7 @@ _NAMES = {
     "plugin.options": "option Secret",
     "plugin.receiver": (
         "Accepted CheckResult Delivery FieldDiff LegacyMatch Outcome Postponed ReadableReceiver Receiver "
-        "Refused SiteConflict StoredDocument SupportsAdoption"
+        "Refused SiteConflict StoredDocument SupportsAdoption SupportsPresence"
     ),
     "plugin.source": "Batch History Source",
     "plugin.spec": "Context hookimpl Importer ImportOptions Section Sink SinkSpec SourceSpec",

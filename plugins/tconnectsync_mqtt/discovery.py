@@ -1,103 +1,186 @@
-"""The sensors in Home Assistant's discovery format (https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery)."""
+"""The entities in Home Assistant's device discovery (https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload).
+
+One retained message describes the device with all entities. Home Assistant has it since 2024.11.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
-from tconnectsync_mqtt.state_fold import CURRENT, CURRENT_FOR_S, LASTING
+from tconnectsync import GlucoseUnits
+from tconnectsync_mqtt.alarm_fold import EVENT_TYPES
+from tconnectsync_mqtt.details_fold import DETAILS, MODES
+from tconnectsync_mqtt.state_fold import CURRENT, CURRENT_FOR_S, LASTING, TRENDS
 
 LASTING_FOR_S = 3 * 3600.0
 """Values that the pump records hourly, and phones upload hourly, expire after this."""
+STATUS, ALARM = "status", "alarm"
+ONLINE, OFFLINE = "online", "offline"
 
 
 @attrs.frozen(kw_only=True)
-class SensorEntity:
-    """One value of a document as a sensor. ``key`` is its field, ``at`` the field with its time.
+class Entity:
+    """One value of a topic as an entity. ``key`` is its field, ``at`` the field with its time.
 
-    ``good_for_s``: how long after that time it is shown (None: always, since it is a time itself).
+    ``good_for_s``: how long after that time it is shown (None: always, since it is a time itself, or the daemon's own state).
+    ``more``: further settings of Home Assistant for this platform.
     """
 
     key: str
     name: str
     topic: str
+    platform: str = "sensor"
     at: str = "data_at"
     good_for_s: float | None = None
     unit: str | None = None
     device_class: str | None = None
-    state_class: str | None = "measurement"
+    state_class: str | None = None
     icon: str | None = None
+    diagnostic: bool = False
+    more: Mapping[str, Any] = attrs.field(factory=dict)
 
 
-SENSORS = (
-    SensorEntity(
-        key="iob", name="Insulin on board", topic=CURRENT, at="iob_at", good_for_s=CURRENT_FOR_S, unit="U",
-        icon="mdi:needle",
-    ),
-    SensorEntity(
-        key="glucose", name="Glucose", topic=CURRENT, at="glucose_at", good_for_s=CURRENT_FOR_S, unit="mg/dL",
+def _current(key: str, name: str, *, at: str, icon: str, **more: Any) -> Entity:
+    return Entity(key=key, name=name, topic=CURRENT, at=at, good_for_s=CURRENT_FOR_S, icon=icon, **more)
+
+
+def _lasting(key: str, name: str, *, at: str = "data_at", topic: str = LASTING, **more: Any) -> Entity:
+    return Entity(key=key, name=name, topic=topic, at=at, good_for_s=LASTING_FOR_S, **more)
+
+
+def _time(key: str, name: str, topic: str, icon: str, *, diagnostic: bool = False) -> Entity:
+    return Entity(key=key, name=name, topic=topic, device_class="timestamp", icon=icon, diagnostic=diagnostic)
+
+
+def _precision(digits: int) -> Mapping[str, Any]:
+    return {"suggested_display_precision": digits}
+
+
+_MEASURED = "measurement"
+ENTITIES = (
+    _current("iob", "Insulin on board", at="iob_at", unit="U", state_class=_MEASURED, icon="mdi:needle", more=_precision(2)),
+    _current(
+        "glucose", "Glucose", at="glucose_at", unit="mg/dL", device_class="blood_glucose_concentration", state_class=_MEASURED,
         icon="mdi:water",
     ),
-    SensorEntity(
-        key="basal_rate", name="Basal rate", topic=CURRENT, at="basal_rate_at", good_for_s=CURRENT_FOR_S, unit="U/h",
-        icon="mdi:chart-timeline-variant",
+    _current(
+        "glucose_trend", "Glucose trend", at="glucose_at", device_class="enum", icon="mdi:trending-up",
+        more={"options": list(TRENDS)},
     ),
-    SensorEntity(
-        key="pump_state", name="Pump state", topic=CURRENT, good_for_s=CURRENT_FOR_S, state_class=None, icon="mdi:pump"
+    _current(
+        "basal_rate", "Basal rate", at="basal_rate_at", unit="U/h", state_class=_MEASURED, icon="mdi:chart-timeline-variant",
+        more=_precision(2),
+    ),
+    _current(
+        "pump_state", "Pump state", at="data_at", device_class="enum", icon="mdi:pump",
+        more={"options": ["delivering", "suspended"]},
     ),
     # as new as the newest data: a later bolus would be in it
-    SensorEntity(
-        key="last_bolus", name="Last bolus", topic=LASTING, good_for_s=LASTING_FOR_S, unit="U", state_class=None,
-        icon="mdi:needle",
+    _lasting("last_bolus", "Last bolus", unit="U", icon="mdi:needle", more=_precision(2)),
+    _time("last_bolus_at", "Time of last bolus", LASTING, "mdi:clock-outline"),
+    _lasting("mode", "Mode", topic=DETAILS, device_class="enum", icon="mdi:sleep", more={"options": list(MODES)}),
+    _lasting(
+        "daily_dose", "Insulin today", topic=DETAILS, unit="U", state_class="total", icon="mdi:sigma",
+        more={"last_reset_value_template": "{{ value_json.day_began_at }}", **_precision(1)},
     ),
-    SensorEntity(key="last_bolus_at", name="Time of last bolus", topic=LASTING, device_class="timestamp", state_class=None),
-    SensorEntity(
-        key="reservoir", name="Reservoir", topic=LASTING, at="reservoir_at", good_for_s=LASTING_FOR_S, unit="U",
-        icon="mdi:cup",
+    _time("site_at", "Infusion site changed", DETAILS, "mdi:bandage"),
+    _time("sensor_at", "Glucose sensor started", DETAILS, "mdi:diabetes"),
+    Entity(
+        key="alarm", name="Alarm", topic=ALARM, platform="event", icon="mdi:alarm-light", more={"event_types": list(EVENT_TYPES)}
     ),
-    SensorEntity(
-        key="battery", name="Battery", topic=LASTING, at="battery_at", good_for_s=LASTING_FOR_S, unit="%",
-        device_class="battery",
+    _lasting(
+        "reservoir", "Reservoir", at="reservoir_at", unit="U", state_class=_MEASURED, icon="mdi:cup", diagnostic=True,
+        more=_precision(0),
     ),
-    SensorEntity(key="data_at", name="Newest pump data", topic=LASTING, device_class="timestamp", state_class=None),
+    _lasting(
+        "battery", "Battery", at="battery_at", unit="%", device_class="battery", state_class=_MEASURED, diagnostic=True
+    ),
+    _time("data_at", "Newest pump data", LASTING, "mdi:clock-check-outline", diagnostic=True),
+    _time("received_at", "Last upload received", DETAILS, "mdi:cloud-download", diagnostic=True),
+    Entity(
+        key="problem", name="Sync problem", topic=STATUS, platform="binary_sensor", device_class="problem", diagnostic=True
+    ),
 )  # fmt: skip
-"""Every sensor. Home Assistant shows the age of the data from its timestamp."""
+"""Every entity. Home Assistant shows the age of a timestamp."""
+_ONE_MESSAGE_EACH = (
+    "iob", "glucose", "basal_rate", "pump_state", "last_bolus", "last_bolus_at", "reservoir", "battery", "data_at",
+)  # fmt: skip
+"""The sensors of earlier releases, which had a discovery message each."""
+MIGRATE = {"migrate_discovery": True}
+"""Tells Home Assistant to keep the entity of an older message until the device's message describes it."""
 
 
-def configuration(sensor: SensorEntity, prefix: str, version: str, *, left_s: float | None = None) -> dict[str, Any]:
-    """The retained message with which Home Assistant creates ``sensor``.
+def device_message(
+    prefix: str, version: str, units: GlucoseUnits, left_s: Mapping[str, float] | None = None
+) -> dict[str, Any]:
+    """Return the retained message with which Home Assistant creates all entities.
 
-    Home Assistant counts ``expire_after`` from the arrival of a value, so it is set to the value's remaining time
-    ``left_s`` (None: all of it). The template compares a late or retained message with its own time.
+    Home Assistant counts ``expire_after`` from the arrival of a value, so it is set to the value's remaining time ``left_s``
+    by entity (missing: all of it). The template compares a late or retained message with its own time.
     """
-    node, topic = node_of(prefix), f"{prefix}/{sensor.topic}"
-    said: dict[str, Any] = {
-        "name": sensor.name,
-        "unique_id": f"{node}_{sensor.key}",
-        "object_id": f"{node}_{sensor.key}",
-        "state_topic": topic,
-        "value_template": f"{{{{ value_json.{sensor.key} }}}}",
-        "unit_of_measurement": sensor.unit,
-        "device_class": sensor.device_class,
-        "state_class": sensor.state_class,
-        "icon": sensor.icon,
+    node = node_of(prefix)
+    return {
         "device": {"identifiers": [node], "name": "Insulin pump", "manufacturer": "Tandem", "sw_version": version},
         "origin": {"name": "tconnectsync", "sw_version": version},
+        "components": {
+            entity.key: _component(entity, prefix, units, (left_s or {}).get(entity.key)) for entity in ENTITIES
+        },
     }
-    if sensor.good_for_s is not None:
-        said["expire_after"] = int(sensor.good_for_s if left_s is None else left_s)
-        said["availability_topic"] = topic
-        said["availability_template"] = (
-            "{{ 'online' if value_json is defined and now().timestamp() - "
-            f"as_timestamp(value_json.{sensor.at}, 0) < {int(sensor.good_for_s)} else 'offline' }}}}"
-        )
+
+
+def device_topic(prefix: str, discovery_prefix: str) -> str:
+    """The topic of that message."""
+    return f"{discovery_prefix}/device/{node_of(prefix)}/config"
+
+
+def older_topics(prefix: str, discovery_prefix: str) -> list[str]:
+    """The topics of the discovery messages of earlier releases."""
+    return [f"{discovery_prefix}/sensor/{node_of(prefix)}/{key}/config" for key in _ONE_MESSAGE_EACH]
+
+
+def _component(entity: Entity, prefix: str, units: GlucoseUnits, left_s: float | None) -> dict[str, Any]:
+    node, topic, field = node_of(prefix), f"{prefix}/{entity.topic}", entity.key
+    unit = entity.unit
+    if entity.key == "glucose" and units is GlucoseUnits.MMOL_L:
+        field, unit = "glucose_mmol", units.label
+    said: dict[str, Any] = {
+        "platform": entity.platform,
+        "name": entity.name,
+        "unique_id": f"{node}_{entity.key}",
+        "default_entity_id": f"{entity.platform}.{node.lower()}_{entity.key}",
+        "state_topic": topic,
+        "value_template": f"{{{{ value_json.{field} }}}}",
+        "unit_of_measurement": unit,
+        "device_class": entity.device_class,
+        "state_class": entity.state_class,
+        "icon": entity.icon,
+        "entity_category": "diagnostic" if entity.diagnostic else None,
+        **entity.more,
+    }
+    if entity.platform == "event":
+        del said["value_template"]  # the whole message: its other fields become attributes
+    if entity.topic == STATUS:
+        said["json_attributes_topic"] = topic
+    if entity.topic == ALARM or entity.good_for_s is not None:  # a time stays true, whatever happens
+        said |= {"availability_mode": "all", "availability": _availability(entity, prefix)}
+    if entity.good_for_s is not None:
+        said["expire_after"] = int(entity.good_for_s if left_s is None else left_s)
     return {name: value for name, value in said.items() if value is not None}
 
 
-def configuration_topic(sensor: SensorEntity, prefix: str, discovery_prefix: str) -> str:
-    """The topic of that message."""
-    return f"{discovery_prefix}/sensor/{node_of(prefix)}/{sensor.key}/config"
+def _availability(entity: Entity, prefix: str) -> list[dict[str, str]]:
+    """The daemon, or the last single cycle, and the value's own age."""
+    found = [{"topic": f"{prefix}/{STATUS}", "value_template": "{{ value_json.availability }}"}]
+    if entity.good_for_s is not None:
+        age = (
+            "{{ 'online' if value_json is defined and now().timestamp() - "
+            f"as_timestamp(value_json.{entity.at}, 0) < {int(entity.good_for_s)} else 'offline' }}}}"
+        )
+        found.append({"topic": f"{prefix}/{entity.topic}", "value_template": age})
+    return found
 
 
 def node_of(prefix: str) -> str:

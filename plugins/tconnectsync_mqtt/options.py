@@ -36,7 +36,7 @@ class MqttOptions:
     password: Secret | None = option(None, credential="mqtt-password", help="the password of that user")
     tls: bool = option(False, help="encrypt the connection; brokers on the internet require it")
     verify_tls: bool = option(True, help="false: accept any certificate")
-    prefix: str = option("tconnectsync", check=_topic, help="the topics are PREFIX/current and PREFIX/lasting")
+    prefix: str = option("tconnectsync", check=_topic, help="the topics begin with PREFIX/")
     discovery_prefix: str = option(
         "homeassistant", check=_topic_or_off, help='topic prefix of Home Assistant discovery; "" turns it off'
     )

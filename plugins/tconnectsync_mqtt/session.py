@@ -29,25 +29,30 @@ class Message:
     retained: bool
 
 
+def new_client(options: MqttOptions, *, reconnect: bool) -> Client:
+    """Return a client with the login and encryption of the configuration, not connected."""
+    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv311, reconnect_on_failure=reconnect)
+    client.connect_timeout = CONNECT_S
+    if options.username is not None:
+        client.username_pw_set(options.username, options.password.reveal() if options.password else None)
+    if options.tls:
+        context = ssl.create_default_context()
+        if not options.verify_tls:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        client.tls_set_context(context)
+    return client
+
+
 class MqttSession:
     """Publish messages with QoS 1 on the caller's thread."""
 
     def __init__(self, options: MqttOptions) -> None:
         self.options = options
         self._answer: ReasonCode | None = None
-        client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv311, reconnect_on_failure=False)
-        client.connect_timeout = CONNECT_S
-        client.on_connect = self._connected
-        client.on_disconnect = self._disconnected
-        if options.username is not None:
-            client.username_pw_set(options.username, options.password.reveal() if options.password else None)
-        if options.tls:
-            context = ssl.create_default_context()
-            if not options.verify_tls:
-                context.check_hostname = False
-                context.verify_mode = ssl.CERT_NONE
-            client.tls_set_context(context)
-        self._client = client
+        self._client = new_client(options, reconnect=False)
+        self._client.on_connect = self._connected
+        self._client.on_disconnect = self._disconnected
 
     def publish(self, *groups: Sequence[Message]) -> None:
         """Publish all groups; each after the broker acknowledged the one before.

@@ -8,13 +8,27 @@ from typing import Any
 
 import attrs
 
-from tconnectsync import Document, Event, document_id
+from tconnectsync import Document, Event, GlucoseUnits, document_id
 from tconnectsync.events.pump_state import KINDS, PumpState, Reported, after
 
 COLLECTION = "mqtt"
 CURRENT, LASTING = "current", "lasting"
 CURRENT_FOR_S = 1800.0
 """Insulin on board and glucose are out of date after half an hour."""
+
+TRENDS = ("rising_quickly", "rising", "rising_slowly", "steady", "falling_slowly", "falling", "falling_quickly")
+_SLOPES = (3.0, 2.0, 1.0, -1.0, -2.0, -3.0)
+"""The smallest change in mg/dL per minute for each of these but the last."""
+_STEEPEST = 8.0
+"""A larger change is not a measurement: sensors send such values for "unknown"."""
+
+
+@attrs.frozen(kw_only=True)
+class TrendingState:
+    """The pump's state, and the trend of its newest glucose reading."""
+
+    pump: PumpState = attrs.field(factory=PumpState)
+    trend: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -28,26 +42,42 @@ class StateFold:
 
     name = "pump-state"
     title = "pump state"
-    version = 2
+    version = 3
     kinds = KINDS
-    state_type = PumpState
+    state_type = TrendingState
 
-    def initial(self) -> PumpState:
+    def initial(self) -> TrendingState:
         """An active pump with no known values."""
-        return PumpState()
+        return TrendingState()
 
-    def step(self, state: PumpState, event: Event) -> tuple[PumpState, Sequence[Document]]:
+    def step(self, state: TrendingState, event: Event) -> tuple[TrendingState, Sequence[Document]]:
         """Return the state updated by ``event``."""
-        return after(state, event), ()
+        pump, trend = after(state.pump, event), state.trend
+        if event.kind == "glucose.reading" and (pump.glucose_at, pump.glucose_mark) != (
+            state.pump.glucose_at,
+            state.pump.glucose_mark,
+        ):
+            trend = trend_of(event.body.trend_mg_dl_per_min)
+        return TrendingState(pump=pump, trend=trend), ()
 
-    def running(self, state: PumpState) -> Sequence[Document]:
+    def running(self, state: TrendingState) -> Sequence[Document]:
         """Both documents, while this pump is active."""
-        if state.at is None or not state.worn:
+        pump = state.pump
+        if pump.at is None or not pump.worn:
             return ()
+        current = {**_current(pump, pump.at), "glucose_trend": state.trend}
         return (
-            _document(CURRENT, state.at, _current(state, state.at), worth_s=CURRENT_FOR_S),
-            _document(LASTING, state.at, _lasting(state, state.at), worth_s=None),
+            _document(CURRENT, pump.at, current, worth_s=CURRENT_FOR_S),
+            _document(LASTING, pump.at, _lasting(pump, pump.at), worth_s=None),
         )
+
+
+def trend_of(mg_dl_per_min: float | None) -> str | None:
+    """Return one of :data:`TRENDS`, as the arrows of a sensor; None if the sensor's value is invalid."""
+    if mg_dl_per_min is None or not abs(mg_dl_per_min) <= _STEEPEST:
+        return None
+    place = next((place for place, least in enumerate(_SLOPES) if mg_dl_per_min >= least), len(_SLOPES))
+    return TRENDS[place]
 
 
 def _document(topic: str, at: datetime, content: dict[str, Any], *, worth_s: float | None) -> Document:
@@ -65,6 +95,9 @@ def _current(state: PumpState, now: datetime) -> dict[str, Any]:
         "iob": _rounded(state.iob_u, 3),
         "iob_at": _time(state.iob_u),
         "glucose": _rounded(state.glucose_mg_dl, 0),
+        "glucose_mmol": None
+        if state.glucose_mg_dl is None
+        else round(GlucoseUnits.MMOL_L.convert(state.glucose_mg_dl.value), 1),
         "glucose_mark": state.glucose_mark,
         "glucose_at": None if state.glucose_at is None else iso(state.glucose_at),
         "basal_rate": _rounded(state.rate_u_per_h, 3),

@@ -6,25 +6,27 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from tconnectsync_mqtt.discovery import SENSORS, SensorEntity
+from tconnectsync_mqtt.discovery import ENTITIES, Entity
+
+_TOGETHER = {"glucose": ("glucose_mark", "glucose_mmol")}
+"""Fields that expire with an entity's own."""
 
 
-def left_s(sensor: SensorEntity, content: Mapping[str, Any], now: datetime) -> float | None:
+def left_s(entity: Entity, content: Mapping[str, Any], now: datetime) -> float | None:
     """Return for how many more seconds the value is valid at ``now``; None: always; 0 or less: expired."""
-    if sensor.good_for_s is None:
+    if entity.good_for_s is None:
         return None
-    said_at = content.get(sensor.at)
+    said_at = content.get(entity.at)
     if said_at is None:
         return 0.0
     age_s = (now - datetime.fromisoformat(said_at)).total_seconds()
-    return sensor.good_for_s - max(age_s, 0.0)  # a time in the future does not extend it
+    return entity.good_for_s - max(age_s, 0.0)  # a time in the future does not extend it
 
 
 def without_expired(topic: str, content: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """Return ``content`` of a topic as published at ``now``: expired values are null. Their times stay."""
-    lapsed = {sensor.key for sensor in SENSORS if sensor.topic == topic and _is_expired(left_s(sensor, content, now))}
-    if "glucose" in lapsed:
-        lapsed.add("glucose_mark")
+    lapsed = {entity.key for entity in ENTITIES if entity.topic == topic and _is_expired(left_s(entity, content, now))}
+    lapsed |= {name for key in lapsed for name in _TOGETHER.get(key, ())}
     return {name: None if name in lapsed else value for name, value in content.items()}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, tzinfo
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from tconnectsync.alerts.wording import Notification, message_of, serial_numbers
 from tconnectsync.clock import Clock
 from tconnectsync.config.alert_options import AlertOptions
 from tconnectsync.config.model import Config
+from tconnectsync.plugin.receiver import SupportsPresence
 
 log = logging.getLogger("tconnectsync.alerts")
 LOOK_EVERY_S = 60.0
@@ -64,9 +65,12 @@ class Watch:
     read_pump: Callable[[], PumpReading] | None = None
     """Reads the pump's records for the wearer's alerts, if any of these is on."""
     deliverer: Deliverer | None = None
+    presences: Sequence[SupportsPresence] = ()
+    """Receivers that show the problems too."""
     state: AlertState = attrs.field(factory=AlertState)
     _started: float | None = None
     _failed: str = ""
+    _presence_failed: str = ""
     _read_until: int = -1
     _reading: PumpReading = attrs.field(factory=PumpReading)
 
@@ -91,18 +95,40 @@ class Watch:
         if self._started is None:
             self._started = self.clock.monotonic()
         status, now = self.read_status(), self.clock.now()
+        problems = self._problems(status, now)
+        self._show([each.title for each in problems if not each.consequence])
         if self.options.urls:
-            self._report(status, now)
+            self._report(status, problems, now)
         if self.heartbeat is not None:
             self.heartbeat.beat(cycle_of(status, now))
             self._keep(attrs.evolve(self.state, last_call=self.heartbeat.last_call))
 
-    def _report(self, status: Mapping[str, Any], now: datetime) -> None:
+    def _problems(self, status: Mapping[str, Any], now: datetime) -> tuple[Problem, ...]:
         problems = problems_of(status, now, self.options.no_data_span)
-        if not self._is_settled():
-            problems = tuple(
-                attrs.evolve(each, consequence=each.consequence or each.key == "data") for each in problems
-            )
+        if self._is_settled():
+            return problems
+        return tuple(attrs.evolve(each, consequence=each.consequence or each.key == "data") for each in problems)
+
+    def _show(self, titles: Sequence[str]) -> None:
+        for presence in self.presences:
+            try:
+                presence.show(titles)
+            except Exception as error:
+                # the border to plugins: notifications must go out whatever a receiver does
+                if self._presence_failed != repr(error):
+                    log.exception("presence_failed")
+                self._presence_failed = repr(error)
+
+    def leave(self) -> None:
+        """The daemon shows no more problems."""
+        for presence in self.presences:
+            try:
+                presence.leave()
+            except Exception:
+                # the border to plugins: the others have to leave too
+                log.exception("presence_failed")
+
+    def _report(self, status: Mapping[str, Any], problems: Sequence[Problem], now: datetime) -> None:
         known, reports = decide(self.state.known, problems, now, self.options.repeat_span)
         if self.after_crash:
             known, more = happened(known, CRASHED, now, self.options.repeat_span)
@@ -176,6 +202,7 @@ class WatchThread:
         if self._thread is not None:
             self._thread.join(STOP_S)
             self.sender.stop()
+        self.watch.leave()
 
     def _run(self) -> None:
         self._look_at_addresses()
@@ -210,6 +237,7 @@ def open_watch(
     clock: Clock,
     redact: Callable[[str], str] = str,
     after_crash: bool = False,
+    presences: Sequence[SupportsPresence] = (),
 ) -> WatchThread:
     """Return the watch of a configuration, not started."""
     sender = AppriseSender()
@@ -227,6 +255,7 @@ def open_watch(
         if is_wanted(config.alerts)
         else None,
         deliverer=Deliverer(send=sender.send, monotonic=clock.monotonic),
+        presences=presences,
     )
     return WatchThread(watch, sender)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from tconnectsync.exit_status import ExitStatus
 from tconnectsync.jobs.dispatch import perform
 from tconnectsync.jobs.messages import Request, Result, Step
 from tconnectsync.plugin.manager import Plugins
+from tconnectsync.plugin.receiver import SupportsPresence
 from tconnectsync.runtime.assembly import open_engine
 from tconnectsync.runtime.data_dir import keep_files_private, make_data_dir
 
@@ -78,7 +79,7 @@ def run_daemon(
     plugins: Plugins,
     *,
     clock: Clock,
-    watch: Callable[[Config, bool], Watcher | None] = lambda _config, _after_crash: None,
+    watch: Callable[[Config, bool, Sequence[SupportsPresence]], Watcher | None] = lambda *_: None,
 ) -> int:
     """Run until SIGTERM. ``watch`` starts what watches the daemon. Errors: ConfigError, DataDirLocked."""
     config = load_config()

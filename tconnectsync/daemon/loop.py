@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import chain
 from pathlib import Path
@@ -23,6 +23,7 @@ from tconnectsync.daemon.systemd import Notifier
 from tconnectsync.errors import TconnectsyncError
 from tconnectsync.jobs.dispatch import perform
 from tconnectsync.jobs.messages import Job, Notice, Request
+from tconnectsync.plugin.receiver import SupportsPresence
 from tconnectsync.runtime.engine import Engine
 
 log = logging.getLogger("tconnectsync.daemon")
@@ -122,14 +123,15 @@ class Watcher(Protocol):
 class LoadedConfig:
     """A configuration in use: how to open the engine with it, the zone of each day, its id, and its file name.
 
-    ``watch`` starts what watches the daemon; its argument is whether the daemon before this one ended unexpectedly.
+    ``watch`` starts what watches the daemon. Its arguments: whether the daemon before this one ended unexpectedly, and the receivers
+    that show whether this one works.
     """
 
     open: Callable[[], Engine]
     zone_at: Callable[[date], Any]
     config_id: str = ""
     name: str = ""
-    watch: Callable[[bool], Watcher | None] = lambda _after_crash: None
+    watch: Callable[[bool, Sequence[SupportsPresence]], Watcher | None] = lambda _after_crash, _presences: None
 
 
 @attrs.define
@@ -145,7 +147,9 @@ class _Running:
     def watch(self, *, after_crash: bool = False) -> None:
         """Start to watch with the current configuration, instead of an earlier one."""
         self.stop_watching()
-        self.watcher = self.loaded.watch(after_crash)
+        receivers = [runner.sender.receiver for runner in self.engine.runners.values()]
+        presences = [receiver for receiver in receivers if isinstance(receiver, SupportsPresence)]
+        self.watcher = self.loaded.watch(after_crash, presences)
 
     def stop_watching(self) -> None:
         """Stop to watch."""
@@ -182,6 +186,7 @@ class _Running:
             log.error('reload_refused the old configuration is still used: message="%s"', error.message)
             self._refused(error.message)
             return
+        self.stop_watching()
         self.engine.close()
         try:
             self.engine = fresh.open()
@@ -193,9 +198,9 @@ class _Running:
         else:
             self.loaded = fresh
             log.info("reloaded")
-            self.watch()
             if self.record is not None:
                 self.record.reloaded()
+        self.watch()
 
     def _refused(self, message: str) -> None:
         if self.record is not None:

@@ -157,6 +157,22 @@ class Remembering(Protocol):
 
 
 @runtime_checkable
+class SupportsPresence(Protocol):
+    """A receiver that shows whether the daemon works, also when there is nothing to deliver. For example by a last will.
+
+    Both methods are called from a thread of their own, beside ``deliver``.
+    """
+
+    def show(self, problems: Sequence[str]) -> None:
+        """The daemon runs, and these are its problems, one line each. Called at its start and then about once a minute."""
+        ...
+
+    def leave(self) -> None:
+        """The daemon stops, or opens its sinks again with another configuration. Return within a second or two."""
+        ...
+
+
+@runtime_checkable
 class SupportsRender(Protocol):
     """A receiver that can show what it would send. Use :func:`rendered`, which works for every receiver."""
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import attrs
 import pluggy
 
+from tconnectsync.text.glucose_units import GlucoseUnits
+
 if TYPE_CHECKING:
     import click
 
@@ -31,7 +33,7 @@ class Context:
     """Services of the engine for a plugin: the clock, a private folder (0700) for tokens and caches, the product's version.
 
     ``zone_of(day)`` returns the configured IANA zone name for a ``datetime.date``; ``sections`` are the loaded configuration
-    sections by name.
+    sections by name. ``glucose_units``: the units in which people are shown glucose.
     """
 
     clock: Clock
@@ -39,6 +41,7 @@ class Context:
     version: str
     sections: Mapping[str, Any]
     zone_of: Callable[[Any], str]
+    glucose_units: GlucoseUnits = GlucoseUnits.MG_DL
 
 
 @attrs.frozen(kw_only=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tconnectsync.clock import Clock
 from tconnectsync.config.model import Config
-from tconnectsync.plugin.receiver import CheckResult
+from tconnectsync.plugin.receiver import CheckResult, SupportsPresence
 
 if TYPE_CHECKING:
     from tconnectsync.alerts.watch import WatchThread
@@ -15,15 +15,27 @@ if TYPE_CHECKING:
 NOT_ALERTED = "Nobody is notified when data stop. To change that, see docs/user/alerts.md."
 
 
-def start_watch(config: Config, *, clock: Clock, redact: Callable[[str], str], after_crash: bool) -> WatchThread | None:
-    """Start to watch if the configuration has alerts or a heartbeat. Nothing is imported if not."""
-    if not config.alerts.urls and config.heartbeat.url is None:
+def start_watch(
+    config: Config,
+    *,
+    clock: Clock,
+    redact: Callable[[str], str],
+    after_crash: bool,
+    presences: Sequence[SupportsPresence] = (),
+) -> WatchThread | None:
+    """Start to watch if there are alerts, a heartbeat, or receivers that show problems. Nothing is imported if not."""
+    if not config.alerts.urls and config.heartbeat.url is None and not presences:
         return None
     from tconnectsync.alerts.watch import open_watch
     from tconnectsync.queries.status import read_status
 
     return open_watch(
-        config, lambda: read_status(config, clock=clock), clock=clock, redact=redact, after_crash=after_crash
+        config,
+        lambda: read_status(config, clock=clock),
+        clock=clock,
+        redact=redact,
+        after_crash=after_crash,
+        presences=presences,
     ).start()
 
 

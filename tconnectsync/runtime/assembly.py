@@ -140,4 +140,5 @@ def _context(config: Config, clock: Clock, data_dir: Path, name: str) -> Context
         version=tconnectsync.__version__,
         sections=config.sections,
         zone_of=config.zone_of,
+        glucose_units=config.glucose_units,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,40 @@ def test_a_refused_login_from_beginning_to_end(world: World) -> None:
     first, last = world.got[0][1].body, world.got[-1][1].body
     assert "What to do: Enter the new password." in first
     assert "lasted" in last
+
+
+@attrs.define
+class Showing:
+    """A receiver that shows problems; a broken one raises."""
+
+    shown: list[list[str]] = attrs.field(factory=list)
+    broken: bool = False
+    left: int = 0
+
+    def show(self, problems: Sequence[str]) -> None:
+        self.shown.append(list(problems))
+        if self.broken:
+            raise ValueError("a plugin's own")
+
+    def leave(self) -> None:
+        self.left += 1
+        if self.broken:
+            raise ValueError("a plugin's own")
+
+
+def test_receivers_show_the_problems(world: World) -> None:
+    """Each look shows the present problems; a receiver that fails disturbs neither others nor notifications."""
+    broken, whole = Showing(broken=True), Showing()
+    world.watch.presences = (broken, whole)
+    world.run(HOUR, status)
+    assert len(world.run(5 * HOUR, refused)) == 1
+    world.run(HOUR, status)
+    assert whole.shown[0] == []
+    assert ["The login to tandem was refused"] in whole.shown
+    assert whole.shown[-1] == []
+    assert len(broken.shown) == len(whole.shown)
+    world.watch.leave()
+    assert (broken.left, whole.left) == (1, 1)
 
 
 def test_nothing_private_is_sent(world: World) -> None:

@@ -94,7 +94,7 @@ class FakeApplication:
         yield from self.documents
 
     def run_daemon(self, load: Any, plugins: Any, *, clock: Any, watch: Any) -> int:
-        assert watch(load(), False) is None, "nothing is configured"
+        assert watch(load(), False, ()) is None, "nothing is configured"
         self.asked.append(("run", load()))
         return 0
 

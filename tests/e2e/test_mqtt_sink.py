@@ -11,7 +11,7 @@ from pathlib import Path
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.e2e.installation import ZONE, Installation, recent_pump
+from tests.e2e.installation import ZONE, Installation, RunningDaemon, daemon, eventually, recent_pump
 from tests.support.clocks import ShiftedClock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
@@ -55,6 +55,27 @@ def test_sync_publishes_last_values(tmp_path: Path, broker: Callable[..., int]) 
     ]
     assert told["last_bolus"] == round(doses[-1].delivered_u, 3)
     assert now - datetime.fromisoformat(told["data_at"]) < timedelta(hours=2)
+
+
+def test_daemon_dies(tmp_path: Path, broker: Callable[..., int]) -> None:
+    """The broker says that the daemon works; when it was killed, the last will says so; and when it was stopped."""
+    port = broker()
+    table = f'[sinks.mqtt]\nenabled = true\nhost = "127.0.0.1"\nport = {port}\n'
+    with FaultyTandemCloud([recent_pump(1)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+        home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1, more=table)
+        found: list[bytes] = []
+        client = heard_on(port, "tconnectsync/status", threading.Event(), found)
+        try:
+            for end, words in ((RunningDaemon.kill, "ended unexpectedly"), (RunningDaemon.stop, "was stopped")):
+                with daemon(home) as living:
+                    eventually(lambda: found and json.loads(found[-1])["problem"] == "OFF", "the daemon is there")
+                    end(living)
+                eventually(lambda: words in found[-1].decode(), words)  # noqa: B023 - it is called in this turn
+                said = json.loads(found[-1])
+                assert (said["availability"], said["problem"]) == ("offline", "ON")
+        finally:
+            client.disconnect()
+            client.loop_stop()
 
 
 def test_broker_away(tmp_path: Path) -> None:

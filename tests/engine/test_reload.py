@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -15,6 +15,7 @@ from tconnectsync.errors import ConfigError
 class FakeEngine:
     name: str
     closed: bool = False
+    runners: Mapping[str, object] = attrs.field(factory=dict)
 
     def close(self) -> None:
         self.closed = True
@@ -82,7 +83,7 @@ def test_what_watches_follows_the_configuration() -> None:
     world: list[str] = []
 
     def config(name: str) -> LoadedConfig:
-        watch = lambda after_crash: Watching(world, f"{name}{' after a crash' if after_crash else ''}")  # noqa: E731
+        watch = lambda after_crash, _presences: Watching(world, f"{name}{' after a crash' if after_crash else ''}")  # noqa: E731
         return LoadedConfig(lambda: FakeEngine(name), lambda day: None, watch=watch)  # type: ignore[arg-type,return-value]
 
     def refuse() -> LoadedConfig:

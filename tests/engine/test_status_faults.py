@@ -194,6 +194,9 @@ def test_log_line_being_written(harness: EngineHarness) -> None:
 
 @attrs.define
 class FakeEngine:
+    def __init__(self) -> None:
+        self.runners: dict[str, object] = {}
+
     def close(self) -> None:
         """Nothing is open."""
 

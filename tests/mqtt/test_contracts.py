@@ -9,17 +9,19 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tconnectsync import Document, Sink
+from tconnectsync import Document, Sink, document_id
 from tconnectsync.testing import FoldContract, SinkContract, plugin_context
 from tconnectsync_mqtt import session as mqtt_session
+from tconnectsync_mqtt.alarm_fold import AlarmFold
+from tconnectsync_mqtt.details_fold import DETAILS, DetailsFold
 from tconnectsync_mqtt.options import MqttOptions
 from tconnectsync_mqtt.sink import open_sink
-from tconnectsync_mqtt.state_fold import LASTING, StateFold
+from tconnectsync_mqtt.state_fold import COLLECTION, LASTING, StateFold
 
 
 class TestFolds(FoldContract):
     max_examples = 20
-    folds = (StateFold(),)
+    folds = (StateFold(), DetailsFold(), AlarmFold())
 
 
 @attrs.define
@@ -51,10 +53,11 @@ class TestSink(SinkContract):
         yield open_sink(MqttOptions(host=folder.name), plugin_context(folder))
 
     def documents(self, sink: Sink, part: float = 1.0) -> dict[str, Document]:
-        """Only the retained document: a broker does not store the other one."""
+        """Only the retained documents: a broker does not store the others."""
         return {known.id: known for known in super().documents(sink, part).values() if known.ttl_s is None}
 
     def stored(self, sink: Sink) -> Mapping[str, object]:
         host = sink.receiver.address.removeprefix("mqtt://").partition(":")[0]
-        payload = self.sessions[host].payloads.get(f"tconnectsync/{LASTING}") if host in self.sessions else None
-        return {identity: payload for identity in self.documents(sink) if payload}
+        payloads = self.sessions[host].payloads if host in self.sessions else {}
+        topics = {document_id("site", COLLECTION, topic): f"tconnectsync/{topic}" for topic in (LASTING, DETAILS)}
+        return {identity: payloads[topic] for identity, topic in topics.items() if payloads.get(topic)}

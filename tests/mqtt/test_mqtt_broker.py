@@ -15,13 +15,14 @@ import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tconnectsync import Accepted, CredentialsRefused, Delivery, Event, Fold, Retryable, Secret, events
-from tconnectsync_mqtt.discovery import SENSORS, configuration
+from tconnectsync import Accepted, CredentialsRefused, Delivery, Event, Fold, GlucoseUnits, Retryable, Secret, events
+from tconnectsync_mqtt.discovery import ENTITIES, device_message, device_topic, older_topics
 from tconnectsync_mqtt.options import MqttOptions
 from tconnectsync_mqtt.sink import Broker, problems
 from tconnectsync_mqtt.state_fold import StateFold
 from tconnectsync_mqtt.value_age import without_expired
 
+DEVICE = device_topic("tconnectsync", "homeassistant")
 NOON = datetime(2026, 5, 14, 12, 0, tzinfo=timezone.utc)
 
 
@@ -110,22 +111,55 @@ def test_a_listener_hears_the_pumps_state(broker: Callable[..., int]) -> None:
     assert lasting["data_at"] == "2026-05-14T12:01:00+00:00"
 
 
+def components(listener: Listener) -> dict[str, dict[str, object]]:
+    """The entities of the device's discovery message."""
+    found = listener.said(DEVICE)["components"]
+    assert isinstance(found, dict)
+    return found
+
+
 def test_whoever_comes_later_finds_the_sensors_but_no_old_insulin_on_board(broker: Callable[..., int]) -> None:
     port = broker()
     Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told()).deliver(deliveries())
     with listening(port) as listener:
-        listener.until("tconnectsync/lasting", "homeassistant/sensor/tconnectsync/iob/config")
+        listener.until("tconnectsync/lasting", "tconnectsync/status", DEVICE)
     assert "tconnectsync/current" not in listener.heard
-    sensor = listener.said("homeassistant/sensor/tconnectsync/iob/config")
+    sensor = components(listener)["iob"]
     assert sensor["state_topic"] == "tconnectsync/current"
     assert sensor["value_template"] == "{{ value_json.iob }}"
     assert sensor["expire_after"] == 1740, (
         "insulin on board is a minute old, and Home Assistant counts from its arrival"
     )
-    assert sensor["availability_topic"] == sensor["state_topic"]
-    assert "value_json.iob_at" in str(sensor["availability_template"])
-    assert listener.said("homeassistant/sensor/tconnectsync/data_at/config")["device_class"] == "timestamp"
-    assert len([topic for topic in listener.heard if topic.endswith("/config")]) == 9
+    assert "value_json.iob_at" in str(sensor["availability"])
+    assert components(listener)["data_at"]["device_class"] == "timestamp"
+    assert [topic for topic in listener.heard if topic.endswith("/config")] == [DEVICE]
+    assert listener.said("tconnectsync/status") == {"availability": "online", "problem": "OFF", "problems": []}
+
+
+def test_the_entities_of_earlier_releases_are_kept(broker: Callable[..., int]) -> None:
+    """Their messages announce the change, then comes the device, then they are removed. Once, also over restarts."""
+    port = broker()
+    options = MqttOptions(host="127.0.0.1", port=port)
+    older = older_topics("tconnectsync", "homeassistant")
+    with listening(port) as before:
+        for topic in older:
+            before.client.publish(topic, b'{"name": "old"}', qos=1, retain=True)
+        before.until(*older)
+        first = Broker(options, version="4", clock=Told())
+        first.deliver([attrs.evolve(each, receiver_key="of an earlier release") for each in deliveries()])
+        before.until("tconnectsync/lasting")
+        for topic in older:
+            assert before.heard[topic] == [b'{"name": "old"}', b'{"migrate_discovery":true}', b""]
+        order = list(before.heard)
+        assert order.index(older[-1]) < order.index(DEVICE)
+        again = Broker(options, version="4", clock=Told())
+        again.recall(first.memory())
+        again.deliver([attrs.evolve(each, receiver_key="of this release") for each in deliveries()])
+        before.until("tconnectsync/lasting", DEVICE)
+        assert {len(before.heard[topic]) for topic in older} == {3}
+    with listening(port) as later:
+        later.until(DEVICE)
+    assert not set(older) & later.heard.keys()
 
 
 def said_at(minutes: float) -> dict[str, object]:
@@ -155,22 +189,25 @@ def test_the_time_that_is_left_counts_from_when_the_pump_said_it(
     port = broker()
     with listening(port) as listener:
         Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told(minutes)).deliver(deliveries())
-        listener.until("tconnectsync/current", "homeassistant/sensor/tconnectsync/iob/config")
+        listener.until("tconnectsync/current", DEVICE)
         topics = list(listener.heard)
-    assert listener.said("homeassistant/sensor/tconnectsync/iob/config")["expire_after"] == left_s
-    assert max(place for place, topic in enumerate(topics) if topic.endswith("/config")) < topics.index(
-        "tconnectsync/current"
-    ), "how long a value is good for is known before it comes"
+    assert components(listener)["iob"]["expire_after"] == left_s
+    assert topics.index(DEVICE) < topics.index("tconnectsync/current"), (
+        "how long a value is good for is known before it comes"
+    )
 
 
 def test_every_sensor_expires_and_goes_by_the_time_of_its_value_but_for_those_that_are_times() -> None:
-    for sensor in SENSORS:
-        said = configuration(sensor, "tconnectsync", "4")
-        if sensor.device_class == "timestamp":
-            assert not {"expire_after", "availability_topic"} & said.keys()
+    said = device_message("tconnectsync", "4", GlucoseUnits.MG_DL)["components"]
+    for entity in ENTITIES:
+        found = said[entity.key]
+        if entity.device_class in ("timestamp", "problem") or entity.platform == "event":
+            assert "expire_after" not in found
         else:
-            assert 0 < said["expire_after"] <= 3 * 3600
-            assert f"value_json.{sensor.at}, 0) < {said['expire_after']} " in said["availability_template"]
+            assert 0 < found["expire_after"] <= 3 * 3600
+            daemon, age = found["availability"]
+            assert daemon["topic"] == "tconnectsync/status"
+            assert f"value_json.{entity.at}, 0) < {found['expire_after']} " in age["value_template"]
 
 
 def test_a_stopped_pump_is_known_to_give_nothing_as_long_as_it_speaks() -> None:
@@ -198,7 +235,7 @@ def test_what_is_withdrawn_leaves_the_broker(broker: Callable[..., int]) -> None
     gone = [Delivery(document_id=each.document_id, collection=each.collection, document=None) for each in told]
     receiver.deliver(gone)
     with listening(port) as listener:
-        listener.until("homeassistant/sensor/tconnectsync/iob/config")
+        listener.until(DEVICE)
     assert "tconnectsync/lasting" not in listener.heard
 
 
@@ -208,7 +245,7 @@ def test_topics_are_the_users_and_discovery_can_be_off(broker: Callable[..., int
     with listening(port) as listener:
         Broker(options, version="4", clock=Told()).deliver(deliveries())
         listener.until("home/pump/current", "home/pump/lasting")
-    assert set(listener.heard) == {"home/pump/current", "home/pump/lasting"}
+    assert set(listener.heard) == {"home/pump/current", "home/pump/lasting", "home/pump/status"}
 
 
 def test_a_broker_that_is_not_there_is_asked_again_later() -> None:
@@ -235,6 +272,47 @@ def test_a_password_opens_the_broker_and_a_wrong_one_is_the_users_to_mend(
     assert "wr0ng" not in str(refused.value)
     (finding,) = Broker(wrong, version="4", clock=Told()).check()
     assert not finding.good
+
+
+def test_the_daemons_problems_are_shown_and_its_end_too(broker: Callable[..., int]) -> None:
+    """Problems while it works; a delivery does not deny them; the broker is told when it stops."""
+    port = broker()
+    receiver = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told())
+    with listening(port) as listener:
+        receiver.show(["The login to tandem was refused"])
+        listener.until("tconnectsync/status")
+        receiver.deliver(deliveries())
+        listener.until("tconnectsync/lasting")
+        assert listener.said("tconnectsync/status") == {
+            "availability": "online", "problem": "ON", "problems": ["The login to tandem was refused"]
+        }  # fmt: skip
+        listener.heard.clear()
+        receiver.show([])
+        listener.until("tconnectsync/status")
+        assert listener.said("tconnectsync/status")["problem"] == "OFF"
+        listener.heard.clear()
+        receiver.leave()
+        listener.until("tconnectsync/status")
+        assert listener.said("tconnectsync/status")["availability"] == "offline"
+        receiver.leave()
+
+
+def test_a_broker_that_comes_back_is_told_again(broker: Callable[..., int]) -> None:
+    """The daemon's connection is made again by itself when the broker was restarted."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    receiver = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told())
+    receiver.show(["a problem"])
+    try:
+        broker(port=port)
+        with listening(port) as listener:
+            for _ in range(6):
+                if "tconnectsync/status" not in listener.heard:
+                    listener.client.loop(10)
+            assert listener.said("tconnectsync/status")["problems"] == ["a problem"]
+    finally:
+        receiver.leave()
 
 
 def test_what_is_missing_is_told_before_anything_runs() -> None:

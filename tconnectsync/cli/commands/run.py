@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +13,7 @@ from tconnectsync.config.model import Config
 
 if TYPE_CHECKING:
     from tconnectsync.daemon.loop import Watcher
+    from tconnectsync.plugin.receiver import SupportsPresence
 
 
 @click.command("run")
@@ -35,8 +37,10 @@ def command(invocation: CliContext) -> int:
             invocation.logs.level(fresh.log_level)
         return fresh
 
-    def watch(fresh: Config, after_crash: bool) -> Watcher | None:
-        return start_watch(fresh, clock=invocation.clock, redact=invocation.redact, after_crash=after_crash)
+    def watch(fresh: Config, after_crash: bool, presences: Sequence[SupportsPresence]) -> Watcher | None:
+        return start_watch(
+            fresh, clock=invocation.clock, redact=invocation.redact, after_crash=after_crash, presences=presences
+        )
 
     if invocation.logs is not None:
         invocation.logs.level(config.log_level)

@@ -1,0 +1,67 @@
+"""The daemon's own connection to the broker. If the daemon dies, the broker publishes the last will."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from paho.mqtt.client import Client
+
+from tconnectsync_mqtt.discovery import OFFLINE, ONLINE, STATUS
+from tconnectsync_mqtt.options import MqttOptions
+from tconnectsync_mqtt.session import new_client
+
+KEEPALIVE_S = 60
+"""After one and a half times as long without a sign the broker publishes the last will, for example after a power failure."""
+_LONGEST_PAUSE_S = 120
+_LEAVE_S = 1.0
+
+
+def status_payload(availability: str, problems: Sequence[str]) -> bytes:
+    """The retained message that says whether tconnectsync works."""
+    return json.dumps(
+        {"availability": availability, "problem": "ON" if problems else "OFF", "problems": list(problems)}
+    ).encode()
+
+
+class Presence:
+    """A connection that lasts as long as the daemon. It connects again by itself, and then publishes the status again."""
+
+    def __init__(self, options: MqttOptions) -> None:
+        self._topic = f"{options.prefix}/{STATUS}"
+        self._payload = status_payload(ONLINE, ())
+        client = new_client(options, reconnect=True)
+        client.reconnect_delay_set(1, _LONGEST_PAUSE_S)
+        client.will_set(
+            self._topic, status_payload(OFFLINE, ["tconnectsync ended unexpectedly"]), qos=1, retain=True
+        )  # fmt: skip
+        client.on_connect = self._connected
+        client.connect_async(options.host or "", options.broker_port, keepalive=KEEPALIVE_S)
+        client.loop_start()
+        self._client = client
+
+    def show(self, problems: Sequence[str]) -> None:
+        """Publish these problems now, or when there is a connection."""
+        self._payload = status_payload(ONLINE, problems)
+        if self._client.is_connected():
+            self._publish(self._client)
+
+    def leave(self) -> None:
+        """Say that the daemon was stopped, and disconnect. Then the broker drops the last will."""
+        connected = self._client.is_connected()
+        if connected:
+            self._payload = status_payload(OFFLINE, ["tconnectsync was stopped"])
+            with contextlib.suppress(ValueError, RuntimeError):  # the connection broke just now: the will says it
+                self._client.publish(self._topic, self._payload, qos=1, retain=True).wait_for_publish(_LEAVE_S)
+        self._client.disconnect()
+        if connected:  # else its thread may be in a long attempt to connect, and ends after it
+            self._client.loop_stop()
+
+    def _publish(self, client: Client) -> None:
+        client.publish(self._topic, self._payload, qos=1, retain=True)
+
+    def _connected(self, client: Client, _data: object, _flags: object, answer: Any, _more: object) -> None:
+        if not answer.is_failure:
+            self._publish(client)

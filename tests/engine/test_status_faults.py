@@ -194,8 +194,7 @@ def test_log_line_being_written(harness: EngineHarness) -> None:
 
 @attrs.define
 class FakeEngine:
-    def __init__(self) -> None:
-        self.runners: dict[str, object] = {}
+    runners: dict[str, object] = attrs.field(factory=dict)
 
     def close(self) -> None:
         """Nothing is open."""

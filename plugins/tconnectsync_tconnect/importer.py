@@ -211,10 +211,10 @@ def _pump(found: list[str], requested: str | None) -> str:
             f"{pump} is a rounded number, not a serial number.",
             remedy="Give all digits, as on the back of the pump: `tconnectsync import FILE --pump SERIAL`.",
         )
-    for said in rounded:
-        if not can_be(said, pump):
+    for shown in rounded:
+        if not can_be(shown, pump):
             raise FileUnreadable(
-                f"The file shows the pump's serial number as {said}, which cannot be {pump}.",
+                f"The file shows the pump's serial number as {shown}, which cannot be {pump}.",
                 remedy="Compare it with the number on the back of the pump, and import the file of the right one.",
             )
     return pump

@@ -42,10 +42,10 @@ def ask(invocation: CliContext, command: str, **arguments: Any) -> Result:
 def conclude(invocation: CliContext, status: int, lines: Iterable[str]) -> int:
     """Print the result: to stdout on success, else to stderr, where cron and systemd look for it."""
     invocation.status = int(status)
-    said = tuple(lines)
-    for line in said:
+    printed = tuple(lines)
+    for line in printed:
         say(line, err=status != ExitStatus.DONE)
-    if not said and status == ExitStatus.DONE and sys.stdout.isatty():
+    if not printed and status == ExitStatus.DONE and sys.stdout.isatty():
         say("Done. Everything is delivered.")
     return int(status)
 

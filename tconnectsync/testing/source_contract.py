@@ -114,10 +114,10 @@ class SourceContract:
 
     def test_progress(self, world: SourceWorld) -> None:
         """Progress does not go back, its total stays, and it reaches its end."""
-        said = [(batch.done, batch.total) for batch in world.poll() if batch.total]
-        require(said == sorted(said), f"progress goes back: {said}")
-        require(len({total for _, total in said}) <= 1, f"the total changes: {said}")
-        require(not said or said[-1][0] == said[-1][1], f"progress does not reach its end: {said}")
+        progress = [(batch.done, batch.total) for batch in world.poll() if batch.total]
+        require(progress == sorted(progress), f"progress goes back: {progress}")
+        require(len({total for _, total in progress}) <= 1, f"the total changes: {progress}")
+        require(not progress or progress[-1][0] == progress[-1][1], f"progress does not reach its end: {progress}")
 
     def test_idle_poll(self, world: SourceWorld) -> None:
         """A poll without news writes nothing."""

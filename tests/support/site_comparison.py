@@ -132,7 +132,7 @@ def _basal(truth: Truth, treatments: Sequence[Document], begin: datetime, end: d
     first = begin.replace(minute=0, second=0, microsecond=0)
     first = first if first == begin else first + HOUR
     # nobody can show more than the pump has told: the hour of its last word is not compared
-    end = min(end, truth.basal_told_until or end)
+    end = min(end, truth.basal_known_until or end)
     shown = shown_basal(treatments, begin, end)
     worst, worst_hour, true_u, shown_u = 0.0, None, 0.0, 0.0
     hour = first

@@ -15,7 +15,7 @@ from tconnectsync import Document, counted
 
 ANNOUNCEMENT = "Announcement"
 """It alerts phones, and expires like a device status; a copy that was sent stays."""
-TOLD_LATE = frozenset({"created_at", "notes"})
+STAMPED_FIELDS = frozenset({"created_at", "notes"})
 """Fields that the receiver changes."""
 SILENCE_WORDS = "No pump data since"
 """An announcement that begins like this names a time itself, so its age is not added."""

@@ -54,8 +54,8 @@ def is_deletable(item: Mapping[str, Any]) -> bool:
 
 def sequence_numbers(item: Mapping[str, Any]) -> frozenset[int]:
     """The sequence numbers of its records; empty if it has none, or none in a known form."""
-    said = item.get("pump_event_id")
-    parts = said if isinstance(said, list) else str(said or "").split(",")
+    numbers = item.get("pump_event_id")
+    parts = numbers if isinstance(numbers, list) else str(numbers or "").split(",")
     texts = [str(part).strip() for part in parts]
     return (
         frozenset(map(int, texts))

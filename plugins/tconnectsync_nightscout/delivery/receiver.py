@@ -21,7 +21,7 @@ from tconnectsync import (
     StoredDocument,
     counted,
 )
-from tconnectsync_nightscout.delivery.announcement_age import ANNOUNCEMENT, TOLD_LATE, with_age
+from tconnectsync_nightscout.delivery.announcement_age import ANNOUNCEMENT, STAMPED_FIELDS, with_age
 from tconnectsync_nightscout.delivery.check import check_site
 from tconnectsync_nightscout.delivery.legacy_documents import (
     KINDS_OF_SINK,
@@ -255,7 +255,9 @@ class NightscoutReceiver:
         body = self.rendered(document)
         found = [] if isinstance(body, Refused) else diff(body, stored.content)
         return [
-            each for each in found if document.content.get("eventType") != ANNOUNCEMENT or each.field not in TOLD_LATE
+            each
+            for each in found
+            if document.content.get("eventType") != ANNOUNCEMENT or each.field not in STAMPED_FIELDS
         ]
 
     @property

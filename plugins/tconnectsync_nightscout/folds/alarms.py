@@ -74,18 +74,18 @@ class AlarmsFold:
             return AlarmsState(pending=tuple(alarm for alarm in pending if alarm.alarm_id != body.alarm_id)), ()
         if isinstance(body, events.MalfunctionRaised):
             what = words(body.name) or str(body.malfunction_id)
-            notes, said, alarm_id = f"Malfunction: {what}", f"{what} malfunction", None
+            notes, announcement, alarm_id = f"Malfunction: {what}", f"{what} malfunction", None
             names = [f"malfunction_{body.name}"]
         elif body.alarm_id in NOISE:
             return AlarmsState(pending=pending), ()
         else:
             what = words(body.name) or str(body.alarm_id)
-            notes, said, alarm_id = f"Alarm: {what}", f"{what} alarm", body.alarm_id
+            notes, announcement, alarm_id = f"Alarm: {what}", f"{what} alarm", body.alarm_id
             names = [body.name, str(body.alarm_id)]
         if self._announced(names):
             # the time that the pump shows: the user's zone is unknown here
-            said = f"{said[:1].upper()}{said[1:]} at {event.pump_time:%H:%M}"
-            pending = (*pending, Pending(mark=mark, alarm_id=alarm_id, words=said))[-_MOST_PENDING:]
+            announcement = f"{announcement[:1].upper()}{announcement[1:]} at {event.pump_time:%H:%M}"
+            pending = (*pending, Pending(mark=mark, alarm_id=alarm_id, words=announcement))[-_MOST_PENDING:]
         return AlarmsState(pending=pending), (treatment("Note", mark, "alarm", mark.key, fields={"notes": notes}),)
 
     def running(self, state: AlarmsState) -> Sequence[Document]:

@@ -183,7 +183,7 @@ def _resumed(state: BasalState, event: Event) -> tuple[BasalState, Sequence[Docu
     if run.suspended or run.rate_source == SUSPENDED:
         mark = mark_of(event)
         return attrs.evolve(state, run=None), _drawn(state, run.seen(at, mark).ended(at, shown=mark.stamp))
-    if at - run.told_at <= RESUME_PAIR or run.spanned:
+    if at - run.newest_at <= RESUME_PAIR or run.spanned:
         return state, ()  # the rate with which it resumed came first
     # the suspension before it is missing: the rate is unknown after its last confirmation
     return attrs.evolve(state, run=None), _drawn(state, run.ended(run.seen_at))

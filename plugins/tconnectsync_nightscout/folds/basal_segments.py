@@ -49,7 +49,7 @@ class RateSegment:
     part: int = 0
 
     @property
-    def told_at(self) -> datetime:
+    def newest_at(self) -> datetime:
         """The time of the last record of this rate."""
         return (self.last or self.first).at
 

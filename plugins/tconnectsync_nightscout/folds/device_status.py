@@ -58,18 +58,18 @@ class DeviceStatusFold:
         return list(_documents(state.pump, state.iob)) if state.pump.worn else ()
 
 
-def _documents(state: PumpState, told_iob: Mark | None) -> Iterator[Document]:
+def _documents(state: PumpState, iob_record: Mark | None) -> Iterator[Document]:
     if state.at is None:
         return
     group, key = ("-", state.event) if state.seq is None else (state.group or 0, state.seq)
-    said = _said(state, state.at)
-    if told_iob is not None and state.iob_u is not None:
+    fields = _reported(state, state.at)
+    if iob_record is not None and state.iob_u is not None:
         iob_u = milli(state.iob_u.value)
-        if told_iob.key == str(key):
-            said["iob"] = {"iob": iob_u, "bolusiob": iob_u}
-        elif _is_near(told_iob.at, state.at, SHOWN_FOR):
-            yield iob_status(told_iob, iob_u, "device-status-iob")
-    if not said:
+        if iob_record.key == str(key):
+            fields["iob"] = {"iob": iob_u, "bolusiob": iob_u}
+        elif _is_near(iob_record.at, state.at, SHOWN_FOR):
+            yield iob_status(iob_record, iob_u, "device-status-iob")
+    if not fields:
         return
     at = stamp(state.at, state.seq)
     yield Document(
@@ -79,7 +79,7 @@ def _documents(state: PumpState, told_iob: Mark | None) -> Iterator[Document]:
         content={
             "device": f"tandem {state.pump}",
             "pump": {
-                **said,
+                **fields,
                 # of two with the same clock Nightscout shows the first; this one is later than one with insulin on board alone
                 "clock": created_at_text(at),
                 **provenance(state.pump, [state.event if state.seq is None else state.seq]),
@@ -89,19 +89,19 @@ def _documents(state: PumpState, told_iob: Mark | None) -> Iterator[Document]:
     )
 
 
-def _said(state: PumpState, now: datetime) -> dict[str, Any]:
+def _reported(state: PumpState, now: datetime) -> dict[str, Any]:
     """Nightscout's ``pump`` fields of the values that are not expired, without insulin on board."""
-    said: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     battery = _battery(state, now)
     if battery:
-        said["battery"] = battery
+        fields["battery"] = battery
     left = state.reservoir_u
     # while delivery is suspended nothing leaves the cartridge, so the value stays true
     if left is not None and (state.suspended or _is_near(left.at, now, SHOWN_FOR)):
-        said |= {"reservoir": round(left.value, 1), "reservoir_timestamp": created_at_text(left.at)}
+        fields |= {"reservoir": round(left.value, 1), "reservoir_timestamp": created_at_text(left.at)}
     if state.suspended is not None:
-        said["status"] = {"status": "suspended" if state.suspended else "normal", "suspended": state.suspended}
-    return said
+        fields["status"] = {"status": "suspended" if state.suspended else "normal", "suspended": state.suspended}
+    return fields
 
 
 def _battery(state: PumpState, now: datetime) -> dict[str, Any]:
@@ -112,12 +112,12 @@ def _battery(state: PumpState, now: datetime) -> dict[str, Any]:
     if millivolts is not None:
         battery["voltage"] = milli(millivolts.value / 1000)
     if battery:
-        battery["timestamp"] = created_at_text(min(said.at for said in (percent, millivolts) if said is not None))
+        battery["timestamp"] = created_at_text(min(value.at for value in (percent, millivolts) if value is not None))
     return battery
 
 
-def _lately(said: Reported | None, now: datetime) -> Reported | None:
-    return said if said is not None and _is_near(said.at, now, HOURLY_FOR) else None
+def _lately(value: Reported | None, now: datetime) -> Reported | None:
+    return value if value is not None and _is_near(value.at, now, HOURLY_FOR) else None
 
 
 def _is_near(at: datetime, now: datetime, span: timedelta) -> bool:

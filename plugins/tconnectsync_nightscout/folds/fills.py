@@ -45,13 +45,13 @@ def _cartridge(body: events.CartridgeFilled, mark: Mark, event_type: str) -> Seq
     if event_type.lower() in _NOT_SENT:
         return ()
     # the shown amount first: the measured one is 0 on newer pumps
-    said = next((volume for volume in (body.volume_u, body.measured_u) if volume), None)
+    volume_u = next((volume for volume in (body.volume_u, body.measured_u) if volume), None)
     problems: Sequence[Document] = ()
     fields: dict[str, Any] = {"notes": "Cartridge filled"}
-    if said is not None and is_possible(said, 0.0, MAX_VOLUME_U):
-        fields = {"notes": f"Cartridge filled with {amount(said)} U", "insulinVolume": milli(said)}
-    elif said is not None:
-        problems = (impossible_note("cartridge volume in U", said, mark, "fill-impossible", mark.key),)
+    if volume_u is not None and is_possible(volume_u, 0.0, MAX_VOLUME_U):
+        fields = {"notes": f"Cartridge filled with {amount(volume_u)} U", "insulinVolume": milli(volume_u)}
+    elif volume_u is not None:
+        problems = (impossible_note("cartridge volume in U", volume_u, mark, "fill-impossible", mark.key),)
     return (treatment(event_type, mark, "fill", mark.key, fields=fields), *problems)
 
 

@@ -124,7 +124,7 @@ def error_of(answer: Answer, question: SiteRequestInfo, now: datetime) -> Tconne
     status, site, about, writing = answer.status, question.site, question.about, question.writing
     after_s = retry_after_s(answer, now)
     words = error_text(answer)
-    said = f'; it says "{words}"' if words else ""
+    quoted = f'; it says "{words}"' if words else ""
     narrow = status in (BULKY if writing else SLOW)
     if 300 <= status < 400:
         target = host_of(answer.headers.get("Location", ""))
@@ -136,12 +136,12 @@ def error_of(answer: Answer, question: SiteRequestInfo, now: datetime) -> Tconne
     if status == 401:
         return _refusal(question)
     if status in {400, 422} and writing:
-        return Rejected(f"Nightscout cannot read the request about {about} (HTTP {status}){said}")
+        return Rejected(f"Nightscout cannot read the request about {about} (HTTP {status}){quoted}")
     if status == 413 and writing:
         return Rejected(f"The request about {about} is too large for Nightscout (HTTP 413)", narrow=True)
     if status == 403:
         return Retryable(
-            f"{site} forbids the request about {about} (HTTP 403){said}",
+            f"{site} forbids the request about {about} (HTTP 403){quoted}",
             narrow=narrow,
             remedy="A firewall or a bot check in front of the site blocks it, or the token lacks the right. " + CHECK,
         )
@@ -162,7 +162,7 @@ def error_of(answer: Answer, question: SiteRequestInfo, now: datetime) -> Tconne
         )
     if status >= 500:
         return ServerFault(
-            f"{site} failed on a request about {about} (HTTP {status}){said}",
+            f"{site} failed on a request about {about} (HTTP {status}){quoted}",
             status=status,
             after_s=after_s,
             unsure=writing,
@@ -170,7 +170,7 @@ def error_of(answer: Answer, question: SiteRequestInfo, now: datetime) -> Tconne
             remedy=f"Open {site} in a browser: do the site and its database answer? Nothing is lost; it is retried.",
         )
     return Retryable(
-        f"{site} refused the request about {about} (HTTP {status}){said}",
+        f"{site} refused the request about {about} (HTTP {status}){quoted}",
         after_s=after_s,
         unsure=writing,
         narrow=narrow,

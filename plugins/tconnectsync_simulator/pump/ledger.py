@@ -53,7 +53,7 @@ class Ledger:
     begin_s: int
     basal_mu_h_s: dict[int, int] = attrs.field(factory=dict)
     basal_uploaded_s: dict[int, int] = attrs.field(factory=dict)
-    basal_told_s: int | None = None
+    basal_known_s: int | None = None
     boluses: list[OpenBolus] = attrs.field(factory=list)
     suspensions: list[OpenSpan] = attrs.field(factory=list)
     modes: list[OpenSpan] = attrs.field(factory=list)
@@ -76,7 +76,7 @@ class Ledger:
 
     def basal_logged(self, at_s: int, uploaded_s: int) -> None:
         """Note a record about the basal of its hour, and of the next hour if it is near."""
-        self.basal_told_s = at_s
+        self.basal_known_s = at_s
         hour = at_s // HOUR_S
         for each in {hour, (at_s - 1200) // HOUR_S, (at_s + 1200) // HOUR_S}:
             if self.basal_uploaded_s.get(each, 0) < uploaded_s:
@@ -94,7 +94,7 @@ class Ledger:
             boluses=tuple(self._bolus(each) for each in self.boluses),
             basal_u_per_hour={utc(hour * HOUR_S): sum_ / 3_600_000 for hour, sum_ in self.basal_mu_h_s.items()},
             basal_uploaded_at={utc(hour * HOUR_S): utc(at_s) for hour, at_s in self.basal_uploaded_s.items()},
-            basal_told_until=None if self.basal_told_s is None else utc(self.basal_told_s),
+            basal_known_until=None if self.basal_known_s is None else utc(self.basal_known_s),
             suspensions=tuple(self._span(each) for each in self.suspensions),
             modes=tuple(self._span(each) for each in self.modes),
             alarms=tuple(self._span(each) for each in self.alarms),

@@ -97,7 +97,7 @@ class Truth:
     boluses: tuple[TrueBolus, ...] = ()
     basal_u_per_hour: dict[datetime, float] = attrs.field(factory=dict, repr=False)
     basal_uploaded_at: dict[datetime, datetime] = attrs.field(factory=dict, repr=False)
-    basal_told_until: datetime | None = None  # the time of the newest record about basal
+    basal_known_until: datetime | None = None  # the time of the newest record about basal
     suspensions: tuple[TrueSpan, ...] = ()
     modes: tuple[TrueSpan, ...] = ()
     alarms: tuple[TrueSpan, ...] = ()
@@ -163,7 +163,7 @@ def merge(truths: Iterable[Truth]) -> Truth:
         boluses=tuple(sorted((b for part in parts for b in part.boluses), key=lambda each: each.started_at)),
         basal_u_per_hour=basal,
         basal_uploaded_at=uploaded,
-        basal_told_until=max((part.basal_told_until for part in parts if part.basal_told_until), default=None),
+        basal_known_until=max((part.basal_known_until for part in parts if part.basal_known_until), default=None),
         suspensions=tuple(s for part in parts for s in part.suspensions),
         modes=tuple(m for part in parts for m in part.modes),
         alarms=tuple(a for part in parts for a in part.alarms),

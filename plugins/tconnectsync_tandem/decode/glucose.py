@@ -106,11 +106,11 @@ def _session(code: int, kind: str, sensor: str, age: Callable[[Values], float | 
     body = events.BODIES[kind]
 
     def build(values: Values, _: datetime) -> Body:
-        said: dict[str, Any] = {name: values[name] for name in ("reason",) if name in values}
+        more: dict[str, Any] = {name: values[name] for name in ("reason",) if name in values}
         signature = values.get("signature")
         if signature is not None:
-            said["signature"] = str(signature)
-        return body(sensor=sensor, session_age_s=age(values), **said)
+            more["signature"] = str(signature)
+        return body(sensor=sensor, session_age_s=age(values), **more)
 
     return Record(code, kind, fields, build, ("sessionDuration", "sessionDurationSecs", "stopSessionCode"))
 

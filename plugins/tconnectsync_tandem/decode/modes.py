@@ -60,10 +60,10 @@ def _profile(code: int, name: str, *fields: Field) -> Record:
 
     def build(values: Values, _: datetime) -> Body:
         numbers = [values.pop(letter.name) for letter in letters]
-        said = {key: value for key, value in values.items() if value is not None}
+        present = {key: value for key, value in values.items() if value is not None}
         if any(number is not None for number in numbers):
-            said["text"] = "".join(chr(number or 0) for number in numbers).lstrip("\0").split("\0")[0]
-        return events.PumpNoted(name=name, values=said)
+            present["text"] = "".join(chr(number or 0) for number in numbers).lstrip("\0").split("\0")[0]
+        return events.PumpNoted(name=name, values=present)
 
     return Record(code, "pump.noted", (*fields, *letters), build)
 

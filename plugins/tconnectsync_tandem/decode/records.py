@@ -111,10 +111,10 @@ def note(code: int, name: str, *fields: Field, spare: tuple[str, ...] = (), tole
     """A record that no sink uses: stored under ``name`` with the pump's values."""
 
     def build(values: Values, _: datetime) -> Body:
-        said = {
+        present = {
             name: list(value) if type(value) is tuple else value for name, value in values.items() if value is not None
         }
-        return events.PumpNoted(name=name, values=said)
+        return events.PumpNoted(name=name, values=present)
 
     return Record(code, "pump.noted", fields, build, spare, tolerant)
 

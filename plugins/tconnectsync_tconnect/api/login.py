@@ -125,10 +125,10 @@ def _client_state(value: str) -> str:
 def _refused(answer: TconnectResponse, private: tuple[str, ...]) -> Exception:
     page = _Page()
     page.feed(_text(answer.body))
-    said = "".join(page.notice)
+    notice = "".join(page.notice)
     for text in private:
-        said = said.replace(text, "…")
-    words = " ".join(said.split())[:_MOST_WORDS]
+        notice = notice.replace(text, "…")
+    words = " ".join(notice.split())[:_MOST_WORDS]
     if not words:
         return response_changed("login", "the form again, without a reason")
     return CredentialsRefused(f"t:connect refuses the login: {words}", remedy=_CHECK)

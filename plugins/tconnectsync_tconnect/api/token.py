@@ -12,7 +12,7 @@ from tconnectsync import Secret
 
 RENEW_BEFORE = timedelta(minutes=5)
 """A token this close to its end is not used."""
-UNTOLD_LIFE = timedelta(minutes=30)
+DEFAULT_LIFE = timedelta(minutes=30)
 
 
 @attrs.frozen(kw_only=True)
@@ -30,7 +30,7 @@ class TconnectToken:
 
 def token_of(access: str, expires_at: object, now: datetime) -> TconnectToken:
     """Return a token obtained now; without a readable end it is valid for half an hour."""
-    return TconnectToken(access=Secret(access), obtained_at=now, expires_at=_utc(expires_at) or now + UNTOLD_LIFE)
+    return TconnectToken(access=Secret(access), obtained_at=now, expires_at=_utc(expires_at) or now + DEFAULT_LIFE)
 
 
 def _utc(text: object) -> datetime | None:

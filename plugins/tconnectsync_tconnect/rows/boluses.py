@@ -150,8 +150,8 @@ def _is_extended(cells: Cells) -> bool:
 
 def _status(cells: Cells, prefix: str) -> str:
     """How a part ended: by the description, else by the pump's number."""
-    said = values.text(cells, f"{prefix}Desc").lower()
-    if said:
-        return _ENDS.get(said, "_".join(said.split()))
+    ending = values.text(cells, f"{prefix}Desc").lower()
+    if ending:
+        return _ENDS.get(ending, "_".join(ending.split()))
     found = values.identity(cells, f"{prefix}ID")
     return _END_NUMBERS.get(found or 0, f"status_{found}") if values.text(cells, f"{prefix}ID") else "unknown"

@@ -82,9 +82,9 @@ def _glucose(row: CsvRow, at: datetime) -> RowEvent:
 
 
 def _sensor_reading(row: CsvRow, at: datetime) -> Body:
-    said = values.text(row.cells, reading_column(row)).lower()
-    if said in ("high", "low"):
-        return events.GlucoseReading(mark=said, reading_time=at)
+    reading = values.text(row.cells, reading_column(row)).lower()
+    if reading in ("high", "low"):
+        return events.GlucoseReading(mark=reading, reading_time=at)
     glucose = _reading(row)
     low, high = _SENSOR_MG_DL
     if glucose < low or glucose > high:

@@ -8,18 +8,18 @@ from decimal import Decimal
 _NUMBER = re.compile(r"\+?(\d+)(?:\.(\d*))?(?:[eE]\+?(\d{1,2}))?", re.ASCII)
 
 
-def plain_serial(said: str) -> str:
+def plain_serial(text: str) -> str:
     """Return the serial number: ``9.0001234E7`` is 90001234. Other text stays as it is."""
-    said = said.strip()
-    found = _NUMBER.fullmatch(said)
-    if found is None or said.isdecimal() or is_rounded(said):
-        return said
-    return str(int(Decimal(said)))
+    text = text.strip()
+    found = _NUMBER.fullmatch(text)
+    if found is None or text.isdecimal() or is_rounded(text):
+        return text
+    return str(int(Decimal(text)))
 
 
-def is_rounded(said: str) -> bool:
+def is_rounded(text: str) -> bool:
     """Whether digits are lost: ``9.00012E7`` may be any number from 90001150 to 90001250."""
-    found = _NUMBER.fullmatch(said.strip())
+    found = _NUMBER.fullmatch(text.strip())
     if found is None:
         return False
     decimals, exponent = found[2] or "", int(found[3] or 0)

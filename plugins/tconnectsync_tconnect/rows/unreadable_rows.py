@@ -43,7 +43,7 @@ def words_of(kinds: Mapping[str, int]) -> str:
 def is_bolus(row: Any) -> bool:
     """Whether a row is a bolus; a row without a readable type is one if any part of it mentions one."""
     if isinstance(row, Mapping):
-        said = row.get("type", row.get("Type", row.get("table")))
-        if isinstance(said, str) and said:
-            return said.lower() == BOLUS.lower()
+        kind = row.get("type", row.get("Type", row.get("table")))
+        if isinstance(kind, str) and kind:
+            return kind.lower() == BOLUS.lower()
     return BOLUS.lower() in json.dumps(row, default=str).lower()

@@ -39,14 +39,6 @@ def half_hours_s(seconds: float) -> int:
     return round(seconds / HALF_HOUR_S) * HALF_HOUR_S
 
 
-def offset_change_s(step_s: float) -> int:
-    """Return the offset change of a step if nothing else is known: 0 up to 25 minutes, else the nearest half hour.
-
-    So a step of 26 to 29 minutes is half an hour and a little drift.
-    """
-    return 0 if abs(step_s) <= LONGEST_DRIFT_S else half_hours_s(step_s)
-
-
 def is_real_offset(offset_s: int) -> bool:
     """Whether some place has this offset, apart from whole days (a wrong date)."""
     return any((offset_s - real_s) % DAY_S == 0 for real_s in REAL_OFFSETS_S)

@@ -10,7 +10,7 @@ import pytest
 
 from tconnectsync.config.zone_names import is_zone
 from tconnectsync.timeline.resolver import TimelineResolver
-from tconnectsync.timeline.utc_offsets import REAL_OFFSETS_S, ZoneOffsets, offset_across_step_s, offset_change_s
+from tconnectsync.timeline.utc_offsets import REAL_OFFSETS_S, ZoneOffsets, offset_across_step_s
 from tconnectsync.timeline.zones import Zones
 from tests.timeline.harness import ListLog, PumpHistory, times_of, utc, worst_s
 
@@ -72,7 +72,8 @@ def assert_bounded(world: PumpHistory, zones: Zones, drift_min: float) -> None:
      (45, 60), (-45, -60), (75, 60), (90, 90), (0, 0)],
 )  # fmt: skip
 def test_a_step_alone_is_drift_up_to_25_minutes_and_half_hours_beyond(step_min: int, change_min: int) -> None:
-    assert offset_change_s(step_min * MINUTE) == change_min * MINUTE
+    found_s = offset_across_step_s(0, step_min * MINUTE, None, zone_moved=False, before=False)
+    assert found_s == change_min * MINUTE
 
 
 @pytest.mark.parametrize("home_h", [-4, 2, 5.5, 9.5])

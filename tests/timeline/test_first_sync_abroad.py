@@ -8,7 +8,7 @@ import pytest
 
 from tconnectsync.timeline.clock_settings import ClockSetting, steps_of
 from tconnectsync.timeline.resolver import TimelineResolver
-from tconnectsync.timeline.utc_offsets import offset_change_s
+from tconnectsync.timeline.utc_offsets import half_hours_s
 from tconnectsync.timeline.zones import Zones
 from tests.timeline.harness import ListLog, PumpHistory, placed_times, times_of, utc, worst_s
 
@@ -64,7 +64,7 @@ def test_a_time_and_a_date_are_one_step_in_either_order() -> None:
     late = ClockSetting(key=1, part="time", pump_time=day, step_s=-18 * 3600.0, rtc_ms=1000)
     date = ClockSetting(key=2, part="date", pump_time=day + timedelta(days=1), step_s=86400.0, rtc_ms=3000)
     (step,) = steps_of([late, date])
-    assert (step.key, step.done_key, offset_change_s(step.exact_s), step.first_s, step.wall) == (
+    assert (step.key, step.done_key, half_hours_s(step.exact_s), step.first_s, step.wall) == (
         1, 2, 6 * HOUR, -18 * HOUR, day + timedelta(days=1),
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ import pytest
 from tconnectsync.timeline.clock_settings import ClockSetting, steps_of
 from tconnectsync.timeline.pump_clock import components_of, drift_message
 from tconnectsync.timeline.resolver import TimelineResolver
-from tconnectsync.timeline.utc_offsets import offset_change_s
+from tconnectsync.timeline.utc_offsets import half_hours_s
 from tconnectsync.timeline.zones import UTC, Zones
 from tests.timeline.harness import EPOCH, ListLog, PumpHistory, placed_times, times_of, utc, worst_s
 
@@ -146,7 +146,7 @@ def test_the_counter_may_wrap_within_a_pair() -> None:
         ClockSetting(key=1, part="date", pump_time=day, step_s=0.0, rtc_ms=(1 << 32) - 500),
         ClockSetting(key=2, part="time", pump_time=day + timedelta(hours=1), step_s=3600.0, rtc_ms=400),
     ]
-    assert [(step.key, step.done_key, offset_change_s(step.exact_s)) for step in steps_of(sets)] == [(1, 2, 3600)]
+    assert [(step.key, step.done_key, half_hours_s(step.exact_s)) for step in steps_of(sets)] == [(1, 2, 3600)]
 
 
 def test_a_record_far_behind_a_date_change_is_a_step_of_its_own() -> None:
@@ -155,7 +155,7 @@ def test_a_record_far_behind_a_date_change_is_a_step_of_its_own() -> None:
         ClockSetting(key=1, part="date", pump_time=day, step_s=86400.0, rtc_ms=1000),
         ClockSetting(key=2, part="time", pump_time=day + timedelta(hours=2), step_s=3600.0, rtc_ms=3_600_000),
     ]
-    assert [(step.key, offset_change_s(step.exact_s), step.first_s) for step in steps_of(sets)] == [
+    assert [(step.key, half_hours_s(step.exact_s), step.first_s) for step in steps_of(sets)] == [
         (1, 86400, None),
         (2, 3600, None),
     ]

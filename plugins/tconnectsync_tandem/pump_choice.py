@@ -15,7 +15,6 @@ _CORRECT = 'Correct `pumps` of [sources.tandem] (or PUMP_SERIAL_NUMBER), or set 
 
 
 def selected_pumps(pumps: Sequence[Pump], choice: Choice) -> list[Pump]:
-    """Return the selected pumps that are on the account."""
     return [pump for pump in pumps if choice == "all" or pump.serial in choice]
 
 

@@ -100,7 +100,6 @@ class SinkName(PartName):
     name = "sink"
 
     def known(self, plugins: Plugins) -> list[str]:
-        """Return the names to choose from."""
         return sorted(plugins.sinks())
 
 

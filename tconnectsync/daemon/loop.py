@@ -152,7 +152,6 @@ class _Running:
         self.watcher = self.loaded.watch(after_crash, presences)
 
     def stop_watching(self) -> None:
-        """Stop to watch."""
         watcher, self.watcher = self.watcher, None
         if watcher is not None:
             watcher.stop()

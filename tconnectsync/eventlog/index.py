@@ -333,7 +333,6 @@ class Index:
         return None if slot.pump is None else self._streams.get((slot.pump, slot.group, slot.source))
 
     def close(self) -> None:
-        """Close the file."""
         self.database.close()
 
 

@@ -142,7 +142,6 @@ class EventLog:
         return min(known, default=self._opened_at)  # the last segment was checked at opening
 
     def size(self) -> LogSize:
-        """Return the size of the log."""
         segments = self._segments.all()
         packed = [(segment, after.first - segment.first) for segment, after in pairwise(segments) if segment.packed]
         return LogSize(

@@ -260,7 +260,6 @@ class Tail:
         self._write_failed = False
 
     def close(self) -> None:
-        """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None

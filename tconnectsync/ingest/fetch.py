@@ -16,8 +16,6 @@ from tconnectsync.plugin.source import Batch
 
 
 class FetchState(Enum):
-    """The state of a fetch."""
-
     QUEUED = "queued"
     RUNNING = "running"
     DONE = "done"

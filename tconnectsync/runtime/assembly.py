@@ -114,7 +114,6 @@ def open_sink_runner(
 
 
 def open_sources(config: Config, plugins: Plugins, *, clock: Clock, data_dir: Path) -> dict[str, Source]:
-    """Open the sources that are on."""
     specs = plugins.sources()
     return {
         name: specs[name].open(entry.options, _context(config, clock, data_dir, name))
@@ -124,7 +123,6 @@ def open_sources(config: Config, plugins: Plugins, *, clock: Clock, data_dir: Pa
 
 
 def open_sinks(config: Config, plugins: Plugins, *, clock: Clock, data_dir: Path) -> dict[str, Sink]:
-    """Open the sinks that are on."""
     specs = plugins.sinks()
     return {
         name: specs[name].open(entry.options, _context(config, clock, data_dir, name))

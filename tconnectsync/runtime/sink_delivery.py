@@ -41,7 +41,6 @@ class SinkDelivery:
 
     @property
     def outbox(self) -> Outbox:
-        """The sink's outbox."""
         return self.sender.outbox
 
     def due(self, now: datetime) -> datetime | None:

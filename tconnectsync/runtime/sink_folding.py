@@ -48,7 +48,6 @@ class SinkFolding:
 
     @property
     def outbox(self) -> Outbox:
-        """The sink's outbox."""
         return self.fold_runner.outbox
 
     def has_cursor_of_log(self) -> bool:

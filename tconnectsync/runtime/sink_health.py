@@ -45,7 +45,6 @@ class SinkHealth:
 
     @property
     def state(self) -> HealthState:
-        """The current state."""
         return self.current.state
 
     def is_postponed(self) -> bool:

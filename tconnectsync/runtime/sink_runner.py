@@ -70,12 +70,10 @@ class SinkRunner:
 
     @property
     def health(self) -> Health:
-        """The health of the sink."""
         return self.sink_health.current
 
     @property
     def outbox(self) -> Outbox:
-        """The sink's outbox."""
         return self.fold_runner.outbox
 
     def counts(self) -> Counts:

@@ -41,7 +41,6 @@ class PumpClock:
     )
 
     def piece(self, key: int) -> ClockPiece:
-        """Return the piece for a key."""
         return self.pieces[max(0, bisect_right(self._from_keys, key) - 1)]
 
     def utc(self, key: int, pump_time: datetime) -> datetime | None:

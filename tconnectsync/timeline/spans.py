@@ -19,7 +19,6 @@ class Span:
     end: datetime | None = None
 
     def contains(self, at: datetime) -> bool:
-        """Whether ``at`` is in the span."""
         return (self.begin is None or self.begin <= at) and (self.end is None or at < self.end)
 
     def to_json(self) -> list[str | None]:
@@ -34,7 +33,6 @@ class Span:
 
 
 def any_contains(spans: Iterable[Span], at: datetime) -> bool:
-    """Whether ``at`` is in one of the spans."""
     return any(span.contains(at) for span in spans)
 
 

@@ -206,7 +206,6 @@ def _row(key: str) -> str:
 
 
 def add_record(bolus: JoinedBolus, event: Event, fingerstick: Fingerstick | None) -> JoinedBolus:
-    """Return ``bolus`` with the data of ``event``."""
     mark, body = mark_of(event), event.body
     changes: dict[str, Any] = {"last_at": max(bolus.last_at, mark.at)}
     if isinstance(body, events.BolusRequested):

@@ -42,12 +42,10 @@ class CloudAnswer:
 
 
 def json_answer(value: object, status: int = 200, *headers: tuple[str, str]) -> CloudAnswer:
-    """A JSON response."""
     return CloudAnswer(status=status, body=json.dumps(value, ensure_ascii=False).encode(), headers=headers)
 
 
 def html_answer(text: str, status: int = 200, *headers: tuple[str, str]) -> CloudAnswer:
-    """An HTML page."""
     return CloudAnswer(status=status, body=text.encode(), content_type="text/html; charset=utf-8", headers=headers)
 
 

@@ -37,7 +37,6 @@ class UploadCache:
     _oldest: dict[int, str] = attrs.field(factory=dict, repr=False)
 
     def add_records(self, records: Iterable[SimulatedRecord]) -> None:
-        """Add records to the cache."""
         encode = msgspec.json.encode
         days, newest, oldest = self._days, self._newest, self._oldest
         for entry, _, uploaded_s in records:

@@ -41,7 +41,6 @@ class Body:
         self.iob_u = max(0.0, self.iob_u + insulin_u)
 
     def eat(self, carbs_g: float) -> None:
-        """Eat carbs."""
         self._stomach_g += carbs_g
 
     def step(self) -> None:

@@ -67,8 +67,6 @@ class SimulatedDelivery:
 
 @attrs.define
 class Boluses:
-    """Delivers boluses."""
-
     machine: Machine
     body: Body
     next_id: int

@@ -29,7 +29,6 @@ class Routine:
     _counted_s: int = 0
 
     def begin(self) -> None:
-        """Start."""
         self.arm_midnight()
         self._counted_s = self.machine.now_s
         if self.machine.plan.noise_codes:

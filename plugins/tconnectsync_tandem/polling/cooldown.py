@@ -51,7 +51,6 @@ class Cooldown:
         self._busy.pop(pump.serial, None)
 
     def is_pump_paused(self, pump: Pump, clock: Clock) -> bool:
-        """Whether the pump is paused now."""
         until = self._pumps.get(pump.serial)
         return until is not None and not until.is_over(clock)
 

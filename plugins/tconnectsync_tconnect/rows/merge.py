@@ -71,7 +71,6 @@ class MergedResponses:
 
 
 def merge_responses(answers: WindowResponses, rest: OpenSpans) -> MergedResponses:
-    """Merge the responses."""
     bad = _BadRows(answers.first)
     segments = _segments(answers.timeline, bad)
     suspensions = bad.read(

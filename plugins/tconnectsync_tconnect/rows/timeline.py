@@ -39,8 +39,6 @@ class BasalSegment:
 
 @attrs.frozen(kw_only=True)
 class Suspension:
-    """A suspension row."""
-
     at: datetime
     reason: str
     row: Mapping[str, Any]

@@ -42,7 +42,6 @@ def quoted(text: str) -> str:
 
 
 def fill_template(answers: TemplateValues) -> str:
-    """Return the template with the answers filled in."""
     lines = {
         'timezone = "Europe/Berlin"': f"timezone = {quoted(answers.timezone)}",
         'email = "me@example.org"': f"email = {quoted(answers.email)}",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
+from pathlib import Path
 
 import attrs
 
 from tconnectsync.eventlog import EventLog
+from tconnectsync.queries.day_store import StoredDays, load_days, save_days
 from tconnectsync.statistics.summary import Summary
 from tconnectsync.timeline.event_stream import EventStream
 from tconnectsync.timeline.spans import LATEST
+from tconnectsync.timeline.stream_timeline import ALWAYS, timeline_to_json
 from tconnectsync.timeline.zones import Zones
 
 LATEST_EFFECT = timedelta(days=1)
@@ -18,14 +22,21 @@ LATEST_EFFECT = timedelta(days=1)
 MOST_DAYS = 400
 
 
+SAVE_AFTER = 7
+"""So many new days are saved at once."""
+
+
 @attrs.define
 class DayMemo:
-    """The figures of whole days, for as long as they hold."""
+    """The figures of whole days, for as long as they hold. ``path``: the file that keeps them; None: only the memory does."""
 
     zones: Zones
+    path: Path | None = None
     _days: dict[date, Summary] = attrs.field(factory=dict)
     _seen: tuple[str, int] = ("", 0)
-    _timelines: Mapping[str, object] = attrs.field(factory=dict)
+    _timelines: Mapping[str, str] = attrs.field(factory=dict)
+    _loaded: bool = False
+    _unsaved: int = 0
 
     def get(self, day: date) -> Summary | None:
         """Return the figures of ``day`` if they are known."""
@@ -34,16 +45,40 @@ class DayMemo:
     def keep(self, summary: Summary) -> None:
         """Remember the figures of one day that is over."""
         self._days[summary.first_day] = summary
+        self._unsaved += 1
         if len(self._days) > MOST_DAYS:
             del self._days[min(self._days)]
 
-    def forget_changed(self, log: EventLog, streams: Mapping[str, EventStream]) -> None:
-        """Forget the days that events since the last call may have changed."""
-        (log_id, position), seen = self._seen, (log.log_id, log.end)
+    def save(self, *, at_least: int = SAVE_AFTER) -> None:
+        """Save the days if there are so many new ones."""
+        if self.path is None or self._unsaved < max(1, at_least):
+            return
+        (log_id, position), zones = self._seen, _text(self.zones)
+        days = tuple(self._days.values())
+        save_days(
+            self.path, StoredDays(zones=zones, log_id=log_id, position=position, timelines=self._timelines, days=days)
+        )
+        self._unsaved = 0
+
+    def _load(self) -> None:
+        self._loaded = True
+        if self.path is not None:
+            stored = load_days(self.path, _text(self.zones))
+            self._days = {summary.first_day: summary for summary in stored.days}
+            self._seen, self._timelines = (stored.log_id, stored.position), stored.timelines
+
+    def forget_changed(self, log: EventLog, streams: Mapping[str, EventStream], seen: tuple[str, int]) -> None:
+        """Forget the days that events since the last call may have changed.
+
+        ``seen``: the log's id and position when ``streams`` were made; the log may be longer already.
+        """
+        if not self._loaded:
+            self._load()
+        log_id, position = self._seen
         if seen == self._seen:
             return
         timelines = {
-            name: (stream.timeline.clock, stream.timeline.active, stream.timeline.superseded)
+            name: timeline_to_json(attrs.evolve(stream.timeline, delivery_windows=ALWAYS))
             for name, stream in streams.items()
         }
         changed = _earliest(log, streams, position, seen[1]) if log_id == seen[0] and position <= seen[1] else None
@@ -69,3 +104,7 @@ def _earliest(log: EventLog, streams: Mapping[str, EventStream], after: int, end
             return None
         times.append(at)
     return min(times, default=LATEST)
+
+
+def _text(zones: Zones) -> str:
+    return json.dumps(zones.to_json(), sort_keys=True)

@@ -41,15 +41,19 @@ def open_log(where: str | Path | None = None, *, timezone: str | None = None, cl
 
     bootstrap = read_bootstrap(path, os.environ)
     plugins = load_plugins(folder=bootstrap.plugins_dir, blocked=bootstrap.blocked_plugins)
-    return open_pump_log(load_config(path, os.environ, plugins, timezone=timezone), plugins, clock=clock)
+    config = load_config(path, os.environ, plugins, timezone=timezone)
+    return open_pump_log(config, plugins, clock=clock, stores_days=False)
 
 
-def open_pump_log(config: Config, plugins: Plugins, *, clock: Clock) -> PumpLog:
-    """Open the log of a configuration, with its sources as decoders. Errors: LogCorrupt, OSError."""
+def open_pump_log(config: Config, plugins: Plugins, *, clock: Clock, stores_days: bool = True) -> PumpLog:
+    """Open the log of a configuration, with its sources as decoders. Errors: LogCorrupt, OSError.
+
+    ``stores_days``: see :meth:`PumpLog.open`.
+    """
     from tconnectsync.runtime.assembly import open_sources
 
     decoders = open_sources(config, plugins, clock=clock, data_dir=config.data_dir)
-    return PumpLog.open(config.data_dir, config.zones, clock=clock, decoders=decoders)
+    return PumpLog.open(config.data_dir, config.zones, clock=clock, decoders=decoders, stores_days=stores_days)
 
 
 def _zones(timezone: str) -> Zones:

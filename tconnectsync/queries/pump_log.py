@@ -16,6 +16,7 @@ from tconnectsync.eventlog import EventLog
 from tconnectsync.eventlog.codec import Decoder
 from tconnectsync.events import PUMP_KINDS, Event
 from tconnectsync.queries.day_memo import DayMemo
+from tconnectsync.queries.day_store import FILE_NAME
 from tconnectsync.statistics import basal, boluses, glucose
 from tconnectsync.statistics.reading import KINDS, read_therapy
 from tconnectsync.statistics.summary import Summary, day_span, days_between, summarise_day
@@ -49,24 +50,31 @@ class PumpLog:
     _resolver: TimelineResolver
     _streams: dict[str, EventStream] = attrs.field(factory=dict)
     _seen: tuple[str, int] = ("", -1)
-    _memo: DayMemo = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._memo = DayMemo(self.zones)
+    _memo: DayMemo = attrs.field(kw_only=True)
 
     @classmethod
     def open(
-        cls, data_dir: Path, zones: Zones, *, clock: Clock, decoders: Mapping[str, Decoder] | None = None
+        cls,
+        data_dir: Path,
+        zones: Zones,
+        *,
+        clock: Clock,
+        decoders: Mapping[str, Decoder] | None = None,
+        stores_days: bool = False,
     ) -> PumpLog:
         """Open the log of ``data_dir``; if there is none, it is empty. Errors: LogCorrupt, OSError.
 
         ``decoders``: the sources by name. A record that an older release could not decode is decoded with them.
+        ``stores_days``: keep the figures of past days in a file there, so that the next process need not compute them.
         """
         log = EventLog.open(data_dir, clock=clock, writable=False, decoders=decoders)
-        return cls(zones=zones, log=log, resolver=TimelineResolver(log, zones))
+        versions = {name: decoder.decoder for name, decoder in (decoders or {}).items()}
+        memo = DayMemo(zones, versions, data_dir / FILE_NAME if stores_days else None)
+        return cls(zones=zones, log=log, resolver=TimelineResolver(log, zones), memo=memo)
 
     def close(self) -> None:
         """Close the log."""
+        self._memo.save(at_least=1)
         self._log.close()
 
     def __enter__(self) -> PumpLog:
@@ -144,7 +152,7 @@ class PumpLog:
     def days(self, first: date, last: date) -> Sequence[Summary]:
         """Return the figures of each local day from ``first`` to ``last``, both included. The newest day ends with the data."""
         newest = self.newest()
-        self._memo.forget_changed(self._log, self._current())
+        self._memo.forget_changed(self._log, self._current(), self._seen)
         found = {day: summary for day in days_between(first, last) if (summary := self._memo.get(day)) is not None}
         missing = [day for day in days_between(first, last) if day not in found]
         while missing:
@@ -155,6 +163,7 @@ class PumpLog:
                 found[day] = summarise_day(day, therapy, self.zones, until=newest)
                 if newest is not None and day_span(day, self.zones)[1] <= newest:
                     self._memo.keep(found[day])
+        self._memo.save()
         return [found[day] for day in days_between(first, last)]
 
     def _current(self) -> dict[str, EventStream]:

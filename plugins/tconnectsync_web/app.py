@@ -99,7 +99,7 @@ def web_app(
     app.register_blueprint(sign_in_blueprint(access))
     access.protect(app)
     if live is not None:
-        _add_live(app, live, name, access)
+        add_live(app, live, name, access)
     app.add_url_rule("/metrics", view_func=limited(metrics))
     app.add_url_rule("/run", view_func=run, methods=["GET", "POST"])
     app.add_url_rule("/update", view_func=limited(update), methods=["GET", "POST"])
@@ -107,7 +107,9 @@ def web_app(
     return app
 
 
-def _add_live(app: Flask, live: Live, name: str, access: Access) -> None:
+def add_live(app: Flask, live: Live, name: str, access: Access) -> None:
+    """Let pages of ``app`` be told of news of ``name``."""
+
     def stream() -> Response:
         cookie = request.cookies.get(access.sessions.cookie)
         by_cookie = has_session()

@@ -115,6 +115,7 @@ def _serve(people: Sequence[Person], data_dir: Path, options: WebOptions, secret
     signal.signal(signal.SIGINT, end)
     for person in people:
         person.start_interval(stop.wait)
+    threading.Thread(target=site.warm_up, name="warm up", daemon=True).start()
     try:
         server.run()
     finally:

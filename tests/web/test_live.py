@@ -63,7 +63,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def served(folder: Path) -> Iterator[Served]:
     """An open page on loopback."""
-    watch = ChangeWatch({"": lambda: folder}, look_s=0.02)
+    watch = ChangeWatch({"": lambda: version_of(folder)}, look_s=0.02)
     live = Live(watch, still_here_s=0.2)
     app = web_app(
         access=open_access(folder, None), cycles=Cycles(lambda: Outcome(status=0)), read_status=dict, read_findings=list, live=live
@@ -233,7 +233,7 @@ def test_streams_end_with_the_server(served: Served) -> None:
 
 def test_a_stream_ends_when_it_is_no_longer_admitted(folder: Path) -> None:
     """As after the view link was revoked."""
-    watch = ChangeWatch({"": lambda: folder}, look_s=0.02)
+    watch = ChangeWatch({"": lambda: version_of(folder)}, look_s=0.02)
     live = Live(watch, still_here_s=0.01)
     admitted = [True]
     stream = live._messages("", "", lambda: admitted[0])

@@ -196,6 +196,14 @@ def test_names_come_from_files_or_folders(files: list[str], names: list[str]) ->
     assert names_of([Path(each) for each in files]) == names
 
 
+def test_cards_show_glucose_and_follow_everybodys_news(engines: dict[str, FakeEngine]) -> None:
+    ask = asker(engines)
+    front = ask("/").text
+    assert 'data-live="/live?since=' in front
+    assert front.count("No reading in the last day") == len(engines)
+    assert 'href="/"' in ask("/p/anna/").text, "the way back"
+
+
 # --- whose [web] counts -------------------------------------------------------------------------------------------------
 
 

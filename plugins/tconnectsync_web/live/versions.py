@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _SHOWN = (("log", (".jsonl", ".jsonl.gz")), ("state", (".json",)), ("outbox", (".sqlite", ".sqlite-wal")))
@@ -28,6 +28,11 @@ def version_of(data_dir: Path) -> str:
         for entry in _entries(data_dir / folder, names):
             seen.update(repr(entry).encode())
     return seen.hexdigest()[:16]
+
+
+def joint_version(versions: Iterable[str]) -> str:
+    """Return the version of several folders together."""
+    return hashlib.sha256(" ".join(versions).encode()).hexdigest()[:16]
 
 
 def _entries(folder: Path, names: list[str]) -> Iterator[tuple[str, int, int]]:

@@ -1,24 +1,21 @@
-"""One thread that looks at the files of every data folder, for all open pages."""
+"""One thread that looks for news of every data folder, for all open pages."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from pathlib import Path
-
-from tconnectsync_web.live.versions import version_of
 
 LOOK_S = 2.0
 
 
 class ChangeWatch:
-    """Wakes the listeners of a folder when it changes. Without listeners nothing is looked at, and no thread runs.
+    """Wakes the listeners of a name when its version changes. Without listeners nothing is looked at, and no thread runs.
 
-    ``folder_of`` maps each person's name to what gives their data folder, or None as long as it is unknown.
+    ``version_of`` maps each name to what returns its version now.
     """
 
-    def __init__(self, folder_of: Mapping[str, Callable[[], Path | None]], *, look_s: float = LOOK_S) -> None:
-        self._folder_of = folder_of
+    def __init__(self, version_of: Mapping[str, Callable[[], str]], *, look_s: float = LOOK_S) -> None:
+        self._version_of = version_of
         self._look_s = look_s
         self._changed = threading.Condition()
         self._versions: dict[str, str] = {}
@@ -27,9 +24,8 @@ class ChangeWatch:
         self._closed = threading.Event()
 
     def version(self, name: str) -> str:
-        """The version of a person's data now."""
-        folder = self._folder_of[name]()
-        return "" if folder is None else version_of(folder)
+        """The version of a name's data now."""
+        return self._version_of[name]()
 
     def join(self, name: str) -> None:
         """Begin to listen; end with :meth:`leave`."""

@@ -28,9 +28,13 @@ SAVE_AFTER = 7
 
 @attrs.define
 class DayMemo:
-    """The figures of whole days, for as long as they hold. ``path``: the file that keeps them; None: only the memory does."""
+    """The figures of whole days, for as long as they hold.
+
+    ``decoders``: the version of each source's decoder. ``path``: the file that keeps the days; None: only the memory does.
+    """
 
     zones: Zones
+    decoders: Mapping[str, int] = attrs.field(factory=dict)
     path: Path | None = None
     _days: dict[date, Summary] = attrs.field(factory=dict)
     _seen: tuple[str, int] = ("", 0)
@@ -53,19 +57,26 @@ class DayMemo:
         """Save the days if there are so many new ones."""
         if self.path is None or self._unsaved < max(1, at_least):
             return
-        (log_id, position), zones = self._seen, _text(self.zones)
-        days = tuple(self._days.values())
-        save_days(
-            self.path, StoredDays(zones=zones, log_id=log_id, position=position, timelines=self._timelines, days=days)
+        log_id, position = self._seen
+        stored = StoredDays(
+            basis=self._basis(),
+            log_id=log_id,
+            position=position,
+            timelines=self._timelines,
+            days=tuple(self._days.values()),
         )
+        save_days(self.path, stored)
         self._unsaved = 0
 
     def _load(self) -> None:
         self._loaded = True
         if self.path is not None:
-            stored = load_days(self.path, _text(self.zones))
+            stored = load_days(self.path, self._basis())
             self._days = {summary.first_day: summary for summary in stored.days}
             self._seen, self._timelines = (stored.log_id, stored.position), stored.timelines
+
+    def _basis(self) -> str:
+        return json.dumps([self.zones.to_json(), self.decoders], sort_keys=True)
 
     def forget_changed(self, log: EventLog, streams: Mapping[str, EventStream], seen: tuple[str, int]) -> None:
         """Forget the days that events since the last call may have changed.
@@ -104,7 +115,3 @@ def _earliest(log: EventLog, streams: Mapping[str, EventStream], after: int, end
             return None
         times.append(at)
     return min(times, default=LATEST)
-
-
-def _text(zones: Zones) -> str:
-    return json.dumps(zones.to_json(), sort_keys=True)

@@ -1,7 +1,7 @@
 """The figures of past days in a file of the data folder, so that a new process computes none of them again.
 
 The file may be deleted at any time: it is rebuilt from the event log. It is not used if it comes from another log, another
-zone, or other code.
+zone, decoder or code.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ LARGEST = 64 << 20
 class StoredDays:
     """What the file holds: the days, and what the event log was when they were computed.
 
-    ``code``: see :func:`code_version`. ``timelines``: each stream's times, as text.
+    ``code``: see :func:`code_version`. ``basis``: zones and decoders, as text. ``timelines``: each stream's times, as text.
     """
 
     code: str = ""
-    zones: str = ""
+    basis: str = ""
     log_id: str = ""
     position: int = 0
     timelines: Mapping[str, str] = attrs.field(factory=dict)
@@ -51,13 +51,13 @@ def code_version() -> str:
     return digest.hexdigest()[:16]
 
 
-def load_days(path: Path, zones: str) -> StoredDays:
-    """Return what the file holds; nothing if it is missing, damaged, or for other zones or other code."""
+def load_days(path: Path, basis: str) -> StoredDays:
+    """Return what the file holds; nothing if it is missing, damaged, or of another basis or other code."""
     try:
         unpacker = zlib.decompressobj(wbits=31)
         text = unpacker.decompress(OsFiles().read(path), LARGEST)
         found = msgspec.json.decode(text, type=StoredDays)
-        return found if (found.code, found.zones) == (code_version(), zones) else StoredDays()
+        return found if (found.code, found.basis) == (code_version(), basis) else StoredDays()
     except (OSError, ValueError, zlib.error, TconnectsyncError):  # msgspec's errors are ValueErrors
         return StoredDays()
 

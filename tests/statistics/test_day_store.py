@@ -101,7 +101,7 @@ def edited(change: Callable[[dict[str, Any]], Any]) -> Callable[[bytes], bytes]:
         lambda _: gzip.compress(b"[1, 2]"),
         lambda _: gzip.compress(b"\xff\xfe{}"),
         edited(lambda stored: stored.update(code="other")),
-        edited(lambda stored: stored.update(zones="other")),
+        edited(lambda stored: stored.update(basis="other")),
         edited(lambda stored: stored.update(log_id="other")),
         edited(lambda stored: stored.update(position=10**9)),
         edited(lambda stored: stored.update(timelines={}, position=5)),

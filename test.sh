@@ -14,6 +14,7 @@ case " $* " in
         ldconfig -p 2> /dev/null | grep -q libcurl.so.4 || .ci/need "MongoDB needs libcurl" libcurl4 || true
         command -v mosquitto > /dev/null || [ -x /usr/sbin/mosquitto ] || .ci/need "The MQTT sink is tested with a real broker" mosquitto || true
         command -v influxd > /dev/null || .ci/need "The InfluxDB sink is tested with a real InfluxDB" influxdb || true
+        command -v chromium > /dev/null || command -v google-chrome > /dev/null || .ci/need "The pages are tested in a real browser" chromium || true
         [ -x /usr/sbin/nginx ] || .ci/need "The add-on's way to its page is tested with a real proxy" nginx-light || true
         "$venv/bin/python" -m tests.support.real_servers
         ;;

@@ -14,6 +14,7 @@ import attrs
 from flask import Blueprint, Response, current_app, g, redirect, render_template, request, url_for
 from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import NotFound
 
 from tconnectsync_web.languages import Languages, msg
 from tconnectsync_web.links import link, texts, wants_html
@@ -75,8 +76,15 @@ def page_blueprint(
     pages.add_url_rule("/report.csv", "report_csv", limited(views.report_csv))
     if sync is not None:
         pages.add_url_rule("/sync", "sync", start_sync, methods=["POST"])
+    pages.register_error_handler(NotFound, _no_such_page)
     pages.app_context_processor(lambda: {"form_token": form_token, "can_sync": sync is not None})
     return pages
+
+
+def _no_such_page(error: NotFound) -> ResponseReturnValue:
+    if not wants_html():
+        return error.get_response()
+    return render_template("no_such_page.html"), 404
 
 
 def frame_blueprint() -> Blueprint:

@@ -22,7 +22,7 @@ def write_log_until(folder: Path, pump: SimulatedPump, until: datetime) -> datet
     """Write the pump's log up to a time, all uploaded; returns the time of the newest record."""
     records = tuple(record for record in pump.log if record.at_s <= until.timestamp())
     uploaded_s = max(record.at_s for record in records) + 60
-    records = tuple(attrs.evolve(record, uploaded_s=min(record.uploaded_s, uploaded_s)) for record in records)
+    records = tuple(record._replace(uploaded_s=min(record.uploaded_s, uploaded_s)) for record in records)
     write_log(folder, attrs.evolve(pump, log=records))
     return datetime.fromtimestamp(max(record.at_s for record in records), UTC)
 

@@ -123,10 +123,10 @@ def test_gaps_are_not_joined() -> None:
 
 def test_what_is_not_known_yet_is_marked() -> None:
     """From the newest data until now the chart says that there are none yet."""
-    [shade] = having(drawn(attrs.evolve(BUSY, until=at(120))), "unknown")
+    [shade] = having(drawn(attrs.evolve(BUSY, until=at(120))), "not-known")
     left, _, right, _ = box(shade)
     assert right - left == pytest.approx((WIDE.width - WIDE.left - WIDE.right) / 3, abs=0.2)
-    assert having(drawn(BUSY), "unknown") == []
+    assert having(drawn(BUSY), "not-known") == []
 
 
 def test_title_and_description_say_what_is_drawn() -> None:

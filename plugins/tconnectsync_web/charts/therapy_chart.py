@@ -135,7 +135,7 @@ def _not_known(content: ChartContent, scale: TimeScale, style: ChartStyle, top: 
         return []
     left, right = scale.x(content.until), scale.x(content.now)
     words = style.texts.gettext("no data yet")
-    shapes = [rect(left, top, right - left, floor - top, "unknown", words)]
+    shapes = [rect(left, top, right - left, floor - top, "not-known", words)]
     if right - left > 76:
         shapes.append(text((left + right) / 2, top + 14, words, "label", "middle"))
     return shapes

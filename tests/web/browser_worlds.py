@@ -1,0 +1,132 @@
+"""Several installations behind one server, each below its own path: all is well, mmol, no data, old data, broken parts, live."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import attrs
+from waitress import wasyncore
+from werkzeug.exceptions import NotFound
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+from tconnectsync import GlucoseUnits
+from tconnectsync.errors import LogCorrupt
+from tconnectsync_simulator.pump.plan import SimulationPlan
+from tconnectsync_simulator.pump.pump import simulate
+from tconnectsync_web.access.admission import open_access
+from tconnectsync_web.app import web_app
+from tconnectsync_web.live.stream import Live
+from tconnectsync_web.live.watch import ChangeWatch
+from tconnectsync_web.log_reader import LogReader
+from tconnectsync_web.pages.reader import PageReader
+from tconnectsync_web.server import web_server
+from tconnectsync_web.sync_cycles import Cycles, Outcome
+from tests.web.fake_reader import FakeReader
+from tests.web.simulated_pages import good_status_at, reader_of, write_log_until
+
+UTC = timezone.utc
+ZONE = "America/New_York"
+PRESENT = datetime(2026, 6, 18, 1, 40, tzinfo=UTC)
+"""An evening in New York. The simulated day has meals, an extended bolus, exercise, and a change of the site."""
+DAY = date(2026, 6, 17)
+PLAN = SimulationPlan(seed=4, zone=ZONE, start=date(2026, 6, 9), days=10)
+
+
+def broken_status(now: datetime, newest: datetime) -> dict[str, Any]:
+    """A refused login, and a site that refuses what it gets."""
+    status = good_status_at(now, newest)
+    status["sources"]["tandem"] |= {
+        "state": "refused",
+        "message": "Tandem does not accept the password",
+        "remedy": "Correct the password file, then run `tconnectsync resume tandem`.",
+    }
+    status["sinks"]["nightscout-treatments"] |= {
+        "state": "backing_off",
+        "message": "the site does not answer (connection refused)",
+        "remedy": "It is tried again automatically. `tconnectsync check` tests the site now.",
+        "pending": 14,
+    }
+    return status
+
+
+class CorruptReader(FakeReader):
+    """A log with a corrupt record in the days of the report."""
+
+    def summaries(self, first: date, last: date) -> Any:
+        raise LogCorrupt(
+            "segment 3, line 17 is corrupt", path=Path("3.jsonl"), line=17, remedy="Run `tconnectsync log check`."
+        )
+
+
+@attrs.define
+class Worlds:
+    """The served installations. ``url`` ends with a slash, and each is below it by its name."""
+
+    url: str
+    newest: datetime
+    live: FakeReader
+    live_folder: Path
+    syncs: list[str] = attrs.field(factory=list)
+
+    def news(self) -> None:
+        """The daemon wrote something."""
+        with (self.live_folder / "log" / "1.jsonl").open("a") as log:
+            log.write("{}\n")
+
+
+@contextlib.contextmanager
+def serve_worlds(folder: Path) -> Iterator[Worlds]:
+    """Serve all of them with the product's own server."""
+    newest = write_log_until(folder / "log", simulate(PLAN), PRESENT - timedelta(minutes=1))
+    live_folder = folder / "live"
+    (live_folder / "log").mkdir(parents=True)
+    worlds = Worlds(url="", newest=newest, live=FakeReader(), live_folder=live_folder)
+    readers = _readers(folder / "log", newest, worlds.live)
+    watch = ChangeWatch({"": lambda: live_folder}, look_s=0.05)
+    apps = {
+        f"/{name}": _app(reader, folder / name, worlds.syncs, Live(watch) if name == "live" else None)
+        for name, reader in readers.items()
+    }
+    server = web_server(DispatcherMiddleware(NotFound(), apps), host="127.0.0.1", port=0)
+    worlds.url = f"http://127.0.0.1:{server.effective_port}/"
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        yield worlds
+    finally:
+        watch.close()
+        with contextlib.suppress(OSError):  # the loop may wake by itself, and close its trigger before that is pulled
+            server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))
+        thread.join(5)
+        server.task_dispatcher.shutdown()
+        for reader in readers.values():
+            if isinstance(reader, LogReader):
+                reader.close()
+
+
+def _readers(log: Path, newest: datetime, live: FakeReader) -> Mapping[str, PageReader]:
+    later = PRESENT + timedelta(hours=5)
+    return {
+        "good": reader_of(log, ZONE, PRESENT, lambda: good_status_at(PRESENT, newest)),
+        "mmol": reader_of(log, ZONE, PRESENT, lambda: good_status_at(PRESENT, newest), units="mmol"),
+        "stale": reader_of(log, ZONE, later, lambda: good_status_at(PRESENT, newest)),
+        "broken": reader_of(log, ZONE, PRESENT, lambda: broken_status(PRESENT, newest)),
+        "empty": FakeReader(found_status={}, units=GlucoseUnits.MG_DL),
+        "corrupt": CorruptReader(),
+        "live": live,
+    }
+
+
+def _app(reader: PageReader, folder: Path, syncs: list[str], live: Live | None) -> Any:
+    def work() -> Outcome:
+        syncs.append("sync")
+        return Outcome(status=0)
+
+    return web_app(
+        access=open_access(folder, None), cycles=Cycles(work), read_status=reader.status, read_findings=list, reader=reader, live=live
+    )  # fmt: skip

@@ -1,0 +1,234 @@
+"""Every page in a real browser: phone and desktop, both themes, both units, without data, with old data, with broken parts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pytest
+
+from tconnectsync import GlucosePoint, Therapy
+from tests.support.chromium import browser
+from tests.web.browser_worlds import DAY, Worlds, serve_worlds
+from tests.web.fake_reader import at
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+__all__ = ["browser"]
+pytest.importorskip("playwright", reason="playwright is not installed: pip install '.[test]'")
+SCREENSHOTS = Path(__file__).resolve().parents[2] / ".cache" / "screenshots"
+LONGEST_MS = 60_000
+PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worlds]:
+    """All installations, served once."""
+    with serve_worlds(tmp_path_factory.mktemp("worlds")) as served:
+        yield served
+
+
+@attrs.define
+class Visit:
+    """An open page, and what went wrong in it."""
+
+    page: Page
+    worlds: Worlds
+    problems: list[str] = attrs.field(factory=list)
+
+    def open(self, path: str) -> None:
+        """Go to a page; the browser must have nothing to complain about."""
+        answer = self.page.goto(self.worlds.url + path)
+        assert answer is not None
+        assert "default-src 'none'" in (answer.header_value("content-security-policy") or "")
+
+    def look(self, name: str) -> None:
+        """Take a picture, and check what every page promises: nothing from elsewhere, nothing too wide, accessible."""
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+        too_wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert self.page.evaluate(too_wide) == 0
+        assert self.problems == []
+        from axe_playwright_python.sync_playwright import Axe
+
+        found = Axe().run(self.page, options={"runOnly": RULES, "resultTypes": ["violations"]})
+        assert found.violations_count == 0, found.generate_report()
+
+    def text(self, selector: str) -> str:
+        """The words of an element, with single blanks."""
+        return re.sub(r"\s+", " ", self.page.locator(selector).first.inner_text())
+
+
+@pytest.fixture
+def visit(browser: Browser, worlds: Worlds, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """A new page; ``@pytest.mark.parametrize("visit", [...], indirect=True)`` gives the context's options."""
+    options: dict[str, Any] = {"viewport": DESKTOP, "color_scheme": "light", "locale": "en-US"}
+    context = browser.new_context(**{**options, **getattr(request, "param", {})})
+    context.set_default_timeout(LONGEST_MS)
+    page = context.new_page()
+    found = Visit(page, worlds)
+    page.on("console", lambda message: found.problems.append(message.text))
+    page.on("pageerror", lambda error: found.problems.append(str(error)))
+    page.on("request", lambda asked: None if asked.url.startswith(worlds.url) else found.problems.append(asked.url))
+    yield found
+    context.close()
+
+
+DARK_PHONE = {"viewport": PHONE, "color_scheme": "dark"}
+LIGHT_PHONE = {**DARK_PHONE, "color_scheme": "light"}
+DARK_DESKTOP = {"viewport": DESKTOP, "color_scheme": "dark"}
+LIGHT_DESKTOP = {"viewport": DESKTOP, "color_scheme": "light"}
+PAGES = {
+    "overview": "good/?hours=12",
+    "day": f"good/days/{DAY}",
+    "report": "good/report?days=14",
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("visit", [DARK_PHONE, LIGHT_DESKTOP], indirect=True, ids=["phone-dark", "desktop-light"])
+def test_every_page(visit: Visit, name: str, request: pytest.FixtureRequest) -> None:
+    """Each page on a dark phone and a light desktop: one chart is seen, with boluses, carbs and basal."""
+    visit.open(PAGES[name])
+    if name != "report":
+        shown = visit.page.locator("svg.chart:visible")
+        assert shown.count() == 1
+        assert shown.locator(".dose.bolus").count() > 0
+        assert shown.locator(".dose.carbs").count() > 0
+        assert shown.locator(".basal .area").count() == 1
+        assert shown.locator(".dots").count() > 0
+    else:
+        assert visit.page.locator("svg.chart:visible").count() == 2
+    visit.look(f"{name}-{request.node.callspec.id.removesuffix(name)}".rstrip("-"))
+
+
+@pytest.mark.parametrize("visit", [{**DARK_DESKTOP, "locale": "de-DE"}], indirect=True)
+def test_mmol_in_german(visit: Visit) -> None:
+    """Units, decimal comma and language are those of the wearer and the browser."""
+    visit.open("mmol/")
+    words = visit.text("main")
+    assert "mmol/L" in words
+    assert "Glukose" in words
+    assert re.search(r"\d,\d", visit.text(".huge"))
+    assert visit.page.locator("html").get_attribute("lang") == "de-DE"
+    visit.look("overview-mmol-german")
+    visit.page.get_by_role("link", name="English").click()
+    visit.page.get_by_role("link", name="Days").click()
+    assert "lang=en" in visit.page.url, "the chosen language stays"
+
+
+@pytest.mark.parametrize("visit", [LIGHT_PHONE], indirect=True)
+def test_what_a_parent_asks_at_night(visit: Visit) -> None:
+    """The glucose and its age, the last bolus, and whether anything is wrong, in words."""
+    visit.open("good/")
+    assert re.fullmatch(r"\d+ ?.? ?mg/dL", visit.text(".huge"))
+    assert re.search(r"\d+ min ago|just now", visit.text(".glucose-now .age"))
+    assert "Everything works" in visit.text(".state")
+    last = visit.page.locator(".value", has_text="Last bolus").inner_text()
+    assert re.search(r"[\d.]+ U", last)
+    assert "ago" in last
+
+
+@pytest.mark.parametrize("visit", [LIGHT_PHONE], indirect=True)
+def test_old_data_are_grey_and_say_their_age(visit: Visit) -> None:
+    """Nobody takes a reading of five hours ago for the present glucose."""
+    visit.open("stale/")
+    assert "5 h" in visit.text(".glucose-now.stale .age")
+    assert "do not rely on it" in visit.text(".glucose-now")
+    assert visit.page.locator(".arrow").count() == 0
+    assert "no data yet" in (visit.page.locator("svg.chart:visible").text_content() or "")
+    assert "Phone upload: needs you" in visit.text(".state")
+    visit.look("overview-stale-phone")
+
+
+@pytest.mark.parametrize("visit", [DARK_DESKTOP], indirect=True)
+def test_broken_parts_say_what_to_do(visit: Visit) -> None:
+    """The worst comes first, with since when and the next thing to do."""
+    visit.open("broken/")
+    problems = visit.page.locator(".state .problem").all_inner_texts()
+    assert "Tandem: needs you" in problems[0]
+    assert "tconnectsync resume tandem" in problems[0]
+    assert "nightscout-treatments: waits" in problems[1]
+    visit.look("overview-broken-desktop")
+
+
+@pytest.mark.parametrize("visit", [DARK_PHONE], indirect=True)
+def test_no_data_at_all(visit: Visit) -> None:
+    """An empty log has clear words on every page."""
+    for path, words in (("empty/", "no data yet"), ("empty/days", "no data"), ("empty/report", "no data")):
+        visit.open(path)
+        assert words in visit.text("main")
+    visit.open("empty/")
+    visit.look("overview-empty-phone")
+
+
+def test_a_corrupt_log_says_what_to_do(visit: Visit) -> None:
+    """A page that cannot be shown names the command; the other pages work."""
+    visit.open("corrupt/report")
+    assert "tconnectsync log check" in visit.text(".problem.bad")
+    visit.problems.clear()  # the browser mentions the status 503
+    visit.look("report-corrupt")
+    visit.open("corrupt/")
+    assert visit.page.locator(".glucose-now").count() == 1
+
+
+@pytest.mark.parametrize("visit", [{"java_script_enabled": False}], indirect=True)
+def test_without_javascript(visit: Visit) -> None:
+    """Numbers, chart, links and the sync button need no script."""
+    visit.open("good/")
+    visit.page.get_by_role("link", name="24 h").click()
+    assert visit.page.locator("svg.chart:visible .dose.bolus").count() > 0
+    visit.page.get_by_role("button", name="Sync now").click()
+    assert visit.page.url.startswith(f"{visit.worlds.url}good/")
+    assert visit.worlds.syncs
+    visit.page.get_by_role("link", name="Days").click()
+    visit.page.locator("a[rel=prev]").click()
+    assert visit.page.url.endswith("2026-06-16")
+
+
+def test_a_sync_that_another_site_asks_for_is_refused(visit: Visit) -> None:
+    """Without the token of the page nothing starts."""
+    before = len(visit.worlds.syncs)
+    answer = visit.page.request.post(f"{visit.worlds.url}good/sync", form={"token": "wrong"})
+    assert answer.status == 403
+    assert len(visit.worlds.syncs) == before
+
+
+def test_new_data_appear_without_a_reload(visit: Visit) -> None:
+    """A server-sent event changes the numbers; an open table stays open."""
+    live = visit.worlds.live
+    live.whole = Therapy(glucose=[GlucosePoint(at=at(6), glucose_mg_dl=118.0)], until=at(6))
+    visit.open("live/")
+    visit.page.get_by_text("This chart as tables").click()
+    visit.page.evaluate("window.stays = true")
+    live.whole = Therapy(glucose=[GlucosePoint(at=at(1), glucose_mg_dl=133.0)], until=at(1))
+    visit.worlds.news()
+    visit.page.locator(".huge", has_text="133").wait_for()
+    assert visit.page.evaluate("window.stays") is True
+    assert visit.page.locator("details[open]").count() == 1
+
+
+def test_the_reading_under_the_pointer(visit: Visit) -> None:
+    """Time and value of the nearest reading are shown while the pointer is over the chart."""
+    visit.open("good/")
+    chart = visit.page.locator("svg.chart:visible")
+    chart.hover()
+    assert re.search(r"\d+:\d\d.* · \d+ mg/dL", chart.locator(".cursor-label").text_content() or "")
+    visit.page.mouse.move(0, 0)
+    assert chart.locator(".cursor-label").count() == 0
+
+
+def test_the_keyboard_reaches_everything(visit: Visit) -> None:
+    """The first stop skips the menu; links, choices and buttons follow."""
+    visit.open("good/")
+    names = []
+    for _ in range(14):
+        visit.page.keyboard.press("Tab")
+        names.append(str(visit.page.evaluate("document.activeElement.innerText")).strip())
+    assert names[0] == "Skip to the content"
+    assert {"Overview", "Days", "Report", "24 h", "This chart as tables", "Sync now"} <= set(names)

@@ -55,6 +55,7 @@ class LogViews:
             "problems.html",
             page=problems_of(self.reader.status(), self.read_letters()),
             ago=lambda at: wording.ago(words, at, now),
+            age=lambda at: wording.duration(words, now - at),
             local=self.reader.zones.wall_of,
             say=words,
         )

@@ -14,7 +14,6 @@ from waitress import wasyncore
 from werkzeug.exceptions import NotFound
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
-from tconnectsync import GlucoseUnits
 from tconnectsync.errors import LogCorrupt
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
@@ -116,7 +115,7 @@ def _readers(log: Path, newest: datetime, live: FakeReader) -> Mapping[str, Page
         "mmol": reader_of(log, ZONE, PRESENT, lambda: good_status_at(PRESENT, newest), units="mmol"),
         "stale": reader_of(log, ZONE, later, lambda: good_status_at(PRESENT, newest)),
         "broken": reader_of(log, ZONE, PRESENT, lambda: broken_status(PRESENT, newest)),
-        "empty": FakeReader(found_status={}, units=GlucoseUnits.MG_DL),
+        "empty": reader_of(log.parent / "nothing", ZONE, PRESENT),
         "corrupt": CorruptReader(),
         "live": live,
     }

@@ -279,7 +279,7 @@ def test_pauses_and_corruption_have_the_next_command(tmp_path: Path) -> None:
         "612 documents",
         "tconnectsync resume x",
         "paused",
-        "6 h ago",
+        "for 6 h",
     ):
         assert words in page, words
     assert "never mind" not in page

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tconnectsync.plugin.http_failures import HttpFailure as HttpFailure
     from tconnectsync.plugin.options import Secret as Secret
     from tconnectsync.plugin.options import option as option
+    from tconnectsync.plugin.receiver import UNITS_WORD as UNITS_WORD
     from tconnectsync.plugin.receiver import Accepted as Accepted
     from tconnectsync.plugin.receiver import CheckResult as CheckResult
     from tconnectsync.plugin.receiver import Delivery as Delivery
@@ -104,7 +105,7 @@ _NAMES = {
     "plugin.options": "option Secret",
     "plugin.receiver": (
         "Accepted CheckResult Delivery FieldDiff LegacyMatch Outcome Postponed ReadableReceiver Receiver "
-        "Refused SiteConflict StoredDocument SupportsAdoption SupportsPresence"
+        "Refused SiteConflict StoredDocument UNITS_WORD SupportsAdoption SupportsPresence"
     ),
     "plugin.source": "Batch History Source",
     "plugin.spec": "Context hookimpl Importer ImportOptions Section Sink SinkSpec SourceSpec",

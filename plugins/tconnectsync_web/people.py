@@ -41,10 +41,6 @@ class WebConfig(Protocol):
         """Where the wearer lives."""
 
     @property
-    def glucose_units(self) -> GlucoseUnits:
-        """The units in which glucose is shown."""
-
-    @property
     def data_dir(self) -> Path:
         """The data folder."""
 
@@ -66,6 +62,9 @@ class CommandContext(Protocol):
 
     def dead_letters(self) -> list[dict[str, Any]]:
         """What ``dead-letters list --json`` prints."""
+
+    def glucose_units(self) -> GlucoseUnits:
+        """The units in which glucose is shown."""
 
     def open_log(self) -> PumpLog:
         """Open the event log for reading, for one thread."""

@@ -34,7 +34,7 @@ class PersonPages:
         config = person.config()
         status = RecentStatus(person.engine.read_status, lambda: live.watch.version(person.name))
         reader = LogReader(
-            zones=config.zones, units=config.glucose_units, open_log=person.engine.open_log, read_status=status
+            zones=config.zones, units=person.engine.glucose_units(), open_log=person.engine.open_log, read_status=status
         )
         app = web_app(
             access=access,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tconnectsync.plugin.manager import Plugins
     from tconnectsync.plugin.receiver import CheckResult
     from tconnectsync.queries.pump_log import PumpLog
+    from tconnectsync.text.glucose_units import GlucoseUnits
 
 log = logging.getLogger("tconnectsync.cli")
 
@@ -112,6 +113,13 @@ class CliContext:
         from tconnectsync.queries.dead_letters import read_dead_letters
 
         return read_dead_letters(config)
+
+    def glucose_units(self) -> GlucoseUnits:
+        """Return the units in which glucose is shown: the configuration's, else the site's, else mg/dL. Errors: ConfigError."""
+        config = self.config()
+        from tconnectsync.queries.site_units import site_units
+
+        return config.chosen_units or site_units(config.data_dir) or config.glucose_units
 
     def open_log(self) -> PumpLog:
         """Open the event log for reading, for one thread; close it afterwards. Errors: ConfigError, LogCorrupt, OSError."""

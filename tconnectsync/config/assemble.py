@@ -54,7 +54,7 @@ class CoreOptions:
     plugins_dir: Path | None = None
     blocked_plugins: tuple[str, ...] = option(())
     log_level: Literal["debug", "info", "warning", "error"] = option("info", env=("TCONNECTSYNC_LOG_LEVEL",))
-    glucose_units: Literal["mg/dl", "mmol"] = option("mg/dl", env=("TCONNECTSYNC_GLUCOSE_UNITS",))
+    glucose_units: Literal["mg/dl", "mmol"] | None = option(None, env=("TCONNECTSYNC_GLUCOSE_UNITS",))
     daemon: DaemonOptions = attrs.field(factory=DaemonOptions)
     limits: LimitOptions = attrs.field(factory=LimitOptions)
     alerts: AlertOptions = attrs.field(factory=AlertOptions)
@@ -111,7 +111,7 @@ class ConfigBuilder:
             plugins_dir=core.plugins_dir and self._path(core.plugins_dir, tables.file.folder),
             blocked_plugins=core.blocked_plugins,
             log_level=core.log_level,
-            glucose_units=GlucoseUnits(core.glucose_units),
+            chosen_units=None if core.glucose_units is None else GlucoseUnits(core.glucose_units),
             sources=sources,
             sinks=sinks,
             sections=shared,

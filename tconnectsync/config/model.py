@@ -57,7 +57,7 @@ class LimitOptions:
 class Config:
     """The configuration. ``origin`` is the file; None if everything comes from the environment.
 
-    ``zones`` combines ``timezone`` with the dated moves. ``notes`` are sentences about values that are allowed but look wrong.
+    ``chosen_units`` are those of ``glucose_units``, None if the key is missing. ``zones`` combines ``timezone`` with the dated moves. ``notes`` are sentences about values that are allowed but look wrong.
     """
 
     timezone: str
@@ -66,7 +66,7 @@ class Config:
     plugins_dir: Path | None = None
     blocked_plugins: tuple[str, ...] = ()
     log_level: str = "info"
-    glucose_units: GlucoseUnits = GlucoseUnits.MG_DL
+    chosen_units: GlucoseUnits | None = None
     sources: Mapping[str, Enabled] = attrs.field(factory=dict)
     sinks: Mapping[str, Enabled] = attrs.field(factory=dict)
     sections: Mapping[str, Any] = attrs.field(factory=dict)
@@ -76,6 +76,11 @@ class Config:
     heartbeat: HeartbeatOptions = attrs.field(factory=HeartbeatOptions)
     origin: Path | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def glucose_units(self) -> GlucoseUnits:
+        """The units in which glucose is shown, if no receiver knows better: mg/dL unless they were chosen."""
+        return self.chosen_units or GlucoseUnits.MG_DL
 
     def zone_of(self, day: date) -> str:
         """Return the IANA name of the wearer's zone on ``day``."""

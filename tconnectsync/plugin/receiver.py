@@ -143,12 +143,20 @@ class Receiver(Protocol):
         ...
 
 
+UNITS_WORD = "glucose_units="
+"""How a word of :meth:`Remembering.memory` begins that names the receiver's units."""
+
+
 @runtime_checkable
 class Remembering(Protocol):
     """A receiver that learns something about its place and keeps it over a restart."""
 
     def memory(self) -> str:
-        """Return what it learned as text; "" for nothing."""
+        """Return what it learned as words; "" for nothing.
+
+        A word such as ``glucose_units=mmol`` (:data:`UNITS_WORD` and a value of GlucoseUnits) gives the units in which reports
+        show glucose, if the configuration does not say.
+        """
         ...
 
     def recall(self, memory: str) -> None:

@@ -51,7 +51,7 @@ def test_the_example_loads_as_it_is(tmp_path: Path, plugins: Plugins) -> None:
 def uncommented(text: str) -> str:
     """The example with its settings in force; those that only show a shape stay comments."""
     setting = re.compile(r'^# (?=\w+ = (?!"…"|"https://…))', re.MULTILINE)
-    hidden = re.compile(r"^# (token_file|from|timezone|plugins_dir|data_dir) .*$", re.MULTILINE)
+    hidden = re.compile(r"^# (token_file|from|timezone|plugins_dir|data_dir|glucose_units) .*$", re.MULTILINE)
     return setting.sub("", hidden.sub("", text))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import pytest
 
-from tconnectsync import Document, Retryable, Secret, StoredDocument, document_id
+from tconnectsync import UNITS_WORD, Document, Retryable, Secret, StoredDocument, document_id
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.facts import RECEIVER_MEMORY
 from tconnectsync.outbox.sender import Sender
@@ -268,3 +268,18 @@ def test_site_id_remembered_if_needed(outbox: Outbox, clock: FakeClock) -> None:
             (outcome,) = receiver.deliver([put("a")])
             receiver.close()
         assert ("_id" in json.loads(getattr(outcome, "receiver_key", "{}"))) is expected
+
+
+def test_units_of_the_site_are_remembered(outbox: Outbox, clock: FakeClock) -> None:
+    """The site's units are kept for reports, also by a process that has not asked the site."""
+    with running(CompatibleSite(MANNERS["keeps neither"])) as site:
+        receiver = receiver_of(site, clock)
+        assert UNITS_WORD not in receiver.memory()
+        receiver.client.status()
+        memory = receiver.memory()
+        receiver.close()
+        again = receiver_of(site, clock)
+        again.recall(memory)
+        assert again.memory() == memory
+        again.close()
+    assert memory.split()[-1] in (f"{UNITS_WORD}mg/dl", f"{UNITS_WORD}mmol")

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shutil
+from contextlib import closing
 from datetime import date, datetime, timedelta, timezone
 from functools import cache
 from html.parser import HTMLParser
@@ -15,11 +16,13 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tconnectsync import Event, events
+from tconnectsync import UNITS_WORD, Event, events
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.root import run
 from tconnectsync.config.load import load_config
 from tconnectsync.eventlog import EventLog
+from tconnectsync.outbox import Outbox
+from tconnectsync.outbox.facts import RECEIVER_MEMORY
 from tconnectsync.plugin.manager import Plugins, load_plugins
 from tconnectsync.runtime.assembly import open_sources
 from tests.statistics.conftest import SampleLog
@@ -326,3 +329,15 @@ def _not_decoded(event: Event) -> Event:
     if not event.kind.startswith("bolus."):
         return event
     return attrs.evolve(event, kind="unknown", body=events.Unknown(code="?", reason="no such code"), decoder=0)
+
+
+def test_units_of_the_site(terminal: Terminal, sample: SampleLog) -> None:
+    """Without a choice in the configuration, the units are those that the site told; the choice wins."""
+    terminal.data_dir = terminal.folder / "data"
+    shutil.copytree(sample.data_dir, terminal.data_dir)
+    (terminal.data_dir / "outbox").mkdir()
+    with closing(Outbox(terminal.data_dir / "outbox" / "nightscout-treatments.sqlite")) as outbox:
+        outbox.facts.put(RECEIVER_MEMORY, f"plain {UNITS_WORD}mmol")
+    (terminal.data_dir / "outbox" / "broken.sqlite").write_text("no database")
+    assert "mmol/L" in terminal.report("--days", "1").out
+    assert "mg/dL" in terminal.report("--days", "1", more='glucose_units = "mg/dl"').out

@@ -33,7 +33,6 @@ class FakeConfig:
     data_dir: Path
     sections: Mapping[str, Any]
     zones: Zones = attrs.field(factory=lambda: Zones(timezone="Europe/Berlin"))
-    glucose_units: GlucoseUnits = GlucoseUnits.MG_DL
 
 
 @attrs.define
@@ -66,6 +65,9 @@ class FakeEngine:
 
     def dead_letters(self) -> list[dict[str, Any]]:
         return []
+
+    def glucose_units(self) -> GlucoseUnits:
+        return GlucoseUnits.MG_DL
 
     def open_log(self) -> PumpLog:
         return PumpLog.open(self.folder, Zones(timezone="Europe/Berlin"), clock=SystemClock())

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from tconnectsync import (
+    UNITS_WORD,
     CheckResult,
     Delivery,
     Document,
@@ -20,6 +21,7 @@ from tconnectsync import (
     SiteConflict,
     StoredDocument,
     counted,
+    glucose_units,
 )
 from tconnectsync_nightscout.delivery.announcement_age import ANNOUNCEMENT, STAMPED_FIELDS, with_age
 from tconnectsync_nightscout.delivery.check import check_site
@@ -86,6 +88,7 @@ class NightscoutReceiver:
         self.entered_by = entered_by
         self._in_use = in_use
         self._profile_mode = profile_mode
+        self._units = ""
 
     def __repr__(self) -> str:
         return f"NightscoutReceiver(sink={self.sink!r}, address={self.address!r})"
@@ -114,13 +117,16 @@ class NightscoutReceiver:
         return task if isinstance(task, Refused) else task.body or {}
 
     def memory(self) -> str:
-        """What is remembered: whether this site accepts compressed bodies and keeps identifiers."""
-        drops = [f"{DROPS_IDENTIFIER}{collection}" for collection in sorted(self.client.drops_identifier)]
-        return " ".join([self.client.compression.memory, *drops]).strip()
+        """What is remembered: whether this site accepts compressed bodies and keeps identifiers, and its units."""
+        words = [f"{DROPS_IDENTIFIER}{collection}" for collection in sorted(self.client.drops_identifier)]
+        if self.client.known_units is not None:
+            self._units = f"{UNITS_WORD}{glucose_units(self.client.known_units).value}"
+        return " ".join(word for word in (self.client.compression.memory, *words, self._units) if word)
 
     def recall(self, memory: str) -> None:
         """Restore what was remembered. See :class:`tconnectsync.plugin.receiver.Remembering`."""
         words = memory.split()
+        self._units = next((word for word in words if word.startswith(UNITS_WORD)), self._units)
         self.client.compression.recall(words)
         drops = (word for word in words if word.startswith(DROPS_IDENTIFIER))
         self.client.drops_identifier |= {word.removeprefix(DROPS_IDENTIFIER) for word in drops}

@@ -17,9 +17,10 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from tconnectsync.errors import LogCorrupt
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
-from tconnectsync_web.access.admission import open_access
+from tconnectsync_web.access.admission import Access, open_access
 from tconnectsync_web.app import web_app
 from tconnectsync_web.live.stream import Live
+from tconnectsync_web.live.versions import version_of
 from tconnectsync_web.live.watch import ChangeWatch
 from tconnectsync_web.log_reader import LogReader
 from tconnectsync_web.pages.reader import PageReader
@@ -86,26 +87,58 @@ def serve_worlds(folder: Path) -> Iterator[Worlds]:
     (live_folder / "log").mkdir(parents=True)
     worlds = Worlds(url="", newest=newest, live=FakeReader(), live_folder=live_folder)
     readers = _readers(folder / "log", newest, worlds.live)
-    watch = ChangeWatch({"": lambda: live_folder}, look_s=0.05)
+    watch = ChangeWatch({"": lambda: version_of(live_folder)}, look_s=0.05)
     apps = {
         f"/{name}": _app(reader, folder / name, worlds.syncs, Live(watch) if name == "live" else None)
         for name, reader in readers.items()
     }
-    server = web_server(DispatcherMiddleware(NotFound(), apps), host="127.0.0.1", port=0)
-    worlds.url = f"http://127.0.0.1:{server.effective_port}/"
+    try:
+        with _served(DispatcherMiddleware(NotFound(), apps), watch) as url:
+            worlds.url = url
+            yield worlds
+    finally:
+        for reader in readers.values():
+            if isinstance(reader, LogReader):
+                reader.close()
+
+
+@attrs.frozen
+class Closed:
+    """A served page that asks for a secret. ``url`` ends with a slash."""
+
+    url: str
+    secret: str
+    access: Access
+
+
+@contextlib.contextmanager
+def serve_closed(folder: Path) -> Iterator[Closed]:
+    """Serve a page with a secret below a path."""
+    secret = "a secret of the page"
+    access = open_access(folder, secret.encode())
+    watch = ChangeWatch({"": lambda: version_of(folder)})
+    app = web_app(
+        access=access, cycles=Cycles(lambda: Outcome(status=0)), read_status=dict, read_findings=list, reader=FakeReader(),
+        live=Live(watch),
+    )  # fmt: skip
+    with _served(app, watch, base_path="/glucose") as url:
+        yield Closed(f"{url}glucose/", secret, access)
+
+
+@contextlib.contextmanager
+def _served(app: Any, watch: ChangeWatch, base_path: str = "") -> Iterator[str]:
+    """The product's own server, in a thread."""
+    server = web_server(app, host="127.0.0.1", port=0, base_path=base_path)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
-        yield worlds
+        yield f"http://127.0.0.1:{server.effective_port}/"
     finally:
         watch.close()
         with contextlib.suppress(OSError):  # the loop may wake by itself, and close its trigger before that is pulled
             server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))
         thread.join(5)
         server.task_dispatcher.shutdown()
-        for reader in readers.values():
-            if isinstance(reader, LogReader):
-                reader.close()
 
 
 def _readers(log: Path, newest: datetime, live: FakeReader) -> Mapping[str, PageReader]:

@@ -12,7 +12,7 @@ import pytest
 
 from tconnectsync import GlucosePoint, Therapy
 from tests.support.chromium import browser
-from tests.web.browser_worlds import DAY, Worlds, serve_worlds
+from tests.web.browser_worlds import DAY, Closed, Worlds, serve_closed, serve_worlds
 from tests.web.fake_reader import at
 
 if TYPE_CHECKING:
@@ -30,6 +30,13 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
 def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worlds]:
     """All installations, served once."""
     with serve_worlds(tmp_path_factory.mktemp("worlds")) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Closed]:
+    """A page with a secret, below a path."""
+    with serve_closed(tmp_path_factory.mktemp("closed")) as served:
         yield served
 
 
@@ -218,6 +225,51 @@ def test_new_data_appear_without_a_reload(visit: Visit) -> None:
     visit.page.locator(".huge", has_text="133").wait_for()
     assert visit.page.evaluate("window.stays") is True
     assert visit.page.locator("details[open]").count() == 1
+
+
+def test_a_page_that_lost_its_server_says_so(visit: Visit) -> None:
+    """It must not look as if its values were of now; when the server is back, it goes on."""
+    visit.page.clock.install()
+    visit.open("live/")
+    notice = visit.page.locator("#unconnected")
+    assert not notice.is_visible()
+    visit.page.route("**/live/", lambda route: route.abort())
+    visit.page.clock.fast_forward("04:00")
+    notice.wait_for(state="visible")
+    visit.page.unroute("**/live/")
+    visit.page.clock.fast_forward("02:00")
+    notice.wait_for(state="hidden")
+
+
+def test_the_secret_opens_the_page_that_was_wanted(visit: Visit, closed: Closed) -> None:
+    """A wrong one is explained; signing out closes it again."""
+    page = visit.page
+    page.goto(f"{closed.url}problems")
+    page.get_by_label("The secret of this page").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    assert "not right" in visit.text("[role=alert]")
+    visit.problems.clear()  # the browser notes that it was refused
+    visit.look("sign-in")
+    page.get_by_label("The secret of this page").fill(closed.secret)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("heading", name="Problems", exact=True).wait_for()
+    assert page.url == f"{closed.url}problems"
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_label("The secret of this page").wait_for()
+
+
+def test_a_view_link_shows_until_it_is_revoked(visit: Visit, closed: Closed) -> None:
+    """Its token is in no request's address; a page that is open asks for the secret when the link ends."""
+    page, token, asked = visit.page, closed.access.view_link.create(), list[str]()
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{closed.url}view#{token}")
+    page.get_by_role("heading", name="Glucose").wait_for()
+    assert page.url == closed.url
+    assert page.get_by_role("button", name="Sync now").count() == 0
+    assert not any(token in url for url in asked)
+    closed.access.view_link.revoke()
+    page.evaluate("refresh()")
+    page.get_by_label("The secret of this page").wait_for()
 
 
 def test_the_reading_under_the_pointer(visit: Visit) -> None:

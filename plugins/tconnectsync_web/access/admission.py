@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import attrs
 from flask import Flask, Response, g, jsonify, render_template, request
@@ -150,6 +152,10 @@ def has_session() -> bool:
     return bool(g.get("by_cookie", False))
 
 
+WITHOUT_DATA: Mapping[str, Any] = {"navigation": (), "live_address": lambda: None}
+"""Context of pages for those who are not signed in: no menu, and no news."""
+
+
 def address_below_root(path: str) -> str:
     """Return the address of a path of the whole application, with the proxy's prefix."""
     return str(request.environ.get(ROOT, "")) + path
@@ -158,7 +164,7 @@ def address_below_root(path: str) -> str:
 def sign_in_page(status: int, problem: str = "", target: str = "/") -> Response:
     """Return the form that asks for the secret. ``target``: the path to go to afterwards; it is not checked here."""
     page = render_template(
-        "sign_in.html", problem=problem, target=target, action=address_below_root("/sign-in"), navigation=[]
+        "sign_in.html", problem=problem, target=target, action=address_below_root("/sign-in"), **WITHOUT_DATA
     )
     return Response(page, status, mimetype="text/html")
 

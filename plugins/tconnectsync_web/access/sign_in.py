@@ -7,7 +7,7 @@ from http import HTTPStatus
 from flask import Blueprint, Response, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
-from tconnectsync_web.access.admission import Access, address_below_root, message, sign_in_page
+from tconnectsync_web.access.admission import WITHOUT_DATA, Access, address_below_root, message, sign_in_page
 from tconnectsync_web.access.foreign_sites import is_foreign
 from tconnectsync_web.access.sessions import LIFETIME_S, Role
 from tconnectsync_web.secret_gate import SecretGate, client_of
@@ -65,7 +65,7 @@ def _check(gate: SecretGate, offered: str, right: tuple[bytes, ...]) -> tuple[in
 
 
 def _view_page(status: int, problem: str) -> Response:
-    page = render_template("view_link.html", problem=problem, action=address_below_root("/view"), navigation=[])
+    page = render_template("view_link.html", problem=problem, action=address_below_root("/view"), **WITHOUT_DATA)
     return Response(page, status, mimetype="text/html")
 
 

@@ -2,15 +2,24 @@
 "use strict";
 
 const SVG = "http://www.w3.org/2000/svg";
+const LONGEST_FETCH_MS = 30000;
+const MINUTE_MS = 60000;
+const OLD_AFTER_MS = 2.5 * MINUTE_MS; // two fetches in a row failed
 let waiting = false;
+let fetchedAt = Date.now();
 
 // The server says that there is something new: fetch this page again and replace its content.
 async function refresh() {
   if (waiting) return;
   waiting = true;
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, credentials: "same-origin" });
+    const answer = await fetch(location.href, {
+      headers: { Accept: "text/html" }, credentials: "same-origin", signal: AbortSignal.timeout(LONGEST_FETCH_MS),
+    });
+    if (answer.status === 401) location.reload(); // signed out, or the view link was revoked: show the form
     if (!answer.ok || answer.redirected) return;
+    fetchedAt = Date.now();
+    warnIfOld();
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = page.querySelector("main");
     const shown = document.querySelector("main");
@@ -26,6 +35,11 @@ async function refresh() {
   } finally {
     waiting = false;
   }
+}
+
+// A page that cannot fetch itself must not look as if its values were of now.
+function warnIfOld() {
+  document.getElementById("unconnected").hidden = Date.now() - fetchedAt < OLD_AFTER_MS;
 }
 
 // Each chart shows the time and value of the reading that is nearest to the pointer.
@@ -63,5 +77,13 @@ follow();
 const live = document.body.dataset.live;
 if (live) {
   new EventSource(live).onmessage = refresh;
-  setInterval(refresh, 60000); // ages grow also when nothing new comes
+  setInterval(refresh, MINUTE_MS); // ages grow also when nothing new comes
+  setInterval(warnIfOld, MINUTE_MS / 6);
+  for (const back of ["visibilitychange", "pageshow", "online"]) {
+    (back === "visibilitychange" ? document : window).addEventListener(back, () => {
+      if (document.visibilityState === "hidden") return;
+      warnIfOld(); // a phone stops the timers of a hidden page
+      if (Date.now() - fetchedAt > MINUTE_MS / 6) refresh();
+    });
+  }
 }

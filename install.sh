@@ -149,8 +149,14 @@ if [ -n "$needed" ]; then
     say "Installing with apt: $needed"
     export DEBIAN_FRONTEND=noninteractive
     log=$(mktemp)
+    # What an interruption left is completed first. Another apt, such as the automatic one of a new computer, is waited for. A failed
+    # update of the lists may be due to some other repository.
     # shellcheck disable=SC2086 # several words
-    if ! { apt-get --quiet update && apt-get --quiet --yes install --no-install-recommends $needed; } > "$log" 2>&1; then
+    if ! {
+        dpkg --configure -a
+        apt-get --quiet update
+        apt-get --quiet --yes -o DPkg::Lock::Timeout=300 install --no-install-recommends $needed
+    } > "$log" 2>&1; then
         tail -n 5 "$log" >&2
         rm -f "$log"
         fail "" "apt could not install $needed. The lines above say why." \

@@ -116,6 +116,7 @@ class Trial:
         self.fail()
         if self.deb is None:
             self.interrupt()
+            self.full_disk()
         begin = time.monotonic()
         self.update()
         self.timed("update", begin)
@@ -212,8 +213,7 @@ class Trial:
     def interrupt_installation(self, times: int) -> None:
         """An installation that is killed at any moment leaves no command, or one that works; the next one starts over."""
         rng = random.Random(times)
-        for _ in range(times):
-            moment_s = rng.uniform(0.5, 50)
+        for moment_s in sorted(rng.uniform(0.5, 50) for _ in range(times)):  # the first ones meet apt
             process = subprocess.Popen(
                 self.computer.enter("sh", "-c", f"cd {CHECKOUT} && exec ./install.sh --no-setup"),
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, text=True,
@@ -240,6 +240,23 @@ class Trial:
         process.wait()
         self.computer.run("tconnectsync", "--version")
         assert self.computer.run("systemctl", "is-active", "tconnectsync").strip() == "active"
+
+    def full_disk(self) -> None:
+        """Without room, the installer says so and changes nothing."""
+        small = "mkdir -p /mnt/small && mount -t tmpfs -o size=24m none /mnt/small"
+        line = f"{small} && cd {CHECKOUT} && ./install.sh --no-setup --prefix /mnt/small/tconnectsync"
+        command = self.computer.enter(
+            "unshare", "--mount", "sh", "-c", f"{line}; status=$?; ls /mnt/small; exit $status"
+        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 1, done.stdout
+        assert "df -h" in done.stderr, done.stderr
+        assert "tconnectsync\n" not in done.stdout, done.stdout
+        show(f"on a full disk: {done.stderr.strip()}")
+        assert (
+            self.computer.run("readlink", "/usr/local/bin/tconnectsync").strip() == "/opt/tconnectsync/bin/tconnectsync"
+        )
+        self.computer.run("tconnectsync", "--version")
 
     def settings(self) -> str:
         """The checksums of the configuration and the secrets."""

@@ -191,7 +191,7 @@ quietly() {
     what=$1
     shift
     "$@" > "$log" 2>&1 || {
-        tail -n 8 "$log" >&2
+        tail -n 4 "$log" >&2
         fail "" "$what failed. The lines above say why." \
             "Is this computer on the internet, and is the disk not full (df -h /)? Then run this command again." \
             "An older installation was not changed, and still works."
@@ -202,7 +202,7 @@ chmod 755 "$release"
 say "Installing Python packages into $prefix (a minute or two) ..."
 quietly "Making the virtual environment" python3 -m venv "$release"
 quietly "Downloading the packages" "$release/bin/python" -m pip --disable-pip-version-check --no-input install --no-cache-dir \
-    --retries 2 --require-hashes --requirement "$here/requirements.lock"
+    --progress-bar off --retries 2 --require-hashes --requirement "$here/requirements.lock"
 # built from a copy, so that root leaves no files in your folder
 for each in tconnectsync plugins pyproject.toml setup.py README.md LICENSE; do cp -R "$here/$each" "$source/"; done
 quietly "Building tconnectsync" "$release/bin/python" -m pip --disable-pip-version-check --no-input install --no-cache-dir \

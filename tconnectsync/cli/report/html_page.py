@@ -13,6 +13,7 @@ from tconnectsync.cli.report.svg_charts import hours_svg, percentile_svg, share_
 from tconnectsync.cli.report.terminal import HEADER, day_cells
 from tconnectsync.cli.report.wording import bands, glucose_figures, insulin_figures, percent
 from tconnectsync.queries.report import Report
+from tconnectsync.text.plural import counted
 from tconnectsync.timeline.zones import Zones
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -29,7 +30,7 @@ def html_page(report: Report, *, zones: Zones, name: str = "", with_serial: bool
         title=escape(title),
         heading=escape(name or "Glucose and insulin"),
         period=escape(
-            f"{whole.first_day:%d %B %Y} to {whole.last_day:%d %B %Y}: {whole.days} days{gaps}. Times of {report.timezone}."
+            f"{whole.first_day:%d %B %Y} to {whole.last_day:%d %B %Y}: {counted(whole.days, 'day')}{gaps}. Times of {report.timezone}."
         ),
         about=pumps,
         units=units.label,

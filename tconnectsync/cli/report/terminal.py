@@ -9,6 +9,7 @@ from tconnectsync.queries.report import Report
 from tconnectsync.statistics.glucose_counts import HALF_HOURS, TARGET_FROM, TARGET_TO, GlucoseCounts
 from tconnectsync.statistics.summary import Summary
 from tconnectsync.text.glucose_units import GlucoseUnits
+from tconnectsync.text.plural import counted
 
 BLOCKS, PLAIN_BLOCKS = "▁▂▃▄▅▆▇█", "_.-:=+*#"
 BAR_WIDTH = 30
@@ -20,7 +21,7 @@ HEADER: Row = ("day", "in range", "low", "insulin", "basal", "boluses", "carbs",
 def report_lines(report: Report, *, width: int, blocks: str = BLOCKS) -> Iterator[str]:
     """Yield the lines, at most ``width`` columns wide if that is possible. ``blocks``: characters of rising bars."""
     whole = report.whole
-    yield f"{whole.days} days, {whole.first_day} to {whole.last_day}, {report.timezone}"
+    yield f"{counted(whole.days, 'day')}, {whole.first_day} to {whole.last_day}, {report.timezone}"
     if whole.days_with_data < whole.days:
         yield f"{whole.days - whole.days_with_data} of them without data."
     yield ""

@@ -109,16 +109,6 @@ class TandemSource:
 
     decoder = DECODER
 
-    @property
-    def unknown_codes(self) -> Mapping[str, int]:
-        """Unknown record codes, and how many records of each were stored as they are in this run."""
-        return self.drift.unknown_codes
-
-    @property
-    def set_aside(self) -> int:
-        """How many entries with a known code were invalid in this run; they are stored as ``unknown``."""
-        return self.drift.set_aside
-
     def decode(self, raw: Mapping[str, Any]) -> tuple[str, Body]:
         """See :func:`tconnectsync_tandem.decode.decode`."""
         return decode(raw)

@@ -24,7 +24,6 @@ import attrs
 
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
-from tconnectsync_simulator.pump.truth import merge
 from tests.e2e.installation import Installation, RunningDaemon, daemon
 from tests.e2e.kill_points import POINTS, TIME_OUT_S, SharedClock
 from tests.e2e.killed_daemon import PUMP_EVENTS, TREATMENTS, AnySite, KillHarness, Verdict, lose
@@ -33,6 +32,7 @@ from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.proxy_faults import KINDS
 from tests.support.real_servers import Site, cache_folder, find_programs, running_nightscout
 from tests.support.simulated_nightscout.app import SimulatedNightscout
+from tests.support.truths import merge
 
 ZONES = (
     "America/New_York", "America/Los_Angeles", "America/St_Johns", "America/Sao_Paulo", "Europe/Berlin", "Europe/London",

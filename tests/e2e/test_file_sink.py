@@ -13,6 +13,7 @@ from tests.e2e.installation import ZONE, Installation, recent_pump
 from tests.support.clocks import ShiftedClock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
+from tests.support.truths import known_at
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:
@@ -35,7 +36,7 @@ def test_files_hold_every_dose_once(tmp_path: Path) -> None:
         now = datetime.now(timezone.utc)
         true = {
             bolus.bolus_id: bolus.delivered_u
-            for bolus in pump.truth.until(now).boluses
+            for bolus in known_at(pump.truth, now).boluses
             if bolus.delivered_u and bolus.reason != "running" and now - timedelta(days=1) < bolus.uploaded_at < now
         }
         told: Counter[int] = Counter()
@@ -48,7 +49,7 @@ def test_files_hold_every_dose_once(tmp_path: Path) -> None:
         recent = [row for row in before if now - timedelta(hours=24) < at_of(row) < now - timedelta(hours=4)]
         meals = [
             bolus.carbs_g
-            for bolus in pump.truth.until(now).boluses
+            for bolus in known_at(pump.truth, now).boluses
             if bolus.carbs_g and now - timedelta(hours=24) < bolus.requested_at < now - timedelta(hours=4)
         ]
         eaten = sum(float(row["carbs_g"]) for row in recent if row["kind"] == "bolus.requested" and row["carbs_g"])

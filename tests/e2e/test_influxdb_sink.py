@@ -12,6 +12,7 @@ from tests.support.clocks import ShiftedClock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.influx_server import ADMIN, Influx
 from tests.support.simulated_nightscout.app import SimulatedNightscout
+from tests.support.truths import known_at
 
 DATABASE = "whole"
 
@@ -31,7 +32,7 @@ def test_influxdb_holds_every_dose_once(tmp_path: Path, influx: Influx) -> None:
         now = datetime.now(timezone.utc)
         since, until = now - timedelta(hours=20), now - timedelta(hours=4)
         before = points(influx, until)
-        for bolus in pump.truth.until(now).boluses:
+        for bolus in known_at(pump.truth, now).boluses:
             if since < bolus.requested_at < until - timedelta(minutes=5) and (bolus.delivered_u or bolus.carbs_g):
                 near = [row for row in before["bolus"] if abs(at_of(row) - bolus.requested_at) < timedelta(minutes=2)]
                 amounts = [(float(str(row["insulin_u"] or 0)), float(str(row["carbs_g"] or 0))) for row in near]

@@ -27,6 +27,7 @@ from tests.support.clocks import ShiftedClock
 from tests.support.cloud_faults import CloudFault
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
+from tests.support.truths import known_at
 
 
 def killed(world: SyncSetup, rng: Random, times: int, *words: str) -> None:
@@ -142,7 +143,7 @@ def test_killed_after_storing(collection: str, tmp_path: Path) -> None:
         3, hourly_record_at_min=(now.minute - 8) % 60, upload_every_min=5,
         outages=((now - timedelta(minutes=1), now + timedelta(hours=3)),),
     )  # fmt: skip
-    newest = max(pump.truth.until(now).iob, key=lambda each: each.at, default=None)
+    newest = max(known_at(pump.truth, now).iob, key=lambda each: each.at, default=None)
     assert newest is not None
     assert now - newest.at < timedelta(minutes=10), "else its device status is on the point of lapsing"
     with FaultyTandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:

@@ -11,7 +11,6 @@ import pytest
 from tconnectsync.eventlog import FolderLock
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
-from tconnectsync_simulator.pump.truth import merge
 from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine
 from tests.e2e.installation import by_identity
 from tests.support.clocks import FakeClock
@@ -19,6 +18,7 @@ from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.simulated_nightscout.faults import SiteFault
 from tests.support.site_comparison import compare
+from tests.support.truths import merge
 
 
 def lived(running: InProcessEngine, days: float, **kills: int) -> None:

@@ -11,6 +11,7 @@ from tests.e2e.installation import ZONE, Installation, by_identity, recent_pump
 from tests.support.clocks import ShiftedClock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
+from tests.support.truths import known_at
 
 TABLES = "\n".join(f"[sinks.nightscout-{name}]\nenabled = true" for name in ("cgm", "device-status", "profiles"))
 
@@ -31,7 +32,7 @@ def test_more_sinks_deliver_once(tmp_path: Path, version: str) -> None:
             reading.at.replace(second=0, microsecond=0): {"high": 401, "low": 39}.get(
                 reading.mark, reading.glucose_mg_dl
             )
-            for reading in pump.truth.until(now).glucose
+            for reading in known_at(pump.truth, now).glucose
             if now - timedelta(days=1) < reading.at < now - timedelta(hours=2)
         }
         by_minute = {at.replace(second=0): entry["sgv"] for at, entry in zip(times, entries, strict=True)}

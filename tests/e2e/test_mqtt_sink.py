@@ -15,6 +15,7 @@ from tests.e2e.installation import ZONE, Installation, RunningDaemon, daemon, ev
 from tests.support.clocks import ShiftedClock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
+from tests.support.truths import known_at
 
 
 def heard_on(port: int, topic: str, arrived: threading.Event, found: list[bytes]) -> Client:
@@ -50,7 +51,7 @@ def test_sync_publishes_last_values(tmp_path: Path, broker: Callable[..., int]) 
     now = datetime.now(timezone.utc)
     doses = [
         bolus
-        for bolus in pump.truth.until(now).boluses
+        for bolus in known_at(pump.truth, now).boluses
         if bolus.delivered_u and bolus.reason != "running" and bolus.uploaded_at <= now
     ]
     assert told["last_bolus"] == round(doses[-1].delivered_u, 3)

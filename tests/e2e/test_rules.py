@@ -22,7 +22,6 @@ from tconnectsync.queries.verify import verify
 from tconnectsync.reconcile.report import ComparisonChunk, ComparisonReport
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
-from tconnectsync_simulator.pump.truth import merge
 from tests.e2e.installation import by_identity
 from tests.e2e.test_many_cycles import InProcessEngine
 from tests.support.clocks import FakeClock
@@ -30,6 +29,7 @@ from tests.support.cloud_faults import CloudFault, answered
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.site_comparison import compare
+from tests.support.truths import merge
 
 ZONE = "America/New_York"
 BEGIN = datetime(2026, 3, 16, 4, tzinfo=timezone.utc)

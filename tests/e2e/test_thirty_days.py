@@ -11,11 +11,11 @@ import pytest
 
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
-from tconnectsync_simulator.pump.truth import merge
 from tests.e2e.installation import Installation, by_identity
 from tests.support.clocks import ShiftedClock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.site_comparison import compare
+from tests.support.truths import merge
 
 ZONE = "America/New_York"
 AFTER_UPLOADS = timedelta(days=4)

@@ -23,6 +23,7 @@ from tests.support.cloud_faults import CloudFault, answered, web_page_blocked
 from tests.support.simulated_tconnect.cloud import TconnectCloud
 from tests.support.simulated_tconnect.records import SuspensionRow, TconnectRecords
 from tests.support.simulated_tconnect.responses import suspensions
+from tests.support.truths import all_uploaded_at
 
 ZONE = ZoneInfo("America/New_York")
 LOGIN = "login.aspx?ReturnUrl=%2f"
@@ -114,7 +115,7 @@ def pump() -> SimulatedPump:
 @pytest.fixture
 def cloud(pump: SimulatedPump) -> Iterator[TconnectCloud]:
     """The older services, an hour after the last upload."""
-    with TconnectCloud(pump, FakeClock(pump.all_uploaded_at + timedelta(hours=1))) as running:
+    with TconnectCloud(pump, FakeClock(all_uploaded_at(pump) + timedelta(hours=1))) as running:
         yield running
 
 
@@ -228,7 +229,7 @@ def test_sleep_exercise_and_suspensions_are_where_they_were(client: Client, pump
 
 def test_a_bolus_whose_request_is_not_there_yet_is_not_told(pump: SimulatedPump) -> None:
     log = tuple(record for record in pump.log if record.entry["eventCode"] != 65)
-    with TconnectCloud(attrs.evolve(pump, log=log), FakeClock(pump.all_uploaded_at)) as cloud:
+    with TconnectCloud(attrs.evolve(pump, log=log), FakeClock(all_uploaded_at(pump))) as cloud:
         assert cloud.records.boluses == []
 
 
@@ -263,7 +264,7 @@ def test_a_bolus_that_runs_is_not_complete(pump: SimulatedPump) -> None:
     log = tuple(record for record in running.log if record.uploaded_s < end_s)
     log += tuple(record for record in running.log if record.uploaded_s >= end_s and record.entry["eventCode"] != 20)
     with (
-        TconnectCloud(attrs.evolve(running, log=log), FakeClock(running.all_uploaded_at)) as cloud,
+        TconnectCloud(attrs.evolve(running, log=log), FakeClock(all_uploaded_at(running))) as cloud,
         requests.Session() as session,
     ):
         client = Client(cloud, session)
@@ -312,7 +313,7 @@ def test_a_new_site_is_what_the_pump_was_stopped_for(client: Client, pump: Simul
 
 
 def test_the_export_has_its_tables_and_basal_only_before_control_iq(pump: SimulatedPump) -> None:
-    clock = FakeClock(pump.all_uploaded_at)
+    clock = FakeClock(all_uploaded_at(pump))
     with TconnectCloud(pump, clock, control_iq_since=date(2021, 4, 4)) as cloud, requests.Session() as session:
         client = Client(cloud, session)
         client.log_in()
@@ -331,7 +332,7 @@ def test_the_export_has_its_tables_and_basal_only_before_control_iq(pump: Simula
 
 
 def test_before_control_iq_there_is_no_such_page(pump: SimulatedPump) -> None:
-    clock = FakeClock(pump.all_uploaded_at)
+    clock = FakeClock(all_uploaded_at(pump))
     with TconnectCloud(pump, clock, control_iq_since=date(2021, 4, 4)) as cloud, requests.Session() as session:
         client = Client(cloud, session)
         client.log_in()
@@ -344,7 +345,7 @@ def test_before_control_iq_there_is_no_such_page(pump: SimulatedPump) -> None:
 
 
 def test_the_export_is_of_two_days_at_most_and_fails_under_load(pump: SimulatedPump) -> None:
-    clock = FakeClock(pump.all_uploaded_at)
+    clock = FakeClock(all_uploaded_at(pump))
     with TconnectCloud(pump, clock, csv_fails_every=3) as cloud, requests.Session() as session:
         client = Client(cloud, session)
         asked = [client.export("04-02-2021", "04-03-2021").status_code for _ in range(6)]

@@ -8,8 +8,8 @@ import pytest
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tconnectsync_simulator.pump.records import PUMP_EPOCH_S
-from tconnectsync_simulator.pump.truth import merge
 from tests.simulator.two_pumps import hand_over
+from tests.support.truths import all_uploaded_at, known_at, merge
 
 UTC = timezone.utc
 
@@ -109,7 +109,7 @@ def test_modes_are_those_of_the_records(pump: SimulatedPump) -> None:
 def test_until_a_time_only_what_was_wholly_uploaded_counts(pump: SimulatedPump) -> None:
     slowest = max(pump.truth.boluses, key=lambda each: each.uploaded_at - each.started_at)
     when = slowest.uploaded_at - timedelta(seconds=1)
-    part = pump.truth.until(when)
+    part = known_at(pump.truth, when)
     assert 0 < len(part.boluses) < len(pump.truth.boluses)
     uploaded = [record.entry for record in pump.log if record.uploaded_s <= when.timestamp()]
     ids = {entry["eventProperties"]["bolusId"] for entry in uploaded if entry["eventCode"] in {20, 21}}
@@ -119,7 +119,7 @@ def test_until_a_time_only_what_was_wholly_uploaded_counts(pump: SimulatedPump) 
 
 
 def test_at_the_end_of_all_uploads_the_part_is_the_whole(pump: SimulatedPump) -> None:
-    part = pump.truth.until(pump.all_uploaded_at)
+    part = known_at(pump.truth, all_uploaded_at(pump))
     assert part.boluses == pump.truth.boluses
     assert part.glucose == pump.truth.glucose
     assert len(part.basal_u_per_hour) >= len(pump.truth.basal_u_per_hour) - 1

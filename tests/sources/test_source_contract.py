@@ -12,9 +12,10 @@ import pytest
 
 from tconnectsync import CredentialsRefused, Event, Retryable
 from tconnectsync.testing import SourceContract
-from tconnectsync.testing.source_contract import Told
+from tconnectsync.testing.source_contract import EventsById
 from tests.sources.harness import KINDS, OWN, Kind, SourceWorld, pump, source_world
 from tests.support.cloud_faults import CloudFault, answered, html_page
+from tests.support.truths import known_at
 
 
 class TestTandem(SourceContract):
@@ -45,22 +46,22 @@ def world(kind: Kind, tmp_path: Path) -> Iterator[SourceWorld]:
 
 
 @pytest.fixture(scope="module")
-def calm() -> dict[str, Told]:
+def calm() -> dict[str, EventsById]:
     """Results of runs without faults, by source."""
     return {}
 
 
 @pytest.fixture
-def undisturbed(kind: Kind, tmp_path: Path, calm: dict[str, Told]) -> Told:
+def undisturbed(kind: Kind, tmp_path: Path, calm: dict[str, EventsById]) -> EventsById:
     """What one poll without any trouble brings."""
     if kind.name not in calm:
         with source_world(kind, tmp_path / "undisturbed") as other:
             other.poll()
-            calm[kind.name] = other.told()
+            calm[kind.name] = other.events_by_id()
     return calm[kind.name]
 
 
-def test_origin(world: SourceWorld, undisturbed: Told) -> None:
+def test_origin(world: SourceWorld, undisturbed: EventsById) -> None:
     """Many events come, in steps that can be shown, and each says whose it is."""
     steps = [batch for batch in world.poll() if batch.total]
     assert len(steps) > 1
@@ -76,7 +77,7 @@ def own_facts(world: SourceWorld, kind: str) -> list[Event]:
 def test_a_first_poll_brings_every_dose_and_opens_the_history(world: SourceWorld) -> None:
     world.poll()
     begin, now = world.clock.now() - timedelta(days=4), world.clock.now()
-    truth = pump().truth.until(now)
+    truth = known_at(pump().truth, now)
     ended = {
         event.body.bolus_id for event in world.events() if event.kind.startswith("bolus.") and "completed" in event.kind
     }
@@ -119,14 +120,14 @@ def test_an_idle_poll_asks_little_and_writes_nothing(world: SourceWorld) -> None
 
 def test_an_upload_is_seen_once_and_brings_what_is_new(world: SourceWorld) -> None:
     world.poll()
-    known = world.told()
+    known = world.events_by_id()
     assert len(own_facts(world, "upload.seen")) == 1
     world.clock.time += timedelta(hours=1, minutes=20)
     world.poll()
     assert len(own_facts(world, "upload.seen")) == 2
     newest = max(event.pump_time for event in world.events())
     assert newest > max(pump_time for _, pump_time, _, _ in known.values())
-    assert known.keys() <= world.told().keys()
+    assert known.keys() <= world.events_by_id().keys()
     world.poll()
     assert len(own_facts(world, "upload.seen")) == 2
 
@@ -163,7 +164,7 @@ TROUBLE = {
 
 
 @pytest.mark.parametrize("trouble", TROUBLE)
-def test_trouble_passes_and_leaves_nothing_behind(world: SourceWorld, undisturbed: Told, trouble: str) -> None:
+def test_trouble_passes_and_leaves_nothing_behind(world: SourceWorld, undisturbed: EventsById, trouble: str) -> None:
     world.cloud.fail(TROUBLE[trouble](world.kind.data))
     settled = max(pump_time for _, pump_time, _, _ in undisturbed.values()) - timedelta(hours=2)
     failures = 0
@@ -177,9 +178,9 @@ def test_trouble_passes_and_leaves_nothing_behind(world: SourceWorld, undisturbe
             break
     assert list(world.cloud.faults) == []
     assert failures < 4
-    assert before(world.told(), settled) == before(undisturbed, settled)
+    assert before(world.events_by_id(), settled) == before(undisturbed, settled)
 
 
-def before(told: Told, when: datetime) -> dict[str, tuple[Any, ...]]:
+def before(told: EventsById, when: datetime) -> dict[str, tuple[Any, ...]]:
     """What no later upload can add to."""
     return {name: each for name, each in told.items() if each[1] < when}

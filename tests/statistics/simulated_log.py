@@ -17,6 +17,7 @@ from tconnectsync_simulator.pump.pump import SimulatedPump
 from tconnectsync_simulator.pump.truth import Truth, utc
 from tconnectsync_tandem.decode.event_factory import make_event
 from tests.support.clocks import FakeClock
+from tests.support.truths import all_uploaded_at
 
 UTC = timezone.utc
 BATCH = 2_000
@@ -29,7 +30,7 @@ def write_log(
     change: Callable[[Event], Event] = lambda event: event,
 ) -> None:
     """Write the log of these pumps as it was at ``until_s``, and one upload of each at the end. ``change``: each event."""
-    clock = FakeClock(max(pump.all_uploaded_at for pump in pumps))
+    clock = FakeClock(max(all_uploaded_at(pump) for pump in pumps))
     with closing(EventLog.open(folder, clock=clock, writable=True)) as log:
         for pump in pumps:
             serial = pump.plan.serial

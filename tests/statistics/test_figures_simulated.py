@@ -12,10 +12,11 @@ from tconnectsync.statistics.summary import Summary, days_between
 from tconnectsync.timeline.zones import Zones
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
-from tconnectsync_simulator.pump.truth import Truth, merge
+from tconnectsync_simulator.pump.truth import Truth
 from tests.simulator.two_pumps import hand_over
 from tests.statistics.simulated_log import TrueDay, true_days, write_log
 from tests.support.clocks import FakeClock
+from tests.support.truths import all_uploaded_at, merge
 
 UTC = timezone.utc
 INSULIN_U = 0.05
@@ -27,7 +28,7 @@ def figures(
 ) -> list[tuple[Summary, TrueDay]]:
     """Each day's figures beside the truth."""
     write_log(folder, *pumps)
-    clock = FakeClock(max(pump.all_uploaded_at for pump in pumps))
+    clock = FakeClock(max(all_uploaded_at(pump) for pump in pumps))
     with PumpLog.open(folder, Zones(timezone=zone), clock=clock) as log:
         found = log.days(first, last)
     truths = true_days(truth, zone, list(days_between(first, last)))
@@ -85,7 +86,7 @@ def test_figures_of_a_growing_log(tmp_path: Path) -> None:
     """A log that is kept open gives the figures of one that is opened anew, whatever arrives late."""
     pump = simulate(SimulationPlan(seed=3, zone="Europe/Berlin", start=date(2026, 6, 1), days=3, late_share=0.3))
     zones, first, last = Zones(timezone="Europe/Berlin"), date(2026, 6, 1), date(2026, 6, 3)
-    clock = FakeClock(pump.all_uploaded_at)
+    clock = FakeClock(all_uploaded_at(pump))
     uploads = sorted({record.uploaded_s for record in pump.log})
     write_log(tmp_path, pump, until_s=uploads[len(uploads) // 4])
     with PumpLog.open(tmp_path, zones, clock=clock) as kept:

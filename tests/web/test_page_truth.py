@@ -15,6 +15,7 @@ from tconnectsync_web.log_reader import LogReader
 from tconnectsync_web.pages.chart_content import ChartContent
 from tconnectsync_web.pages.day import DayPage, day_page
 from tests.statistics.simulated_log import write_log
+from tests.support.truths import all_uploaded_at
 from tests.web.simulated_pages import reader_of
 
 UTC = timezone.utc
@@ -54,7 +55,7 @@ def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Week]:
     folder = tmp_path_factory.mktemp("week")
     pump = simulate(SimulationPlan(seed=12, start=FIRST - timedelta(days=2), days=DAYS + 4, late_share=0.1))
     write_log(folder, pump)
-    reader = reader_of(folder, pump.plan.zone, pump.all_uploaded_at)
+    reader = reader_of(folder, pump.plan.zone, all_uploaded_at(pump))
     pages = tuple(day_page(reader, FIRST + timedelta(days=number)) for number in range(DAYS))
     yield Week(pump, reader, pages)
     reader.close()

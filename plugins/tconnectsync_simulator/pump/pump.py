@@ -228,11 +228,6 @@ class SimulatedPump:
         """All entries of ``clockChanges``, including the set-up."""
         return [record.entry for record in self.clock_change_log]
 
-    @property
-    def all_uploaded_at(self) -> datetime:
-        """The time from which the cloud has every record."""
-        return utc(max((record.uploaded_s for record in self.log), default=0))
-
     def settings_at(self, uploaded_s: int) -> dict[str, Any]:
         """Return the ``settings`` object after the upload at this time."""
         active = next((idp for since_s, idp in reversed(self.profile_changes) if since_s <= uploaded_s), 0)

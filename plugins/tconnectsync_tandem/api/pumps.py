@@ -62,7 +62,6 @@ class Pump:
     assignments: tuple[str, ...]
     model: str = ""
     software: str = ""
-    algorithm: str = ""
     uploaded_at: datetime | None = None
     newest: datetime | None = None
     settings: Settings | None = None
@@ -169,7 +168,6 @@ def _pump(entry: Mapping[Any, Any]) -> Pump | HiddenPump:
         assignments=(assignment,),
         model=_text(by_key.get("modelname")),
         software=_text(by_key.get("softwareversion")),
-        algorithm=_text(by_key.get("algorithm")),
         uploaded_at=uploaded_at,
         newest=newest,
         settings=_settings(by_key.get("settings")),

@@ -151,7 +151,7 @@ class WindowReader:
                         continue
                     self._changes_seen.add(event.id)
                 if event.kind == "unknown" or entry.notes:
-                    self.drift.count(event.id, _code(raw), entry)
+                    self.drift.report(_code(raw), entry)
                 unreadable.note(event, entry)
                 events.append(event)
                 count += 1

@@ -14,6 +14,9 @@ from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tconnectsync_simulator.pump.truth import Truth
 from tests.simulator.two_pumps import hand_over
+from tests.sources.harness import KINDS, source_world
+from tests.sources.harness import ZONE as SOURCE_ZONE
+from tests.sources.harness import pump as tconnect_pump
 from tests.statistics.simulated_log import TrueDay, true_days, write_log
 from tests.support.clocks import FakeClock
 from tests.support.truths import all_uploaded_at, merge
@@ -96,3 +99,15 @@ def test_figures_of_a_growing_log(tmp_path: Path) -> None:
             assert found == kept.days(first, last)
             with PumpLog.open(tmp_path, zones, clock=clock) as fresh:
                 assert found == fresh.days(first, last)
+
+
+def test_a_source_without_sequence_numbers(tmp_path: Path) -> None:
+    """Rows of the older t:connect services, with lengths instead of repeated records, give the same figures."""
+    kind = next(each for each in KINDS if each.name == "tconnect")
+    first, last = date(2021, 4, 4), date(2021, 4, 6)
+    with source_world(kind, tmp_path) as world:
+        world.poll()
+        with PumpLog.open(tmp_path, Zones(timezone=SOURCE_ZONE), clock=world.clock) as log:
+            found = log.days(first, last)
+    truths = true_days(tconnect_pump().truth, SOURCE_ZONE, list(days_between(first, last)))
+    check([(day, truths[day.first_day]) for day in found])

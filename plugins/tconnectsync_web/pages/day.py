@@ -12,8 +12,8 @@ from tconnectsync_web.pages.chart_content import MARK_KINDS, ChartContent, chart
 from tconnectsync_web.pages.reader import PageReader
 
 DAY = timedelta(days=1)
-LEAD = timedelta(hours=14)
-"""Sleep, extended boluses and basal that reach into the day began at most this long before it."""
+LEAD = timedelta(hours=2)
+"""The reader looks back twelve hours more, so that sleep, extended boluses and basal reach into the day."""
 
 
 @attrs.frozen(kw_only=True)

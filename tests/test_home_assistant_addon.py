@@ -32,7 +32,7 @@ FOLDER = ROOT / "packaging" / "home-assistant"
 ADDON = FOLDER / "tconnectsync"
 OPTIONS = {
     "email": "a@example.org", "password": "hidden \"pass\"", "region": "EU", "nightscout_url": "https://site.example",
-    "api_secret": "site-hidden-1234", "mqtt": True, "alert_urls": "ntfy://topic mailto://me:pw@example.org", "log_level": "debug",
+    "api_secret": "site-hidden-1234", "mqtt": True, "glucose_units": "mmol", "alert_urls": "ntfy://topic mailto://me:pw@example.org", "log_level": "debug",
 }  # fmt: skip
 BROKER = {"host": "core-mosquitto", "port": 1883, "username": "addons", "password": 'broker \\ "é"', "ssl": False}
 AROUND = {"PATH": "/bin", "TZ": "Europe/Vienna", "SUPERVISOR_TOKEN": "hidden-token"}

@@ -57,6 +57,7 @@ VARIABLES = {
     "nightscout_url": "NS_URL",
     "api_secret": "NS_SECRET",
     "timezone": "TIMEZONE_NAME",
+    "glucose_units": "TCONNECTSYNC_GLUCOSE_UNITS",
     "alert_urls": "TCONNECTSYNC_ALERT_URLS",
     "log_level": "TCONNECTSYNC_LOG_LEVEL",
 }

@@ -48,7 +48,9 @@ MEASUREMENTS = (
 )  # fmt: skip
 READ_AT_ONCE = timedelta(days=7)
 """A week has some four thousand points, so a reader's memory is bounded."""
-_LOOKED_UP_AT_ONCE = 50
+LOOK_AROUND = timedelta(days=2)
+"""How far from its present time an earlier copy of a document can be: a corrected clock moves it by hours."""
+_QUERIES_AT_ONCE = 10
 
 
 def spec() -> SinkSpec:
@@ -74,7 +76,7 @@ class TimeSeries(BaseReceiver):
 
     def __init__(self, server: InfluxServer, options: InfluxOptions) -> None:
         self.server = server
-        self.batch_size = server.deletions_in_batch if options.is_v2 else 1000
+        self.batch_size = server.batch_size
         self.address = f"{host_of(options.base_url)}/{options.org or ''}/{options.bucket or options.database or ''}"
 
     def deliver(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
@@ -107,9 +109,7 @@ class TimeSeries(BaseReceiver):
         since = first.replace(microsecond=0)
         while since <= last:
             until = min(since + READ_AT_ONCE, last + timedelta(seconds=1))
-            span = f"time >= {seconds_of(since) * SECOND_NS} AND time < {seconds_of(until) * SECOND_NS}"
-            statements = [f"SELECT * FROM {quoted_name(name)} WHERE {span} GROUP BY *" for name in MEASUREMENTS]
-            for series in self.server.query(*statements):
+            for series in self.server.query(*(_near(name, since, until) for name in MEASUREMENTS)):
                 yield from (copy for copy in _copies(series) if first <= copy.at <= last)
             if until > last:
                 return
@@ -146,20 +146,57 @@ class TimeSeries(BaseReceiver):
         yield CheckResult(good=True, what=f"{place} {version}: {place.what} can be read and written")
 
     def _copies_in_doubt(self, doubtful: Sequence[Delivery]) -> dict[str, list[PointKey]]:
-        """The stored points of these documents, wherever in time they are."""
+        """The stored points of these documents: near their times, and anywhere for those whose time nobody knows."""
+        wanted = {delivery.document_id for delivery in doubtful}
+        dated: dict[str, list[datetime]] = {}
+        undated: dict[str, list[str]] = {}
+        for delivery in doubtful:
+            times = _times_of(delivery)
+            if times:
+                dated.setdefault(delivery.collection, []).extend(times)
+            else:
+                undated.setdefault(delivery.collection, []).append(delivery.document_id)
+        statements = [_near(name, *span) for name, times in dated.items() for span in _spans(times)]
+        statements += [_look_up(name, ids) for name, ids in undated.items()]
         found: dict[str, list[PointKey]] = {}
-        for start in range(0, len(doubtful), _LOOKED_UP_AT_ONCE):
-            part = doubtful[start : start + _LOOKED_UP_AT_ONCE]
-            statements = [_look_up(collection, part) for collection in sorted({each.collection for each in part})]
-            for copy in (copy for series in self.server.query(*statements) for copy in _copies(series)):
-                found.setdefault(copy.document_id, []).append(PointKey.from_text(copy.receiver_key))
+        for start in range(0, len(statements), _QUERIES_AT_ONCE):
+            for series in self.server.query(*statements[start : start + _QUERIES_AT_ONCE]):
+                for copy in (copy for copy in _copies(series) if copy.document_id in wanted):
+                    found.setdefault(copy.document_id, []).append(PointKey.from_text(copy.receiver_key))
         return found
 
 
-def _look_up(collection: str, deliveries: Iterable[Delivery]) -> str:
-    ids = [each.document_id for each in deliveries if each.collection == collection]
+def _times_of(delivery: Delivery) -> list[datetime]:
+    """When the document is, and when its last accepted copy was."""
+    times = [] if delivery.document is None else [delivery.document.at]
+    if delivery.receiver_key:
+        times.append(second_of(PointKey.from_text(delivery.receiver_key).time_ns))
+    return times
+
+
+def _spans(times: Iterable[datetime]) -> Iterator[tuple[datetime, datetime]]:
+    """The time around each of these, overlapping ones together."""
+    begin: datetime | None = None
+    end: datetime | None = None
+    for at in sorted(times):
+        if begin is not None and end is not None and at - LOOK_AROUND > end:
+            yield begin, end
+            begin = None
+        begin, end = begin or at - LOOK_AROUND, at + LOOK_AROUND
+    if begin is not None and end is not None:
+        yield begin, end
+
+
+def _near(measurement: str, begin: datetime, end: datetime) -> str:
+    """Select the points of a measurement from ``begin`` until before ``end``."""
+    span = f"time >= {seconds_of(begin) * SECOND_NS} AND time < {seconds_of(end) * SECOND_NS}"
+    return f"SELECT * FROM {quoted_name(measurement)} WHERE {span} GROUP BY *"
+
+
+def _look_up(measurement: str, ids: Iterable[str]) -> str:
+    """Select the points of these documents. Fields have no index, so all points of the measurement are read."""
     named = " OR ".join(f"{quoted_name(ID)} = {quoted_text(identity)}" for identity in ids)
-    return f"SELECT * FROM {quoted_name(collection)} WHERE {named} GROUP BY *"
+    return f"SELECT * FROM {quoted_name(measurement)} WHERE {named} GROUP BY *"
 
 
 def _copies(series: Series) -> Iterator[StoredDocument]:

@@ -126,6 +126,14 @@ def test_doubtful_copy_elsewhere_is_found(database: Database) -> None:
     assert [row["time"] for row in database.boluses()] == [int(NOW.timestamp()) * 10**9 + 20]
 
 
+def test_doubtful_withdrawal_without_a_place(database: Database) -> None:
+    """Nobody knows where the point of a withdrawn document is: it is found by its identity, and others stay."""
+    receiver, long_ago = database.receiver, NOW - timedelta(days=400)
+    receiver.deliver([put(bolus(1.0, at=long_ago)), put(bolus(2.0, at=long_ago, offset_ns=22, name="two"))])
+    receiver.deliver([Delivery(document_id="one", collection="bolus", document=None, in_doubt=True)])
+    assert [row["id"] for row in database.boluses()] == ["two"]
+
+
 def test_older_than_the_retention(database: Database) -> None:
     """What the database would delete by its age is no error, and the rest of the batch is written."""
     quoted = database.name.replace('"', '\\"')

@@ -330,6 +330,17 @@ def test_another_site_can_neither_read_nor_trigger_an_open_page(open_world: Worl
     assert open_world.get(open_world.browser(), "/page", {**HTML, **link}).status_code == 200
 
 
+def test_a_secret_that_a_proxy_adds_serves_no_other_site(world: World) -> None:
+    added = {"Authorization": f"Bearer {SECRET}".encode().decode("latin-1")}
+    foreign = {**HTML, **added, "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
+    assert world.get(world.browser(), "/run", foreign).status_code == 403
+    assert world.post(world.browser(), "/change", foreign).status_code == 403
+    assert world.synced == []
+    assert world.get(world.browser(), "/page", {**HTML, **added}).status_code == 200
+    assert world.post(world.browser(), "/change", added).status_code == 200
+    assert world.get(world.browser(), "/run", added).status_code == 202
+
+
 def test_a_link_from_elsewhere_finds_the_browser_signed_in(world: World) -> None:
     """A strict cookie is not sent with it: the page fetches itself once more."""
     link = {**HTML, "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}

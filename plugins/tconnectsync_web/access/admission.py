@@ -15,6 +15,7 @@ from flask.typing import ResponseReturnValue
 from tconnectsync_web.access.foreign_sites import (
     SAFE_METHODS,
     comes_by_foreign_link,
+    comes_from_foreign_site,
     is_foreign,
     is_surely_own,
 )
@@ -69,7 +70,7 @@ class Access:
         offered = self._offered_secret()
         if offered is not None:
             g.role = Role.OWNER
-            return self.refusal_of(self.gate, offered)
+            return self.refusal_of(self.gate, offered) or _refuse_foreign_use_of_header()
         if request.endpoint not in SCRIPTS:
             g.role = self.sessions.role_of(request.cookies.get(self.sessions.cookie), self.view_link.token())
             g.by_cookie = g.role is not Role.NOBODY
@@ -139,6 +140,14 @@ def open_access(data_dir: Path, secret: bytes | None) -> Access:
         sessions=Sessions(key, secret or b""),
         view_link=ViewLink(folder / "view-link"),
     )
+
+
+def _refuse_foreign_use_of_header() -> Response | None:
+    """A reverse proxy may add the secret to whatever a browser sends, also at another site's request."""
+    changes = request.method not in SAFE_METHODS or request.endpoint in SCRIPTS
+    if "Authorization" in request.headers and changes and comes_from_foreign_site(request):
+        return message("another web site sent this request; nothing was changed", 403)
+    return None
 
 
 def role_now() -> Role:

@@ -18,6 +18,11 @@ def is_foreign(request: Request) -> bool:
     return origin is not None and not _is_own_origin(origin, request.host)
 
 
+def comes_from_foreign_site(request: Request) -> bool:
+    """Whether the browser itself says that another site made it send this request."""
+    return request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site")
+
+
 def is_surely_own(request: Request) -> bool:
     """Whether one of our own pages sent this request. Required before anything changes on the strength of a cookie."""
     named = "Sec-Fetch-Site" in request.headers or "Origin" in request.headers
@@ -29,7 +34,7 @@ def comes_by_foreign_link(request: Request) -> bool:
     return (
         request.method == "GET"
         and request.headers.get("Sec-Fetch-Mode") == "navigate"
-        and request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site")
+        and comes_from_foreign_site(request)
     )
 
 

@@ -85,6 +85,11 @@ class Summary:
         return 100 * self.insulin.basal_u / self.total_u if self.total_u else None
 
     @property
+    def basal_known_percent(self) -> float | None:
+        """How much of the days with data has a known basal rate; None without data. In the rest insulin is missing."""
+        return 100 * self.insulin.basal_known_s / self.length_with_data_s if self.length_with_data_s else None
+
+    @property
     def total_u_per_day(self) -> float | None:
         """The mean daily insulin of the days with data; None if there is none."""
         return self.per_day(self.total_u)

@@ -43,6 +43,7 @@ def day_row(day: Summary) -> dict[str, Any]:
         "corrections": insulin.corrections,
         "carbs_g": round(insulin.carbs_g, 1),
         "suspended_minutes": round(insulin.suspended_s / 60),
+        "basal_known_percent": _rounded(day.basal_known_percent),
     }
 
 
@@ -83,6 +84,7 @@ def period_json(whole: Summary) -> dict[str, Any]:
             "bolus_u_per_day": _rounded(whole.per_day(insulin.bolus_u), 2),
             "automatic_u_per_day": _rounded(whole.per_day(insulin.automatic_u), 2),
             "basal_percent": _rounded(whole.basal_percent),
+            "basal_known_percent": _rounded(whole.basal_known_percent),
             "boluses_per_day": _rounded(whole.per_day(insulin.boluses), 2),
             "automatic_boluses_per_day": _rounded(whole.per_day(insulin.automatic_boluses), 2),
             "corrections_per_day": _rounded(whole.per_day(insulin.corrections), 2),

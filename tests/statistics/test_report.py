@@ -341,3 +341,25 @@ def test_units_of_the_site(terminal: Terminal, sample: SampleLog) -> None:
     (terminal.data_dir / "outbox" / "broken.sqlite").write_text("no database")
     assert "mmol/L" in terminal.report("--days", "1").out
     assert "mg/dL" in terminal.report("--days", "1", more='glucose_units = "mg/dl"').out
+
+
+def test_a_day_with_missing_records(terminal: Terminal, sample: SampleLog) -> None:
+    """Insulin that is not in the log is no insulin that was not given: the day is marked, and the mark is explained."""
+    whole = terminal.report("--days", "3")
+    assert "*" not in whole.out
+    assert "*" not in terminal.report("--html", "-", "--days", "3").out.partition("<body>")[2]
+    terminal.data_dir = terminal.folder / "data"
+    write_log(terminal.data_dir, sample.pump, change=_lost_on_the_16th)
+    shown = terminal.report("--days", "3").out
+    marked = [line for line in shown.splitlines() if re.match(r"\w{3} 2025.*\*", line)]
+    assert [line[4:14] for line in marked] == ["2025-11-16"]
+    assert "no basal rate" in shown
+    assert "no basal rate" in terminal.report("--html", "-", "--days", "3").out
+    found = json.loads(terminal.report("--json", "--days", "3").out)["by_day"]
+    assert [row["basal_known_percent"] < 95 for row in found] == [False, True, False]
+
+
+def _lost_on_the_16th(event: Event) -> Event:
+    if event.kind == "basal.delivered" and datetime(2025, 11, 16, 8) < event.pump_time < datetime(2025, 11, 16, 14):
+        return attrs.evolve(event, kind="unknown", body=events.Unknown(code="279", reason="lost"), raw=None)
+    return event

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 
-from tconnectsync.cli.report.wording import UNKNOWN, bands, glucose_figures, insulin_figures, percent
+from tconnectsync.cli.report.wording import (
+    INCOMPLETE,
+    MARK,
+    UNKNOWN,
+    bands,
+    glucose_figures,
+    insulin_figures,
+    is_incomplete,
+    percent,
+)
 from tconnectsync.queries.report import Report
 from tconnectsync.statistics.glucose_counts import HALF_HOURS, TARGET_FROM, TARGET_TO, GlucoseCounts
 from tconnectsync.statistics.summary import Summary
@@ -35,6 +45,9 @@ def report_lines(report: Report, *, width: int, blocks: str = BLOCKS) -> Iterato
     yield from _pairs("Per day", insulin_figures(whole), width)
     yield ""
     yield from table_lines(report.days, report.units, width)
+    if any(map(is_incomplete, report.days)):
+        yield ""
+        yield from textwrap.wrap(INCOMPLETE, width)
 
 
 def chart_lines(glucose: GlucoseCounts, units: GlucoseUnits, blocks: str, width: int) -> Iterator[str]:
@@ -76,15 +89,15 @@ def day_cells(day: Summary, units: GlucoseUnits) -> Row:
     hours = round(day.length_s / 3600)
     if hours in (23, 25) and day.length_s % 3600 == 0 and day.days == 1:
         name += f" ({hours} h)"
-    shares, mean = day.glucose.time_in_range, day.glucose.mean_mg_dl
+    shares, mean, mark = day.glucose.time_in_range, day.glucose.mean_mg_dl, MARK if is_incomplete(day) else ""
     if not day.days_with_data:
         return (name, "no data", *[UNKNOWN] * (len(HEADER) - 2))
     return (
         name,
         percent(None if shares is None else shares.target),
         percent(None if shares is None else shares.low + shares.very_low),
-        f"{day.total_u:.1f} U",
-        f"{day.insulin.basal_u:.1f} U",
+        f"{mark}{day.total_u:.1f} U",
+        f"{mark}{day.insulin.basal_u:.1f} U",
         f"{day.insulin.bolus_u:.1f} U",
         f"{day.insulin.carbs_g:.0f} g",
         UNKNOWN if mean is None else units.text(mean),

@@ -15,6 +15,12 @@ STABLE_PERCENT = 36
 """A coefficient of variation up to this counts as stable, by the international consensus."""
 
 
+KNOWN_PERCENT = 95.0
+"""A day whose basal rate is known for less of it is marked: its insulin is too low."""
+MARK = "*"
+INCOMPLETE = f"{MARK} The log has no basal rate for a part of this day, so the pump delivered more than that."
+
+
 @attrs.frozen(kw_only=True)
 class Band:
     """One range of glucose, highest first: its name in :class:`TimeInRange`, its words and its bounds."""
@@ -23,6 +29,12 @@ class Band:
     words: str
     bounds: str
     share: float | None
+
+
+def is_incomplete(day: Summary) -> bool:
+    """Whether insulin is missing because the pump's records of a part of the day are not in the log."""
+    known = day.basal_known_percent
+    return known is not None and known < KNOWN_PERCENT
 
 
 def percent(share: float | None) -> str:

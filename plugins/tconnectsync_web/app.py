@@ -91,7 +91,7 @@ def web_app(
         frame.add_url_rule("/", "overview", limited(index))
         app.register_blueprint(frame)
     else:
-        app.register_blueprint(page_blueprint(reader, sync=cycles.start, for_scripts=index, limited=limited))
+        app.register_blueprint(page_blueprint(reader, cycles=cycles, for_scripts=index, limited=limited))
         views = LogViews(reader=reader, read_letters=read_letters)
         app.add_url_rule("/log", "log", limited(views.log))
         app.add_url_rule("/problems", "problems", limited(views.problems))

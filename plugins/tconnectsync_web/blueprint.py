@@ -19,6 +19,7 @@ from werkzeug.exceptions import NotFound
 from tconnectsync_web.languages import Languages, msg
 from tconnectsync_web.links import link, texts, wants_html
 from tconnectsync_web.pages.reader import PageReader
+from tconnectsync_web.sync_cycles import Cycles
 from tconnectsync_web.views import Views
 
 NAME = "page"
@@ -46,13 +47,13 @@ View = Callable[..., ResponseReturnValue]
 def page_blueprint(
     reader: PageReader,
     *,
-    sync: Callable[[], object] | None = None,
+    cycles: Cycles | None = None,
     for_scripts: Callable[[], ResponseReturnValue] | None = None,
     limited: Callable[[View], View] = lambda view: view,
 ) -> Blueprint:
     """Return the pages of one person.
 
-    ``sync`` starts a cycle and returns at once; None: there is no button. ``for_scripts`` answers ``/`` if a script asks
+    ``cycles`` starts a sync and knows the last one; None: there is no button. ``for_scripts`` answers ``/`` if a script asks
     instead of a browser. ``limited`` wraps each view that reads the log.
     """
     pages, form_token, views = frame_blueprint(), secrets.token_urlsafe(24), Views(reader=reader)
@@ -65,8 +66,8 @@ def page_blueprint(
     def start_sync() -> ResponseReturnValue:
         if not hmac.compare_digest(request.form.get("token", "").encode(), form_token.encode()):
             return render_template("stale_form.html"), 403
-        if sync is not None:
-            sync()
+        if cycles is not None:
+            cycles.start()
         return redirect(link(f"{NAME}.overview"), 303)
 
     pages.add_url_rule("/", "overview", limited(overview))
@@ -74,10 +75,10 @@ def page_blueprint(
     pages.add_url_rule("/days/<day>", "day", limited(views.day))
     pages.add_url_rule("/report", "report", limited(views.report))
     pages.add_url_rule("/report.csv", "report_csv", limited(views.report_csv))
-    if sync is not None:
+    if cycles is not None:
         pages.add_url_rule("/sync", "sync", start_sync, methods=["POST"])
     pages.register_error_handler(NotFound, _no_such_page)
-    pages.app_context_processor(lambda: {"form_token": form_token, "can_sync": sync is not None})
+    pages.app_context_processor(lambda: {"form_token": form_token, "cycles": cycles})
     return pages
 
 

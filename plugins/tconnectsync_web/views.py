@@ -11,7 +11,7 @@ from flask import Response, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound
 
-from tconnectsync import Bolus
+from tconnectsync import Bolus, daily_csv
 from tconnectsync_web.charts.report_charts import hours_chart, percentile_chart, range_bar
 from tconnectsync_web.charts.therapy_chart import therapy_charts
 from tconnectsync_web.languages import Texts
@@ -21,7 +21,7 @@ from tconnectsync_web.pages.chart_content import ChartContent
 from tconnectsync_web.pages.day import day_page, is_shown
 from tconnectsync_web.pages.overview import HOURS, USUAL_HOURS, overview
 from tconnectsync_web.pages.reader import PageReader
-from tconnectsync_web.pages.report import LENGTHS, USUAL_LENGTH, report, report_csv
+from tconnectsync_web.pages.report import LENGTHS, USUAL_LENGTH, report
 
 
 @attrs.frozen(kw_only=True)
@@ -72,7 +72,7 @@ class Views:
         days = _chosen("days", LENGTHS, USUAL_LENGTH)
         found = report(self.reader, days)
         name = f"tconnectsync-{found.first}-{found.last}.csv"
-        answer = Response(report_csv(found, self.reader.units), content_type="text/csv; charset=utf-8")
+        answer = Response(daily_csv(found.days), content_type="text/csv; charset=utf-8")
         answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
         return answer
 

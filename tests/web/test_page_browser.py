@@ -94,7 +94,7 @@ PAGES = {
     "overview": "good/?hours=12",
     "day": f"good/days/{DAY}",
     "report": "good/report?days=14",
-    "log": "good/log",
+    "log": "good/log?kind=alarm",
     "problems": "broken/problems",
 }
 

@@ -15,7 +15,7 @@ from tconnectsync_web.pages.chain import Level, chain, problems, worst
 from tconnectsync_web.pages.chart_content import Band, Mark, chart_content
 from tconnectsync_web.pages.day import day_page
 from tconnectsync_web.pages.overview import overview
-from tconnectsync_web.pages.report import COLUMNS, report, report_csv
+from tconnectsync_web.pages.report import report
 from tests.web.fake_reader import NOW, FakeReader, at, event, good_status, iso
 
 UTC = timezone.utc
@@ -238,19 +238,6 @@ def test_a_report_counts_whole_days_with_data() -> None:
     assert found.whole is not None
     assert found.whole.glucose.readings == 2
     assert report(FakeReader(), 14).whole is None
-
-
-def test_the_csv_has_a_line_for_each_day() -> None:
-    """A header and a line for each day, with numbers that a spreadsheet reads."""
-    points = [GlucosePoint(at=at(60 * 24), glucose_mg_dl=120.0)]
-    given = [Bolus(bolus_id=1, started_at=at(60 * 24), immediate_u=2.5, carbs_g=31.5, ended_at=at(60 * 24))]
-    reader = FakeReader(whole=Therapy(glucose=points, boluses=given, until=at(0)))
-    header, line = report_csv(report(reader, 14), reader.units).strip().split("\r\n")
-    row = dict(zip(header.split(","), line.split(","), strict=True))
-    assert len(row) == len(COLUMNS)
-    assert row["date"] == "2026-06-09"
-    assert (row["mean_mg/dL"], row["in_range_percent"]) == ("120", "100.0")
-    assert (row["bolus_u"], row["total_u"], row["carbs_g"]) == ("2.50", "2.50", "31.5")
 
 
 @pytest.mark.parametrize(

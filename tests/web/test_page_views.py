@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import threading
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
-from tconnectsync import Bolus, GlucosePoint, GlucoseUnits, Therapy
+from tconnectsync import Bolus, GlucosePoint, Therapy
 from tconnectsync_web.access.admission import open_access
 from tconnectsync_web.app import web_app
 from tconnectsync_web.sync_cycles import Cycles, Outcome
@@ -78,11 +80,44 @@ def test_today_is_the_wearers_day(client: FlaskClient, reader: FakeReader) -> No
 
 
 def test_the_csv_is_a_download(client: FlaskClient, reader: FakeReader) -> None:
-    """With a name that says which days it has; the page's units."""
-    reader.units = GlucoseUnits.MMOL_L
+    """With a name that says which days it has, and a line for each day with data: the table of ``tconnectsync report``."""
+    given = [Bolus(bolus_id=1, started_at=at(60 * 24), immediate_u=2.5, carbs_g=31.5, ended_at=at(60 * 24))]
+    reader.whole = Therapy(glucose=[GlucosePoint(at=at(60 * 24), glucose_mg_dl=120.0)], boluses=given, until=at(0))
     answer = client.get("/report.csv?days=30", headers=HTML)
     assert answer.headers["Content-Disposition"] == 'attachment; filename="tconnectsync-2026-05-11-2026-06-09.csv"'
-    assert answer.text.startswith("date,readings,mean_mmol/L,")
+    header, line = answer.text.strip().split("\r\n")
+    row = dict(zip(header.split(","), line.split(","), strict=True))
+    assert (row["date"], row["mean_mg_dl"], row["in_range_percent"]) == ("2026-06-09", "120.0", "100.0")
+    assert (row["bolus_u"], row["carbs_g"]) == ("2.5", "31.5")
+
+
+def test_sync_now_says_that_it_runs_and_how_it_ended(tmp_path: Path, reader: FakeReader) -> None:
+    """While a sync runs there is no second button; a failure is told in its own words."""
+    go = threading.Event()
+
+    def work() -> Outcome:
+        go.wait(60)
+        return Outcome(status=3, lines=("Tandem does not answer.",))
+
+    cycles = Cycles(work)
+    client = web_app(
+        access=open_access(tmp_path, None), cycles=cycles, read_status=reader.status, read_findings=list, reader=reader
+    ).test_client()
+    token = re.search(r'name="token" value="([^"]+)"', client.get("/", headers=HTML).text)
+    assert token is not None
+    own = {**HTML, "Origin": "http://localhost"}
+    assert client.post("/sync", data={"token": "wrong"}, headers=own).status_code == 403
+    assert client.post("/sync", data={"token": token[1]}, headers=own).status_code == 303
+    running = client.get("/", headers=HTML).text
+    assert "Syncing" in running
+    assert "Sync now" not in running
+    cycle, is_new = cycles.start()
+    assert not is_new
+    go.set()
+    assert cycle.wait(60) is not None
+    ended = client.get("/", headers=HTML).text
+    assert "Sync now" in ended
+    assert "Tandem does not answer." in ended
 
 
 def test_a_language_that_there_is_not_and_markup_in_it(client: FlaskClient) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,6 +68,8 @@ def test_the_heartbeat_is_called_after_a_good_cycle_and_told_of_a_bad_one(world:
         with daemon(world.home) as living:
             eventually(lambda: monitor.pings, "the first call")
             assert monitor.pings == [("/ping/my-uuid", "")]
+            eventually(lambda: shown(world)["heartbeat"]["last_called"], "status shows the call")
+            assert shown(world)["heartbeat"]["state"] == "ok"
             living.stop()
         log_in_again_refused(world)
         with daemon(world.home) as living:
@@ -151,6 +154,14 @@ def test_a_cron_job_tells_as_the_daemon_does(world: SyncSetup) -> None:
             living.stop()
         assert len(ntfy.notifications) == 1
         assert len(ntfy.pings) == before + 1, "a cycle of the daemon is reported by the daemon"
+
+
+def shown(world: SyncSetup) -> dict[str, Any]:
+    """What ``status --json`` prints; it never has an address."""
+    printed = world.home.run("status", "--json").stdout
+    assert "my-uuid" not in printed
+    found: dict[str, Any] = json.loads(printed)
+    return found
 
 
 def log_in_again_refused(world: SyncSetup) -> None:

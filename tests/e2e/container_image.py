@@ -16,14 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
 
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tests.e2e.installation import ZONE, by_identity, recent_pump
-from tests.support.bare_computer import CACHE, copy_settings, make_base
+from tests.support.bare_computer import CACHE, copy_settings, eventually, make_base
 from tests.support.clocks import ShiftedClock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
@@ -32,13 +32,6 @@ ROOT = Path(__file__).resolve().parents[2]
 USER = 10001
 LIMITS = ("--ulimit=nofile=1000:1000", "--ulimit=nproc=1000:1000")
 """Some machines do not let podman raise the limits."""
-
-
-def eventually(condition: Callable[[], object], what: str, *, within_s: float = 180.0) -> None:
-    end = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < end, f"{what}: not within {within_s} s"
-        time.sleep(1.0)
 
 
 @attrs.define

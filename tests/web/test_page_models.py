@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta, timezone
 import attrs
 import pytest
 
-from tconnectsync import BasalSegment, Bolus, CarbEntry, GlucosePoint, ModeSpan, Therapy, Zones, events
+from tconnectsync import BasalSegment, Bolus, CarbEntry, GlucosePoint, Therapy, Zones, events
 from tconnectsync.events.pump_state import PumpState, Reported
 from tconnectsync_web.languages import Languages
 from tconnectsync_web.pages import wording
@@ -75,9 +75,9 @@ def test_site_and_sensor_ages_mode_and_control() -> None:
         event("cannula.filled", events.CannulaFilled(prime_u=0.3), 3000),
         event("sensor.joined", events.SensorJoined(sensor="dexcom_g7", session_age_s=7200.0), 600),
         event("control.changed", events.ControlChanged(control="closed_loop"), 500),
+        event("mode.changed", events.ModeChanged(mode="exercise", previous="normal"), 60),
     ]
-    therapy = Therapy(modes=[ModeSpan(begin=at(60), end=None, mode="exercise")], until=at(4))
-    found = overview(FakeReader(whole=therapy, all_events=known), 3)
+    found = overview(FakeReader(all_events=known), 3)
     assert found.site_at == at(3000)
     assert found.sensor_at == at(600 + 120)
     assert found.mode_words == "Exercise"
@@ -88,6 +88,7 @@ def test_an_empty_log_is_an_overview_without_values() -> None:
     """Nothing is known, and nothing is invented."""
     found = overview(FakeReader(), 6)
     assert (found.glucose, found.iob_u, found.last_bolus, found.newest) == (None, None, None, None)
+    assert (found.mode, found.mode_words, found.control_words) == (None, "–", "")
     assert found.chart.is_empty
 
 

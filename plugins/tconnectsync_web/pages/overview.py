@@ -29,7 +29,7 @@ STALE_AFTER = {
 }
 """A value that is older than this may be wrong by now, and is grey."""
 NEW_SITE, NEW_SENSOR = frozenset({"cannula.filled"}), frozenset({"sensor.started", "sensor.joined"})
-CONTROL = frozenset({"control.changed"})
+CONTROL, MODE = frozenset({"control.changed"}), frozenset({"mode.changed"})
 MODE_WORDS = {
     "normal": msg("Normal"),
     "sleep": msg("Sleep"),
@@ -74,7 +74,7 @@ class Overview:
     basal_u_per_h: Value | None
     reservoir_u: Value | None
     battery_percent: Value | None
-    mode: str
+    mode: str | None
     suspended: bool
     control: str | None
     last_bolus: Bolus | None
@@ -95,8 +95,8 @@ class Overview:
 
     @property
     def mode_words(self) -> str:
-        """The English name of the mode."""
-        return MODE_WORDS.get(self.mode, self.mode)
+        """The English name of the mode; a dash if it is unknown."""
+        return "–" if self.mode is None else MODE_WORDS.get(self.mode, self.mode)
 
     @property
     def control_words(self) -> str:
@@ -123,7 +123,7 @@ def overview(reader: PageReader, hours: int) -> Overview:
         basal_u_per_h=_value("basal", state.rate_u_per_h, now),
         reservoir_u=_value("reservoir", state.reservoir_u, now),
         battery_percent=_value("battery", state.battery_percent, now),
-        mode=next((mode.mode for mode in reversed(therapy.modes) if mode.end is None or mode.end > now), "normal"),
+        mode=_mode(reader),
         suspended=bool(state.suspended),
         control=control.body.control if control is not None else None,
         last_bolus=given[-1] if given else None,
@@ -159,6 +159,14 @@ def _value(name: str, reported: Reported | None, now: datetime) -> Value | None:
 
 def _latest(*times: datetime | None) -> datetime | None:
     return max((at for at in times if at is not None), default=None)
+
+
+def _mode(reader: PageReader) -> str | None:
+    """The mode that the newest change gave; "stop all" ends any. None: no change was ever recorded."""
+    event = reader.newest(MODE)
+    if event is None or not isinstance(event.body, events.ModeChanged):
+        return None
+    return "normal" if event.body.action == "stop_all" else event.body.mode
 
 
 def _newest_fill(reader: PageReader) -> datetime | None:

@@ -46,14 +46,10 @@ def is_exposed(url: str) -> bool:
 
 @attrs.frozen(kw_only=True)
 class SiteStatus:
-    """The contents of ``status.json``. ``enabled`` are the names of the site's plugins, None if it names none.
-
-    ``is_hidden``: the site does not show it to this token.
-    """
+    """The contents of ``status.json``. ``is_hidden``: the site does not show it to this token."""
 
     version: str
     units: str | None = None
-    enabled: frozenset[str] | None = None
     careportal: bool | None = None
     is_hidden: bool = False
 
@@ -77,10 +73,10 @@ def read_status(answer: Mapping[str, Any]) -> SiteStatus:
     enabled = settings.get("enable")
     units = settings.get("units")
     careportal = answer.get("careportalEnabled")
-    names = frozenset(map(str, enabled)) if isinstance(enabled, list) else None
+    if not isinstance(careportal, bool):
+        careportal = "careportal" in enabled if isinstance(enabled, list) else None
     return SiteStatus(
         version=str(answer.get("version") or UNKNOWN),
         units=units if isinstance(units, str) else None,
-        enabled=names,
-        careportal=careportal if isinstance(careportal, bool) else None if names is None else "careportal" in names,
+        careportal=careportal,
     )

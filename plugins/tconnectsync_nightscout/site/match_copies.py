@@ -20,7 +20,6 @@ _NUMBERS = ("mills", "date")
 class StoredName:
     """A document of ours in a response. ``mongo_id``: the site's own id, if the site does not keep ours."""
 
-    identifier: str
     mongo_id: str = ""
     by_identifier: bool = False
 
@@ -103,9 +102,7 @@ def _second(key: Key) -> Key:
 
 
 def stored_name(identity: str, item: Mapping[str, Any]) -> StoredName:
-    """The identity and the site's id of a stored document."""
+    """The site's name for a stored document of ours."""
     mongo_id = item.get("_id")
     kept = item.get("identifier") == identity
-    return StoredName(
-        identifier=identity, by_identifier=kept, mongo_id="" if kept or not isinstance(mongo_id, str) else mongo_id
-    )
+    return StoredName(by_identifier=kept, mongo_id="" if kept or not isinstance(mongo_id, str) else mongo_id)

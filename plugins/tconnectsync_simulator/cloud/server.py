@@ -23,7 +23,6 @@ class CloudRequest:
     query: tuple[tuple[str, str], ...]
     headers: Mapping[str, str] = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)
-    at: datetime
 
     def value(self, key: str) -> str | None:
         """The first value of a query key."""
@@ -79,7 +78,6 @@ class _CloudHandler(LoopbackHandler):
             query=tuple(parse_qsl(parts.query, keep_blank_values=True)),
             headers={name.lower(): value for name, value in self.headers.items()},
             body=self.read_all(),
-            at=self.server.now(),
         )
         try:
             answer = self.server.serve(request)

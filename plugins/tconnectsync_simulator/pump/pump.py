@@ -93,7 +93,7 @@ class Simulation:
         started_s = self.begin_s - rng.randrange(DAY_S, 9 * DAY_S)
         self._sensor = SimulatedSensor(machine, body, self._glucose_seen, rng.randrange(256), started_s)
         self._site_changes = SiteChanges(machine, control, boluses)
-        self._routine = Routine(machine, control, boluses, self._modes)
+        self._routine = Routine(machine, control, self._modes)
         wearer = Wearer(
             machine, body, control, boluses, self._modes, self._sensor, self._site_changes, wearer_zones(plan),
             on_profile=lambda active: self.profile_changes.append((machine.now_s, active)),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import attrs
 
 from tconnectsync_simulator.pump import records
-from tconnectsync_simulator.pump.boluses import Boluses
 from tconnectsync_simulator.pump.control_loop import Control
 from tconnectsync_simulator.pump.machine import Machine
 from tconnectsync_simulator.pump.modes import Modes
@@ -21,7 +20,6 @@ class Routine:
 
     machine: Machine
     control: Control
-    boluses: Boluses
     modes: Modes
     _armed: int = 0
     _battery: float = 80.0

@@ -56,7 +56,7 @@ class CliContext:
             except ConfigError:
                 if not tolerant:
                     raise
-                bootstrap = Bootstrap(origin=None)
+                bootstrap = Bootstrap()
             self._plugins = load_plugins(folder=bootstrap.plugins_dir, blocked=bootstrap.blocked_plugins)
         return self._plugins
 

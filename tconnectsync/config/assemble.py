@@ -108,8 +108,6 @@ class ConfigBuilder:
             timezone=timezone,
             zones=Zones(timezone=timezone, moves=tuple((move.first_day, move.timezone) for move in core.zones)),
             data_dir=data_dir,
-            plugins_dir=core.plugins_dir and self._path(core.plugins_dir, tables.file.folder),
-            blocked_plugins=core.blocked_plugins,
             log_level=core.log_level,
             chosen_units=None if core.glucose_units is None else GlucoseUnits(core.glucose_units),
             sources=sources,

@@ -50,7 +50,6 @@ class ConfigFile:
 class Bootstrap:
     """The options that are needed to load the plugins. Values of a wrong type are ignored here; ``load_config`` reports them."""
 
-    origin: Path | None
     plugins_dir: Path | None = None
     blocked_plugins: tuple[str, ...] = ()
 
@@ -125,14 +124,13 @@ def read_file(path: Path | None) -> ConfigFile:
 
 
 def read_bootstrap(path: Path | None, environ: Mapping[str, str], *, system_file: Path = SYSTEM_FILE) -> Bootstrap:
-    """Return the file, with its plugin folder and blocked plugins. Errors: ConfigError, as :func:`read_file`."""
+    """Return the file's plugin folder and blocked plugins. Errors: ConfigError, as :func:`read_file`."""
     file = read_file(find_config(path, environ, system_file=system_file))
     folder = file.tables.get("plugins_dir")
     if isinstance(folder, str) and "\0" in folder:
         folder = None
     blocked = file.tables.get("blocked_plugins")
     return Bootstrap(
-        origin=file.path,
         plugins_dir=full_path(folder, file.folder, environ) if isinstance(folder, str) and folder else None,
         blocked_plugins=tuple(name for name in blocked if isinstance(name, str)) if isinstance(blocked, list) else (),
     )

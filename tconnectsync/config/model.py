@@ -63,8 +63,6 @@ class Config:
     timezone: str
     zones: Zones
     data_dir: Path
-    plugins_dir: Path | None = None
-    blocked_plugins: tuple[str, ...] = ()
     log_level: str = "info"
     chosen_units: GlucoseUnits | None = None
     sources: Mapping[str, Enabled] = attrs.field(factory=dict)

@@ -9,7 +9,7 @@ import attrs
 
 from tconnectsync.eventlog.compression import SegmentCorrupt
 from tconnectsync.eventlog.damage import Segment, damages
-from tconnectsync.eventlog.framing import DamagedRange, Line, SegmentHeader, read_header
+from tconnectsync.eventlog.framing import DamagedRange, Line
 from tconnectsync.eventlog.index_build import Progress, no_progress
 from tconnectsync.eventlog.segments import Segments
 from tconnectsync.filesystem import Files, OsFiles
@@ -27,7 +27,6 @@ class SegmentSurvey:
 
     segment: Segment
     text: bytes
-    header: SegmentHeader | None
     records: int
     first_line: Line | None
     last_line: Line | None
@@ -88,7 +87,6 @@ def _survey_segment(segments: Segments, segment: Segment) -> SegmentSurvey:
         text = segments.text(segment)
     except SegmentCorrupt as error:
         text = error.text
-    header = read_header(text, segment.first)
     first = last = None
     damage: list[DamagedRange] = []
     records = 0
@@ -101,7 +99,6 @@ def _survey_segment(segments: Segments, segment: Segment) -> SegmentSurvey:
     return SegmentSurvey(
         segment=segment,
         text=text,
-        header=header[0] if header else None,
         records=records,
         first_line=first,
         last_line=last,

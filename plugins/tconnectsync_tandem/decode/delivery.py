@@ -56,6 +56,7 @@ def _date_step(values: Values, _: datetime) -> Body:
 
 
 _RTC = may("rtc_ms", "rawRtcTime", COUNT_32)
+_PRIMING = (may("prime_u", "primeSize", PRIME_U), may("status", "completionStatus", named(_FILL_ENDS)))
 
 
 RECORDS: tuple[Record, ...] = (
@@ -91,24 +92,10 @@ RECORDS: tuple[Record, ...] = (
         may("volume_u", "insulinVolume", RESERVOIR_U),
         may("measured_u", "v2Volume", number(0, 1_000, none=(0,))),
     ),
-    record(
-        61,
-        "cannula.filled",
-        may("prime_u", "primeSize", PRIME_U),
-        may("status", "completionStatus", named(_FILL_ENDS)),
-        spare=("infusionSetType",),
-    ),
-    record(
-        63,
-        "tubing.filled",
-        may("prime_u", "primeSize", PRIME_U),
-        may("status", "completionStatus", named(_FILL_ENDS)),
-        spare=("position",),
-    ),
-    # other properties of 9, 34 and 35 were never published, so none is reported
-    record(9, "battery.measured", _BATTERY, tolerant=True),
-    record(34, "battery.measured", _BATTERY, tolerant=True),
-    record(35, "battery.measured", _BATTERY, tolerant=True),
+    record(61, "cannula.filled", *_PRIMING, spare=("infusionSetType",)),
+    record(63, "tubing.filled", *_PRIMING, spare=("position",)),
+    # their other properties were never published, so none is reported
+    *(record(code, "battery.measured", _BATTERY, tolerant=True) for code in (9, 34, 35)),
     record(
         53,
         "battery.measured",

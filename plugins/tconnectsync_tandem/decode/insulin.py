@@ -100,6 +100,11 @@ def _request(code: int, part: int, *fields: Field, spare: tuple[str, ...] = ()) 
     return Record(code, "bolus.requested", (_BOLUS_ID, *fields), build, spare)
 
 
+def _bolus_start(code: int, kind: str, size: str) -> Record:
+    fields = (_BOLUS_ID, may("size_u", size, INSULIN_U), may("iob_u", "iob", IOB_U))
+    return record(code, kind, *fields, spare=("selectedIob", "spareA3"))
+
+
 def _bolus_end(code: int, kind: str) -> Record:
     return record(
         code,
@@ -162,22 +167,8 @@ RECORDS: tuple[Record, ...] = (
         need("total_u", "totalBolusSize", INSULIN_U),
         spare=("spareA2", "queued"),
     ),
-    record(
-        55,
-        "bolus.started",
-        _BOLUS_ID,
-        may("size_u", "bolusSize", INSULIN_U),
-        may("iob_u", "iob", IOB_U),
-        spare=("selectedIob", "spareA3"),
-    ),
-    record(
-        59,
-        "bolus.extended_started",
-        _BOLUS_ID,
-        may("size_u", "bolexSize", INSULIN_U),
-        may("iob_u", "iob", IOB_U),
-        spare=("selectedIob", "spareA3"),
-    ),
+    _bolus_start(55, "bolus.started", "bolusSize"),
+    _bolus_start(59, "bolus.extended_started", "bolexSize"),
     record(
         280,
         "bolus.delivered",

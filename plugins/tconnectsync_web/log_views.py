@@ -79,7 +79,8 @@ def add_trouble_page(app: Flask, redact: Callable[[str], str]) -> None:
 def _time(text: str) -> datetime | None:
     """Return the time of an address; None if it is none."""
     try:
-        at = datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(timezone.utc)
+        at = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        at = at.replace(tzinfo=timezone.utc) if at.tzinfo is None else at.astimezone(timezone.utc)
     except (ValueError, OverflowError):
         return None
     return at if 2000 <= at.year < 2100 else None

@@ -450,6 +450,15 @@ def test_another_kind_of_body_is_refused(world: World, kind: str) -> None:
     assert answer.status_code in (400, 403)
 
 
+@pytest.mark.parametrize("host", ["..", "a..b", "a" * 300, "NaN.."])
+def test_a_host_that_is_no_name_is_refused(world: World, open_world: World, host: str) -> None:
+    """No link can be made for it."""
+    for each in (world, open_world):
+        answer = each.get(each.browser(), "/page", {**HTML, "Host": host})
+        assert answer.status_code == 400
+        assert "personal" not in answer.text
+
+
 # --- the files ----------------------------------------------------------------------------------------------------------
 
 

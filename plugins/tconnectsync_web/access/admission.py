@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 from flask import Flask, Response, g, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import BadRequest
 
 from tconnectsync_web.access.foreign_sites import (
     SAFE_METHODS,
@@ -61,6 +62,8 @@ class Access:
     def admit(self) -> ResponseReturnValue | None:
         """Return None to admit the request, else the refusal."""
         g.role, g.by_cookie = Role.NOBODY, False
+        if isinstance(request.routing_exception, BadRequest):  # no link could be made for this name
+            return message("the Host header names no computer", HTTPStatus.BAD_REQUEST)
         if request.endpoint == "healthz":
             return None
         if self.gate is None:

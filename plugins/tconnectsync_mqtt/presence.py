@@ -11,11 +11,14 @@ from paho.mqtt.client import Client
 
 from tconnectsync_mqtt.discovery import OFFLINE, ONLINE, STATUS
 from tconnectsync_mqtt.options import MqttOptions
-from tconnectsync_mqtt.session import new_client
+from tconnectsync_mqtt.session import is_login_refused, new_client
 
 KEEPALIVE_S = 60
 """After one and a half times as long without a sign the broker publishes the last will, for example after a power failure."""
-_LONGEST_PAUSE_S = 120
+PAUSES_S = (1, 120)
+"""The shortest and the longest wait before it connects again."""
+REFUSED_PAUSES_S = (3600, 6 * 3600)
+"""The same after a refused login: a broker may lock out who tries a wrong password again and again."""
 _LEAVE_S = 1.0
 
 
@@ -33,7 +36,7 @@ class Presence:
         self._topic = f"{options.prefix}/{STATUS}"
         self._payload = status_payload(ONLINE, ())
         client = new_client(options, reconnect=True)
-        client.reconnect_delay_set(1, _LONGEST_PAUSE_S)
+        client.reconnect_delay_set(*PAUSES_S)
         client.will_set(
             self._topic, status_payload(OFFLINE, ["tconnectsync ended unexpectedly"]), qos=1, retain=True
         )  # fmt: skip
@@ -63,5 +66,6 @@ class Presence:
         client.publish(self._topic, self._payload, qos=1, retain=True)
 
     def _connected(self, client: Client, _data: object, _flags: object, answer: Any, _more: object) -> None:
+        client.reconnect_delay_set(*(REFUSED_PAUSES_S if is_login_refused(answer) else PAUSES_S))
         if not answer.is_failure:
             self._publish(client)

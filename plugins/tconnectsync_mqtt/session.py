@@ -20,6 +20,11 @@ TURN_S = 0.2
 _REFUSED = frozenset({"Bad user name or password", "Not authorized"})
 
 
+def is_login_refused(answer: ReasonCode) -> bool:
+    """Whether the broker refuses the user name or password."""
+    return answer.getName() in _REFUSED
+
+
 @attrs.frozen(kw_only=True)
 class Message:
     """A message and its topic. ``retained``: the broker sends it to later subscribers too."""
@@ -100,7 +105,7 @@ class MqttSession:
         if self._answer is None or not self._answer.is_failure:
             return
         reason = self._answer.getName()
-        if reason in _REFUSED:
+        if is_login_refused(self._answer):
             raise CredentialsRefused(
                 f"{where} refuses the login: {reason}", remedy="Correct sinks.mqtt.username and password."
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
@@ -21,6 +22,7 @@ from tconnectsync_mqtt.options import MqttOptions
 from tconnectsync_mqtt.sink import Broker, problems
 from tconnectsync_mqtt.state_fold import StateFold
 from tconnectsync_mqtt.value_age import without_expired
+from tests.e2e.installation import eventually
 
 DEVICE = device_topic("tconnectsync", "homeassistant")
 NOON = datetime(2026, 5, 14, 12, 0, tzinfo=timezone.utc)
@@ -311,6 +313,26 @@ def test_a_broker_that_comes_back_is_told_again(broker: Callable[..., int]) -> N
                 if "tconnectsync/status" not in listener.heard:
                     listener.client.loop(10)
             assert listener.said("tconnectsync/status")["problems"] == ["a problem"]
+    finally:
+        receiver.leave()
+
+
+def test_a_wrong_password_is_not_tried_again_and_again(broker: Callable[..., int], tmp_path: Path) -> None:
+    """After a refused login the daemon's own connection waits an hour: the broker's log has one attempt."""
+    users, log = tmp_path / "users", tmp_path / "broker.log"
+    users.touch(mode=0o600)
+    subprocess.run(["mosquitto_passwd", "-b", str(users), "pump", "right"], check=True)
+    port = broker(f"password_file {users}", f"log_dest file {log}", "log_type all")
+    options = MqttOptions(host="127.0.0.1", port=port, username="pump", password=Secret("wr0ng"))
+    receiver = Broker(options, version="4", clock=Told())
+    receiver.show([])
+    try:
+        eventually(lambda: log.exists() and "not authorised" in log.read_text(), "the refusal in the broker's log")
+        with pytest.raises(CredentialsRefused):
+            receiver.deliver(deliveries())
+        eventually(lambda: log.read_text().count("not authorised") >= 2, "the delivery's refusal too")
+        time.sleep(1.5)  # longer than the shortest wait after another failure
+        assert log.read_text().count("not authorised") == 2, "the delivery's own, and one of the daemon's connection"
     finally:
         receiver.leave()
 

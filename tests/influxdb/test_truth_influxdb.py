@@ -19,6 +19,7 @@ from tconnectsync_simulator.pump.pump import simulate
 from tconnectsync_simulator.pump.truth import TrueBolus
 from tests.statistics.simulated_log import write_log
 from tests.support.clocks import FakeClock
+from tests.support.truths import all_uploaded_at
 
 ZONE, FIRST, DAYS = "Europe/Berlin", date(2026, 6, 1), 5
 
@@ -47,7 +48,7 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> Days:
     folder, zones = tmp_path_factory.mktemp("log"), Zones(timezone=ZONE)
     write_log(folder, pump)
     first, last = FIRST + timedelta(days=1), FIRST + timedelta(days=DAYS - 2)
-    with PumpLog.open(folder, zones, clock=FakeClock(pump.all_uploaded_at)) as log:
+    with PumpLog.open(folder, zones, clock=FakeClock(all_uploaded_at(pump))) as log:
         whole = zones.day_start(FIRST), zones.day_start(FIRST + timedelta(days=DAYS))
         events = sorted(log.events(*whole), key=lambda event: event.seq or 0)
         figures = list(log.days(first, last))

@@ -12,6 +12,7 @@ from hypothesis import Phase, settings
 
 from tests.support.influx_server import influx
 from tests.support.loopback_only import only_loopback
+from tests.support.memory_folder import memory_folder, use_memory
 from tests.support.mqtt_broker import broker
 from tests.support.real_servers import ServersMissing, Site, cache_folder, find_programs, in_ci, running_nightscout
 
@@ -23,6 +24,7 @@ settings.register_profile("deterministic", parent=settings.get_profile("ci"), de
 settings.register_profile(
     "first failure", parent=settings.get_profile("deterministic"), phases=(Phase.explicit, Phase.generate)
 )
+use_memory(os.environ)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if in_ci(os.environ) else "dev"))
 
 
@@ -36,7 +38,7 @@ def real_nightscout() -> Iterator[Site]:
             pytest.fail(f"in CI the real servers must run: {error}", pytrace=False)
         pytest.skip(f"no real Nightscout: {error}")
     with (
-        tempfile.TemporaryDirectory(prefix="nightscout-") as folder,
+        tempfile.TemporaryDirectory(prefix="nightscout-", dir=memory_folder()) as folder,
         running_nightscout(programs, Path(folder)) as running,
     ):
         yield running

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from tconnectsync.errors import SourceChanged
 from tconnectsync.eventlog import EventLog
@@ -14,6 +15,8 @@ SAME_WITHIN = timedelta(minutes=1)
 MAX_SHIFT = timedelta(hours=26)
 """The largest difference of two zones. If the times differ by more, it is another event with the same number."""
 MIN_MOVED = 3
+MAX_GAP = 512
+"""Numbers further apart are looked up apart: some answers repeat the clock changes of years beside the newest events."""
 
 
 def check_times(log: EventLog, events: Sequence[Event]) -> None:
@@ -30,11 +33,12 @@ def check_times(log: EventLog, events: Sequence[Event]) -> None:
         received = numbered.get((stream.pump, stream.group)) if stream.numbered else None
         if received is None or stream.last_key < min(received):
             continue
-        for number, stored in log.times(stream.id, None, min(received), max(received)):
-            if number in received:
-                known += 1
-                if SAME_WITHIN <= abs(received[number] - stored) <= MAX_SHIFT:
-                    moved.append((number, stored, received[number]))
+        for first, last in _ranges(received):
+            for number, stored in log.times(stream.id, None, first, last):
+                if number in received:
+                    known += 1
+                    if SAME_WITHIN <= abs(received[number] - stored) <= MAX_SHIFT:
+                        moved.append((number, stored, received[number]))
     if len(moved) < MIN_MOVED or 2 * len(moved) <= known:
         return
     number, before, now = moved[0]
@@ -44,3 +48,14 @@ def check_times(log: EventLog, events: Sequence[Event]) -> None:
         remedy="Nothing of this answer was stored, because its times may be wrong. It is requested again about once an hour."
         " Look for a newer release of tconnectsync.",
     )
+
+
+def _ranges(numbers: Collection[int]) -> Iterator[tuple[int, int]]:
+    """Yield (first, last) of the ranges that hold all the numbers, without the large gaps between them."""
+    ordered = sorted(numbers)
+    first = ordered[0]
+    for before, number in pairwise(ordered):
+        if number - before > MAX_GAP:
+            yield first, before
+            first = number
+    yield first, ordered[-1]

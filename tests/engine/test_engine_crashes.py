@@ -7,7 +7,6 @@ answer to one. Or each of them fails, once, and the same process goes on.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import sqlite3
 import tempfile
@@ -26,6 +25,7 @@ from tests.engine.fakes import FakeReceiver
 from tests.engine.harness import BEGIN, EngineHarness
 from tests.support.clocks import FakeClock
 from tests.support.crashing_files import Crash, CrashingFiles, Image, Turns
+from tests.support.memory_folder import memory_folder
 
 FIRST, LATER, END = (BEGIN + timedelta(hours=hours) for hours in (3, 5, 12))
 SEGMENT_BYTES = 12_000
@@ -35,8 +35,7 @@ SEGMENT_BYTES = 12_000
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder in memory, where the machine has one."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as name:
+    with tempfile.TemporaryDirectory(dir=memory_folder()) as name:
         yield Path(name)
 
 

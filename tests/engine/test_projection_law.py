@@ -24,6 +24,7 @@ from tests.engine.fakes import START, FakeReceiver, MemoryStream, State, Stretch
 from tests.engine.faulty_harness import CrashingEngineHarness, ProcessDied
 from tests.engine.harness import EngineHarness
 from tests.engine.random_histories import BEGIN, FIRST_DAY, HOME, HOME_S, Happening, Unit, lived
+from tests.support.memory_folder import memory_folder
 
 
 @attrs.define
@@ -96,7 +97,7 @@ class Law(RuleBasedStateMachine):
         self.coming = lived(self.rng)
         self.rng.shuffle(self.coming)
         self.come: list[Unit] = []
-        self.folder = tempfile.TemporaryDirectory()
+        self.folder = tempfile.TemporaryDirectory(dir=memory_folder())
         self.harness = CrashingEngineHarness(Path(self.folder.name), rng=self.rng, brake=brake)
         self.harness.receiver.bad = self.bad = bad
 
@@ -272,7 +273,7 @@ def test_delivered_equals_one_pass() -> None:
 @given(st.randoms(use_true_random=False))
 def test_arrival_order_does_not_matter(rng: random.Random) -> None:
     """Any order of arrival ends in the same documents."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
         bench = Bench(Path(folder), FakeReceiver())
         events = [event(seq, seq, rng.choice([0.0, 1.0])) for seq in range(0, 2000, 40)]
         rng.shuffle(events)

@@ -75,7 +75,8 @@ def match_legacy(
         if stored.collection != "treatments" or not is_legacy(item) or _kind(stored.unique_slot) not in kinds:
             continue
         numbers = sequence_numbers(item)
-        near = [one for one in ours if one.kind == _kind(stored.unique_slot) and one.is_near(stored.at)]
+        kind, at = _kind(stored.unique_slot), stored.at
+        near = [one for one in ours if one.kind == kind and one.near_from <= at <= one.near_until]
         if not is_deletable(item):
             found.append(LegacyMatch(stored=stored, same=None if near else False))
             continue
@@ -99,28 +100,30 @@ class _OwnDocument:
     kind: str
     pump: str
     numbers: frozenset[int]
+    first: int
+    last: int
     until: datetime
+    near_from: datetime
+    near_until: datetime
 
     @classmethod
     def of(cls, document: Document) -> _OwnDocument:
         content = document.content
         pump = content.get("pump")
         provenance = pump if isinstance(pump, Mapping) else {}
-        length = timedelta(minutes=float(content.get("duration") or 0))
+        until = document.at + timedelta(minutes=float(content.get("duration") or 0))
+        numbers = frozenset(number for number in provenance.get("events", ()) if isinstance(number, int))
         return cls(
-            document=document, kind=_kind(document.unique_slot), pump=str(provenance.get("serial", "")), until=document.at + length,
-            numbers=frozenset(number for number in provenance.get("events", ()) if isinstance(number, int)),
+            document=document, kind=_kind(document.unique_slot), pump=str(provenance.get("serial", "")),
+            numbers=numbers, first=min(numbers, default=0), last=max(numbers, default=-1),
+            until=until, near_from=document.at - REACH, near_until=until + REACH,
         )  # fmt: skip
-
-    def is_near(self, at: datetime) -> bool:
-        return self.document.at - REACH <= at <= self.until + REACH
 
     def has_records(self, numbers: frozenset[int]) -> frozenset[int]:
         """A basal segment names its first and its last record."""
-        if self.kind != "basal" or not self.numbers:
+        if self.kind != "basal":
             return self.numbers & numbers
-        low, high = min(self.numbers), max(self.numbers)
-        return frozenset(number for number in numbers if low <= number <= high)
+        return frozenset(number for number in numbers if self.first <= number <= self.last)
 
     def is_like(self, stored: StoredDocument) -> bool:
         content, item, at = self.document.content, stored.content, self.document.at
@@ -141,9 +144,11 @@ def _same_records(numbers: frozenset[int], near: Sequence[_OwnDocument]) -> bool
     Unclear if two pumps match. One common record identifies a dose; a basal segment needs all of its records.
     """
     pumps = set()
-    for pump in {one.pump for one in near}:
-        covered = frozenset[int]().union(*(one.has_records(numbers) for one in near if one.pump == pump))
-        if covered == numbers or (covered and near[0].kind != "basal"):
+    low, high = min(numbers), max(numbers)
+    reached = [one for one in near if one.first <= high and low <= one.last]
+    for pump in {one.pump for one in reached}:
+        covered = frozenset[int]().union(*(one.has_records(numbers) for one in reached if one.pump == pump))
+        if covered == numbers or (covered and reached[0].kind != "basal"):
             pumps.add(pump)
     return None if len(pumps) > 1 else bool(pumps)
 

@@ -202,6 +202,7 @@ def recent_pump(days: int, **changes: Any) -> SimulatedPump:
         days=days + 2,
         upload_every_min=10,
         outages=(quiet,),
+        noise_codes=False,
     )
     return simulate(attrs.evolve(plan, **changes))
 

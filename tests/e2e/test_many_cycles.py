@@ -20,6 +20,9 @@ from tests.support.simulated_nightscout.faults import SiteFault
 from tests.support.site_comparison import compare
 from tests.support.truths import merge
 
+POLL_S = (1800, 3600)
+"""For days in which nothing depends on how soon an upload is noticed."""
+
 
 def lived(running: InProcessEngine, days: float, **kills: int) -> None:
     """Let time pass; every ``reopen_every_h`` hours the process is another one."""
@@ -35,19 +38,21 @@ def test_late_uploads_clock_change_restarts(tmp_path: Path) -> None:
 
     Over the change of daylight saving, with the clock set two days after it and a fifth of the records late.
     """
-    plan = SimulationPlan(seed=21, zone=ZONE, start=BEGIN.date(), days=11, late_share=0.2, late_max_h=48)
+    plan = SimulationPlan(
+        seed=21, zone=ZONE, start=BEGIN.date(), days=11, late_share=0.2, late_max_h=48, upload_every_min=150
+    )
     pump = simulate(plan)
-    clock = FakeClock(BEGIN + timedelta(days=2))
+    clock = FakeClock(BEGIN + timedelta(days=3, hours=12))
     with (
         FaultyTandemCloud([pump], clock, token_life_s=8 * 3600) as cloud,
         SimulatedNightscout(version="15.0.6", now=clock.now) as site,
     ):
-        running = InProcessEngine(tmp_path / "home", cloud, site, clock)
-        lived(running, 8, reopen_every_h=13)
+        running = InProcessEngine(tmp_path / "home", cloud, site, clock, poll_s=POLL_S)
+        lived(running, 6.5, reopen_every_h=13)
         found = compare(
             pump.truth,
             site.documents("treatments"),
-            window=(BEGIN + timedelta(days=1), clock.now() - timedelta(days=2, hours=6)),
+            window=(BEGIN + timedelta(days=2, hours=12), clock.now() - timedelta(days=2, hours=6)),
         )
         assert found.lines() == []
         assert found.boluses_compared > 20
@@ -57,7 +62,16 @@ def test_late_uploads_clock_change_restarts(tmp_path: Path) -> None:
 
 def test_site_fails_now_and_then(tmp_path: Path) -> None:
     """A site that fails now and then ends up the same."""
-    plan = SimulationPlan(seed=22, zone=ZONE, start=BEGIN.date(), days=6, late_share=0.1, late_max_h=12)
+    plan = SimulationPlan(
+        seed=22,
+        zone=ZONE,
+        start=BEGIN.date(),
+        days=6,
+        late_share=0.1,
+        late_max_h=12,
+        upload_every_min=100,
+        noise_codes=False,
+    )
     pump = simulate(plan)
     clock = FakeClock(BEGIN + timedelta(days=2))
     with (
@@ -91,11 +105,13 @@ def test_flight_and_return(tmp_path: Path) -> None:
     """A flight and the way back are where they were in true time."""
     away = Flight(lands_at=BEGIN + timedelta(days=3, hours=9), zone="Europe/Berlin", set_after_h=3)
     back = Flight(lands_at=BEGIN + timedelta(days=6, hours=20), zone=ZONE, set_after_h=12)
-    plan = SimulationPlan(seed=23, zone=ZONE, start=BEGIN.date(), days=10, flights=(away, back))
+    plan = SimulationPlan(
+        seed=23, zone=ZONE, start=BEGIN.date(), days=10, flights=(away, back), upload_every_min=150, noise_codes=False
+    )
     pump = simulate(plan)
     clock = FakeClock(BEGIN + timedelta(days=2))
     with FaultyTandemCloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
-        running = InProcessEngine(tmp_path / "home", cloud, site, clock)
+        running = InProcessEngine(tmp_path / "home", cloud, site, clock, poll_s=POLL_S)
         lived(running, 6.5)
         found = compare(
             pump.truth,
@@ -124,12 +140,12 @@ def test_idle_cycle_requests(tmp_path: Path) -> None:
 
 def test_bogus_future_date(tmp_path: Path) -> None:
     """A wrong date in the future stalls nothing."""
-    pump = simulate(SimulationPlan(seed=25, zone=ZONE, start=BEGIN.date(), days=5))
+    pump = simulate(SimulationPlan(seed=25, zone=ZONE, start=BEGIN.date(), days=4, noise_codes=False))
     clock = FakeClock(BEGIN + timedelta(days=2))
     with FaultyTandemCloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
         cloud.newest_overrides[pump.plan.serial] = "2031-01-01T00:00:00"
         running = InProcessEngine(tmp_path / "home", cloud, site, clock)
-        running.until(BEGIN + timedelta(days=4))
+        running.until(BEGIN + timedelta(days=3))
         found = compare(
             pump.truth,
             site.documents("treatments"),

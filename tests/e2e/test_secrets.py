@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import json
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -55,6 +57,18 @@ class Guarded:
         done = self.home.run(*words, expect=expect)
         self.said.append((" ".join(words), (done.stdout + done.stderr).encode()))
         return done.stdout + done.stderr
+
+    def show_help(self, *names: str) -> None:
+        """Each command's help, all in one process."""
+        script = "import sys; from tconnectsync.cli.root import run; sys.exit(max(run([*sys.argv[1:3], name, '--help']) for name in sys.argv[3:]))"
+        config = self.home.command()[-2:]
+        done = subprocess.run(
+            [sys.executable, "-c", script, *config, *names],
+            env=self.home.environment, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        shown = done.stdout.count("Usage: tconnectsync")
+        assert shown == len(names), done.stdout
+        self.said += [(f"{name} --help", (done.stdout + done.stderr).encode()) for name in names]
 
     def found(self, *more: str) -> list[str]:
         """Which secret stands in what was said, in a file (but the configuration and the token's), or in the wrong part of a
@@ -150,8 +164,7 @@ def test_no_secret_in_commands(tmp_path: Path) -> None:
         saved = world.home.folder / "saved.json"
         saved.write_text('{"events": [}')
         world.run("-v", "import", str(saved), "--pump", "7654321", expect=(2,))
-        for name in (*COMMANDS, "demo", "web"):
-            world.run(name, "--help")
+        world.show_help(*COMMANDS, "demo", "web")
         world.run("web", expect=(2,))  # with a secret: tests/web
         with daemon(world.home) as living:
             world.run("-v", "replay", PUMP_EVENTS)

@@ -41,9 +41,7 @@ def an_hour_later(event: Event) -> Event:
     return attrs.evolve(event, pump_time=event.pump_time + timedelta(hours=1))
 
 
-def test_old_event_beside_new_ones_is_cheap(
-    log: EventLog, known: list[Event], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_old_event_beside_new_ones_is_cheap(log: EventLog, known: list[Event], monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer with an event of long ago and the newest ones reads these, and not everything between them."""
     read: list[int] = []
     times = log.times

@@ -29,7 +29,9 @@ from tests.support.faulty_cloud import FaultyService, FaultyTandemCloud
 from tests.support.simulated_tconnect.cloud import TconnectCloud
 
 ZONE = "America/New_York"
-HISTORY_DAYS = 4
+HISTORY_DAYS = 2
+FIRST_DAY = date(2021, 4, 5)
+"""The first day of the history."""
 OWN = frozenset({"history.opened", "upload.seen", "window.fetched"})
 """Facts about the data itself, which a source writes each time."""
 

@@ -13,7 +13,7 @@ import pytest
 from tconnectsync import CredentialsRefused, Event, Retryable
 from tconnectsync.testing import SourceContract
 from tconnectsync.testing.source_contract import EventsById
-from tests.sources.harness import KINDS, OWN, Kind, SourceWorld, pump, source_world
+from tests.sources.harness import FIRST_DAY, HISTORY_DAYS, KINDS, OWN, Kind, SourceWorld, pump, source_world
 from tests.support.cloud_faults import CloudFault, answered, html_page
 from tests.support.truths import known_at
 
@@ -76,7 +76,7 @@ def own_facts(world: SourceWorld, kind: str) -> list[Event]:
 
 def test_a_first_poll_brings_every_dose_and_opens_the_history(world: SourceWorld) -> None:
     world.poll()
-    begin, now = world.clock.now() - timedelta(days=4), world.clock.now()
+    begin, now = world.clock.now() - timedelta(days=HISTORY_DAYS), world.clock.now()
     truth = known_at(pump().truth, now)
     ended = {
         event.body.bolus_id for event in world.events() if event.kind.startswith("bolus.") and "completed" in event.kind
@@ -84,7 +84,7 @@ def test_a_first_poll_brings_every_dose_and_opens_the_history(world: SourceWorld
     assert {bolus.bolus_id for bolus in truth.boluses if bolus.finished and bolus.started_at > begin} <= ended
     assert len(ended) > 10
     (opened,) = own_facts(world, "history.opened")
-    assert (opened.body.first_day, opened.body.last_day) == ("2021-04-03", None)
+    assert (opened.body.first_day, opened.body.last_day) == (str(FIRST_DAY), None)
 
 
 def test_what_a_window_brought_is_there_before_the_window_counts_as_read(world: SourceWorld) -> None:
@@ -103,7 +103,7 @@ def test_what_a_window_brought_is_there_before_the_window_counts_as_read(world: 
             date.fromisoformat(fact.body.first_day).toordinal(), date.fromisoformat(fact.body.last_day).toordinal() + 1
         )
     }
-    assert {date(2021, 4, 3) + timedelta(days=number) for number in range(5)} <= days
+    assert {FIRST_DAY + timedelta(days=number) for number in range(HISTORY_DAYS + 1)} <= days
 
 
 def test_an_idle_poll_asks_little_and_writes_nothing(world: SourceWorld) -> None:

@@ -22,14 +22,20 @@ from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tconnectsync_simulator.demo.setup import config_text
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
+from tests.e2e.command_in_process import run_command
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.site_comparison import compare
 
+PROGRAM = (sys.executable, "-m", "tconnectsync")
+
 
 @attrs.define
 class Installation:
-    """A configuration and a data folder; ``run`` is the command as a user types it."""
+    """A configuration and a data folder; ``run`` is the command as a user types it.
+
+    It runs in this process, unless ``program`` is another one or ``starts_processes`` is set; a daemon is always a process.
+    """
 
     folder: Path
     cloud: FaultyTandemCloud
@@ -38,11 +44,13 @@ class Installation:
     zone: str
     history_days: int = 30
     more: str = ""
-    program: tuple[str, ...] = (sys.executable, "-m", "tconnectsync")
+    program: tuple[str, ...] = PROGRAM
     """What runs the command line."""
     endpoints: Mapping[str, str] | None = None
     """Where the cloud is asked, if not directly."""
     account: SimulatedAccount = attrs.field(factory=SimulatedAccount)
+    starts_processes: bool = False
+    """Whether each command is a process of its own."""
 
     def __attrs_post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -70,9 +78,13 @@ class Installation:
         return {"HOME": str(self.folder), "no_proxy": "127.0.0.1", **{n: v for n, v in os.environ.items() if n in kept}}
 
     def run(self, *words: str, expect: Sequence[int] = (0,)) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            self.command(*words), env=self.environment, capture_output=True, text=True, timeout=280, check=False
-        )
+        command = self.command(*words)
+        if self.program == PROGRAM and not self.starts_processes:
+            done = run_command(command[len(PROGRAM) :], self.environment)
+        else:
+            done = subprocess.run(
+                command, env=self.environment, capture_output=True, text=True, timeout=280, check=False
+            )
         assert done.returncode in expect, f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stdout + done.stderr
         return done

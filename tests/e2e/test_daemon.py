@@ -43,7 +43,9 @@ def world(pump: SimulatedPump, tmp_path: Path) -> Iterator[SyncSetup]:
     """Cloud, site and configuration for a real daemon."""
     with FaultyTandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         yield SyncSetup(
-            cloud, site, Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=3)
+            cloud,
+            site,
+            Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=3, starts_processes=True),
         )
 
 

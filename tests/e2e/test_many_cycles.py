@@ -39,7 +39,14 @@ def test_late_uploads_clock_change_restarts(tmp_path: Path) -> None:
     Over the change of daylight saving, with the clock set two days after it and a fifth of the records late.
     """
     plan = SimulationPlan(
-        seed=21, zone=ZONE, start=BEGIN.date(), days=11, late_share=0.2, late_max_h=48, upload_every_min=150
+        seed=21,
+        zone=ZONE,
+        start=BEGIN.date(),
+        days=11,
+        late_share=0.2,
+        late_max_h=48,
+        upload_every_min=150,
+        noise_codes=False,
     )
     pump = simulate(plan)
     clock = FakeClock(BEGIN + timedelta(days=3, hours=12))

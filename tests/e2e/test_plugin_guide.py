@@ -73,7 +73,9 @@ def test_guide_example_runs(tmp_path: Path) -> None:
     pump = recent_pump(8)
     now = datetime.now(timezone.utc)
     with FaultyTandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
-        home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=7, more=table)
+        home = Installation(
+            tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=7, more=table, starts_processes=True
+        )
         path = home.folder / "config.toml"
         path.write_text(f"{top}\n{path.read_text()}")
 

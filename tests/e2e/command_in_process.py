@@ -1,0 +1,40 @@
+"""A command line in this process: what it prints and its exit status are those of a process, without the half second of its start."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+
+from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.root import run
+
+
+def run_command(words: Sequence[str], environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run the command line ``words`` under an environment. It has no terminal."""
+    out, err = _stream(), _stream()
+    with _umask_kept(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = run(words, CliContext(environ=environ))
+    return subprocess.CompletedProcess([*words], status, _text(out), _text(err))
+
+
+def _stream() -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+
+
+def _text(stream: io.TextIOWrapper) -> str:
+    stream.seek(0)
+    return stream.read()
+
+
+@contextlib.contextmanager
+def _umask_kept() -> Iterator[None]:
+    """A command makes the files of its process private for good; the tests' process is not its own."""
+    before = os.umask(0o077)
+    os.umask(before)
+    try:
+        yield
+    finally:
+        os.umask(before)

@@ -7,15 +7,18 @@ import io
 import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.root import run
 
 
-def run_command(words: Sequence[str], environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run the command line ``words`` under an environment. It has no terminal."""
+def run_command(
+    words: Sequence[str], environ: Mapping[str, str], folder: Path = Path()
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line ``words`` in ``folder`` and under an environment. It has no terminal."""
     out, err = _stream(), _stream()
-    with _umask_kept(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with _process_kept(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = run(words, CliContext(environ=environ))
     return subprocess.CompletedProcess([*words], status, _text(out), _text(err))
 
@@ -30,11 +33,13 @@ def _text(stream: io.TextIOWrapper) -> str:
 
 
 @contextlib.contextmanager
-def _umask_kept() -> Iterator[None]:
-    """A command makes the files of its process private for good; the tests' process is not its own."""
-    before = os.umask(0o077)
-    os.umask(before)
+def _process_kept(folder: Path) -> Iterator[None]:
+    """Work in ``folder``, and leave this process as it was: a command makes the files of its own process private for good."""
+    place, mask = Path.cwd(), os.umask(0o077)
+    os.umask(mask)
+    os.chdir(folder)
     try:
         yield
     finally:
-        os.umask(before)
+        os.chdir(place)
+        os.umask(mask)

@@ -58,14 +58,14 @@ def test_corruption_message(home: Path) -> None:
 
 def test_commands_beside_an_owner(home: Path) -> None:
     """Beside an owner a backup is made; nothing is repaired or restored."""
-    harmed = harm(home).read_bytes()
+    corrupted = harm(home).read_bytes()
     with FolderLock(home / "data"):
         for words in (("log", "repair"), ("restore", "b.tar.gz")):
             done = run(home, "--config", "config.toml", *words)
             assert done.returncode == 8
             assert f"Process {os.getpid()}" in done.stderr
             assert "systemctl stop" in done.stderr
-    assert harm(home).read_bytes() == harmed
+    assert harm(home).read_bytes() == corrupted
     run(home, "--config", "config.toml", "log", "repair")
     with FolderLock(home / "data"):
         done = run(home, "--config", "config.toml", "backup", "b.tar.gz")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.e2e.command_in_process import run_command
 
 RIGHT = """timezone = "Europe/Berlin"
 data_dir = "{folder}/data"
@@ -24,8 +25,7 @@ api_secret = "a long secret"
 def run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A command line; it has no terminal, no traceback, and one problem or more in its words."""
     environ = {"HOME": str(folder), "PATH": os.environ["PATH"], "no_proxy": "*", **environment}
-    command = [sys.executable, "-m", "tconnectsync", *words]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False, cwd=folder)
+    done = run_command(words, environ, folder)
     assert "Traceback" not in done.stdout + done.stderr
     assert "failed unexpectedly" not in done.stderr
     return done

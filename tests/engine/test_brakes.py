@@ -114,7 +114,7 @@ def test_brake_on_corrected_zone(told: EngineHarness) -> None:
 
 
 def torn(harness: EngineHarness, seq: int) -> NewsOnlySource:
-    """The record is harmed, quarantined, and cannot be fetched again for now."""
+    """The record is corrupt, quarantined, and cannot be fetched again for now."""
     harness.engine.close()
     flip(harness.folder, seq=seq)
     harness.open()

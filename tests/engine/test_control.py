@@ -146,7 +146,7 @@ def test_client_disconnects(tmp_path: Path) -> None:
     ("error", "status", "words"),
     [
         (KeyError("first"), 1, "KeyError"),
-        (LogCorrupt("line 3 is harmed", path="p", line=3), 7, "log repair"),
+        (LogCorrupt("line 3 is corrupt", path="p", line=3), 7, "log repair"),
         (CredentialsRefused("no", remedy="Ask."), 4, "Ask."),
         (Retryable("busy"), 3, "busy"),
     ],

@@ -28,7 +28,7 @@ def test_index_page_corrupt(tmp_path: Path) -> None:
     wanted: dict[str, object] = {}
     found = 0
     for page in [None, *range(pages)]:
-        folder = tmp_path / "harmed"
+        folder = tmp_path / "corrupted"
         shutil.copytree(before.folder, folder)
         if page is not None:
             harm(folder / "index.sqlite", page)
@@ -43,7 +43,7 @@ def test_index_page_corrupt(tmp_path: Path) -> None:
 
 
 def lives_until_synced(folder: Path, clock: FakeClock, receiver: FakeReceiver) -> int:
-    """How many it takes; each that finds the index harmed ends."""
+    """How many it takes; each that finds the index corrupt ends."""
     for count in (1, 2):
         try:
             harness = EngineHarness(folder, clock=clock, receiver=receiver, segment_bytes=20_000)

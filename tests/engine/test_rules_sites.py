@@ -119,11 +119,11 @@ def test_corrupt_outbox_found_later(harness: EngineHarness, monkeypatch: pytest.
     there = dict(harness.receiver.there)
     harness.clock.sleep(3600)
 
-    def harmed(*_: object) -> None:
+    def corrupted(*_: object) -> None:
         monkeypatch.undo()
         raise sqlite3.DatabaseError("database disk image is malformed")
 
-    monkeypatch.setattr(Checkpoints, "invalidate", harmed)
+    monkeypatch.setattr(Checkpoints, "invalidate", corrupted)
     harness.ask("sync")
     assert harness.ask("sync").status == 0
     assert {name: harness.receiver.there[name] for name in there} == there

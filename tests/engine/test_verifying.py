@@ -664,10 +664,10 @@ def test_daily_comparison_corrupt_index(harness: EngineHarness, monkeypatch: pyt
     It is forgotten by then: going on with it would be going on with a file that is not there any more.
     """
 
-    def harmed(*_args: object) -> None:
+    def corrupted(*_args: object) -> None:
         raise IndexCorrupt("index.sqlite")
 
-    monkeypatch.setattr(FoldRunner, "refold", harmed)
+    monkeypatch.setattr(FoldRunner, "refold", corrupted)
     with pytest.raises(IndexCorrupt):
         lived(harness, INTERVAL + 6 * HOUR)
 

@@ -143,7 +143,7 @@ def torn(life: Life) -> None:
         name.unlink()
 
 
-def harmed(life: Life) -> None:
+def corrupted(life: Life) -> None:
     """A byte flipped in each of the first, a middle and the last segment."""
     seven(life)
     image = dict(life.files.now())
@@ -174,8 +174,8 @@ SCENARIOS = {
     "an index that is behind": Scenario(an_older_index, opening, SMALL),
     "building the index": Scenario(no_index, opening, SMALL),
     "mending a torn end": Scenario(torn, opening),
-    "repair": Scenario(harmed, repairing, SMALL, loses=True),
-    "repair of one segment": Scenario(harmed, repairing, loses=True),
+    "repair": Scenario(corrupted, repairing, SMALL, loses=True),
+    "repair of one segment": Scenario(corrupted, repairing, loses=True),
 }
 
 

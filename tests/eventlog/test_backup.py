@@ -216,7 +216,7 @@ def test_restore_corrupt_backup(tmp_path_factory: pytest.TempPathFactory, part: 
 
     Cut, or with changed bytes: nothing of it is put in place unless all of it is what was written.
     """
-    folder = tmp_path_factory.mktemp("harmed")
+    folder = tmp_path_factory.mktemp("corrupted")
     with open_log(folder / "data") as log:
         log.append([basal(seq) for seq in range(1, 9)])
     done = made(folder / "data", folder / "b.tar.gz")

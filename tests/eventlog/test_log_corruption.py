@@ -1,4 +1,4 @@
-"""A sealed segment is harmed in every way that is thinkable: it is found, named by file and line, mended, and fetched again."""
+"""A sealed segment is corrupted in every way that is thinkable: it is found, named by file and line, repaired, and fetched again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.clocks import FakeClock
 SEGMENT_BYTES = 700
 SEQS = range(1, 16)
 SEALED = 1
-"""Which of the segments is harmed: one between two others."""
+"""Which of the segments is corrupt: one between two others."""
 
 
 def open_log(data_dir: Path, *, writable: bool = True) -> EventLog:
@@ -82,9 +82,9 @@ def test_bit_flip_in_sealed_segment(tmp_path: Path, packed: bool) -> None:
     whole = path.read_bytes()
     text = gzip.decompress(whole) if packed else whole
     for bit in range(len(whole) * 8):
-        harmed = bytearray(whole)
-        harmed[bit // 8] ^= 1 << bit % 8
-        path.write_bytes(harmed)
+        corrupted = bytearray(whole)
+        corrupted[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(corrupted)
         [first, *more] = bad(tmp_path)
         assert {line.path for line in (first, *more)} == {str(path)}, bit
         assert first.line is not None
@@ -118,7 +118,7 @@ def test_bit_flip_in_compressed_segment(tmp_path: Path) -> None:
         here = set(range(int(path.name[:12]), int(segments(tmp_path)[SEALED + 1].name[:12])))
         assert set(SEQS) - good <= here
         costs.add(len(here - good))
-    assert min(costs) == 0, "a harmed trailer costs nothing: every line has its own checksum"
+    assert min(costs) == 0, "a corrupt trailer costs nothing: every line has its own checksum"
     assert len(costs) > 2, "what comes before the harm can be read"
 
 
@@ -203,7 +203,7 @@ def test_corrupt_file_repaired_and_fetched(
 ) -> None:
     """A corrupt file is reported, repaired and fetched again.
 
-    Nothing harmed is believed, nothing is silently absent, nothing is deleted, and in the end all is there.
+    Nothing corrupt is believed, nothing is silently absent, nothing is deleted, and in the end all is there.
     """
     data, other = filled(tmp_path / "data"), filled(tmp_path / "other", pump="124")
     path = segments(data)[number]
@@ -215,7 +215,7 @@ def test_corrupt_file_repaired_and_fetched(
     harm(path, other)
     if not indexed:
         forget_index(data)
-    harmed = [each.read_bytes() for each in segments(data) if each.is_file()]
+    corrupted = [each.read_bytes() for each in segments(data) if each.is_file()]
 
     at_the_end = number == -1
     found = bad(data)
@@ -235,7 +235,7 @@ def test_corrupt_file_repaired_and_fetched(
     assert report.unrepaired == ()
     assert bad(data) == []
     kept = b"".join(each.read_bytes() for each in (data / "log").iterdir() if each.is_file())
-    for content in harmed:
+    for content in corrupted:
         assert content in kept or (at_the_end and all(line in kept for line in content.splitlines()))
     with open_log(data) as log:
         log.append([basal(seq) for seq in SEQS])

@@ -142,7 +142,9 @@ def test_zero_byte_is_corruption() -> None:
         text += line
     for at in range(len(text)):
         if text[at - 1 : at] != b"\n":
-            harmed = text[:at] + b"\0" + text[at + 1 :]
-            assert not any(is_unwritten(harmed, item) for item in walk(harmed, 1) if isinstance(item, DamagedRange))
-    harmed = text[:512] + bytes(512) + text[1024:]
-    assert any(is_unwritten(harmed, item) for item in walk(harmed, 1) if isinstance(item, DamagedRange))
+            corrupted = text[:at] + b"\0" + text[at + 1 :]
+            assert not any(
+                is_unwritten(corrupted, item) for item in walk(corrupted, 1) if isinstance(item, DamagedRange)
+            )
+    corrupted = text[:512] + bytes(512) + text[1024:]
+    assert any(is_unwritten(corrupted, item) for item in walk(corrupted, 1) if isinstance(item, DamagedRange))

@@ -68,9 +68,9 @@ def test_bit_flip_costs_neighbours_at_most() -> None:
     text = text_of(6)
     line_of = [text.count(b"\n", 0, at) for at in range(len(text))]
     for bit in range(len(text) * 8):
-        harmed = bytearray(text)
-        harmed[bit // 8] ^= 1 << bit % 8
-        items = list(walk(bytes(harmed), 1))
+        corrupted = bytearray(text)
+        corrupted[bit // 8] ^= 1 << bit % 8
+        items = list(walk(bytes(corrupted), 1))
         runs = [item for item in items if isinstance(item, DamagedRange)]
         assert len(runs) == 1, bit
         good = {item.position for item in items if isinstance(item, Line)}
@@ -78,7 +78,7 @@ def test_bit_flip_costs_neighbours_at_most() -> None:
         assert line not in good or line == 0
         assert set(range(1, 7)) - good <= {line, line + 1, line + 2}
         if text[bit // 8] != 10:
-            assert set(range(1, 7)) - good <= {line}, "only the harmed line is lost"
+            assert set(range(1, 7)) - good <= {line}, "only the corrupt line is lost"
         assert runs[0].line - 1 == line
 
 
@@ -191,7 +191,7 @@ def test_positions_not_reused(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def harmed(tmp_path: Path) -> Path:
+def corrupted(tmp_path: Path) -> Path:
     """Line 4 of 7, position 3, has a flipped bit."""
     filled(tmp_path, [[basal(seq) for seq in range(1, 7)]])
     lines = last_segment(tmp_path).read_bytes().splitlines(keepends=True)
@@ -199,9 +199,9 @@ def harmed(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_read_stops_at_corruption_only(harmed: Path) -> None:
+def test_read_stops_at_corruption_only(corrupted: Path) -> None:
     """A read that needs a corrupt line stops; others continue."""
-    with open_log(harmed) as log:
+    with open_log(corrupted) as log:
         [stream] = log.streams()
         with pytest.raises(LogCorrupt) as raised:
             log.read(stream.id, 1, 6)
@@ -216,13 +216,13 @@ def test_read_stops_at_corruption_only(harmed: Path) -> None:
             found.extend(log.events())
 
 
-def test_read_stops_with_rebuilt_index(harmed: Path) -> None:
+def test_read_stops_with_rebuilt_index(corrupted: Path) -> None:
     """With a rebuilt index, a read that needs a corrupt line still stops.
 
     An event that cannot be read must not look as if it had never been there.
     """
-    forget_index(harmed)
-    with open_log(harmed) as log:
+    forget_index(corrupted)
+    with open_log(corrupted) as log:
         [stream] = log.streams()
         with pytest.raises(LogCorrupt):
             log.read(stream.id, 1, 6)
@@ -232,18 +232,18 @@ def test_read_stops_with_rebuilt_index(harmed: Path) -> None:
         assert log.damage
 
 
-def test_repair_removes_corruption_only(harmed: Path) -> None:
+def test_repair_removes_corruption_only(corrupted: Path) -> None:
     """A repair removes the corrupt lines and nothing else."""
-    before = last_segment(harmed).read_bytes().splitlines(keepends=True)
-    report = repair_log(harmed, clock=FakeClock(RECEIVED))
+    before = last_segment(corrupted).read_bytes().splitlines(keepends=True)
+    report = repair_log(corrupted, clock=FakeClock(RECEIVED))
     [gap] = report.gaps
     assert (gap.first_position, gap.last_position, report.unrepaired) == (3, 3, ())
-    after = last_segment(harmed).read_bytes().splitlines(keepends=True)
+    after = last_segment(corrupted).read_bytes().splitlines(keepends=True)
     assert after[:3] == before[:3]
     assert after[4:] == before[4:]
-    assert (harmed / "log" / gap.side_file).read_bytes().splitlines(keepends=True) == before
-    assert bad(harmed) == []
-    with open_log(harmed) as log:
+    assert (corrupted / "log" / gap.side_file).read_bytes().splitlines(keepends=True) == before
+    assert bad(corrupted) == []
+    with open_log(corrupted) as log:
         [record] = log.facts("log.gap")
         assert record.body.side_file == gap.side_file
         lost_at = (START + timedelta(minutes=15)).replace(tzinfo=timezone.utc)
@@ -253,14 +253,14 @@ def test_repair_removes_corruption_only(harmed: Path) -> None:
         assert log.append([basal(seq) for seq in range(1, 7)]).appended == 1, "what is missing counts as absent"
         assert keys(log.read(stream.id, 0, 9)) == [1, 2, 3, 4, 5, 6]
         assert log.damage == []
-    assert repair_log(harmed, clock=FakeClock(RECEIVED)).gaps == ()
+    assert repair_log(corrupted, clock=FakeClock(RECEIVED)).gaps == ()
 
 
-def test_gap_times_from_neighbours(harmed: Path) -> None:
+def test_gap_times_from_neighbours(corrupted: Path) -> None:
     """If the index cannot say when a gap was, its neighbours do."""
-    forget_index(harmed)
-    repair_log(harmed, clock=FakeClock(RECEIVED))
-    with open_log(harmed) as log:
+    forget_index(corrupted)
+    repair_log(corrupted, clock=FakeClock(RECEIVED))
+    with open_log(corrupted) as log:
         [record] = log.facts("log.gap")
     around = [(START + timedelta(minutes=minutes)).replace(tzinfo=timezone.utc) for minutes in (10, 20)]
     assert [record.body.first_time, record.body.last_time] == around
@@ -280,12 +280,12 @@ def test_gap_times_of_missing_segment(tmp_path: Path) -> None:
     assert [record.body.first_time, record.body.last_time] == around
 
 
-def test_corrupt_event_appended_again(harmed: Path) -> None:
+def test_corrupt_event_appended_again(corrupted: Path) -> None:
     """Corruption of an event costs one revision.
 
-    Fetched again with other words, an event whose line is harmed is written again and can be read.
+    Fetched again with other words, an event whose line is corrupt is written again and can be read.
     """
-    with open_log(harmed) as log:
+    with open_log(corrupted) as log:
         assert log.append([basal(3)]).duplicates == 1
         assert log.append([basal(3, 1.5)]).revisions == 1
         [stream] = log.streams()
@@ -339,7 +339,7 @@ def test_repair_of_any_corruption(tmp_path_factory: pytest.TempPathFactory, data
     assert report.unrepaired == ()
     assert bad(data_dir) == []
     with open_log(data_dir, segment_bytes=1500) as log:
-        assert bodies(log.events()).items() <= wanted.items(), "nothing harmed is believed"
+        assert bodies(log.events()).items() <= wanted.items(), "nothing corrupt is believed"
         log.append([basal(seq) for seq in range(1, 16)])
         log.append([numbered(500 + seq, events.CarbsEntered(carbs_g=1.0)) for seq in range(1, 16)])
         [stream] = log.streams()
@@ -395,12 +395,12 @@ def test_strange_record(tmp_path: Path) -> None:
         assert keys(log.read(stream.id, 3, 3)) == [3]
 
 
-def test_check_names_line_and_positions(harmed: Path) -> None:
+def test_check_names_line_and_positions(corrupted: Path) -> None:
     """The check names the line and its positions."""
-    [line] = check_log(harmed)
+    [line] = check_log(corrupted)
     assert not line.good
     assert (line.line, line.position, line.last_position) == (4, 3, 3)
-    assert line.path == str(last_segment(harmed))
+    assert line.path == str(last_segment(corrupted))
 
 
 def test_check_missing_segment(tmp_path: Path) -> None:
@@ -429,9 +429,9 @@ def test_bit_flip_found_by_reading(tmp_path: Path) -> None:
         [stream] = log.streams()
         written = log.read(stream.id, 1, 3)
         for bit in range(0, len(whole) * 8, 3):
-            harmed = bytearray(whole)
-            harmed[bit // 8] ^= 1 << bit % 8
-            path.write_bytes(harmed)
+            corrupted = bytearray(whole)
+            corrupted[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(corrupted)
             for one in written:
                 with suppress(LogCorrupt):
                     assert log.read(stream.id, one.seq or 0, one.seq or 0) == [one]

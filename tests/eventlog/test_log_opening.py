@@ -268,7 +268,7 @@ def test_background_check_finds_corruption(tmp_path: Path) -> None:
         path.write_bytes(text[:700] + b"#" + text[701:])
         log.maintain(1000)
         assert [(damage.path, damage.position) for damage in log.damage] == [(str(path), 3)]
-        assert path.exists(), "what is harmed is left as it is"
+        assert path.exists(), "what is corrupt is left as it is"
     with closing(open_log(tmp_path, writable=False)) as log:
         assert [damage.position for damage in log.damage] == [3]
 

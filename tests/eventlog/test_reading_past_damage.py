@@ -49,7 +49,7 @@ def test_whole_records_printed(
     tmp_path_factory: pytest.TempPathFactory, whole: dict[str, bytes], data: st.DataObject
 ) -> None:
     """Whatever is corrupt, correct records are printed and the rest is reported."""
-    folder = tmp_path_factory.mktemp("harmed")
+    folder = tmp_path_factory.mktemp("corrupted")
     (folder / "log").mkdir()
     texts = {name: bytearray(text) for name, text in whole.items()}
     for _ in range(data.draw(st.integers(1, 3))):

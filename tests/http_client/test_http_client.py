@@ -121,7 +121,8 @@ def test_sending_a_large_body_is_not_held_to_the_time_to_connect() -> None:
     assert answer.status == 200
 
 
-def test_the_next_request_after_a_cut_one_is_not_harmed_and_no_thread_stays(client: HttpClient) -> None:
+def test_request_after_a_cut_one(client: HttpClient) -> None:
+    """A request after one that was cut gets its own answer, and no thread stays."""
     turns = iter([dripping(OK + b"Content-Length: 9\r\n\r\n", b""), saying(GOOD)])
 
     def talk(connection: socket.socket, over: threading.Event) -> None:

@@ -122,9 +122,9 @@ def _first(details: dict[str, Any]) -> Any:
 )
 def test_profiles_unsafe(harm: Callable[[dict[str, Any]], object], reason: str) -> None:
     """A profile that could make wrong doses is set aside with the reason."""
-    harmed = copy.deepcopy(DETAILS)
-    harm(harmed)
-    (document,) = run(captured(harmed))
+    corrupted = copy.deepcopy(DETAILS)
+    harm(corrupted)
+    (document,) = run(captured(corrupted))
     assert document.problem is not None
     assert reason in document.problem
 

@@ -111,9 +111,9 @@ def test_other_files_are_not_recognised(content: bytes) -> None:
 
 
 def test_a_file_whose_first_record_is_damaged_is_still_recognised() -> None:
-    harmed = b"\xff" * SIZE + PLAIN[SIZE:]
-    assert recognises(harmed)
-    assert recognises(as_text([harmed]))
+    corrupted = b"\xff" * SIZE + PLAIN[SIZE:]
+    assert recognises(corrupted)
+    assert recognises(as_text([corrupted]))
 
 
 @pytest.mark.parametrize("pump", [None, "", "../etc"])
@@ -190,10 +190,10 @@ def test_bytes_too_many_cost_the_records_around_them(more: int) -> None:
 
 def test_letters_that_are_no_base64_cost_their_records() -> None:
     for place in (100, 555, 777):
-        harmed = LINES[:place] + b"*" + LINES[place + 1 :]
+        corrupted = LINES[:place] + b"*" + LINES[place + 1 :]
         with pytest.raises(FileUnreadable, match=f"^Byte {place}: not base64 text"):
-            split(harmed)
-        reader = reader_of(harmed, skip_bad=True)
+            split(corrupted)
+        reader = reader_of(corrupted, skip_bad=True)
         found = list(reader.records())
         assert set(found) <= set(RECORDS)
         assert len(found) in (len(RECORDS) - 3, len(RECORDS) - 4)

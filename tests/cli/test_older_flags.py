@@ -11,31 +11,36 @@ from tests.cli.harness import CliHarness
 
 
 @pytest.mark.parametrize(
-    ("arguments", "request_", "words"),
+    ("arguments", "request_", "named", "command"),
     [
         (
             ("--start-date", "2025-03-01"),
             ("backfill", {"first": "2025-03-01", "last": None}),
-            "--start-date is the older name of `tconnectsync backfill --from DATE`\n",
+            ("--start-date",),
+            "`tconnectsync backfill --from DATE`",
         ),
         (
             ("--start-date", "2025-03-01", "--end-date", "2025-03-02"),
             ("backfill", {"first": "2025-03-01", "last": "2025-03-02"}),
-            "--start-date … --end-date is the older name of `tconnectsync backfill --from DATE --to DATE`\n",
+            ("--start-date", "--end-date"),
+            "`tconnectsync backfill --from DATE --to DATE`",
         ),
         (
             ("--days", "3"),
             ("backfill", {"first": date(2025, 11, 15).isoformat(), "last": None}),
-            "--days is the older name of `tconnectsync backfill --from DATE`\n",
+            ("--days",),
+            "`tconnectsync backfill --from DATE`",
         ),
     ],
 )
 def test_older_days_are_a_backfill_and_say_so_once(
-    world: CliHarness, arguments: tuple[str, ...], request_: object, words: str
+    world: CliHarness, arguments: tuple[str, ...], request_: object, named: tuple[str, ...], command: str
 ) -> None:
     said = world.run(*arguments)
     assert world.application.asked == [request_]
-    assert (said.status, said.err) == (0, words)
+    assert said.status == 0
+    [line] = said.err.splitlines()
+    assert [each for each in (*named, command) if each not in line] == []
 
 
 def test_auto_update_with_several_features_is_the_daemon_with_these_sinks(world: CliHarness) -> None:
@@ -97,10 +102,11 @@ def test_the_region_wins_over_the_environment_and_says_what_it_stands_for(accoun
     said = account.run("--auto-update", "--region", written)
     [(asked, config)] = account.application.asked
     assert (said.status, asked, config.sources["tandem"].options.region) == (0, "run", "EU")
-    assert said.err.splitlines() == [
-        "--auto-update is the older name of `tconnectsync run`",
-        "--region is the older name of TCONNECT_REGION, or `region` under [sources.tandem]",
-    ]
+    command, region = said.err.splitlines()
+    assert "--auto-update" in command
+    assert "`tconnectsync run`" in command
+    assert "--region" in region
+    assert "TCONNECT_REGION" in region
 
 
 def test_a_region_alone_is_a_sync(account: CliHarness) -> None:

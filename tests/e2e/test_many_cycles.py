@@ -45,7 +45,7 @@ def test_late_uploads_clock_change_restarts(tmp_path: Path) -> None:
         days=11,
         late_share=0.2,
         late_max_h=48,
-        upload_every_min=150,
+        upload_every_min=240,
         noise_codes=False,
     )
     pump = simulate(plan)
@@ -113,7 +113,7 @@ def test_flight_and_return(tmp_path: Path) -> None:
     away = Flight(lands_at=BEGIN + timedelta(days=3, hours=9), zone="Europe/Berlin", set_after_h=3)
     back = Flight(lands_at=BEGIN + timedelta(days=6, hours=20), zone=ZONE, set_after_h=12)
     plan = SimulationPlan(
-        seed=23, zone=ZONE, start=BEGIN.date(), days=10, flights=(away, back), upload_every_min=150, noise_codes=False
+        seed=23, zone=ZONE, start=BEGIN.date(), days=10, flights=(away, back), upload_every_min=240, noise_codes=False
     )
     pump = simulate(plan)
     clock = FakeClock(BEGIN + timedelta(days=2))

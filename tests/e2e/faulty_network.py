@@ -39,7 +39,7 @@ Documents = Mapping[str, Mapping[str, dict[str, Any]]]
 def a_day() -> SimulatedPump:
     """A pump whose phone uploads every twenty minutes, some of it late."""
     plan = SimulationPlan(
-        seed=71, zone=ZONE, start=BEGIN.date(), days=3, upload_every_min=20, late_share=0.1, late_max_h=3, noise_codes=False,
+        seed=71, zone=ZONE, start=BEGIN.date(), days=3, upload_every_min=20, late_share=0.1, late_max_h=3, scan_codes=False,
         outages=((LAST_UPLOAD, END + timedelta(days=2)),),
     )  # fmt: skip
     return simulate(plan)

@@ -204,7 +204,10 @@ PUMP_EVENTS = "nightscout-pump-events"
 
 
 def recent_pump(days: int, **changes: Any) -> SimulatedPump:
-    """A pump that lived until now; its phone has uploaded until eight minutes ago and will not for hours."""
+    """A pump that lived until now; its phone has uploaded until eight minutes ago and will not for hours.
+
+    Without scans (219), which are a third of all records, unless ``scan_codes`` is True.
+    """
     now = datetime.now(timezone.utc)
     quiet = (now - timedelta(minutes=8), now + timedelta(hours=3))
     plan = SimulationPlan(
@@ -214,7 +217,7 @@ def recent_pump(days: int, **changes: Any) -> SimulatedPump:
         days=days + 2,
         upload_every_min=10,
         outages=(quiet,),
-        noise_codes=False,
+        scan_codes=False,
     )
     return simulate(attrs.evolve(plan, **changes))
 

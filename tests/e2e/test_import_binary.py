@@ -57,7 +57,7 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worlds]:
     """What fetching gave, and the same records as a binary history log."""
     folder = tmp_path_factory.mktemp("fetched")
     with (
-        FaultyTandemCloud([recent_pump(DAYS, noise_codes=True)], ShiftedClock()) as cloud,
+        FaultyTandemCloud([recent_pump(DAYS, scan_codes=True)], ShiftedClock()) as cloud,
         SimulatedNightscout(api_secret="a long secret") as site,
     ):
         home = Installation(folder, cloud, site.url, "a long secret", ZONE, history_days=DAYS)

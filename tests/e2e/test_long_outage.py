@@ -37,7 +37,7 @@ def test_thirty_days_without_cloud(tmp_path: Path) -> None:
     Daylight saving begins meanwhile, the daemon is started anew each week, and the user asks now and then.
     """
     plan = SimulationPlan(
-        seed=28, zone=ZONE, start=BEGIN.date(), days=36, late_share=0.1, late_max_h=12.0, noise_codes=False
+        seed=28, zone=ZONE, start=BEGIN.date(), days=36, late_share=0.1, late_max_h=12.0, scan_codes=False
     )
     pump, clock = simulate(plan), FakeClock(FIRST)
     with (

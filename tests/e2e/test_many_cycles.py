@@ -46,7 +46,7 @@ def test_late_uploads_clock_change_restarts(tmp_path: Path) -> None:
         late_share=0.2,
         late_max_h=48,
         upload_every_min=240,
-        noise_codes=False,
+        scan_codes=False,
     )
     pump = simulate(plan)
     clock = FakeClock(BEGIN + timedelta(days=3, hours=12))
@@ -77,7 +77,7 @@ def test_site_fails_now_and_then(tmp_path: Path) -> None:
         late_share=0.1,
         late_max_h=12,
         upload_every_min=100,
-        noise_codes=False,
+        scan_codes=False,
     )
     pump = simulate(plan)
     clock = FakeClock(BEGIN + timedelta(days=2))
@@ -113,7 +113,7 @@ def test_flight_and_return(tmp_path: Path) -> None:
     away = Flight(lands_at=BEGIN + timedelta(days=3, hours=9), zone="Europe/Berlin", set_after_h=3)
     back = Flight(lands_at=BEGIN + timedelta(days=6, hours=20), zone=ZONE, set_after_h=12)
     plan = SimulationPlan(
-        seed=23, zone=ZONE, start=BEGIN.date(), days=10, flights=(away, back), upload_every_min=240, noise_codes=False
+        seed=23, zone=ZONE, start=BEGIN.date(), days=10, flights=(away, back), upload_every_min=240, scan_codes=False
     )
     pump = simulate(plan)
     clock = FakeClock(BEGIN + timedelta(days=2))
@@ -147,7 +147,7 @@ def test_idle_cycle_requests(tmp_path: Path) -> None:
 
 def test_bogus_future_date(tmp_path: Path) -> None:
     """A wrong date in the future stalls nothing."""
-    pump = simulate(SimulationPlan(seed=25, zone=ZONE, start=BEGIN.date(), days=4, noise_codes=False))
+    pump = simulate(SimulationPlan(seed=25, zone=ZONE, start=BEGIN.date(), days=4, scan_codes=False))
     clock = FakeClock(BEGIN + timedelta(days=2))
     with FaultyTandemCloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
         cloud.newest_overrides[pump.plan.serial] = "2031-01-01T00:00:00"

@@ -31,7 +31,7 @@ def test_killed_at_named_points(site: Any, tmp_path: Path) -> None:
     """
     rng = Random(1)
     plan = SimulationPlan(
-        seed=7, zone=ZONE, start=BEGIN.date(), days=DAYS, late_share=0.1, late_max_h=LATE_H, noise_codes=False
+        seed=7, zone=ZONE, start=BEGIN.date(), days=DAYS, late_share=0.1, late_max_h=LATE_H, scan_codes=False
     )
     pump = simulate(plan)
     clock = SharedClock.at(tmp_path / "clock", BEGIN + timedelta(days=2))

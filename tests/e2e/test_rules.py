@@ -40,8 +40,8 @@ COLLECTIONS = ("treatments", "activity", "devicestatus")
 GENERATIONS = pytest.mark.parametrize("version", ["15.0.6", "15.0.7"])
 
 
-LEAN: dict[str, Any] = {"upload_every_min": 120.0, "noise_codes": False}
-"""Fewer uploads, and no records of unknown meaning: they are half of all, and other tests have them."""
+LEAN: dict[str, Any] = {"upload_every_min": 120.0, "scan_codes": False}
+"""Fewer uploads, and no scans (219): they are a third of all records, and other tests have them."""
 
 
 def plan_of(seed: int, **changes: Any) -> SimulationPlan:

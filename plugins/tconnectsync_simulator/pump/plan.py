@@ -34,6 +34,7 @@ class SimulationPlan:
     first_sequence: int = 393_000
     first_bolus_id: int = 1400
     noise_codes: bool = True  # 219, 9, 81, 27, 8: undocumented records in unfiltered responses
+    scan_codes: bool = True  # of these 219, every two hundred seconds: a third of all records
 
     hourly_record_at_min: int = 30  # the minute of the hourly record with insulin on board
 

@@ -30,7 +30,8 @@ class Routine:
         self.arm_midnight()
         self._counted_s = self.machine.now_s
         if self.machine.plan.noise_codes:
-            self.machine.after(137, self._scan)
+            if self.machine.plan.scan_codes:
+                self.machine.after(137, self._scan)
             self.machine.after(400, self._status)
             self.machine.after(self.machine.plan.hourly_record_at_min * 60, self._hour)
 

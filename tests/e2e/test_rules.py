@@ -548,7 +548,7 @@ def test_unfinished_bolus_and_old_iob(tmp_path: Path) -> None:
 
     The phone is off for two days, and of the last bolus nobody knows how it ended.
     """
-    pump = simulate(plan_of(54))
+    pump = simulate(plan_of(54, upload_every_min=60.0, scan_codes=True))
     codes = {20, 280}
     last = max(
         (

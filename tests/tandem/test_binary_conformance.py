@@ -90,7 +90,8 @@ def test_every_captured_record_says_what_was_captured() -> None:
     assert sum(len(batch.events) for batch in read(io.BytesIO(text), options)) == len(captured)
 
 
-def test_every_published_field_is_read_where_it_is_and_nothing_else_is() -> None:
+def test_published_fields_read() -> None:
+    """Every published field is read where it is, and nothing else is."""
     published = {int(code): spec for code, spec in load("history_log.json").items() if code.isdigit()}
     with_fields = {code for code, spec in published.items() if spec["fields"]}
     assert {code for code, line in LAYOUTS.items() if line} == with_fields

@@ -110,7 +110,8 @@ def test_other_files_are_not_recognised(content: bytes) -> None:
     assert not recognises(content)
 
 
-def test_a_file_whose_first_record_is_damaged_is_still_recognised() -> None:
+def test_recognised_with_corrupt_first_record() -> None:
+    """A file whose first record is corrupt is still recognised."""
     corrupted = b"\xff" * SIZE + PLAIN[SIZE:]
     assert recognises(corrupted)
     assert recognises(as_text([corrupted]))
@@ -166,7 +167,8 @@ def test_an_impossible_header_is_told_with_its_byte(header: str, words: str) -> 
 
 @pytest.mark.parametrize("lost", [1, 3, 13, 25])
 @pytest.mark.parametrize("where", [0, 5, 9, 10, 11, 25])
-def test_missing_bytes_cost_the_records_around_them_and_nothing_is_misread(lost: int, where: int) -> None:
+def test_missing_bytes(lost: int, where: int) -> None:
+    """Missing bytes cost the records around them, and nothing is misread."""
     at = 20 * SIZE + where
     content = PLAIN[:at] + PLAIN[at + lost :]
     with pytest.raises(FileUnreadable, match=r"^Byte "):
@@ -239,7 +241,8 @@ def test_a_damaged_place_is_never_misread(at: int, noise: bytes, what: str) -> N
     assert found[-4:] == right[-4:]
 
 
-def test_an_answer_that_ends_in_the_middle_leaves_the_next_one_alone() -> None:
+def test_truncated_answer_before_another() -> None:
+    """An answer that ends in the middle leaves the next one alone."""
     first, second = halves()
     content = json.dumps([first[:-6], second]).encode()
     with pytest.raises(FileUnreadable, match=r"^Byte "):
@@ -260,7 +263,8 @@ def test_a_pumps_clock_may_be_ahead_by_months_not_by_years() -> None:
                 batches(content)
 
 
-def test_where_a_file_is_only_looked_through_damage_is_told_and_a_few_events_do() -> None:
+def test_corruption_told_when_looked_through() -> None:
+    """Looking through a file reports corruption, and needs a few events only."""
     options = ImportOptions(pump="90556643", skip_bad=False, received_at=NOW, check_only=True)
     some = [event for batch in read(io.BytesIO(PLAIN), options) for event in batch.events]
     assert some == list(batches(PLAIN)[0].events[:1])

@@ -51,7 +51,8 @@ def as_api(found: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in found.items() if key not in ("deviceAssignmentId", "estimatedDateTime")}
 
 
-def test_every_record_of_a_pump_is_the_entry_that_the_json_api_gives(told: list[dict[str, Any]]) -> None:
+def test_records_equal_json_entries(told: list[dict[str, Any]]) -> None:
+    """Every record of a pump is the entry that the JSON API gives."""
     codes = set()
     for one in told:
         if one["eventCode"] in (NO_LAYOUT, *UNEXPLAINED):
@@ -112,7 +113,8 @@ def values_of(code: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("code", sorted(MEMORY))
-def test_every_layout_reads_its_fields_where_the_pump_wrote_them(code: int) -> None:
+def test_layouts(code: int) -> None:
+    """Every layout reads its fields where the pump wrote them."""
     for said in values_of(code):
         found = entry_of(record_of(code, 7, NOON_S, payload_of(code, said), source=1))
         properties = found["eventProperties"]
@@ -158,7 +160,8 @@ def test_what_no_property_says_is_kept_beside_them() -> None:
     assert decode(unheard_of)[0] == "unknown"
 
 
-def test_a_property_without_a_place_is_0_only_where_nothing_can_be_it() -> None:
+def test_property_without_place() -> None:
+    """A property without a place is 0 only if nothing else can be it."""
     plain = {"pumpControlState": 3, "usermode": 1, "sensorType": 3}
     later = {"weightUnit": 0, "weight": 0, "currentTdIpop": 0}
     whole = record_of(313, 1, NOON_S, payload_of(313, plain))

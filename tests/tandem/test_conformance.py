@@ -167,7 +167,8 @@ def _sample(spec: dict[str, Any]) -> Any:
     return 0.5 if kind == "float" else 50
 
 
-def test_every_code_of_the_catalogue_is_read_whole_and_every_name_of_it_is_known() -> None:
+def test_catalogue_is_read_whole() -> None:
+    """Every code of the catalogue is read whole, and every name in it is known."""
     catalogue = load("bff_events.json")
     assert {int(code) for code in catalogue} <= RECORDS.keys()
     for text, spec in catalogue.items():

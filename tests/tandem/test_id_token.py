@@ -67,9 +67,10 @@ SCRIPTS = {
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_check_that_fails_is_tried_again_and_no_reason_to_trust(
+def test_failed_check_is_no_trust(
     apart: TandemHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    """A check that could not run is tried again; the token is not trusted meanwhile."""
     text, words = SCRIPTS[name]
     script = tmp_path / "script.py"
     script.write_text(text)
@@ -92,9 +93,8 @@ def test_a_process_that_cannot_be_started_is_told(apart: TandemHarness, monkeypa
         apart.poll()
 
 
-def test_nothing_secret_is_in_the_words_or_the_environment_of_the_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_check_process_shows_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing secret is in the arguments or the environment of the process."""
     script = tmp_path / "script.py"
     script.write_text(
         "import json, os, sys; read = sys.stdin.read()\n"
@@ -116,7 +116,7 @@ def test_modules_of_the_working_folder_are_not_used(
     assert apart.log.of("window.fetched") != []
 
 
-def test_a_signal_to_the_whole_group_ends_the_asker_and_not_the_check() -> None:
+def test_check_ignores_group_signals() -> None:
     """``systemctl stop`` and Ctrl-C reach both: the login ends well or is cut short, and leaves no back-off behind."""
     script = (
         "import os, signal, subprocess, sys\n"

@@ -54,7 +54,7 @@ def test_a_record_is_what_the_source_makes_of_it() -> None:
     assert list(batch.events) == [make_event(raw, pump="90556643", received_at=NOW)[0] for raw in ENTRIES]
 
 
-def test_a_file_that_is_cut_anywhere_is_refused_with_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_truncated_file_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where it is read in small pieces."""
     monkeypatch.setattr(saved_json, "_CHUNK", 50)
     text = b"[" + ANSWER[:-1] + b"}]"
@@ -78,7 +78,8 @@ def damaged(old: bytes, new: bytes) -> tuple[bytes, int]:
         (b"}, {", b"} {", "next entry is missing"),
     ],
 )
-def test_damage_is_told_with_its_byte_and_costs_an_entry_at_most(old: bytes, new: bytes, words: str) -> None:
+def test_corruption_told_with_its_byte(old: bytes, new: bytes, words: str) -> None:
+    """Corruption is reported with its byte, and costs an entry at most."""
     text, at = damaged(old, new)
     with pytest.raises(FileUnreadable, match=words) as caught:
         batches(text)
@@ -110,7 +111,8 @@ def test_other_files_are_not_recognised(text: bytes) -> None:
     assert not recognises(text)
 
 
-def test_where_a_file_is_only_looked_through_a_few_events_do_and_one_of_each_device() -> None:
+def test_looking_through_a_file() -> None:
+    """Looking through a file needs a few events, and one of each device."""
     entries = hourly(datetime(2026, 6, 1), 3000)
     entries[1234]["deviceAssignmentId"] = "another"
     text = json.dumps({"events": entries}).encode()

@@ -70,9 +70,10 @@ from tests.tandem.fake_cloud import (
         ({"reset": True}, Retryable, None),
     ],
 )
-def test_every_error_row_is_told_apart_and_never_taken_for_no_data(
+def test_error_rows_are_no_data(
     world: TandemHarness, path: str, fault: dict[str, Any], error: type[Exception], after_s: float | None
 ) -> None:
+    """Every error row is told apart, and never taken for "no data"."""
     world.cloud.faults.append(Fault(path, times=999, **fault))
     with pytest.raises(error) as caught:
         world.poll()
@@ -92,7 +93,8 @@ def test_no_connection_is_no_reason_to_halve(world: TandemHarness) -> None:
     assert world.clock.slept_s == []
 
 
-def test_a_passing_error_is_asked_again_once_and_keeps_the_token(world: TandemHarness) -> None:
+def test_passing_error_keeps_token(world: TandemHarness) -> None:
+    """After a passing error it asks again once, and keeps the token."""
     world.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
     world.cloud.faults.append(Fault("pump-logs", status=500, body=b""))
     world.poll()
@@ -123,7 +125,8 @@ def test_a_window_that_is_too_large_is_halved(world: TandemHarness, fault: dict[
 
 
 @pytest.mark.parametrize("status", [408, 429, 502, 503, 504, 520])
-def test_a_busy_server_is_left_in_peace_instead_of_being_asked_more_often(world: TandemHarness, status: int) -> None:
+def test_busy_server_left_alone(world: TandemHarness, status: int) -> None:
+    """A busy server is not asked more often."""
     world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
     world.cloud.faults.append(Fault("pump-logs", times=1, status=status, body=b"", headers={"Retry-After": "90"}))
     with pytest.raises(Retryable, match=f"status {status}") as caught:
@@ -136,7 +139,7 @@ def test_a_busy_server_is_left_in_peace_instead_of_being_asked_more_often(world:
     assert world.cloud.count("/login") == 1
 
 
-def test_a_window_that_a_server_is_too_busy_for_again_and_again_is_asked_for_in_parts_at_last(
+def test_window_too_large_for_busy_server(
     world: TandemHarness,
 ) -> None:
     """A gateway that gives up on large answers says 504: it must not keep the data away for good."""
@@ -153,7 +156,8 @@ def test_a_window_that_a_server_is_too_busy_for_again_and_again_is_asked_for_in_
     assert len(world.log.of("basal.delivered")) == 24 * 33
 
 
-def test_a_spare_pump_that_the_server_is_too_busy_for_keeps_nothing_from_the_one_in_use(world: TandemHarness) -> None:
+def test_busy_server_and_spare_pump(world: TandemHarness) -> None:
+    """A spare pump that the server is too busy for keeps nothing from the one in use."""
     world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
     old = CloudPump(serial="2222222", assignment="other", uploaded="2026-06-01T11:55:00Z", newest="2026-06-01T06:50:00")
     world.cloud.pumps.insert(0, old)
@@ -167,7 +171,8 @@ def _length(query: dict[str, str]) -> int:
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"events": {}}', b'{"clockChanges": []}'])
-def test_a_day_that_stays_broken_costs_that_day_and_is_asked_for_again(world: TandemHarness, body: bytes) -> None:
+def test_broken_day_asked_again(world: TandemHarness, body: bytes) -> None:
+    """A day that stays broken costs that day only, and is requested again."""
     world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
     world.cloud.faults.append(Fault("pump-logs", times=99, when=holding("2026-11-05"), body=body))
     with pytest.raises(Retryable, match="5 November 2026 of pump 1111111 could not be read") as caught:
@@ -181,9 +186,10 @@ def test_a_day_that_stays_broken_costs_that_day_and_is_asked_for_again(world: Ta
     assert len(world.log.of("basal.delivered")) == 24 * 33
 
 
-def test_an_old_day_that_stays_broken_is_in_the_end_asked_for_hourly_and_a_recent_one_with_every_poll(
+def test_how_often_broken_days_are_asked(
     world: TandemHarness,
 ) -> None:
+    """An old day that stays broken is in the end requested hourly, a recent one with every poll."""
     for broken, polls in (("2026-11-05", 4), ("2026-11-19", 14)):
         log, source = MemoryLog(), world.source()
         world.cloud.faults[:] = [Fault("pump-logs", times=999, when=holding(broken), body=b"<html>")]
@@ -198,7 +204,8 @@ def test_an_old_day_that_stays_broken_is_in_the_end_asked_for_hourly_and_a_recen
         assert told == polls
 
 
-def test_a_broken_day_of_a_pump_in_a_drawer_is_nobodys_trouble(world: TandemHarness) -> None:
+def test_broken_day_of_spare_pump(world: TandemHarness) -> None:
+    """A broken day of a pump in a drawer is nobody's trouble."""
     world.cloud.pumps.append(CloudPump("2222222", "old", uploaded="2024-01-01T00:00:00Z", newest="2024-01-01T00:00:00"))
     world.cloud.faults.append(Fault("pump-logs/old", times=999, when=holding("2026-11-05"), body=b"<html>"))
     world.poll()
@@ -225,7 +232,8 @@ def test_null_clock_changes_and_new_keys_are_tolerated(world: TandemHarness, cap
     assert caplog.text.count("new key nextPage") == 1
 
 
-def test_an_entry_without_identity_is_kept_under_its_content(world: TandemHarness) -> None:
+def test_entry_without_identity(world: TandemHarness) -> None:
+    """An entry without identity is kept under its content."""
     odd: list[Any] = [
         basal(1, "2026-11-20T00:00:00"),
         {**basal(2, "2026-11-20T00:05:00"), "sequenceNumber": None},
@@ -251,9 +259,8 @@ def test_an_entry_without_identity_is_kept_under_its_content(world: TandemHarnes
     assert all(source.decode(event.raw or {}) == (event.kind, event.body) for event in unknown)
 
 
-def test_an_unknown_code_is_kept_verbatim_and_logged_once(
-    world: TandemHarness, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_unknown_code(world: TandemHarness, caplog: pytest.LogCaptureFixture) -> None:
+    """An unknown code is kept unchanged, counted once and reported once."""
     world.cloud.pumps[0].records = [
         entry(999, 5, "2026-11-20T00:00:00", {"x": 1}),
         entry(999, 6, "2026-11-20T00:01:00", {}),
@@ -268,9 +275,8 @@ def test_an_unknown_code_is_kept_verbatim_and_logged_once(
     assert caplog.text.count("unknown_code code=999") == 1
 
 
-def test_a_new_property_is_told_once_and_the_record_still_read(
-    world: TandemHarness, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_new_property(world: TandemHarness, caplog: pytest.LogCaptureFixture) -> None:
+    """A new property is reported once, and the record is still read."""
     records = [basal(seq, f"2026-11-20T00:0{seq}:00") for seq in range(3)]
     for record in records:
         record["eventProperties"]["flavour"] = 1
@@ -296,7 +302,8 @@ def test_a_new_property_is_told_once_and_the_record_still_read(
         b"18446744073709551616",
     ],
 )
-def test_values_that_no_log_can_hold_cost_their_own_entry_at_most(text: bytes) -> None:
+def test_values_no_log_can_hold(text: bytes) -> None:
+    """Values that no log can hold cost their own entry at most."""
     good = json.dumps(basal(1, "2026-11-20T00:00:00")).encode()
     bad = (
         json.dumps(basal(2, "2026-11-20T00:05:00"))
@@ -319,14 +326,16 @@ def test_deep_nesting_costs_its_own_entry_at_most() -> None:
         whole_answer(deep, "list of pumps")
 
 
-def test_the_same_clock_change_in_both_arrays_comes_once_but_repeats_in_events_stay() -> None:
+def test_clock_change_in_both_arrays() -> None:
+    """The same clock change in both arrays comes once, but repeats in ``events`` stay."""
     change = entry(13, 95, "2025-07-20T04:38:28", {"timePrior": 0, "timeAfter": 5})
     events = [change, basal(1, "2026-11-20T00:00:00"), basal(1, "2026-11-20T00:00:00", 2000)]
     body = json.dumps({"events": events, "clockChanges": [change]}).encode()
     assert [place for place, _ in split_answer(body, "events").entries()] == [(0, 1), (0, 1), (0, 95)]
 
 
-def test_entries_come_by_group_and_number_and_those_without_a_place_last() -> None:
+def test_order_of_entries() -> None:
+    """Entries come by group and number, and those without a place last."""
     odd = ["no entry", {"sequenceNumber": None}, {"sequenceNumber": 2**63}, {"sequenceNumber": -(2**70)}]
     placed = [{"sequenceGroup": group, "sequenceNumber": number} for group, number in ((1, 2), (0, 9), (1, -1), (0, 3))]
     body = json.dumps({"events": [*odd, *placed], "clockChanges": []}).encode()
@@ -360,7 +369,8 @@ def test_five_minutes_between_the_clocks_are_tolerated(seconds: int) -> None:
     check_clock({"Date": _http(START.timestamp() + seconds)}, START, maybe_cached=False)
 
 
-def test_an_old_page_out_of_a_cache_says_nothing_about_the_clock() -> None:
+def test_cached_page_and_clock() -> None:
+    """An old page out of a cache says nothing about the clock."""
     hour_old = {"Date": _http(START.timestamp() - 3600)}
     check_clock(hour_old, START, maybe_cached=True)
     check_clock({**hour_old, "Age": "3600"}, START, maybe_cached=False)
@@ -416,9 +426,10 @@ def test_a_read_that_times_out_is_a_broken_answer(world: TandemHarness, monkeypa
         (requests.exceptions.InvalidURL("x"), "address", False),
     ],
 )
-def test_a_failing_connection_is_told_apart_from_a_failing_answer(
+def test_connection_or_answer_failed(
     world: TandemHarness, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str, halvable: bool
 ) -> None:
+    """A failing connection is told apart from a failing answer."""
     world.poll()
 
     def fail(*_: Any, **__: Any) -> Any:
@@ -440,7 +451,8 @@ def test_an_answer_that_never_ends_is_given_up(world: TandemHarness, monkeypatch
         world.poll()
 
 
-def test_a_redirect_to_no_address_ends_the_login_with_words(world: TandemHarness) -> None:
+def test_redirect_to_no_address(world: TandemHarness) -> None:
+    """A redirect to no address ends the login with a message."""
     world.cloud.faults.append(Fault("authorize", status=302, headers={"Location": "http://["}, body=b"", times=9))
     with pytest.raises(SourceChanged, match="no address"):
         world.poll()
@@ -566,9 +578,10 @@ class _Canned:
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(_paths(_LOG_ANSWER)), _ABSURD, st.booleans())
-def test_any_absurd_value_anywhere_in_a_window_costs_no_other_event(
+def test_absurd_value_in_window(
     tmp_path_factory: pytest.TempPathFactory, path: list[Any], absurd: Any, drop: bool
 ) -> None:
+    """Any absurd value anywhere in a window costs no other event."""
     body = json.dumps(_replaced(_LOG_ANSWER, path, absurd, drop)).encode()
     ((pump,), *_) = read_pumps(_PUMPER_ANSWER)
     reader = WindowReader(
@@ -596,9 +609,8 @@ def test_any_absurd_value_anywhere_in_a_window_costs_no_other_event(
 
 @settings(max_examples=100, deadline=None)
 @given(st.sampled_from(_paths(_PUMPER_ANSWER)), _ABSURD, st.booleans())
-def test_any_absurd_value_anywhere_in_the_list_of_pumps_ends_in_pumps_or_in_a_change(
-    path: list[Any], absurd: Any, drop: bool
-) -> None:
+def test_absurd_value_in_list_of_pumps(path: list[Any], absurd: Any, drop: bool) -> None:
+    """Any absurd value in the list of pumps ends in pumps, or in "the vendor changed something"."""
     body = json.dumps(_replaced(_PUMPER_ANSWER, path, absurd, drop)).encode()
     try:
         pumps = read_pumps(whole_answer(body, "list of pumps")).pumps

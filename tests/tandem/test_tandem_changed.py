@@ -143,9 +143,7 @@ def test_a_time_that_may_mean_something_else_is_none(time: Any) -> None:
 
 
 @pytest.mark.parametrize(("change", "words"), UNREADABLE.values(), ids=UNREADABLE)
-def test_what_cannot_be_read_is_a_change_and_comes_by_itself_once_it_can(
-    world: TandemHarness, change: Change, words: str
-) -> None:
+def test_unreadable_comes_once_readable(world: TandemHarness, change: Change, words: str) -> None:
     """Over restarts, and though nothing was uploaded since."""
     world.cloud.pumps[0].records = records()
     world.cloud.faults.append(every(change))
@@ -167,9 +165,10 @@ def test_what_cannot_be_read_is_a_change_and_comes_by_itself_once_it_can(
     assert len(world.cloud.windows()) == asked
 
 
-def test_the_rest_of_the_window_is_delivered_and_only_the_days_around_it_are_asked_for_again(
+def test_rest_of_window_delivered(
     world: TandemHarness,
 ) -> None:
+    """The rest of the window is delivered, and only the days around what is unreadable are requested again."""
     world.cloud.pumps[0].records = [*hourly(datetime(2026, 10, 20), 24 * 31), bolus(5, "2026-11-05T09:30:00")]
     world.cloud.faults.append(every(of_properties(lambda found: {**found, "insulinDelivered": None}), code=20))
     with pytest.raises(SourceChanged, match="1 bolus completed"):
@@ -184,7 +183,7 @@ def test_the_rest_of_the_window_is_delivered_and_only_the_days_around_it_are_ask
     assert world.cloud.windows() == [("2026-11-04", "2026-11-06")]
 
 
-def test_a_day_that_could_not_be_read_is_asked_for_again_after_months(world: TandemHarness) -> None:
+def test_unreadable_day_after_months(world: TandemHarness) -> None:
     """More has happened since than is looked at of the log."""
     world.cloud.pumps[0].records = [bolus(5, "2026-11-05T09:30:00")]
     fault = every(of_properties(lambda found: {**found, "insulinDelivered": None}), code=20)
@@ -247,9 +246,7 @@ def test_more_than_one_in_twenty_is_a_change(world: TandemHarness, odd: int, cha
         ([(5, {"alarm": 3}), (5, {"alarm": 3})], "2 alarm raised"),
     ],
 )
-def test_a_rare_kind_that_cannot_be_read_at_all_is_a_change(
-    world: TandemHarness, records_before: list[tuple[int, Any]], words: str
-) -> None:
+def test_rare_unreadable_kind(world: TandemHarness, records_before: list[tuple[int, Any]], words: str) -> None:
     """They are far less than one in twenty records."""
     rare = [
         {**entry(code, 4000 + number, f"2026-11-19T00:0{number}:30", {}), "eventProperties": values}
@@ -271,14 +268,16 @@ def test_one_odd_record_of_a_rare_kind_is_no_change(world: TandemHarness) -> Non
     assert len(world.log.of("unknown")) == 2
 
 
-def test_a_clock_change_of_years_ago_that_cannot_be_read_is_no_change(world: TandemHarness) -> None:
+def test_old_unreadable_clock_change(world: TandemHarness) -> None:
+    """A clock change of years ago that cannot be read is no change."""
     world.cloud.pumps[0].changes = [entry(13, 5, "2023-11-19T10:00:00", {"timePrior": -5})]
     world.cloud.pumps[0].records = [basal(6, "2026-11-19T00:00:00")]
     world.poll()
     assert len(world.log.of("unknown")) == 1
 
 
-def test_a_pump_in_a_drawer_that_cannot_be_read_is_left_alone_for_a_day(world: TandemHarness) -> None:
+def test_unreadable_spare_pump(world: TandemHarness) -> None:
+    """A pump in a drawer that cannot be read is left alone for a day."""
     old = CloudPump("2222222", "old", uploaded="2024-01-01T00:00:00Z", newest="2024-01-01T00:00:00")
     old.records = [{**bolus(1, "2026-11-10T00:00:00"), "eventProperties": None}]
     world.cloud.pumps.append(old)
@@ -288,7 +287,8 @@ def test_a_pump_in_a_drawer_that_cannot_be_read_is_left_alone_for_a_day(world: T
     assert world.cloud.count("pump-logs/old") == asked
 
 
-def test_a_backfill_of_which_a_dose_cannot_be_read_opens_nothing(world: TandemHarness) -> None:
+def test_backfill_with_unreadable_dose(world: TandemHarness) -> None:
+    """A backfill with a dose that cannot be read opens nothing."""
     world.cloud.pumps[0].records = [bolus(5, "2026-01-15T09:30:00")]
     world.poll()
     world.cloud.faults.append(every(renamed("pumpDateTime", "time")))
@@ -298,7 +298,8 @@ def test_a_backfill_of_which_a_dose_cannot_be_read_opens_nothing(world: TandemHa
 
 
 @given(st.sets(st.integers(0, 27)), st.sampled_from(["bolus.completed", "basal.delivered"]))
-def test_a_window_is_finished_but_for_the_days_around_what_cannot_be_read(days: set[int], kind: str) -> None:
+def test_window_finished_but_for_some_days(days: set[int], kind: str) -> None:
+    """A window is finished except for the days around what cannot be read."""
     window = date(2026, 10, 20), date(2026, 11, 16)
     unread = {window[0] + timedelta(days=number) for number in days}
     found = UnreadableEvents(window, kinds=Counter({kind: len(unread)}) if unread else Counter())
@@ -322,9 +323,8 @@ def days_of(query: dict[str, str]) -> int:
 
 
 @pytest.mark.parametrize("status", [400, 413, 414, 416, 422])
-def test_a_window_that_is_refused_is_asked_for_in_halves_and_the_size_is_remembered(
-    world: TandemHarness, status: int
-) -> None:
+def test_refused_window_is_halved(world: TandemHarness, status: int) -> None:
+    """A window that is refused is requested in halves, and the size is remembered."""
     world.settings["history_days"] = 100
     world.cloud.pumps[0].records = hourly(datetime(2026, 8, 12), 24 * 102)
     refusal = b'{"name":"ZodError","issues":[{"code":"custom","message":"range too large"}]}'

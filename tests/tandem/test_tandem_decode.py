@@ -200,7 +200,8 @@ def test_a_reading_that_says_it_is_none_is_hidden() -> None:
 
 
 @pytest.mark.parametrize("more", [{"cgmDataType": [1]}, {"egvInfoBitmask": [1, 5]}])
-def test_a_backfilled_reading_keeps_the_time_of_its_measurement(more: dict[str, Any]) -> None:
+def test_backfilled_reading_keeps_its_time(more: dict[str, Any]) -> None:
+    """A backfilled reading keeps the time of its measurement."""
     found = body(399, **{**READING, "egvTimeStamp": NOON_S - 3 * 3600, **more})
     assert found.backfilled
     assert found.reading_time == datetime(2026, 11, 19, 9)
@@ -237,7 +238,8 @@ def test_sensor_sessions_tell_their_age() -> None:
     assert body(486, sessionStartTime=5, sessionStopTime=95).session_age_s == 90
 
 
-def test_sensor_alerts_tell_the_glucose_only_where_it_is_one() -> None:
+def test_sensor_alert_glucose() -> None:
+    """Sensor alerts report the glucose only if the value is one."""
     high = body(369, dalertId=2, sensorType=3, param1=214, param2=200, faultLocatorData=8468)
     assert high == events.SensorAlertRaised(alert_id=2, name="high", sensor="dexcom_g7", value=214)
     assert body(369, dalertId=14, sensorType=3, param1=25).value is None
@@ -333,7 +335,8 @@ def test_no_object_raises(raw: dict[str, Any]) -> None:
     assert decode(raw)[0] == "unknown"
 
 
-def test_times_outside_of_what_a_pump_can_count_have_no_identity() -> None:
+def test_impossible_times_have_no_identity() -> None:
+    """Times that no pump can count have no identity."""
     for text in ("1999-01-01T00:00:00", "9999-12-31T23:59:59", "2026-13-01T00:00:00", "2026-11-19", 5, None):
         assert decode({**entry(12, 1, NOON, {}), "pumpDateTime": text})[0] == "unknown"
     assert decode(entry(12, 1, NOON + ".123Z", {}))[0] == "pumping.resumed"

@@ -94,7 +94,7 @@ def answered(*pieces: bytes) -> list[Any]:
     return [value for _, value in split_answer(body, "events").entries()]
 
 
-def test_any_value_in_any_field_of_any_record_is_kept_and_never_a_wrong_number(entries: list[dict[str, Any]]) -> None:
+def test_any_value_is_kept(entries: list[dict[str, Any]]) -> None:
     """Everything once: missing, null, other types, absurd, too large, too deep, half a character."""
     rng = random.Random(7)
     for entry in entries:
@@ -118,9 +118,7 @@ def test_whole_entries_may_be_anything(entries: list[dict[str, Any]]) -> None:
 
 @pytest.mark.parametrize("levels", [90, 300, 600, 850])
 @pytest.mark.parametrize("brackets", ["[]", "{}"])
-def test_an_entry_nested_too_deeply_is_kept_whoever_reads_it_with_how_little_room(
-    entries: list[dict[str, Any]], levels: int, brackets: str
-) -> None:
+def test_entry_nested_too_deeply(entries: list[dict[str, Any]], levels: int, brackets: str) -> None:
     """Parsers go down by calling themselves: one that has room enough must not leave another one behind without."""
     opening = brackets[0] + ('"a":' if brackets[0] == "{" else "")
     text = opening * levels + "1" + brackets[1] * levels
@@ -141,7 +139,7 @@ def test_an_entry_nested_too_deeply_is_kept_whoever_reads_it_with_how_little_roo
 
 
 @pytest.mark.parametrize("levels", [2000, 100_000])
-def test_an_answer_that_no_parser_has_room_for_is_refused_as_broken(entries: list[dict[str, Any]], levels: int) -> None:
+def test_answer_no_parser_has_room_for(entries: list[dict[str, Any]], levels: int) -> None:
     """It is asked for again in smaller windows, so that it costs its own day."""
     with pytest.raises(BrokenAnswer):
         answered(with_value(entries[3], ("estimatedDateTime",), "[" * levels + "]" * levels))
@@ -226,7 +224,7 @@ def test_a_pump_of_the_list_may_hold_anything() -> None:
                 )
 
 
-def test_a_log_full_of_absurd_entries_opens_folds_and_reads_back(tmp_path: Path, entries: list[dict[str, Any]]) -> None:
+def test_log_of_absurd_entries(tmp_path: Path, entries: list[dict[str, Any]]) -> None:
     """All of it through the real log: revisions, an index built again, and every sink's folds."""
     from tconnectsync_nightscout.folds.fold_sets import folds_of
     from tconnectsync_nightscout.options import IobOptions, PumpEventsOptions, TreatmentsOptions

@@ -19,7 +19,8 @@ def test_one_login_lasts_for_many_polls(world: TandemHarness) -> None:
     assert world.cloud.count("/login") == 1
 
 
-def test_the_token_is_kept_over_a_restart_in_a_file_for_the_owner_alone(world: TandemHarness) -> None:
+def test_token_kept_over_restart(world: TandemHarness) -> None:
+    """The token is kept over a restart, in a file that only the owner can read."""
     world.poll()
     world.poll(world.source())
     assert world.cloud.count("/login") == 1
@@ -71,7 +72,8 @@ def test_a_damaged_token_file_costs_a_login_and_no_more(world: TandemHarness, te
     assert world.cloud.count("/login") == 2
 
 
-def test_a_token_file_that_cannot_be_read_or_written_costs_a_login_and_no_more(world: TandemHarness) -> None:
+def test_unusable_token_file(world: TandemHarness) -> None:
+    """A token file that cannot be read or written costs a login and no more."""
     (world.folder / "token.json").mkdir(parents=True)
     world.poll()
     world.poll()
@@ -85,7 +87,8 @@ def test_a_token_of_another_account_is_not_used(world: TandemHarness) -> None:
         world.poll(world.source(email="other@example.org"))
 
 
-def test_a_token_that_the_server_has_forgotten_is_replaced_once(world: TandemHarness) -> None:
+def test_forgotten_token_replaced(world: TandemHarness) -> None:
+    """A token that the server has forgotten is replaced once."""
     world.poll()
     world.cloud.tokens.clear()
     world.clock.advance(hours=1)
@@ -93,7 +96,8 @@ def test_a_token_that_the_server_has_forgotten_is_replaced_once(world: TandemHar
     assert world.cloud.count("/login") == 2
 
 
-def test_a_new_token_that_is_refused_is_no_reason_for_another_login(world: TandemHarness) -> None:
+def test_new_token_refused(world: TandemHarness) -> None:
+    """A new token that is refused is no reason for another login."""
     world.cloud.faults.append(Fault("/bff/", status=401, body=b"{}", times=99))
     for _ in range(3):
         with pytest.raises(Retryable, match="just issued") as caught:
@@ -102,7 +106,8 @@ def test_a_new_token_that_is_refused_is_no_reason_for_another_login(world: Tande
     assert world.cloud.count("/login") == 1
 
 
-def test_a_revoked_old_token_whose_replacement_is_refused_ends_after_one_login(world: TandemHarness) -> None:
+def test_replacement_token_refused(world: TandemHarness) -> None:
+    """A revoked token whose replacement is refused ends after one login."""
     world.poll()
     world.clock.advance(hours=1)
     world.cloud.faults.append(Fault("/bff/", status=401, body=b"{}", times=99))
@@ -111,7 +116,8 @@ def test_a_revoked_old_token_whose_replacement_is_refused_ends_after_one_login(w
     assert world.cloud.count("/login") == 2
 
 
-def test_refused_credentials_name_the_region_and_the_other_one_and_no_secret(world: TandemHarness) -> None:
+def test_refused_credentials_message(world: TandemHarness) -> None:
+    """The message about refused credentials names both regions and no secret."""
     world.cloud.password = "something else"
     with pytest.raises(CredentialsRefused) as caught:
         world.poll()
@@ -226,9 +232,8 @@ def test_a_life_that_is_not_told_is_the_id_tokens(world: TandemHarness, told: ob
 
 
 @pytest.mark.parametrize(("off_s", "words"), [(600, "behind"), (-600, "ahead of")])
-def test_a_host_clock_that_is_off_stops_it_before_the_password_goes_out_a_second_time(
-    world: TandemHarness, off_s: float, words: str
-) -> None:
+def test_wrong_host_clock_saves_password(world: TandemHarness, off_s: float, words: str) -> None:
+    """A host clock that is off stops it before the password is sent a second time."""
     world.cloud.date_off_s = off_s
     with pytest.raises(Retryable, match=f"this computer's clock .* {words}") as caught:
         world.poll()
@@ -238,7 +243,8 @@ def test_a_host_clock_that_is_off_stops_it_before_the_password_goes_out_a_second
         assert world.cloud.count("/login") == 0
 
 
-def test_a_host_clock_that_is_off_is_seen_with_a_kept_token_too(world: TandemHarness) -> None:
+def test_wrong_host_clock_with_kept_token(world: TandemHarness) -> None:
+    """A host clock that is off is noticed with a kept token too."""
     world.poll()
     world.cloud.date_off_s = 400
     with pytest.raises(Retryable, match="this computer's clock"):
@@ -259,7 +265,8 @@ def test_nothing_secret_shows(world: TandemHarness, caplog: pytest.LogCaptureFix
         assert secret not in shown, secret
 
 
-def test_sessions_are_closed_and_a_login_has_its_own_cookies(world: TandemHarness) -> None:
+def test_sessions_and_cookies(world: TandemHarness) -> None:
+    """Sessions are closed, and a login has its own cookies."""
     world.poll()
     data = [headers for headers in world.cloud.headers_seen if "authorization" in headers]
     assert all("cookie" not in headers for headers in data)

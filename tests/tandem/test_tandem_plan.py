@@ -47,7 +47,8 @@ def test_nothing_is_due_right_after_everything_was_fetched() -> None:
     assert planned(fetched(5.9)) == []
 
 
-def test_six_hours_later_the_last_days_are_due_and_tomorrow_with_them() -> None:
+def test_last_days_due_after_six_hours() -> None:
+    """Six hours later the last days are due, and tomorrow with them."""
     assert planned(fetched(6)) == [(date(2026, 11, 18), date(2026, 11, 21))]
 
 
@@ -74,14 +75,16 @@ def test_days_are_those_of_the_configured_zone(zone: str, today: str) -> None:
     assert planned(zone=zone)[-1][1] == date.fromisoformat(today) + timedelta(days=1)
 
 
-def test_the_pump_that_was_used_last_is_in_use_however_long_ago() -> None:
+def test_pump_used_last_is_in_use() -> None:
+    """The pump that was used last is in use, however long ago."""
     old = Pump(serial="2", assignments=("b",), uploaded_at=NOW - timedelta(days=400))
     assert in_use(old, old, NOW)
     assert not in_use(old, PUMP, NOW)
     assert in_use(PUMP, old, NOW)
 
 
-def test_facts_too_many_to_read_count_as_whole_before_the_oldest_one_read() -> None:
+def test_too_many_facts() -> None:
+    """If there are too many facts to read, everything before the oldest one read counts as fetched."""
     assert coverage_of([], limit=10).whole_before is None
 
 
@@ -98,9 +101,7 @@ def test_windows_hold_every_day_once_and_are_short_enough(days: set[date], most:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 40), st.booleans()), min_size=5, max_size=60), st.integers(0, 15))
-def test_a_record_that_arrives_late_is_fetched_within_a_week_of_polls(
-    steps: list[tuple[int, bool]], late_days: int
-) -> None:
+def test_late_record_within_a_week(steps: list[tuple[int, bool]], late_days: int) -> None:
     """Steps are hours between polls, and whether the upload date moved; a batch of some day arrives after the first."""
     now, upload = NOW, UPLOAD
     days: dict[date, FetchedDay] = {}

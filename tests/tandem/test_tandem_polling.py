@@ -34,7 +34,8 @@ def days(world: TandemHarness) -> set[str]:
     return found
 
 
-def test_a_first_poll_fetches_the_horizon_with_a_day_of_lead_in_in_windows_without_gaps(world: TandemHarness) -> None:
+def test_first_poll_windows(world: TandemHarness) -> None:
+    """A first poll fetches the whole history and a day before it, in windows without gaps."""
     world.cloud.pumps[0].records = hourly(datetime(2026, 10, 15), 24 * 40)
     world.poll()
     assert world.cloud.windows() == [("2026-10-20", "2026-11-16"), ("2026-11-17", "2026-11-21")]
@@ -47,7 +48,8 @@ def test_a_first_poll_fetches_the_horizon_with_a_day_of_lead_in_in_windows_witho
     assert sum(fact.body.event_count for fact in world.log.of("window.fetched")) == 24 * 33
 
 
-def test_events_carry_identity_wall_time_and_the_record_verbatim(world: TandemHarness) -> None:
+def test_events_keep_the_record(world: TandemHarness) -> None:
+    """Events carry identity, the pump's time, and the record unchanged."""
     world.clock.still = True
     record = basal(393131, "2026-11-20T00:03:29", 1061)
     world.cloud.pumps[0].records = [record]
@@ -61,7 +63,8 @@ def test_events_carry_identity_wall_time_and_the_record_verbatim(world: TandemHa
     assert event.body.rate_u_per_h == 1.061
 
 
-def test_events_come_in_the_pumps_own_order_whatever_the_answer_has(world: TandemHarness) -> None:
+def test_events_in_pump_order(world: TandemHarness) -> None:
+    """Events come in the pump's own order, whatever the answer's order is."""
     world.cloud.pumps[0].records = hourly(datetime(2026, 11, 20), 6)
     world.poll()
     assert [event.seq for event in world.log.of("basal.delivered")] == list(range(1000, 1006))
@@ -76,7 +79,8 @@ def test_an_idle_poll_is_one_request_and_writes_nothing(world: TandemHarness) ->
     assert [path for path, _ in world.cloud.asked[asked:]] == [f"/api/reports/bff/pumper/{PUMPER}"]
 
 
-def test_an_upload_makes_it_fetch_back_to_two_days_before_the_one_known_before(world: TandemHarness) -> None:
+def test_upload_fetches_two_days_back(world: TandemHarness) -> None:
+    """An upload makes it fetch back to two days before the last known one."""
     world.poll()
     world.cloud.asked.clear()
     world.clock.advance(hours=1)
@@ -91,7 +95,8 @@ def test_an_upload_makes_it_fetch_back_to_two_days_before_the_one_known_before(w
     ]
 
 
-def test_a_phone_that_was_silent_for_days_is_fetched_back_to_its_last_upload(world: TandemHarness) -> None:
+def test_silent_phone_fetched_back(world: TandemHarness) -> None:
+    """After days of a silent phone, it fetches back to the last upload."""
     world.poll()
     for _ in range(4 * 5):  # five days of polls every six hours, nothing new
         world.clock.advance(hours=6)
@@ -106,7 +111,8 @@ def test_a_phone_that_was_silent_for_days_is_fetched_back_to_its_last_upload(wor
 
 
 @pytest.mark.parametrize("newest", ["2099-12-31T00:00:00", "2009-01-01T00:00:00", None])
-def test_a_bogus_newest_date_does_not_keep_it_from_fetching(world: TandemHarness, newest: str | None) -> None:
+def test_bogus_newest_date(world: TandemHarness, newest: str | None) -> None:
+    """A bogus newest date does not keep it from fetching."""
     world.poll()
     world.cloud.pumps[0].newest = newest
     world.cloud.pumps[0].records = [basal(7, "2026-11-20T07:30:00")]
@@ -127,9 +133,10 @@ def test_every_six_hours_it_asks_whatever_the_dates_say(world: TandemHarness) ->
     assert world.log.numbered() == [7]
 
 
-def test_a_batch_that_a_phone_kept_for_six_days_is_found_within_a_day_though_no_date_moves(
+def test_batch_six_days_late(
     world: TandemHarness,
 ) -> None:
+    """A batch that a phone kept for six days is found within a day, though no date moves."""
     world.poll()
     world.cloud.pumps[0].records = [basal(7, "2026-11-14T07:30:00")]
     world.clock.advance(hours=24, minutes=1)
@@ -137,7 +144,8 @@ def test_a_batch_that_a_phone_kept_for_six_days_is_found_within_a_day_though_no_
     assert world.log.numbered() == [7]
 
 
-def test_a_batch_that_is_three_weeks_late_is_found_within_a_week(world: TandemHarness) -> None:
+def test_batch_three_weeks_late(world: TandemHarness) -> None:
+    """A batch that is three weeks late is found within a week."""
     world.poll()
     world.cloud.pumps[0].records = [basal(7, "2026-11-04T07:30:00")]
     for _ in range(8):
@@ -146,7 +154,8 @@ def test_a_batch_that_is_three_weeks_late_is_found_within_a_week(world: TandemHa
     assert world.log.numbered() == [7]
 
 
-def test_pumps_in_a_drawer_are_asked_once_a_day_and_the_worn_one_every_six_hours(world: TandemHarness) -> None:
+def test_spare_pumps_asked_daily(world: TandemHarness) -> None:
+    """Pumps in a drawer are asked for once a day, and the worn one every six hours."""
     drawer = CloudPump("90556643", "retired", uploaded="2022-09-20T05:50:12Z", newest="2022-02-16T22:45:58")
     never = CloudPump("514387", "never", uploaded=None, newest=None)
     world.cloud.pumps += [drawer, never]
@@ -167,14 +176,16 @@ def test_a_clock_that_is_days_ahead_is_followed(world: TandemHarness) -> None:
     assert world.log.numbered() == [5]
 
 
-def test_a_clock_that_is_a_year_ahead_is_asked_for_where_it_is(world: TandemHarness) -> None:
+def test_clock_a_year_ahead(world: TandemHarness) -> None:
+    """Days of a clock that is a year ahead are requested as that clock has them."""
     world.cloud.pumps[0].newest = "2027-11-20T06:50:00"
     world.cloud.pumps[0].records = [basal(5, "2027-11-20T06:50:00"), basal(4, "2026-11-20T06:00:00")]
     world.poll()
     assert world.log.numbered() == [4, 5]
 
 
-def test_a_date_that_was_set_wrong_and_put_right_costs_no_dose(world: TandemHarness) -> None:
+def test_wrong_date_costs_no_dose(world: TandemHarness) -> None:
+    """A date that was set wrong and corrected costs no dose."""
     day = 86_400
     wrong, right = 6898, 7263  # days since 2008-01-01: 2026-11-20 and 2027-11-20
     assert datetime(2008, 1, 1) + timedelta(days=wrong) == datetime(2026, 11, 20)
@@ -255,7 +266,8 @@ def test_an_upload_from_the_future_is_no_fact(world: TandemHarness) -> None:
     assert world.log.of("window.fetched") != []
 
 
-def test_settings_are_written_when_their_hash_changes_and_without_names(world: TandemHarness) -> None:
+def test_settings_written_on_change(world: TandemHarness) -> None:
+    """Settings are written when their hash changes, and without names."""
     pump = world.cloud.pumps[0]
     pump.settings = SETTINGS
     world.poll()
@@ -287,9 +299,8 @@ def test_settings_are_written_when_their_hash_changes_and_without_names(world: T
         (1795175443, datetime(2026, 11, 20, 6, 55)),
     ],
 )
-def test_settings_begin_when_the_account_says_and_never_later_than_they_came(
-    world: TandemHarness, stamp: Any, wall: datetime
-) -> None:
+def test_settings_begin(world: TandemHarness, stamp: Any, wall: datetime) -> None:
+    """Settings begin when the account says, and never later than they came."""
     world.clock.still = True
     world.cloud.pumps[0].settings = {**SETTINGS, "uploadedTimeStamp": stamp}
     world.poll()
@@ -297,7 +308,7 @@ def test_settings_begin_when_the_account_says_and_never_later_than_they_came(
     assert captured.pump_time == wall
 
 
-def test_newer_settings_never_lie_before_those_that_they_replace(world: TandemHarness) -> None:
+def test_newer_settings_lie_later(world: TandemHarness) -> None:
     """An earlier release wrote the stamp as it was: hours ahead, west of Greenwich."""
     pump = world.cloud.pumps[0]
     pump.settings = {**SETTINGS, "uploadedTimeStamp": "2026-11-20T11:50:00"}
@@ -312,7 +323,8 @@ def test_newer_settings_never_lie_before_those_that_they_replace(world: TandemHa
     assert newest.pump_time == datetime(2026, 11, 20, 11, 50, 0, 1000)
 
 
-def test_settings_whose_details_are_the_text_of_json_are_read(world: TandemHarness) -> None:
+def test_settings_details_as_text(world: TandemHarness) -> None:
+    """Settings whose details are JSON in a text are read."""
     world.cloud.pumps[0].settings = {**SETTINGS, "details": json.dumps(SETTINGS["details"])}
     world.poll()
     (captured,) = world.log.of("settings.captured")
@@ -332,9 +344,8 @@ def hidden_pump(world: TandemHarness, **lacking: Any) -> None:
 
 
 @pytest.mark.parametrize("lacking", [{"serialNumber": None}, {"serialNumber": "a:b"}, {"assignmentId": None}])
-def test_a_worn_pump_that_the_list_hides_is_told_and_the_phone_is_not_to_blame(
-    world: TandemHarness, lacking: dict[str, Any]
-) -> None:
+def test_hidden_worn_pump_told(world: TandemHarness, lacking: dict[str, Any]) -> None:
+    """A worn pump that the list hides is reported, and the phone is not blamed."""
     hidden_pump(world, **lacking)
     with pytest.raises(
         SourceChanged, match=r"used last .*Mobi.*uploaded 2026-11-20 11:55 UTC.* cannot be read"
@@ -362,7 +373,8 @@ def test_a_hidden_pump_that_is_not_worn_is_no_trouble(world: TandemHarness, date
     assert [finding.good for finding in world.source().check() if "cannot be read" in finding.what] == [False]
 
 
-def test_a_hidden_pump_without_any_date_may_be_the_worn_one(world: TandemHarness) -> None:
+def test_hidden_pump_without_date(world: TandemHarness) -> None:
+    """A hidden pump without any date may be the worn one."""
     hidden_pump(world, serialNumber=None, lastUploadDate=7, maxDateOfEvents=[])
     with pytest.raises(SourceChanged, match="cannot be read"):
         world.poll()
@@ -377,9 +389,8 @@ def test_whoever_chose_the_pumps_is_told_in_the_log_alone(
     assert "no serial number" in caplog.text
 
 
-def test_only_the_chosen_pumps_are_read_and_a_newer_one_left_out_is_told(
-    world: TandemHarness, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_chosen_pumps_only(world: TandemHarness, caplog: pytest.LogCaptureFixture) -> None:
+    """Only the chosen pumps are read, and a newer one that is left out is reported."""
     world.cloud.pumps.append(
         CloudPump("2222222", "older", uploaded="2026-01-01T00:00:00Z", newest="2026-01-01T00:00:00")
     )
@@ -447,9 +458,8 @@ def test_trouble_with_one_pump_leaves_the_others_alone(world: TandemHarness) -> 
     assert world.log.numbered() == [3]
 
 
-def test_trouble_with_a_pump_in_a_drawer_is_logged_and_slows_nothing_down(
-    world: TandemHarness, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_trouble_with_spare_pump(world: TandemHarness, caplog: pytest.LogCaptureFixture) -> None:
+    """Trouble with a pump in a drawer is logged, and slows nothing down."""
     world.cloud.pumps.append(
         CloudPump("2222222", "gone", uploaded="2024-01-01T00:00:00Z", newest="2024-01-01T00:00:00")
     )
@@ -483,7 +493,8 @@ def test_a_block_ends_the_poll_at_once(world: TandemHarness) -> None:
     assert len(world.cloud.windows()) == 1
 
 
-def test_days_fetched_by_a_clock_that_was_ahead_are_fetched_again_once(world: TandemHarness) -> None:
+def test_days_of_clock_ahead_fetched_again(world: TandemHarness) -> None:
+    """Days that were fetched by a clock that was ahead are fetched again, once."""
     world.clock.advance(days=10)
     world.poll()
     world.clock.advance(days=-10)

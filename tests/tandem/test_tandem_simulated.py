@@ -96,7 +96,8 @@ PLANS = {
 
 
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS.keys())
-def test_everything_that_was_uploaded_is_in_the_log_a_day_later(tmp_path: Path, plan: dict[str, Any]) -> None:
+def test_everything_uploaded_is_in_log(tmp_path: Path, plan: dict[str, Any]) -> None:
+    """Everything that was uploaded is in the log a day later."""
     pump = simulate(SimulationPlan(serial=SERIAL, days=9, **plan))
     with home(tmp_path, at(3), pump) as there:
         there.live(at(6), every_min=300)

@@ -23,7 +23,8 @@ def spec() -> SourceSpec:
     return found
 
 
-def test_tconnectsync_sources_registers_tandem_which_is_on_once_there_is_an_account() -> None:
+def test_tandem_is_registered() -> None:
+    """``tconnectsync_sources`` registers tandem, which is on once there is an account."""
     assert spec().name == "tandem"
     assert not spec().enabled(TandemOptions())
     assert spec().enabled(TandemOptions(email="a@example.org"))
@@ -45,7 +46,8 @@ def test_the_environment_names_one_pump_or_all(text: str, pumps: object) -> None
     assert attrs.fields(TandemOptions).pumps.metadata["parse_env"](text) == pumps
 
 
-def test_the_region_is_the_us_only_where_the_account_comes_from_the_environment() -> None:
+def test_region_us_from_environment() -> None:
+    """The region is US by default only if the account comes from the environment."""
     region = attrs.fields(TandemOptions).region
     assert region.default is None
     assert region.metadata["default_with_env"] == {"TCONNECT_EMAIL": "US"}
@@ -110,7 +112,8 @@ def test_data_requests_carry_the_data_hosts_own_origin(region: str) -> None:
     assert headers["Origin"] + "/" == headers["Referer"] == REGIONS[region].data
 
 
-def test_check_names_login_region_and_each_pump_with_its_newest_data(world: TandemHarness) -> None:
+def test_check_names_pumps(world: TandemHarness) -> None:
+    """The check names login, region, and each pump with its newest data."""
     world.cloud.pumps.append(CloudPump("90556643", "old", uploaded=None, newest=None))
     found = list(world.source().check())
     assert all(finding.good for finding in found)
@@ -123,7 +126,8 @@ def test_check_names_login_region_and_each_pump_with_its_newest_data(world: Tand
     assert "never uploaded" in text
 
 
-def test_check_tells_a_pump_that_is_left_out_and_one_that_is_not_there(world: TandemHarness) -> None:
+def test_check_of_chosen_pumps(world: TandemHarness) -> None:
+    """The check reports a pump that is left out and one that does not exist."""
     world.cloud.pumps.append(CloudPump("90556643", "old", uploaded="2024-01-01T00:00:00Z", newest=None))
     bad = [finding for finding in world.source(pumps=("90556643", "5")).check() if not finding.good]
     absent, excluded = (finding.what for finding in bad)

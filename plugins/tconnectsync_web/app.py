@@ -59,6 +59,35 @@ def web_app(
     def index() -> Response:
         return jsonify(public_status(read_status(), cycles))
 
+    app.add_url_rule("/healthz", view_func=healthz)
+    if reader is None:
+        frame = frame_blueprint()
+        frame.add_url_rule("/", "overview", limited(index))
+        app.register_blueprint(frame)
+    else:
+        app.register_blueprint(page_blueprint(reader, cycles=cycles, for_scripts=index, limited=limited))
+        views = LogViews(reader=reader, read_letters=read_letters)
+        app.add_url_rule("/log", "log", limited(views.log))
+        app.add_url_rule("/problems", "problems", limited(views.problems))
+        add_trouble_page(app, redact)
+    app.register_blueprint(sign_in_blueprint(access))
+    access.protect(app)
+    if live is not None:
+        add_live(app, live, name, access)
+    add_script_routes(app, cycles=cycles, read_status=read_status, read_findings=read_findings, limited=limited)
+    return app
+
+
+def add_script_routes(
+    app: Flask,
+    *,
+    cycles: Cycles,
+    read_status: Callable[[], Mapping[str, Any]],
+    read_findings: Callable[[], Sequence[CheckResult]],
+    limited: Callable[[View], View],
+) -> None:
+    """Add what scripts and Prometheus ask for."""
+
     def metrics() -> Response:
         begin = time.monotonic()
         status = read_status()
@@ -85,26 +114,10 @@ def web_app(
         body = {"good": good, "findings": [finding.to_json() for finding in findings]}
         return jsonify(body), 200 if good else 503
 
-    app.add_url_rule("/healthz", view_func=healthz)
-    if reader is None:
-        frame = frame_blueprint()
-        frame.add_url_rule("/", "overview", limited(index))
-        app.register_blueprint(frame)
-    else:
-        app.register_blueprint(page_blueprint(reader, cycles=cycles, for_scripts=index, limited=limited))
-        views = LogViews(reader=reader, read_letters=read_letters)
-        app.add_url_rule("/log", "log", limited(views.log))
-        app.add_url_rule("/problems", "problems", limited(views.problems))
-        add_trouble_page(app, redact)
-    app.register_blueprint(sign_in_blueprint(access))
-    access.protect(app)
-    if live is not None:
-        add_live(app, live, name, access)
     app.add_url_rule("/metrics", view_func=limited(metrics))
     app.add_url_rule("/run", view_func=run, methods=["GET", "POST"])
     app.add_url_rule("/update", view_func=limited(update), methods=["GET", "POST"])
     app.add_url_rule("/check_login", view_func=limited(check_login))
-    return app
 
 
 def add_live(app: Flask, live: Live, name: str, access: Access) -> None:

@@ -165,7 +165,7 @@ def test_no_secret_in_commands(tmp_path: Path) -> None:
         saved.write_text('{"events": [}')
         world.run("-v", "import", str(saved), "--pump", "7654321", expect=(2,))
         world.show_help(*COMMANDS, "demo", "web")
-        world.run("web", expect=(2,))  # with a secret: tests/web
+        world.run("web", "--behind-router", expect=(2,))  # with a secret: tests/web
         with daemon(world.home) as living:
             world.run("-v", "replay", PUMP_EVENTS)
             world.run("-v", "backfill", "--from", str(today - timedelta(days=3)))

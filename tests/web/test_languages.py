@@ -82,8 +82,11 @@ def test_numbers_and_times_of_a_country() -> None:
 
 def test_plurals() -> None:
     """One and many."""
-    words = ("%(num)s bolus", "%(num)s boluses")
-    assert [KNOWN.choose(["de"]).ngettext(*words, count) for count in (1, 2)] == ["%(num)s Bolus", "%(num)s Boli"]
+    words = ("%(num)s bolus in these hours", "%(num)s boluses in these hours")
+    assert [KNOWN.choose(["de"]).ngettext(*words, count) for count in (1, 2)] == [
+        "%(num)s Bolus in diesen Stunden",
+        "%(num)s Boli in diesen Stunden",
+    ]
     assert [KNOWN.choose(["en"]).ngettext(*words, count) for count in (0, 1)] == [words[1], words[0]]
 
 

@@ -137,7 +137,7 @@ def test_what_a_parent_asks_at_night(visit: Visit) -> None:
     visit.open("good/")
     assert re.fullmatch(r"\d+ ?.? ?mg/dL", visit.text(".huge"))
     assert re.search(r"\d+ min ago|just now", visit.text(".glucose-now .age"))
-    assert "Everything works" in visit.text(".state")
+    assert "All data are arriving" in visit.text(".state")
     last = visit.page.locator(".value", has_text="Last bolus").inner_text()
     assert re.search(r"[\d.]+ U", last)
     assert "ago" in last
@@ -162,7 +162,7 @@ def test_broken_parts_say_what_to_do(visit: Visit) -> None:
     problems = visit.page.locator(".state .problem").all_inner_texts()
     assert "Tandem: needs you" in problems[0]
     assert "tconnectsync resume tandem" in problems[0]
-    assert "nightscout-treatments: waits" in problems[1]
+    assert "Nightscout (insulin and carbs): waits" in problems[1]
     visit.look("overview-broken-desktop")
 
 

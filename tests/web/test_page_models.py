@@ -139,7 +139,13 @@ def links(status: dict[str, object]) -> dict[str, tuple[Level, str]]:
 def test_a_chain_that_works() -> None:
     """Each link is there, in the order that data take."""
     found = chain(good_status(), ENGLISH, NOW)
-    assert [link.title for link in found] == ["Pump", "Phone upload", "Tandem", "Event log", "nightscout-treatments"]
+    assert [link.title for link in found] == [
+        "Pump",
+        "Phone upload",
+        "Tandem",
+        "Event log",
+        "Nightscout (insulin and carbs)",
+    ]
     assert worst(found) is Level.OK
     assert list(problems(found)) == []
 
@@ -181,7 +187,7 @@ def test_set_aside_documents_need_the_reader() -> None:
     """A sink that set documents aside does not "work"."""
     status = good_status()
     status["sinks"]["nightscout-treatments"] |= {"dead": 1, "message": "1 document was set aside"}
-    assert links(status)["nightscout-treatments"][0] is Level.BAD
+    assert links(status)["Nightscout (insulin and carbs)"][0] is Level.BAD
 
 
 def test_a_corrupt_log_and_a_full_disk_are_problems_of_the_log() -> None:

@@ -18,7 +18,7 @@ JOINT = timedelta(seconds=1)
 
 
 @attrs.frozen(kw_only=True)
-class BasalState:
+class BasalRateState:
     """The present stretch (``rate_u_per_h`` None: unknown), and until when it is known to last (None: until the next change)."""
 
     worn: bool = True
@@ -40,20 +40,22 @@ class BasalFold:
     kinds = frozenset(
         {"basal.delivered", "basal.rate_changed", "pumping.resumed", "pumping.suspended", "wear.began", "wear.ended"}
     )
-    state_type = BasalState
+    state_type = BasalRateState
 
-    def initial(self) -> BasalState:
+    def initial(self) -> BasalRateState:
         """An active pump with no known rate."""
-        return BasalState()
+        return BasalRateState()
 
-    def step(self, state: BasalState, event: Event) -> tuple[BasalState, Sequence[Document]]:
+    def step(self, state: BasalRateState, event: Event) -> tuple[BasalRateState, Sequence[Document]]:
         """Return the state after ``event``, and the point of the stretch that began."""
         body = event.body
         if isinstance(body, events.WearBegan):
-            return BasalState(delivered=state.delivered), ()
+            return BasalRateState(delivered=state.delivered), ()
         if isinstance(body, events.WearEnded):
             was_worn = state.worn and state.rate_u_per_h is not None
-            return BasalState(worn=False, delivered=state.delivered), _point(event, 0.0, "not worn") if was_worn else ()
+            return BasalRateState(worn=False, delivered=state.delivered), _point(
+                event, 0.0, "not worn"
+            ) if was_worn else ()
         if not state.worn:
             return state, ()
         if isinstance(body, events.PumpingSuspended):
@@ -69,14 +71,20 @@ class BasalFold:
             return state, ()  # the delivered rate has the same information and more
         return _rate(state, event, body.rate_u_per_h, "change", CONFIRMED_FOR if state.delivered else None)
 
-    def running(self, state: BasalState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
+    def running(self, state: BasalRateState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
         """Nothing: the beginning of a stretch does not change."""
         return ()
 
 
 def _rate(
-    state: BasalState, event: Event, rate: float, rate_source: str, span: timedelta | None, *, delivered: bool = False
-) -> tuple[BasalState, Sequence[Document]]:
+    state: BasalRateState,
+    event: Event,
+    rate: float,
+    rate_source: str,
+    span: timedelta | None,
+    *,
+    delivered: bool = False,
+) -> tuple[BasalRateState, Sequence[Document]]:
     at = utc_of(event)
     if span == timedelta() or (state.suspended and rate == 0):
         return state, ()

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from tconnectsync_web.languages import Texts, msg
-from tconnectsync_web.pages.wording import ago, duration
+from tconnectsync_web.pages.wording import SINK_WORDS, ago, duration
 
 UPLOAD_LATE = timedelta(hours=3)
 """A phone uploads about hourly."""
@@ -153,11 +153,13 @@ def _sink(name: str, found: Mapping[str, Any], texts: Texts, now: datetime) -> L
     level = _level(found)
     if level is Level.OK and found.get("dead"):
         level = Level.BAD
-    return Link(title=name, level=level, news=news, **_trouble(found, texts, now))
+    title = texts.gettext(SINK_WORDS.get(name, name))
+    return Link(title=title, level=level, news=news, **_trouble(found, texts, now))
 
 
 def _trouble(found: Mapping[str, Any], texts: Texts, now: datetime) -> dict[str, str]:
     message = str(found.get("message") or "")
+    message = message[:1].upper() + message[1:]
     since = _time(found.get("since"))
     if found.get("state") != "ok" and since is not None:
         message = (f"{message} " if message else "") + texts.gettext("(for %(length)s)") % {

@@ -61,6 +61,8 @@ class CurrentGlucose:
     stale: bool
     mg_dl_per_min: float | None = None
     change_mg_dl: float | None = None
+    """From the reading before, which was ``change_over`` earlier."""
+    change_over: timedelta = timedelta(0)
 
 
 @attrs.frozen(kw_only=True)
@@ -140,15 +142,16 @@ def current_glucose(therapy: Therapy, now: datetime) -> CurrentGlucose | None:
         return None
     newest = therapy.glucose[-1]
     earlier = [each for each in therapy.glucose[-5:-1] if newest.at - each.at <= TREND_OVER]
-    change, slope = None, newest.trend_mg_dl_per_min
+    change, over, slope = None, timedelta(0), newest.trend_mg_dl_per_min
     if earlier and newest.mark == earlier[-1].mark == "value":
-        change = newest.glucose_mg_dl - earlier[-1].glucose_mg_dl
+        change, over = newest.glucose_mg_dl - earlier[-1].glucose_mg_dl, newest.at - earlier[-1].at
     if slope is None and earlier and newest.at > earlier[0].at:
         minutes = (newest.at - earlier[0].at) / timedelta(minutes=1)
         slope = (newest.glucose_mg_dl - earlier[0].glucose_mg_dl) / minutes
     return CurrentGlucose(
-        point=newest, stale=now - newest.at > STALE_AFTER["glucose"], mg_dl_per_min=slope, change_mg_dl=change
-    )
+        point=newest, stale=now - newest.at > STALE_AFTER["glucose"], mg_dl_per_min=slope,
+        change_mg_dl=change, change_over=over,
+    )  # fmt: skip
 
 
 def _value(name: str, reported: Reported | None, now: datetime) -> Value | None:

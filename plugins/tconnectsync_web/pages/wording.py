@@ -25,6 +25,18 @@ REASON_WORDS: Mapping[str, str] = {
     "malfunction": msg("stopped by a fault of the pump"),
     "plgs": msg("stopped because low glucose was predicted"),
 }
+SINK_WORDS: Mapping[str, str] = {
+    "nightscout-treatments": msg("Nightscout (insulin and carbs)"),
+    "nightscout-pump-events": msg("Nightscout (pump events)"),
+    "nightscout-iob": msg("Nightscout (insulin on board)"),
+    "nightscout-cgm": msg("Nightscout (glucose)"),
+    "nightscout-device-status": msg("Nightscout (battery and reservoir)"),
+    "nightscout-profiles": msg("Nightscout (profiles)"),
+    "mqtt": msg("Home Assistant (MQTT)"),
+    "influxdb": "InfluxDB",
+    "file": msg("Files"),
+}
+"""What each sink of this program fills. A sink of another plugin is shown with its name."""
 MARK_WORDS: Mapping[str, str] = {
     "site": msg("New site"),
     "cartridge": msg("New cartridge"),

@@ -16,10 +16,13 @@ data_dir = "{folder}/data"
 email = "a@example.org"
 password = "a password"
 region = "EU"
+endpoints.login_page = "http://127.0.0.1:9/"
+endpoints.login_api = "http://127.0.0.1:9/"
 [nightscout]
 url = "http://127.0.0.1:9/"
 api_secret = "a long secret"
 """
+"""Nothing answers at these addresses: `check` asks the source even if the time zone is missing."""
 
 
 def run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -48,7 +48,8 @@ class Kind:
 
     name: str
     make_cloud: Callable[[ManualClock], FaultyService]
-    open: Callable[[Any, Context, str], Source]
+    open: Callable[[Any, Context, str, int], Source]
+    """Cloud, context, password and days of history."""
     data: str
     """Part of the path of a request for data."""
     login: str
@@ -57,18 +58,18 @@ class Kind:
     """What must be nowhere."""
 
 
-def _tandem(cloud: FaultyTandemCloud, context: Context, password: str) -> Source:
+def _tandem(cloud: FaultyTandemCloud, context: Context, password: str, history_days: int) -> Source:
     options = TandemOptions(
-        email=cloud.accounts[0].email, password=Secret(password), region="US", history_days=HISTORY_DAYS,
+        email=cloud.accounts[0].email, password=Secret(password), region="US", history_days=history_days,
         endpoints=TandemEndpoints(**cloud.endpoints),
     )  # fmt: skip
     return open_tandem(options, context, verify_signature=verdict)
 
 
-def _older(cloud: TconnectCloud, context: Context, password: str) -> Source:
+def _older(cloud: TconnectCloud, context: Context, password: str, history_days: int) -> Source:
     account = cloud.account
     options = TconnectOptions(
-        email=account.email, password=Secret(password), pumps=(cloud.pump.plan.serial,), history_days=HISTORY_DAYS,
+        email=account.email, password=Secret(password), pumps=(cloud.pump.plan.serial,), history_days=history_days,
         client_id=account.client_id, client_secret=Secret(account.client_secret),
         endpoints=OlderEndpoints(**cloud.endpoints),
     )  # fmt: skip
@@ -104,6 +105,7 @@ class SourceWorld(contract.SourceWorld):
     kind: Kind
     cloud: Any
     folder: Path
+    history_days: int
     open_source: Callable[[], Source] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -114,11 +116,12 @@ class SourceWorld(contract.SourceWorld):
         folder = self.folder / "plugin"
         folder.mkdir(exist_ok=True)
         context = plugin_context(folder, clock=self.clock, zone=ZONE)
-        return self.kind.open(self.cloud, context, account.password if password is None else password)
+        used = account.password if password is None else password
+        return self.kind.open(self.cloud, context, used, self.history_days)
 
 
 @contextmanager
-def source_world(kind: Kind, folder: Path) -> Iterator[SourceWorld]:
+def source_world(kind: Kind, folder: Path, *, history_days: int = HISTORY_DAYS) -> Iterator[SourceWorld]:
     """Six days into the pump's life, a minute after an upload."""
     morning = pump().truth.begin + timedelta(days=6, hours=9)
     uploaded_s = next(at_s for at_s in pump().upload_times_s if at_s > morning.timestamp())
@@ -126,4 +129,6 @@ def source_world(kind: Kind, folder: Path) -> Iterator[SourceWorld]:
     folder.mkdir(exist_ok=True)
     with kind.make_cloud(clock) as cloud, closing(EventLog.open(folder, clock=clock, writable=True)) as log:
         private = (*kind.private(cloud), "Simulated Wearer")
-        yield SourceWorld(clock=clock, log=log, private=private, kind=kind, cloud=cloud, folder=folder)
+        yield SourceWorld(
+            clock=clock, log=log, private=private, kind=kind, cloud=cloud, folder=folder, history_days=history_days
+        )

@@ -105,7 +105,7 @@ def test_a_source_without_sequence_numbers(tmp_path: Path) -> None:
     """Rows of the older t:connect services, with lengths instead of repeated records, give the same figures."""
     kind = next(each for each in KINDS if each.name == "tconnect")
     first, last = date(2021, 4, 4), date(2021, 4, 6)
-    with source_world(kind, tmp_path) as world:
+    with source_world(kind, tmp_path, history_days=4) as world:
         world.poll()
         with PumpLog.open(tmp_path, Zones(timezone=SOURCE_ZONE), clock=world.clock) as log:
             found = log.days(first, last)

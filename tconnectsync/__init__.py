@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from tconnectsync.errors import CredentialsRefused as CredentialsRefused
     from tconnectsync.errors import FileUnreadable as FileUnreadable
     from tconnectsync.errors import Rejected as Rejected
+    from tconnectsync.errors import ReplicaFailed as ReplicaFailed
     from tconnectsync.errors import Retryable as Retryable
     from tconnectsync.errors import SourceChanged as SourceChanged
     from tconnectsync.errors import TconnectsyncError as TconnectsyncError
+    from tconnectsync.eventlog.replica import LogEnd as LogEnd
+    from tconnectsync.eventlog.replica import Replica as Replica
     from tconnectsync.events import Event as Event
     from tconnectsync.events import alarms as alarms
     from tconnectsync.plugin import addresses as addresses
@@ -96,7 +99,8 @@ __version__ = "4.0.0"
 
 _NAMES = {
     "clock": "Clock",
-    "errors": "CredentialsRefused FileUnreadable Rejected Retryable SourceChanged TconnectsyncError",
+    "errors": "CredentialsRefused FileUnreadable Rejected ReplicaFailed Retryable SourceChanged TconnectsyncError",
+    "eventlog.replica": "LogEnd Replica",
     "events": "Event",
     "plugin.base_receiver": "BaseReceiver",
     "plugin.fold": "Document document_id Fold",

@@ -153,6 +153,15 @@ class LogCorrupt(TconnectsyncError):
         self.position = position
 
 
+class ReplicaFailed(TconnectsyncError):
+    """The shared copy of the event log was not reached, or another process owns it now. Nothing more may be delivered.
+
+    The log must be opened again before it is used. Exit status 8.
+    """
+
+    exit_status = ExitStatus.OWNED
+
+
 class IndexCorrupt(TconnectsyncError):
     """The index of the event log is corrupt. The file was deleted; the next open rebuilds it from the log."""
 

@@ -55,5 +55,5 @@ def site(real_nightscout: Site) -> Site:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whoever takes the real servers carries the mark ``real``, so that ``-m "not real"`` leaves them out."""
     for item in items:
-        if {"broker", "browser", "influx", "real_nightscout"} & set(getattr(item, "fixturenames", ())):
+        if {"broker", "browser", "influx", "nats_server", "real_nightscout"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.real)

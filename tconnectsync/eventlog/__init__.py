@@ -11,6 +11,7 @@ from tconnectsync.eventlog.lock import FolderLock, lock_holder
 from tconnectsync.eventlog.log import EventLog, LogSize
 from tconnectsync.eventlog.preview_files import OverlayFiles
 from tconnectsync.eventlog.repair import Gap, RepairReport, repair_log
+from tconnectsync.eventlog.replica import LogEnd, Replica
 from tconnectsync.eventlog.snapshot import FILE_NAME, LogCopy, copy_of_log
 from tconnectsync.eventlog.writer import Appended
 from tconnectsync.filesystem import AppendFile, Files, OsFiles, replace_file
@@ -28,10 +29,12 @@ __all__ = [
     "FolderLock",
     "Gap",
     "LogCopy",
+    "LogEnd",
     "LogSize",
     "OsFiles",
     "OverlayFiles",
     "RepairReport",
+    "Replica",
     "Stream",
     "check_log",
     "copy_of_log",

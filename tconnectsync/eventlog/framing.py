@@ -106,14 +106,23 @@ def header_line(first: int, log_id: str, chain: int) -> tuple[bytes, int]:
 def read_header(text: bytes, first: int) -> tuple[SegmentHeader, int, int] | None:
     """Return the header of a segment's text, the offset where its line ends, and its checksum; None if it is corrupt."""
     end = text.find(b"\n") + 1
-    try:
-        header = msgspec.json.decode(text[RECORD_OFFSET : end - 2], type=SegmentHeader)
-        chain = int(header.chain, 16)
-    except (msgspec.MsgspecError, ValueError):
+    header = parse_header(text[RECORD_OFFSET : end - 2])
+    if header is None:
         return None
+    chain = int(header.chain, 16)
     if header.first != first or not 0 <= chain < 1 << 32 or not is_intact(text[:end], chain):
         return None
     return header, end, crc32(text[RECORD_OFFSET : end - 2], chain)
+
+
+def parse_header(record: bytes) -> SegmentHeader | None:
+    """Return the header that a segment's first record contains, without checking it; None if it is no header."""
+    try:
+        header = msgspec.json.decode(record, type=SegmentHeader)
+        int(header.chain, 16)
+    except (msgspec.MsgspecError, ValueError):
+        return None
+    return header
 
 
 def position_after(position: int, record: bytes) -> int:
@@ -143,7 +152,7 @@ def walk(text: bytes, first: int) -> Iterator[Item]:
             framed, found = frame(record, crc)
             if framed == line:
                 if not record.startswith(b'{"pos":%d,' % expected):
-                    position = _position(record)
+                    position = position_of(record)
                     if position > expected:
                         if position != position_after(expected - 1, last):
                             yield DamagedRange(
@@ -203,7 +212,7 @@ class _OpenRange:
         record = line[RECORD_OFFSET:-2]
         for chain in self.chains:
             framed, crc = frame(record, chain)
-            if framed == line and (position := _position(record)) >= expected:
+            if framed == line and (position := position_of(record)) >= expected:
                 return position, chain, crc
         return None
 
@@ -220,7 +229,8 @@ class _OpenRange:
         )
 
 
-def _position(record: bytes) -> int:
+def position_of(record: bytes) -> int:
+    """Return the position that a record contains; -1 if it has none."""
     match = _POSITION.match(record)
     return int(match[1]) if match else -1
 

@@ -28,6 +28,7 @@ from tconnectsync.eventlog.index_build import (
 from tconnectsync.eventlog.index_queries import IndexReader, Stream
 from tconnectsync.eventlog.maintenance import SegmentMaintenance
 from tconnectsync.eventlog.opening import OpenLog, open_to_read, open_to_write
+from tconnectsync.eventlog.replica import Replica, follow
 from tconnectsync.eventlog.segments import Segments
 from tconnectsync.eventlog.tail import Tail
 from tconnectsync.eventlog.writer import Appended, Writer, index_errors
@@ -84,12 +85,14 @@ class EventLog:
         segment_bytes: int = SEGMENT_BYTES,
         decoders: Mapping[str, Decoder] | None = None,
         progress: Progress = no_progress,
+        replica: Replica | None = None,
     ) -> EventLog:
         """Open the log of ``data_dir``. If there is none, it is empty.
 
         ``writable``: the caller holds the folder's lock. A torn end is repaired (see ``notices``), and the index is updated or
         rebuilt, with calls of ``progress``. Otherwise nothing is changed, and another process may write. ``decoders``: the
-        sources by name. Errors: LogCorrupt if the last segment cannot be used at all, OSError.
+        sources by name. ``replica``: the copy that this log must be equal to. Errors: LogCorrupt if the last segment cannot be
+        used at all, OSError, ReplicaFailed.
         """
         files = files or OsFiles()
         codec = Codec(decoders)
@@ -99,8 +102,10 @@ class EventLog:
             opened = open_to_read(segments=segments, codec=codec, index_path=index_path, clock=clock, progress=progress)
             return cls(opened, codec=codec, segments=segments, index_path=index_path, clock=clock)
         files.make_folder(data_dir / "log")
+        if replica is not None:
+            follow(replica, data_dir / "log", index_path, files)
         segments = Segments(data_dir / "log", files)
-        tail = Tail(segments, segment_bytes, secrets.token_hex(8))
+        tail = Tail(segments, segment_bytes, secrets.token_hex(8), replica)
         try:
             opened = open_to_write(
                 segments=segments, codec=codec, tail=tail, index_path=index_path, clock=clock, progress=progress
@@ -169,6 +174,11 @@ class EventLog:
         is full or fails (append the same events again later), ValueError for an invalid event.
         """
         return self._require_writer().append(events)
+
+    def fence(self) -> None:
+        """Check that no other process owns the log's replica now, if there is one. Errors: ReplicaFailed."""
+        if self._writer is not None and self._writer.tail.replica is not None:
+            self._writer.tail.replica.fence()
 
     def maintain(self, budget: int = 1) -> int:
         """Compress or check up to ``budget`` sealed segments, and return how many. Call it when nothing else is due.

@@ -19,9 +19,11 @@ from tconnectsync.eventlog.framing import (
     frame,
     header_line,
     position_after,
+    position_of,
     read_header,
     walk,
 )
+from tconnectsync.eventlog.replica import LogEnd, Replica
 from tconnectsync.eventlog.segment_continuity import FOREIGN, all_damaged, damaged_end
 from tconnectsync.eventlog.segments import Segments
 from tconnectsync.filesystem import TEMPORARY, AppendFile
@@ -40,8 +42,9 @@ class Tail:
     ``damage``: corrupt lines of this segment, which :func:`tconnectsync.eventlog.repair_log` can repair.
     """
 
-    def __init__(self, segments: Segments, segment_bytes: int, new_log_id: str) -> None:
+    def __init__(self, segments: Segments, segment_bytes: int, new_log_id: str, replica: Replica | None = None) -> None:
         self._segments = segments
+        self.replica = replica
         self._files = segments.files
         self._segment_bytes = segment_bytes
         self._file: AppendFile | None = None
@@ -167,7 +170,7 @@ class Tail:
         """Append ``records`` durably at the next positions, at least one and as many as fit into the segment.
 
         Return the offset of each written line; the caller then sets ``end``. Errors: OSError, LogCorrupt (somebody else
-        shortened the file); then none was written.
+        shortened the file), ReplicaFailed; then none was written.
         """
         self._check_length()
         self._recover()
@@ -187,6 +190,8 @@ class Tail:
         try:
             self._file.write(b"".join(parts))
             self._file.sync()
+            if self.replica is not None:
+                self._replicate(self.replica, b"".join(parts), records[len(parts) - 1], crc)
         except BaseException:
             self._write_failed = True
             with contextlib.suppress(OSError):
@@ -195,6 +200,12 @@ class Tail:
             raise
         self.crc, self.size = crc, size
         return offsets
+
+    def _replicate(self, replica: Replica, lines: bytes, last: bytes, crc: int) -> None:
+        """Store lines in the replica, with the segment's header if they are its first. ``last`` is the last record."""
+        assert self._path is not None  # noqa: S101 - the lines were written there
+        header = self._files.read(self._path, 0, self.size) if int(self._path.name[:12]) == self.end + 1 else b""
+        replica.append(header + lines, LogEnd(position_after(position_of(last), last) - 1, crc))
 
     def _begin_segment(self) -> None:
         line, crc = header_line(self.end + 1, self.log_id, self.crc)

@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 import attrs
 
 from tconnectsync.clock import Clock
-from tconnectsync.errors import CredentialsRefused, IndexCorrupt, LogCorrupt, Retryable, SourceChanged
+from tconnectsync.errors import CredentialsRefused, IndexCorrupt, LogCorrupt, ReplicaFailed, Retryable, SourceChanged
 from tconnectsync.eventlog import EventLog
 from tconnectsync.ingest.event_count import EventCount
 from tconnectsync.ingest.fetch import Fetch, FetchState, SourceHistory
@@ -155,7 +155,7 @@ class Poller:
         return next(self._batches, None)
 
     def step(self) -> None:
-        """Make one request and store its result in the state. Errors: LogCorrupt, IndexCorrupt."""
+        """Make one request and store its result in the state. Errors: LogCorrupt, IndexCorrupt, ReplicaFailed."""
         now = self.clock.now()
         try:
             problem = self._host_problem(now)
@@ -178,7 +178,7 @@ class Poller:
         except LogCorrupt as error:
             self._fail(now, HealthState.DAMAGED, error.message, error.remedy, after_s=600.0)
             raise
-        except IndexCorrupt:
+        except (IndexCorrupt, ReplicaFailed):
             raise
         except Exception as error:
             if isinstance(error, sqlite3.DatabaseError):

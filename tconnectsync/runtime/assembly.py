@@ -11,7 +11,7 @@ import tconnectsync
 from tconnectsync.clock import Clock
 from tconnectsync.config.fingerprint import options_fingerprint
 from tconnectsync.config.model import Config
-from tconnectsync.eventlog import EventLog, Files
+from tconnectsync.eventlog import EventLog, Files, Replica
 from tconnectsync.ingest.poller import Poller
 from tconnectsync.ingest.schedule import PollSchedule
 from tconnectsync.ingest.source_state import SourceState
@@ -39,17 +39,18 @@ def open_engine(
     data_dir: Path | None = None,
     files: Files | None = None,
     log_read_only: Path | None = None,
+    replica: Replica | None = None,
 ) -> Engine:
     """Open the log, the sources and the sinks, and return the engine. The caller owns the data folder's lock.
 
     For a preview: ``data_dir`` is another folder to work in, and ``files`` opens its log. With ``log_read_only``, the log of
-    that folder is read instead, while its owner may write.
+    that folder is read instead, while its owner may write. ``replica``: the copy of the log that other workers share.
     """
     release_large_blocks()
     folder = config.data_dir if data_dir is None else data_dir
     sources = open_sources(config, plugins, clock=clock, data_dir=config.data_dir)
     where, writable = (folder, True) if log_read_only is None else (log_read_only, False)
-    events = EventLog.open(where, clock=clock, writable=writable, files=files, decoders=sources)
+    events = EventLog.open(where, clock=clock, writable=writable, files=files, decoders=sources, replica=replica)
     for notice in events.notices:
         log.warning('log_repaired message="%s"', notice)
     runners: dict[str, SinkRunner] = {}

@@ -52,8 +52,8 @@ class Engine:
     def run_once(self, *, polling: bool = True, only: Sequence[str] | None = None) -> bool:
         """Run one slice of everything that is due. Return True if something was done.
 
-        ``polling`` False starts no poll, but continues a running one. ``only`` names the sinks to run. Errors: IndexCorrupt;
-        then everything must be opened again.
+        ``polling`` False starts no poll, but continues a running one. ``only`` names the sinks to run. Errors: IndexCorrupt,
+        ReplicaFailed; then everything must be opened again.
         """
         try:
             return self._run_due(polling=polling, only=only)
@@ -97,6 +97,7 @@ class Engine:
                 return True
             due = runner.delivery.due(now)
             if due is not None and due <= now:
+                self.events.fence()
                 return runner.delivery.deliver()
             return placed and runner.compare(
                 self.views, is_fresh=lambda: self._all_sources_current(now, now - MAX_SOURCE_AGE)
@@ -110,14 +111,14 @@ class Engine:
             runner.rebuild_outbox(error)
         return False
 
-    def next_due(self) -> float:
-        """Return the seconds until something is due, at most a minute."""
+    def next_due(self, longest_s: float = LONGEST_SLEEP_S) -> float:
+        """Return the seconds until something is due, at most ``longest_s``."""
         now = self.clock.now()
         dues = [poller.next_step(now) for poller in self.pollers.values()] + [
             runner.delivery.due(now) for runner in self.runners.values()
         ]
         waits = [(due - now).total_seconds() for due in dues if due is not None]
-        return max(0.0, min([LONGEST_SLEEP_S, *waits]))
+        return max(0.0, min([longest_s, *waits]))
 
     def _refresh_timeline(self) -> bool:
         """Resolve the UTC times of all streams again if the log has grown. New choices are facts, which are appended first."""

@@ -15,7 +15,9 @@ def test_name_can_be_imported(name: str) -> None:
     assert getattr(tconnectsync, name) is not None
 
 
-@pytest.mark.parametrize("name", ["file", "influxdb", "mqtt", "nightscout", "simulator", "tandem", "tconnect", "web"])
+@pytest.mark.parametrize(
+    "name", ["file", "fleet", "influxdb", "mqtt", "nightscout", "simulator", "tandem", "tconnect", "web"]
+)
 def test_plugin_imports(name: str) -> None:
     """Each bundled plugin loads alone."""
     assert import_module(f"tconnectsync_{name}").__doc__

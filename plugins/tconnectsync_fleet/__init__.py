@@ -1,0 +1,1 @@
+"""Runs tconnectsync for many people on several machines, over NATS JetStream."""

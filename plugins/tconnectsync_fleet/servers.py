@@ -1,0 +1,151 @@
+"""A connection to the NATS servers for threads: one event loop runs beside them, and every call waits for its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import threading
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import nats
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.errors import NoServersError
+from nats.js import JetStreamContext
+from nats.js.api import KeyValueConfig, ObjectStoreConfig, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import BucketNotFoundError, NotFoundError
+from nats.js.kv import KeyValue
+
+from tconnectsync import Retryable
+
+T = TypeVar("T")
+ANSWER_S = 10.0
+"""A call that has no answer after this long has failed; the servers may have done it or not."""
+
+EVENTS = "events"
+"""The stream with the logs of all people: the subject of a person is ``events.<name>``."""
+
+PEOPLE, LEASES, WORKERS, SNAPSHOTS = "people", "leases", "workers", "snapshots"
+"""The buckets."""
+
+
+@attrs.frozen(kw_only=True)
+class Login:
+    """Where the servers are, and who asks. ``credentials``: a ``.creds`` file; ``certificates``: a CA file for TLS."""
+
+    servers: Sequence[str]
+    user: str | None = None
+    password: str | None = attrs.field(default=None, repr=False)
+    credentials: Path | None = None
+    ca_file: Path | None = None
+
+    def options(self) -> dict[str, Any]:
+        """Return the arguments for the client."""
+        found: dict[str, Any] = {"servers": list(self.servers)}
+        if self.user is not None:
+            found |= {"user": self.user, "password": self.password or ""}
+        if self.credentials is not None:
+            found["user_credentials"] = str(self.credentials)
+        if self.ca_file is not None:
+            found["tls"] = ssl.create_default_context(cafile=str(self.ca_file))
+        return found
+
+
+class Servers:
+    """The connected servers. Thread-safe. It reconnects by itself; meanwhile calls fail after :data:`ANSWER_S`."""
+
+    def __init__(self, login: Login, *, name: str) -> None:
+        """Connect. Errors: Retryable if no server answers."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="nats", daemon=True)
+        self._thread.start()
+        try:
+            self._client: Client = self.call(self._connect(login, name))
+        except Retryable:
+            self._stop_loop()
+            raise
+        self.js: JetStreamContext = self._client.jetstream(timeout=ANSWER_S / 2)
+
+    @property
+    def client(self) -> Client:
+        """The client, for use inside the loop."""
+        return self._client
+
+    def call(self, work: Coroutine[Any, Any, T], timeout_s: float = ANSWER_S) -> T:
+        """Run ``work`` in the loop and return its result. Errors: its own, and Retryable if the servers do not answer."""
+        future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, timeout_s), self._loop)
+        try:
+            return future.result()
+        except (asyncio.TimeoutError, NoServersError, OSError) as error:
+            raise _no_answer(error) from error
+
+    def bucket(self, name: str) -> KeyValue:
+        """Return a key-value bucket. Errors: Retryable if the fleet was not set up."""
+        try:
+            return self.call(self.js.key_value(name))
+        except (BucketNotFoundError, NotFoundError) as error:
+            raise Retryable(
+                f"the servers have no bucket {name!r}", remedy="Set the fleet up once: `tconnectsync fleet init`."
+            ) from error
+
+    def close(self) -> None:
+        """Disconnect."""
+        with contextlib.suppress(Retryable, NatsError):  # nothing is kept in the connection
+            self.call(self._client.close())
+        self._stop_loop()
+
+    async def _connect(self, login: Login, name: str) -> Client:
+        async def told(_error: Exception) -> None:
+            """The client would print a traceback for every lost connection."""
+
+        return await nats.connect(
+            name=name,
+            connect_timeout=3,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.5,
+            ping_interval=10,
+            error_cb=told,
+            allow_reconnect=True,
+            **login.options(),
+        )
+
+    def _stop_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+def _no_answer(error: BaseException) -> Retryable:
+    reason = str(error) or type(error).__name__
+    return Retryable(
+        f"the NATS servers do not answer ({reason})",
+        remedy="Nothing is lost: the work goes on when they answer. Check them: `nats server check jetstream`.",
+    )
+
+
+def set_up(servers: Servers, *, replicas: int, lease_s: float) -> None:
+    """Create the stream and the buckets that are missing. ``replicas``: on how many servers each is stored (1, 3 or 5)."""
+
+    async def create() -> None:
+        js = servers.js
+        await js.add_stream(
+            StreamConfig(
+                name=EVENTS,
+                subjects=[f"{EVENTS}.*"],
+                num_replicas=replicas,
+                retention=RetentionPolicy.LIMITS,
+                storage=StorageType.FILE,
+                deny_delete=True,
+                duplicate_window=2,
+            )
+        )
+        await js.create_key_value(KeyValueConfig(bucket=PEOPLE, history=5, replicas=replicas))
+        for bucket in (LEASES, WORKERS):
+            await js.create_key_value(KeyValueConfig(bucket=bucket, ttl=lease_s, replicas=replicas))
+        await js.create_object_store(SNAPSHOTS, ObjectStoreConfig(replicas=replicas))
+
+    servers.call(create(), 60.0)

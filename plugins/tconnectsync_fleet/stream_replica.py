@@ -1,0 +1,167 @@
+"""One person's event log as a subject of a JetStream stream. The last message also says which worker owns the log.
+
+A message is a batch of log lines, compressed. The headers say where it ends and who wrote it. A message without lines is a claim (a
+worker takes the log over, so that an older owner's appends are refused from then on) or a release (the worker gives it back, and names
+the snapshot of its outboxes). Every message is stored only if the one before is the last that its writer has seen.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+
+import attrs
+from nats.errors import Error as NatsError
+from nats.errors import MaxPayloadError
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, Header
+from nats.js.errors import APIError, NotFoundError
+
+from tconnectsync import LogEnd, ReplicaFailed, Retryable
+from tconnectsync_fleet.servers import EVENTS, Servers
+
+POSITION, CHECKSUM, OWNER, SNAPSHOT = "Log-Position", "Log-Checksum", "Log-Owner", "Log-Snapshot"
+WRONG_LAST_SEQUENCE = (10071, 10164)
+_FETCH = 200
+_FETCH_S = 5.0
+_LEVEL = 1
+
+
+@attrs.frozen(kw_only=True)
+class LastMessage:
+    """The last message of a person's log. ``seq`` 0: there is none. ``snapshot``: set if the owner gave the log back."""
+
+    seq: int = 0
+    end: LogEnd = LogEnd()  # noqa: RUF009 - a tuple
+    owner: str = ""
+    snapshot: str = ""
+
+
+@attrs.define
+class StreamReplica:
+    """The replica of one person's log. ``owner`` names this worker's claim; ``is_mine`` whether its lease still holds."""
+
+    servers: Servers
+    person: str
+    owner: str
+    is_mine: Callable[[], bool] = lambda: True
+    last: LastMessage = attrs.field(factory=LastMessage)
+
+    @property
+    def subject(self) -> str:
+        """The subject with this person's log."""
+        return f"{EVENTS}.{self.person}"
+
+    def look(self) -> LastMessage:
+        """Return the last message, as the leader of the stream has it. Errors: ReplicaFailed."""
+        try:
+            found = self.servers.call(self.servers.js.get_last_msg(EVENTS, self.subject))
+        except NotFoundError:
+            self.last = LastMessage()
+            return self.last
+        except (Retryable, NatsError) as error:
+            raise _unreachable(self.person, error) from error
+        headers = found.headers or {}
+        self.last = LastMessage(
+            seq=found.seq or 0,
+            end=LogEnd(int(headers[POSITION]), int(headers[CHECKSUM], 16)),
+            owner=headers.get(OWNER, ""),
+            snapshot=headers.get(SNAPSHOT, ""),
+        )
+        return self.last
+
+    def claim(self) -> None:
+        """Take the log over: from now on, appends of its earlier owner are refused. Errors: ReplicaFailed."""
+        self._publish(b"", self.last.end)
+
+    def release(self, snapshot: str) -> None:
+        """Give the log back. The next worker may use the snapshot of the outboxes. Errors: ReplicaFailed."""
+        self._publish(b"", self.last.end, snapshot)
+
+    # --- the port of the event log ----------------------------------------------------------------------------------
+
+    def end(self) -> LogEnd:
+        """See :class:`tconnectsync.Replica`. Errors: ReplicaFailed, also if another worker has claimed the log."""
+        self.look()
+        if self.last.seq and self.last.owner != self.owner:
+            raise _taken_over(self.person)
+        return self.last.end
+
+    def tail(self, after: int) -> Iterator[bytes]:
+        """See :class:`tconnectsync.Replica`."""
+        try:
+            yield from self._batches(after)
+        except (Retryable, NatsError) as error:
+            raise _unreachable(self.person, error) from error
+
+    def append(self, lines: bytes, end: LogEnd) -> None:
+        """See :class:`tconnectsync.Replica`."""
+        self.fence()
+        self._publish(zlib.compress(lines, _LEVEL), end)
+
+    def fence(self) -> None:
+        """See :class:`tconnectsync.Replica`. It asks nobody: the lease says until when nobody else can have it."""
+        if not self.is_mine():
+            raise _taken_over(self.person)
+
+    def _publish(self, payload: bytes, end: LogEnd, snapshot: str = "") -> None:
+        headers = {
+            Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(self.last.seq),
+            POSITION: str(end.position),
+            CHECKSUM: f"{end.crc:08x}",
+            OWNER: self.owner,
+        }
+        if snapshot:
+            headers[SNAPSHOT] = snapshot
+        try:
+            stored = self.servers.call(self.servers.js.publish(self.subject, payload, headers=headers))
+        except APIError as error:
+            if error.err_code in WRONG_LAST_SEQUENCE:
+                raise _taken_over(self.person) from error
+            raise _unreachable(self.person, error) from error
+        except MaxPayloadError as error:
+            raise ReplicaFailed(
+                f"{self.person}: {len(payload)} bytes of records are more than the NATS servers take at once",
+                remedy="Set `max_payload: 8MB` in the servers' configuration, and reload them.",
+            ) from error
+        except (Retryable, NatsError) as error:
+            raise _unreachable(self.person, error) from error
+        self.last = LastMessage(seq=stored.seq, end=end, owner=self.owner, snapshot=snapshot)
+
+    def _batches(self, after: int) -> Iterator[bytes]:
+        servers, js = self.servers, self.servers.js
+        reading = servers.call(
+            js.pull_subscribe(
+                self.subject,
+                stream=EVENTS,
+                config=ConsumerConfig(
+                    deliver_policy=DeliverPolicy.ALL,
+                    ack_policy=AckPolicy.NONE,
+                    mem_storage=True,
+                    inactive_threshold=60.0,
+                ),
+            )
+        )
+        try:
+            seq = 0
+            while seq < self.last.seq:
+                for message in servers.call(reading.fetch(_FETCH, timeout=_FETCH_S)):
+                    seq = message.metadata.sequence.stream
+                    headers = message.headers or {}
+                    if seq <= self.last.seq and message.data and int(headers[POSITION]) > after:
+                        yield zlib.decompress(message.data)
+        finally:
+            servers.call(reading.unsubscribe())
+
+
+def _taken_over(person: str) -> ReplicaFailed:
+    return ReplicaFailed(
+        f"{person}: another worker owns the event log now",
+        remedy="Nothing is lost: that worker continues. `tconnectsync fleet status` shows it.",
+    )
+
+
+def _unreachable(person: str, error: Exception) -> ReplicaFailed:
+    return ReplicaFailed(
+        f"{person}: the shared event log was not reached ({error})",
+        remedy="Nothing is lost: the work goes on when the NATS servers answer.",
+    )

@@ -1,0 +1,133 @@
+"""The port for a copy of the log elsewhere, and how a local log follows it. Without a replica, none of this runs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from tconnectsync.errors import LogCorrupt
+from tconnectsync.eventlog.compression import SegmentCorrupt
+from tconnectsync.eventlog.framing import (
+    RECORD_OFFSET,
+    START_CHAIN,
+    Line,
+    is_intact,
+    parse_header,
+    position_after,
+    stored_crc,
+)
+from tconnectsync.eventlog.index_build import remove_index
+from tconnectsync.eventlog.segments import Segments
+from tconnectsync.filesystem import AppendFile, Files
+
+
+class LogEnd(NamedTuple):
+    """The end of a log: its last position and the checksum of the line there, which covers all lines before it."""
+
+    position: int = 0
+    crc: int = START_CHAIN
+
+
+class Replica(Protocol):
+    """A copy of the log that several processes share, and that decides which of them may append.
+
+    A batch is the bytes of complete lines, exactly as they are in the segments, with the header of a segment that begins in it.
+    Errors of every method: ReplicaFailed; then the log must be closed and opened again.
+    """
+
+    def end(self) -> LogEnd:
+        """Return the end of the copy. Called when the log is opened."""
+        ...
+
+    def tail(self, after: int) -> Iterator[bytes]:
+        """Yield the batches that end after this position, oldest first."""
+        ...
+
+    def append(self, lines: bytes, end: LogEnd) -> None:
+        """Store a batch durably, only if nobody else has appended since :meth:`end` or the last append. It ends at ``end``."""
+        ...
+
+    def fence(self) -> None:
+        """Check that this process still owns the log. Called before each delivery."""
+        ...
+
+
+def follow(replica: Replica, folder: Path, index: Path, files: Files) -> None:
+    """Make the log in ``folder`` equal to the replica: read what is missing, and delete first what the replica does not have.
+
+    Errors: ReplicaFailed, OSError, LogCorrupt if the replica itself is corrupt.
+    """
+    wanted = replica.end()
+    segments = Segments(folder, files)
+    while True:
+        local = _local_end(segments)
+        if local == wanted:
+            return
+        if local is not None and local.position < wanted.position:
+            with contextlib.suppress(_Differs):
+                _copy(replica, segments, files, local)
+                segments.refresh()
+                if _local_end(segments) == wanted:
+                    return
+        if not segments.all():
+            raise LogCorrupt(
+                "the stored copy of the event log does not fit together",
+                path=str(folder), line=1, position=wanted.position,
+                remedy="Restore the copy from a backup of its servers.",
+            )  # fmt: skip
+        remove_index(index)
+        files.remove(segments.all()[-1].path)
+        files.sync_folder(folder)
+        segments.refresh()
+
+
+class _Differs(Exception):
+    """The next line of the replica does not continue the local log."""
+
+
+def _local_end(segments: Segments) -> LogEnd | None:
+    """Return the end of the local log; None if its last segment is corrupt, or has only a header."""
+    found = segments.all()
+    if not found:
+        return LogEnd()
+    segments.log_id = segments.find_log_id()
+    last: Line | None = None
+    with contextlib.suppress(SegmentCorrupt):
+        for item in segments.walk(found[-1]):
+            if not isinstance(item, Line):
+                return None
+            last = item
+    return None if last is None else LogEnd(position_after(last.position, last.record) - 1, last.crc)
+
+
+def _copy(replica: Replica, segments: Segments, files: Files, local: LogEnd) -> None:
+    """Append the replica's lines after ``local``. Errors: _Differs if one does not continue the line before."""
+    known = segments.all()
+    crc = local.crc
+    with contextlib.ExitStack() as stack:
+        file: AppendFile | None = None
+        if known and not known[-1].packed:
+            file = files.open_append(known[-1].path)
+            stack.callback(file.close)
+        for batch in replica.tail(local.position):
+            for line in batch.splitlines(keepends=True):
+                if not is_intact(line, crc):
+                    raise _Differs
+                crc = stored_crc(line) or 0
+            first = _begins_segment(batch)
+            if first is not None:
+                file = files.open_append(segments.path_for(first))
+                stack.callback(file.close)
+            if file is None:
+                raise _Differs
+            file.write(batch)
+            file.sync()
+        files.sync_folder(segments.folder)
+
+
+def _begins_segment(batch: bytes) -> int | None:
+    """Return the first position of the segment that begins with this batch; None: it continues one."""
+    header = parse_header(batch[RECORD_OFFSET : batch.index(b"\n") - 1])
+    return None if header is None else header.first

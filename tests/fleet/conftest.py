@@ -1,0 +1,32 @@
+"""A fleet on a real NATS server."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tconnectsync_fleet.servers import Login, Servers, set_up
+from tests.support.nats_servers import nats_server
+from tests.support.real_servers import Server
+
+__all__ = ["nats_server"]
+
+LEASE_S = 2.0
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def servers(nats_server: Server) -> Iterator[Servers]:
+    """A connection to a fleet that is set up and has nobody."""
+    connected = Servers(Login(servers=[f"nats://127.0.0.1:{nats_server.port}"]), name="tests")
+    set_up(connected, replicas=1, lease_s=LEASE_S)
+    yield connected
+    connected.close()
+
+
+@pytest.fixture
+def new_name() -> Callable[[], str]:
+    """Returns a person's name that no other test has."""
+    return lambda: f"person-{next(_numbers)}"

@@ -16,7 +16,7 @@ from nats.errors import MaxPayloadError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, Header
 from nats.js.errors import APIError, NotFoundError
 
-from tconnectsync import LogEnd, ReplicaFailed, Retryable
+from tconnectsync import LogEnd, ReplicaFailed, Retryable, counted
 from tconnectsync_fleet.servers import EVENTS, Servers
 
 POSITION, CHECKSUM, OWNER, SNAPSHOT = "Log-Position", "Log-Checksum", "Log-Owner", "Log-Snapshot"
@@ -120,7 +120,7 @@ class StreamReplica:
             raise _unreachable(self.person, error) from error
         except MaxPayloadError as error:
             raise ReplicaFailed(
-                f"{self.person}: {len(payload)} bytes of records are more than the NATS servers take at once",
+                f"{self.person}: a batch of {counted(len(payload), 'byte')} is more than the NATS servers take at once",
                 remedy="Set `max_payload: 8MB` in the servers' configuration, and reload them.",
             ) from error
         except (Retryable, NatsError) as error:

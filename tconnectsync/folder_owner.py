@@ -7,7 +7,6 @@ the command line (a file to import, a target for a backup) are opened as root ag
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import stat
@@ -18,10 +17,6 @@ from pathlib import Path
 from tconnectsync.errors import RequestRefused
 
 _ROOT = 0
-_DAC_READ_SEARCH = 1 << 2
-"""Linux: may enter and read any folder, and write nothing."""
-_CAPABILITY_VERSION = 0x20080522
-_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 47, 2
 
 
 # --- the user that does the work ---------------------------------------------------------------------------------------------------------
@@ -35,6 +30,8 @@ def become_owner_of(folder: Path) -> None:
     owner = _owner_of(folder)
     if owner is None:
         return
+    from tconnectsync.capabilities import keep_search  # now: the owner may not be able to read the code
+
     uid, gid = owner
     _give_files_to(folder, uid, gid)
     try:
@@ -56,7 +53,7 @@ def become_owner_of(folder: Path) -> None:
             except (
                 PermissionError
             ):  # systemd keeps a service's folder inside root's folder; Python may be in root's home
-                _keep_search_capability()
+                keep_search()
 
 
 @contextlib.contextmanager
@@ -81,14 +78,16 @@ def as_caller() -> Iterator[None]:
     if uid == _ROOT or saved != _ROOT:
         yield
         return
-    enters = bool(_capabilities()[0] & _DAC_READ_SEARCH)
+    from tconnectsync.capabilities import can_search, keep_search
+
+    enters = can_search()
     os.seteuid(_ROOT)
     try:
         yield
     finally:
         os.seteuid(uid)
         if enters:
-            _keep_search_capability()
+            keep_search()
 
 
 def _owner_of(folder: Path) -> tuple[int, int] | None:
@@ -119,37 +118,6 @@ def _give_files_to(folder: Path, uid: int, gid: int) -> None:
                         os.fchown(one, uid, gid)
                 finally:
                     os.close(one)
-
-
-class _Header(ctypes.Structure):
-    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
-
-
-class _Data(ctypes.Structure):
-    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
-
-
-def _capabilities() -> tuple[int, int]:
-    """Return this thread's effective and permitted capabilities (lower 32 bits); zeros if the system has none."""
-    data = (_Data * 2)()
-    call = getattr(ctypes.CDLL(None), "capget", None)
-    if call is None or call(ctypes.byref(_Header(_CAPABILITY_VERSION, 0)), data) != 0:
-        return 0, 0
-    return data[0].effective, data[0].permitted
-
-
-def _keep_search_capability() -> None:
-    """Keep the capability to read and enter folders, for child processes too: files inside root's folders stay readable."""
-    data = (_Data * 2)()
-    library = ctypes.CDLL(None)
-    call = getattr(library, "capset", None)
-    if call is None:
-        return
-    permitted = _capabilities()[1]
-    data[0].permitted, data[0].effective = permitted, permitted & _DAC_READ_SEARCH
-    data[0].inheritable = permitted & _DAC_READ_SEARCH
-    call(ctypes.byref(_Header(_CAPABILITY_VERSION, 0)), data)
-    library.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, ctypes.c_ulong(2), ctypes.c_ulong(0), ctypes.c_ulong(0))
 
 
 # --- files of the data folder --------------------------------------------------------------------------------------------------------

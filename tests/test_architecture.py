@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-GROUND = frozenset({"errors", "clock", "filesystem", "folder_owner", "disk_check", "text", "exit_status"})
+GROUND = frozenset(
+    {"errors", "clock", "filesystem", "folder_owner", "capabilities", "disk_check", "text", "exit_status"}
+)
 """Everything may use these, and they use nothing but each other."""
 
 ALLOWED: dict[str, frozenset[str]] = {
@@ -18,7 +20,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     "clock": frozenset(),
     "text": frozenset(),
     "disk_check": frozenset({"errors", "text"}),
-    "folder_owner": frozenset({"errors"}),
+    "capabilities": frozenset(),
+    "folder_owner": frozenset({"capabilities", "errors"}),
     "filesystem": frozenset({"errors", "folder_owner"}),
     "events": frozenset(),
     "retry": frozenset(),

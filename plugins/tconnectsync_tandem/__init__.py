@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from tconnectsync import Batch, Context, Event, Importer, ImportOptions, Source, SourceSpec, hookimpl
-from tconnectsync_tandem.options import TandemOptions, problems_of
+from tconnectsync import Importer, ImportOptions, SourceSpec, hookimpl
+
+if TYPE_CHECKING:  # every command imports this module, most use nothing of it
+    from tconnectsync import Batch, Context, Event, Source
 
 
 @hookimpl
 def tconnectsync_sources() -> Sequence[SourceSpec]:
     """``[sources.tandem]``."""
+    from tconnectsync_tandem.options import TandemOptions, problems_of
+
     return [
         SourceSpec(
             name="tandem",

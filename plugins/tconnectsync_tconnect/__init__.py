@@ -6,15 +6,19 @@ Tandem has shut down the website. Saved exports can still be imported, and other
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from tconnectsync import Batch, Context, Importer, ImportOptions, Source, SourceSpec, hookimpl
-from tconnectsync_tconnect.options import TconnectOptions, problems_of
+from tconnectsync import Importer, ImportOptions, SourceSpec, hookimpl
+
+if TYPE_CHECKING:  # every command imports this module, most use nothing of it
+    from tconnectsync import Batch, Context, Source
 
 
 @hookimpl
 def tconnectsync_sources() -> Sequence[SourceSpec]:
     """``[sources.tconnect]``; off unless ``enabled``."""
+    from tconnectsync_tconnect.options import TconnectOptions, problems_of
+
     return [
         SourceSpec(
             name="tconnect",

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-import signal
-import socket
-import sys
-import threading
-from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING
 
-import attrs
 import click
 
-from tconnectsync_web.access.loopback import is_loopback
-from tconnectsync_web.access.path_prefix import clean_prefix
-from tconnectsync_web.access.private_files import folder_of
-from tconnectsync_web.access.view_link import ViewLink
-from tconnectsync_web.options import WebOptions
-from tconnectsync_web.people import CommandContext, NotSetUp, Person, people_of, settings_of
-
-PATIENCE_S = 10.0
-"""A running cycle may take this long when the application ends. An interrupted cycle resumes at the next start."""
+if TYPE_CHECKING:  # every command imports this module
+    from tconnectsync_web.people import CommandContext
 
 
 @click.command(short_help="Show the data on a web page, and sync on request.")
@@ -66,86 +51,7 @@ def web(
     for scripts: /run starts a sync cycle, /update waits for its end, / shows the status, /metrics is for Prometheus,
     /check_login tests the logins. /healthz needs none. It runs beside the daemon or instead of it.
     """
-    if not (view_link or revoke_view_link):
-        engine.serve()
-    people = people_of(engine, configs)
-    settings = settings_of(people)
-    given: dict[str, Any] = {"host": host, "port": port, "behind_router": behind_router or None}
-    options = attrs.evolve(settings.options, **{name: value for name, value in given.items() if value is not None})
-    if view_link or revoke_view_link:
-        return change_view_link(settings.data_dir, options, revoke=revoke_view_link)
-    secret = b"" if options.secret is None else options.secret.reveal().strip().encode()
-    if not secret and (options.behind_router or not is_loopback(options.host)):
-        raise NotSetUp(
-            f"the page would be open to everybody who reaches {options.host}, and no secret is configured; nothing was"
-            " started. Set `secret_file` under [web] (or TCONNECTSYNC_HEROKU_SECRET) to a long random text."
-        )
-    return _serve(people, settings.data_dir, options, secret or None)
+    from tconnectsync_web.serving import run_web
 
-
-def _serve(people: Sequence[Person], data_dir: Path, options: WebOptions, secret: bytes | None) -> int:
-    try:
-        from tconnectsync_web.server import web_server
-        from tconnectsync_web.site import open_site
-    except ImportError as error:
-        raise NotSetUp(
-            f"the package {error.name!r} is missing. In the folder of tconnectsync's source run:"
-            f" {shlex.quote(sys.executable)} -m pip install '.[web]'"
-        ) from error
-    site = open_site(people, data_dir, secret)
-    host = options.host
-    try:
-        server = web_server(
-            site.app, host=host, port=options.port, behind_router=options.behind_router, base_path=options.base_path
-        )
-    except OSError as error:
-        raise click.ClickException(
-            f"{host} port {options.port} cannot be used ({error.strerror}); try `tconnectsync web --port 0`"
-        ) from error
-    port = getattr(server, "effective_port", options.port)
-    click.echo(f"Listening on {page_address(host, port, options.base_path)}", err=True)
-    stop = threading.Event()
-
-    def end(number: int, _frame: FrameType | None) -> None:
-        """Make the server end; open pages keep threads busy until they are told."""
-        site.live.close()
-        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(0)
-
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
-    for person in people:
-        person.start_interval(stop.wait)
-    threading.Thread(target=site.warm_up, name="warm up", daemon=True).start()
-    try:
-        server.run()
-    finally:
-        stop.set()
-        site.live.close()
-        server.close()
-        for person in people:
-            person.wait_for_cycle(PATIENCE_S)
-    return 0
-
-
-def change_view_link(data_dir: Path, options: WebOptions, *, revoke: bool) -> int:
-    """Print the view link, or end it. A running page follows at once."""
-    link = ViewLink(folder_of(data_dir) / "view-link")
-    if revoke:
-        ended = link.revoke()
-        click.echo("The view link is invalid from now on." if ended else "There is no view link.")
-        return 0
-    if options.secret is None:
-        click.echo("Note: without a secret under [web] the page is open on this computer and needs no link.", err=True)
-    click.echo(f"{page_address(options.host, options.port, options.base_path)}view#{link.create()}")
-    click.echo(
-        "Whoever has this link sees the pages and can change nothing. If the page has another address for others, replace"
-        " the part before `view#`. To make the link invalid: `tconnectsync web --revoke-view-link`.",
-        err=True,
-    )
-    return 0
-
-
-def page_address(host: str, port: int, base_path: str) -> str:
-    """Return the address of the page, as far as this computer knows it."""
-    name = socket.gethostname() if host in ("0.0.0.0", "::", "") else host  # noqa: S104 - compared, not listened on
-    return f"http://{f'[{name}]' if ':' in name else name}:{port}{clean_prefix(base_path) or ''}/"
+    given = {"host": host, "port": port, "behind_router": behind_router or None}
+    return run_web(engine, configs, given, view_link=view_link, revoke_view_link=revoke_view_link)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -102,5 +101,7 @@ def _open_private(path: Path) -> tuple[int, Path]:
 
 
 def _open_temporary() -> tuple[int, Path]:
+    import tempfile
+
     descriptor, name = tempfile.mkstemp(prefix="tconnectsync-failure-", suffix=".txt")
     return descriptor, Path(name)

@@ -6,7 +6,6 @@ result itself, so it shows only unexpected failures. With ``-v`` it writes all l
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import time
@@ -32,10 +31,12 @@ class Redactor:
 
     def learn(self, secrets: Iterable[str]) -> None:
         """Remove these secrets, too, from now on."""
+        from hashlib import sha1
+
         found = set(self._known)
         for secret in secrets:
             if len(secret) >= _SHORTEST_SECRET:
-                digest = hashlib.sha1(secret.encode()).hexdigest()
+                digest = sha1(secret.encode()).hexdigest()
                 found |= {secret, quote(secret), quote(secret, safe=""), repr(secret)[1:-1], digest}
         self._known = sorted(found, key=len, reverse=True)
 

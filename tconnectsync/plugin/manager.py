@@ -6,7 +6,6 @@ problems: an import error, a misspelt hook, an exception in a hook, a result of 
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -324,6 +323,8 @@ def _options_fault(thing: object) -> str | None:
 
 
 def _nearest(word: str, known: Sequence[str]) -> str:
+    import difflib
+
     near = difflib.get_close_matches(word, known, n=1)
     return f' (did you mean "{near[0]}"?)' if near else ""
 

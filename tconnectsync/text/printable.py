@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 
 def printable(text: str) -> str:
     r"""Return the text with each control or invisible character written as an escape, such as ``\x1b``. Line ends stay.
@@ -25,4 +23,6 @@ def printable_json(text: str) -> str:
     r"""Return JSON text that means the same and holds no such character: in strings they become ``\u001b``."""
     if text.isprintable():
         return text
+    import json
+
     return "".join(each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text)

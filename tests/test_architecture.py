@@ -128,6 +128,16 @@ def test_no_circle_between_modules() -> None:
         visit(name, ())
 
 
+def test_each_class_has_its_own_name() -> None:
+    """No two classes of the engine and the plugins have one name, so that a search for one finds it alone."""
+    homes: dict[str, list[str]] = {}
+    for name, path in (ENGINE | {name: path for plugin in PLUGINS for name, path in modules(plugin).items()}).items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(name)
+    assert {name: modules for name, modules in homes.items() if len(modules) > 1} == {}
+
+
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
 def test_plugins_import_the_public_face_only(plugin: Path) -> None:
     """A plugin of this repository uses what anybody's plugin may use, and no other plugin."""

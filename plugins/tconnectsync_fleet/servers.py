@@ -34,7 +34,7 @@ PEOPLE, LEASES, WORKERS, SNAPSHOTS = "people", "leases", "workers", "snapshots"
 
 
 @attrs.frozen(kw_only=True)
-class Login:
+class NatsLogin:
     """Where the servers are, and who asks. ``credentials``: a ``.creds`` file; ``certificates``: a CA file for TLS."""
 
     servers: Sequence[str]
@@ -58,7 +58,7 @@ class Login:
 class Servers:
     """The connected servers. Thread-safe. It reconnects by itself; meanwhile calls fail after :data:`ANSWER_S`."""
 
-    def __init__(self, login: Login, *, name: str) -> None:
+    def __init__(self, login: NatsLogin, *, name: str) -> None:
         """Connect. Errors: Retryable if no server answers."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="nats", daemon=True)
@@ -98,7 +98,7 @@ class Servers:
             self.call(self._client.close())
         self._stop_loop()
 
-    async def _connect(self, login: Login, name: str) -> Client:
+    async def _connect(self, login: NatsLogin, name: str) -> Client:
         async def told(_error: Exception) -> None:
             """The client would print a traceback for every lost connection."""
 

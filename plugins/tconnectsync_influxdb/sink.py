@@ -24,10 +24,10 @@ from tconnectsync import (
     StoredDocument,
     host_of,
 )
-from tconnectsync_influxdb.folds.basal import BasalFold
-from tconnectsync_influxdb.folds.boluses import BolusFold
+from tconnectsync_influxdb.folds.basal import BasalPointFold
+from tconnectsync_influxdb.folds.boluses import BolusPointFold
 from tconnectsync_influxdb.folds.levels import LevelsFold, ReservoirFold
-from tconnectsync_influxdb.folds.readings import ReadingsFold
+from tconnectsync_influxdb.folds.readings import ReadingPointFold
 from tconnectsync_influxdb.folds.single_records import alarms, carbs, fingersticks, modes, site_changes
 from tconnectsync_influxdb.folds.suspensions import SuspensionsFold
 from tconnectsync_influxdb.options import InfluxOptions, notes, problems
@@ -61,7 +61,7 @@ def spec() -> SinkSpec:
 def folds() -> Sequence[Fold[Any]]:
     """Every fold of the sink."""
     return (
-        alarms, BasalFold(), BolusFold(), carbs, fingersticks, LevelsFold(), modes, ReadingsFold(), ReservoirFold(),
+        alarms, BasalPointFold(), BolusPointFold(), carbs, fingersticks, LevelsFold(), modes, ReadingPointFold(), ReservoirFold(),
         site_changes, SuspensionsFold(),
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from tconnectsync import Event, events
-from tconnectsync_tandem.api.pumps import Pump, Settings
+from tconnectsync_tandem.api.pumps import Pump, PumpSettings
 from tconnectsync_tandem.decode.event_factory import SOURCE
 from tconnectsync_tandem.polling.planner import Window
 
@@ -39,7 +39,13 @@ def upload_seen(pump: Pump, uploaded_at: datetime, now: datetime) -> Event:
 
 
 def settings_captured(
-    pump: Pump, settings: Settings, now: datetime, *, zone_of: Callable[[Any], str], first: date, before: Event | None
+    pump: Pump,
+    settings: PumpSettings,
+    now: datetime,
+    *,
+    zone_of: Callable[[Any], str],
+    first: date,
+    before: Event | None,
 ) -> Event:
     """``settings.captured``: the pump's settings without account data.
 

@@ -57,7 +57,7 @@ class Known:
 
 
 @attrs.frozen(kw_only=True)
-class Report:
+class AlertReport:
     """One thing to say. ``problem`` is None if it is over. ``began``: when the trouble began. ``changes``: how often it changed."""
 
     kind: ReportKind
@@ -70,11 +70,11 @@ class Report:
 
 def decide(
     memory: Mapping[str, Known], problems: Sequence[Problem], now: datetime, repeat_after: timedelta
-) -> tuple[dict[str, Known], list[Report]]:
+) -> tuple[dict[str, Known], list[AlertReport]]:
     """Return the new memory and the reports that are due, causes first."""
     found = {problem.key: problem for problem in problems}
     fresh: dict[str, Known] = {}
-    reports: list[Report] = []
+    reports: list[AlertReport] = []
     for key in [*found, *(key for key in memory if key not in found)]:
         known = _observed(_not_later(memory.get(key), now), found.get(key), now)
         report = _report(key, known, found.get(key), now, repeat_after)
@@ -113,14 +113,16 @@ def _observed(known: Known | None, problem: Problem | None, now: datetime) -> Kn
     return known if known.told else attrs.evolve(known, began=None)
 
 
-def _report(key: str, known: Known, problem: Problem | None, now: datetime, repeat_after: timedelta) -> Report | None:
+def _report(
+    key: str, known: Known, problem: Problem | None, now: datetime, repeat_after: timedelta
+) -> AlertReport | None:
     if problem is not None and problem.consequence:
         return None
     kind = _kind(known, now, repeat_after)
     if kind is None:
         return None
     title = problem.title if problem else known.well if kind is ReportKind.OVER else known.title
-    return Report(kind=kind, key=key, title=title, problem=problem, began=known.began, changes=known.changes)
+    return AlertReport(kind=kind, key=key, title=title, problem=problem, began=known.began, changes=known.changes)
 
 
 def _kind(known: Known, now: datetime, repeat_after: timedelta) -> ReportKind | None:
@@ -135,7 +137,7 @@ def _kind(known: Known, now: datetime, repeat_after: timedelta) -> ReportKind | 
     return ReportKind.LASTS if due and known.state else None
 
 
-def _told(known: Known, report: Report, now: datetime) -> Known:
+def _told(known: Known, report: AlertReport, now: datetime) -> Known:
     began = None if report.kind is ReportKind.OVER else known.began
     reports = known.reports if report.kind is ReportKind.LASTS else (*known.reports, now)
     return attrs.evolve(known, told=known.state, told_at=now, began=began, changes=0, reports=reports)
@@ -143,13 +145,13 @@ def _told(known: Known, report: Report, now: datetime) -> Known:
 
 def happened(
     memory: Mapping[str, Known], problem: Problem, now: datetime, repeat_after: timedelta
-) -> tuple[dict[str, Known], list[Report]]:
+) -> tuple[dict[str, Known], list[AlertReport]]:
     """As :func:`decide`, for something that is over at once, such as a crash: reported at most once in ``repeat_after``."""
     known = _not_later(memory.get(problem.key), now) or Known(changed_at=now)
     known = attrs.evolve(known, changed_at=now, changes=known.changes + 1, began=known.began or now)
     if known.told_at is not None and now - known.told_at < repeat_after:
         return {**memory, problem.key: known}, []
-    report = Report(
+    report = AlertReport(
         kind=ReportKind.BEGAN,
         key=problem.key,
         title=problem.title,

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 import tconnectsync
-from tconnectsync.alerts.decisions import Report, decide, happened
+from tconnectsync.alerts.decisions import AlertReport, decide, happened
 from tconnectsync.alerts.heartbeat import Heartbeat, cycle_of
 from tconnectsync.alerts.outgoing import AlertState, Deliverer, load_state, queued, save_state
 from tconnectsync.alerts.problems import Problem, problems_of
@@ -145,7 +145,7 @@ class Watch:
                 attrs.evolve(self.state, waiting=self.deliverer.deliver(self.state.waiting, self.options.urls, now))
             )
 
-    def _wearer_reports(self, status: Mapping[str, Any], now: datetime) -> tuple[Mapping[str, str], list[Report]]:
+    def _wearer_reports(self, status: Mapping[str, Any], now: datetime) -> tuple[Mapping[str, str], list[AlertReport]]:
         """The pump's records are read again only when the log grew."""
         if self.read_pump is None or not self._is_settled():
             return self.state.seen, []
@@ -157,7 +157,7 @@ class Watch:
     def _is_settled(self) -> bool:
         return self._started is not None and self.clock.monotonic() - self._started >= self.settled_s
 
-    def _message(self, reports: list[Report], now: datetime, status: Mapping[str, Any]) -> Notification:
+    def _message(self, reports: list[AlertReport], now: datetime, status: Mapping[str, Any]) -> Notification:
         said, serials = message_of(reports, now, self.zone_at(now.date()), self.label), serial_numbers(status)
         return Notification(
             title=without_personal_data(said.title, serials, self.redact),

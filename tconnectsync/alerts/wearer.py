@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, tzinfo
 
 import attrs
 
-from tconnectsync.alerts.decisions import Report, ReportKind
+from tconnectsync.alerts.decisions import AlertReport, ReportKind
 from tconnectsync.config.alert_options import AlertOptions
 from tconnectsync.events.alarms import names_match
 from tconnectsync.events.pump_state import Reported
@@ -53,7 +53,7 @@ def is_wanted(options: AlertOptions) -> bool:
 
 def wearer_reports(
     reading: PumpReading, seen: Mapping[str, str], options: AlertOptions, now: datetime, zone: tzinfo
-) -> tuple[dict[str, str], list[Report]]:
+) -> tuple[dict[str, str], list[AlertReport]]:
     """Return what is remembered from now on, and the reports that are due. ``seen`` maps a name to a time or value."""
     fresh = dict(seen)
     reports = [
@@ -65,13 +65,13 @@ def wearer_reports(
     return fresh, reports
 
 
-def _report(title: str) -> Report:
-    return Report(kind=ReportKind.BEGAN, key="wearer", title=title)
+def _report(title: str) -> AlertReport:
+    return AlertReport(kind=ReportKind.BEGAN, key="wearer", title=title)
 
 
 def _alarms(
     found: Sequence[PumpAlarm], seen: dict[str, str], wanted: Sequence[str], now: datetime, zone: tzinfo
-) -> Iterator[Report]:
+) -> Iterator[AlertReport]:
     for key in [key for key in seen if key.startswith("alarm ") and _age(seen[key], now) > 2 * ALARM_FOR]:
         del seen[key]
     for alarm in sorted(found, key=lambda each: each.at):
@@ -90,7 +90,7 @@ def _alarms(
 
 def _low(
     what: str, value: Reported | None, limit: float | None, seen: dict[str, str], now: datetime, zone: tzinfo
-) -> Iterator[Report]:
+) -> Iterator[AlertReport]:
     if value is None or limit is None:
         return
     if value.value > limit * REARM:
@@ -103,7 +103,7 @@ def _low(
 
 def _site(
     site_at: datetime | None, days: float | None, seen: dict[str, str], now: datetime, zone: tzinfo
-) -> Iterator[Report]:
+) -> Iterator[AlertReport]:
     if (
         site_at is None
         or days is None

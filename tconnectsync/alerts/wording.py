@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from tconnectsync.alerts.decisions import Report, ReportKind
+from tconnectsync.alerts.decisions import AlertReport, ReportKind
 from tconnectsync.text.durations import span_words
 from tconnectsync.text.plural import counted
 from tconnectsync.text.printable import printable
@@ -41,7 +41,7 @@ def without_personal_data(text: str, serials: Iterable[str], redact: Callable[[s
     return printable(_LONG_NUMBER.sub(HIDDEN, _MAIL.sub(HIDDEN, text)))
 
 
-def message_of(reports: Sequence[Report], now: datetime, zone: tzinfo, label: str = "") -> Notification:
+def message_of(reports: Sequence[AlertReport], now: datetime, zone: tzinfo, label: str = "") -> Notification:
     """Return one notification for all reports of a moment. ``label`` tells one person's installation from another's."""
     first, *others = [_heading(report, now, zone) for report in reports]
     title = f"{first} (and {counted(len(others), 'more', 'more')})" if others else first
@@ -55,7 +55,7 @@ def time_words(at: datetime, now: datetime, zone: tzinfo) -> str:
     return f"{local:%H:%M}" if local.date() == now.astimezone(zone).date() else f"{local:%a %d %b %H:%M}"
 
 
-def _heading(report: Report, now: datetime, zone: tzinfo) -> str:
+def _heading(report: AlertReport, now: datetime, zone: tzinfo) -> str:
     since = f" since {time_words(report.began, now, zone)}" if report.began else ""
     if report.kind is ReportKind.OVER:
         return report.title
@@ -66,7 +66,7 @@ def _heading(report: Report, now: datetime, zone: tzinfo) -> str:
     return f"{'Still: ' if report.kind is ReportKind.LASTS else ''}{report.title}{since}"
 
 
-def _text(report: Report, heading: str, now: datetime, zone: tzinfo) -> str:
+def _text(report: AlertReport, heading: str, now: datetime, zone: tzinfo) -> str:
     lines = [_sentence(heading)]
     began = report.began and time_words(report.began, now, zone)
     if report.kind is ReportKind.OVER and report.began:

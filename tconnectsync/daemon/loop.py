@@ -135,7 +135,7 @@ class LoadedConfig:
 
 
 @attrs.define
-class _Running:
+class _RunningDaemon:
     """The running engine and its configuration."""
 
     loaded: LoadedConfig
@@ -221,7 +221,7 @@ class Daemon:
         with signals.installed() as wake:
             try:
                 loaded = self.load()
-                running = _Running(loaded, loaded.open())
+                running = _RunningDaemon(loaded, loaded.open())
                 running.record = DaemonRecord(self.control_path.parent, os.getpid(), running.engine.clock.now)
                 signals.last_words = running.record.stopped
                 after_crash = load_state(self.control_path.parent) is not None
@@ -240,7 +240,7 @@ class Daemon:
         log.info("stopped")
         return 0
 
-    def _serve(self, running: _Running, signals: Signals, notifier: Notifier, wake: socket.socket) -> None:
+    def _serve(self, running: _RunningDaemon, signals: Signals, notifier: Notifier, wake: socket.socket) -> None:
         control = ControlServer(self.control_path, running.begin)
         try:
             control.start(wake)

@@ -16,7 +16,7 @@ from tconnectsync.outbox.states import DeliveryState, DocumentState, OwnershipSt
 
 _COLUMNS = (
     "id, collection, unique_slot, at_ms + time_shift_ms, time_shift_ms, ownership_state, fold, stream, interval, content_state,"
-    " desired_hash, delivery_state, delivered_hash, receiver_key, in_doubt, dead_reason, ttl_s, given_up"
+    " desired_hash, delivered_hash, receiver_key, in_doubt, dead_reason, ttl_s, given_up"
 )
 _SHIFTS_MS = 1000
 """Larger than any time shift of a document."""
@@ -41,7 +41,6 @@ class DocumentRow:
     interval: int | None
     content_state: DocumentState = attrs.field(converter=DocumentState)
     desired_hash: bytes | None
-    delivery_state: DeliveryState = attrs.field(converter=DeliveryState)
     delivered_hash: bytes | None
     receiver_key: str | None
     in_doubt: bool = attrs.field(converter=bool)

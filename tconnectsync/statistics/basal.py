@@ -28,7 +28,7 @@ RESUME_PAIR = timedelta(seconds=60)
 
 
 @attrs.define(kw_only=True)
-class _Running:
+class _RunningRate:
     """The rate that applies now. ``until``: at most so long without another record; None: until something ends it."""
 
     begin: datetime
@@ -42,7 +42,7 @@ class _Running:
     suspended: bool = False
     reason: str | None = None
 
-    def continues(self, other: _Running) -> bool:
+    def continues(self, other: _RunningRate) -> bool:
         """Whether ``other``, which is later, is the same rate without a gap."""
         same = (self.rate_u_per_h, self.rate_source, self.delivered, self.spanned, self.suspended) == (
             other.rate_u_per_h, other.rate_source, other.delivered, other.spanned, other.suspended,
@@ -55,7 +55,7 @@ class BasalReader:
     """Reads the segments of one stream. Give it events with UTC times in the pump's order, then call :meth:`end`."""
 
     pump: str = ""
-    _running: _Running | None = None
+    _running: _RunningRate | None = None
     _records_deliveries: bool = False
 
     def add(self, event: Event) -> Iterator[BasalSegment]:
@@ -92,7 +92,7 @@ class BasalReader:
         if running is not None and running.suspended and body.rate_u_per_h == 0:
             return
         yield from self._begin(
-            _Running(
+            _RunningRate(
                 begin=at,
                 rate_u_per_h=body.rate_u_per_h,
                 rate_source=body.rate_source or "unknown",
@@ -114,7 +114,7 @@ class BasalReader:
         if running is not None and running.suspended and body.rate_u_per_h == 0:
             return
         yield from self._begin(
-            _Running(
+            _RunningRate(
                 begin=at,
                 rate_u_per_h=body.rate_u_per_h,
                 rate_source="temp_rate" if "temp_rate_start" in body.reasons else "rate_change",
@@ -127,7 +127,7 @@ class BasalReader:
 
     def _suspended(self, at: datetime, body: events.PumpingSuspended) -> Iterator[BasalSegment]:
         yield from self._begin(
-            _Running(
+            _RunningRate(
                 begin=at,
                 rate_u_per_h=0.0,
                 rate_source="suspended",
@@ -152,7 +152,7 @@ class BasalReader:
         if self._running is not None and not self._running.suspended:
             yield from self._end_at(at)
 
-    def _begin(self, other: _Running) -> Iterator[BasalSegment]:
+    def _begin(self, other: _RunningRate) -> Iterator[BasalSegment]:
         running = self._running
         if running is not None and running.begin <= other.begin and running.continues(other):
             running.told_at = running.seen_at = other.told_at

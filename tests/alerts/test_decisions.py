@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 import attrs
 
-from tconnectsync.alerts.decisions import Known, Report, ReportKind, decide, happened
+from tconnectsync.alerts.decisions import AlertReport, Known, ReportKind, decide, happened
 from tconnectsync.alerts.problems import Problem
 
 START = datetime(2026, 11, 1, tzinfo=timezone.utc)
@@ -23,7 +23,7 @@ class Watched:
 
     memory: Mapping[str, Known] = attrs.field(factory=dict)
     now: datetime = START
-    said: list[tuple[timedelta, Report]] = attrs.field(factory=list)
+    said: list[tuple[timedelta, AlertReport]] = attrs.field(factory=list)
 
     def see(self, *problems: Problem, minutes: float = 1) -> list[ReportKind]:
         """Look for so long; the kinds of what is said."""

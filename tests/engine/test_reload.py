@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from tconnectsync.daemon.loop import LoadedConfig, _Running
+from tconnectsync.daemon.loop import LoadedConfig, _RunningDaemon
 from tconnectsync.errors import ConfigError
 
 
@@ -29,7 +29,7 @@ def test_reload_new_configuration() -> None:
     """The new configuration is in force after a reload."""
     old, new = FakeEngine("old"), FakeEngine("new")
     fresh = loaded(lambda: new)
-    running = _Running(loaded(lambda: old), old)  # type: ignore[arg-type]
+    running = _RunningDaemon(loaded(lambda: old), old)  # type: ignore[arg-type]
     running.reload(lambda: fresh)
     assert running.engine is new  # type: ignore[comparison-overlap]
     assert running.loaded is fresh
@@ -43,7 +43,7 @@ def test_reload_wrong_configuration() -> None:
         raise ConfigError(("timezone: found nothing",))
 
     old = FakeEngine("old")
-    running = _Running(loaded(lambda: old), old)  # type: ignore[arg-type]
+    running = _RunningDaemon(loaded(lambda: old), old)  # type: ignore[arg-type]
     running.reload(refuse)
     assert running.engine is old  # type: ignore[comparison-overlap]
     assert not old.closed
@@ -57,7 +57,7 @@ def test_reload_refused_by_plugin() -> None:
 
     old, again = FakeEngine("old"), FakeEngine("again")
     before = loaded(lambda: again)
-    running = _Running(before, old)  # type: ignore[arg-type]
+    running = _RunningDaemon(before, old)  # type: ignore[arg-type]
     running.reload(lambda: loaded(fail))
     assert running.engine is again  # type: ignore[comparison-overlap]
     assert running.loaded is before
@@ -89,7 +89,7 @@ def test_what_watches_follows_the_configuration() -> None:
     def refuse() -> LoadedConfig:
         raise ConfigError(("timezone: found nothing",))
 
-    running = _Running(config("old"), FakeEngine("old"))  # type: ignore[arg-type]
+    running = _RunningDaemon(config("old"), FakeEngine("old"))  # type: ignore[arg-type]
     running.watch(after_crash=True)
     running.reload(refuse)
     running.reload(lambda: config("new"))

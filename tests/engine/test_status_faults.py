@@ -20,7 +20,7 @@ import pytest
 
 from tconnectsync import disk_check as diskcheck
 from tconnectsync.daemon.control import SOCKET_NAME, ControlServer
-from tconnectsync.daemon.loop import LoadedConfig, _Running
+from tconnectsync.daemon.loop import LoadedConfig, _RunningDaemon
 from tconnectsync.daemon.state import FILE_NAME, DaemonRecord, load_state
 from tconnectsync.disk_check import FREE_SPACE_FLOOR, look_at_disk
 from tconnectsync.errors import ConfigError, RequestRefused
@@ -307,7 +307,7 @@ def test_reload_refused(harness: EngineHarness, record: DaemonRecord) -> None:
     def fail() -> NoReturn:
         raise ValueError("a secret of the plugin's")
 
-    running = _Running(loaded(), FakeEngine(), record)  # type: ignore[arg-type]
+    running = _RunningDaemon(loaded(), FakeEngine(), record)  # type: ignore[arg-type]
     running.reload(refuse)
     found = status(harness)["daemon"]
     assert found["state"] == "refused"

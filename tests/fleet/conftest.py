@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tconnectsync_fleet.servers import Login, Servers, set_up
+from tconnectsync_fleet.servers import NatsLogin, Servers, set_up
 from tests.support.nats_servers import nats_server
 from tests.support.real_servers import Server
 
@@ -20,7 +20,7 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="session")
 def servers(nats_server: Server) -> Iterator[Servers]:
     """A connection to a fleet that is set up and has nobody."""
-    connected = Servers(Login(servers=[f"nats://127.0.0.1:{nats_server.port}"]), name="tests")
+    connected = Servers(NatsLogin(servers=[f"nats://127.0.0.1:{nats_server.port}"]), name="tests")
     set_up(connected, replicas=1, lease_s=LEASE_S)
     yield connected
     connected.close()

@@ -9,10 +9,10 @@ import pytest
 
 from tconnectsync import Document, Event, events
 from tconnectsync.testing import example_events, final_documents, make_event
-from tconnectsync_influxdb.folds.basal import BasalFold
-from tconnectsync_influxdb.folds.boluses import BolusFold
+from tconnectsync_influxdb.folds.basal import BasalPointFold
+from tconnectsync_influxdb.folds.boluses import BolusPointFold
 from tconnectsync_influxdb.folds.levels import LevelsFold, ReservoirFold
-from tconnectsync_influxdb.folds.readings import ReadingsFold
+from tconnectsync_influxdb.folds.readings import ReadingPointFold
 from tconnectsync_influxdb.folds.single_records import alarms, carbs, fingersticks, modes, site_changes
 from tconnectsync_influxdb.folds.suspensions import SuspensionsFold
 from tconnectsync_influxdb.points import point_of
@@ -33,7 +33,7 @@ def shown(documents: list[Document]) -> list[dict[str, object]]:
 
 def test_bolus_extended() -> None:
     """An extended bolus is one point at the start of delivery: its insulin, the extended part, carbs and length."""
-    extended, other = sorted(final_documents(BolusFold(), example_events()), key=lambda each: each.at)
+    extended, other = sorted(final_documents(BolusPointFold(), example_events()), key=lambda each: each.at)
     assert (extended.at.minute, other.at.minute) == (12, 15)
     assert shown([extended]) == [
         {"insulin_u": 4.0, "extended_u": 1.6, "requested_u": 4.0, "carbs_g": 30.0, "duration_min": 60.0,
@@ -45,7 +45,7 @@ def test_bolus_extended() -> None:
 def test_bolus_number_used_again() -> None:
     """A number that comes again hours later is another bolus; a bolus without insulin and carbs is none."""
     documents = final_documents(
-        BolusFold(),
+        BolusPointFold(),
         story(
             (0, events.BolusStarted(bolus_id=7, size_u=1.0)),
             (1, events.BolusCompleted(bolus_id=7, status="completed", delivered_u=1.0)),
@@ -62,7 +62,7 @@ def test_bolus_number_used_again() -> None:
 def test_bolus_automatic_by_both_records() -> None:
     """Records 280 and 20 report the same insulin: it counts once."""
     documents = final_documents(
-        BolusFold(),
+        BolusPointFold(),
         story(
             (0, events.BolusDelivered(bolus_id=3, status="started", bolus_source="algorithm", requested_now_u=0.8, delivered_u=0)),
             (2, events.BolusCompleted(bolus_id=3, status="completed", delivered_u=0.8)),
@@ -77,7 +77,7 @@ def test_bolus_automatic_by_both_records() -> None:
 def test_bolus_impossible() -> None:
     """An impossible amount is no dose: the document says why, and is not sent."""
     (document,) = final_documents(
-        BolusFold(), story((0, events.BolusCompleted(bolus_id=3, status="completed", delivered_u=900.0)))
+        BolusPointFold(), story((0, events.BolusCompleted(bolus_id=3, status="completed", delivered_u=900.0)))
     )
     assert "insulin_u 900" in str(document.problem)
 
@@ -95,7 +95,7 @@ def test_basal_stretches() -> None:
         (20, events.BasalDelivered(rate_u_per_h=1.3, rate_source="algorithm")),
         (60, events.BasalDelivered(rate_u_per_h=1.3, rate_source="algorithm")),
     ]
-    documents = final_documents(BasalFold(), story(*rates))
+    documents = final_documents(BasalPointFold(), story(*rates))
     found = [(each.at.minute or each.at.hour, each.content["fields"]["rate_u_per_h"]) for each in documents]
     assert found == [(12, 0.9), (10, 1.3), (12, 0.0), (20, 1.3), (13, 1.3)], "the last one after forty silent minutes"
 
@@ -111,7 +111,7 @@ def test_pump_that_is_not_worn() -> None:
         (9, events.WearBegan()),
         (10, events.BasalDelivered(rate_u_per_h=0.9, rate_source="profile")),
     )
-    assert [each["rate_u_per_h"] for each in shown(list(final_documents(BasalFold(), told)))] == [0.9, 0.0, 0.9]
+    assert [each["rate_u_per_h"] for each in shown(list(final_documents(BasalPointFold(), told)))] == [0.9, 0.0, 0.9]
     for fold in (LevelsFold(), SuspensionsFold()):
         assert final_documents(fold, [event for event in told if event.kind in fold.kinds]) == []
     (left,) = final_documents(ReservoirFold(), [event for event in told if event.kind in ReservoirFold.kinds])
@@ -149,7 +149,7 @@ def test_reading_once_a_minute() -> None:
     """A live reading and its backfilled copy are one point at the time of measurement; above the range there is no number."""
     measured = PUMP_NOON - timedelta(minutes=20)
     documents = final_documents(
-        ReadingsFold(),
+        ReadingPointFold(),
         story(
             (
                 0,

@@ -142,7 +142,7 @@ def deliver(outbox: Outbox, site: StubSite, clock: FakeClock) -> None:
         except Retryable:
             assert not sender.is_unconfirmed()
         finally:
-            receiver.close()
+            receiver.client.close()
 
 
 def basal(number: int, duration: float, *, shift: float = 0.0, collection: str = "treatments") -> Document:
@@ -239,7 +239,7 @@ def test_site_shows_nothing_of_ours(outbox: Outbox, clock: FakeClock) -> None:
             sender = Sender(outbox, receiver)
             with pytest.raises(Retryable, match="no such document") as told:
                 sender.send_next(clock.now())
-            receiver.close()
+            receiver.client.close()
             assert site.url in told.value.message
         assert sender is not None
         assert sender.is_unconfirmed()
@@ -257,7 +257,7 @@ def test_document_kept_without_identifier(outbox: Outbox, clock: FakeClock) -> N
         assert again.shows("devicestatus")
         found: list[StoredDocument] = list(again.survey(minutes(-60), minutes(60)))
         assert found == []
-        again.close()
+        again.client.close()
 
 
 def test_site_id_remembered_if_needed(outbox: Outbox, clock: FakeClock) -> None:
@@ -266,7 +266,7 @@ def test_site_id_remembered_if_needed(outbox: Outbox, clock: FakeClock) -> None:
         with running(CompatibleSite(MANNERS[manner])) as site:
             receiver = receiver_of(site, clock)
             (outcome,) = receiver.deliver([put("a")])
-            receiver.close()
+            receiver.client.close()
         assert ("_id" in json.loads(getattr(outcome, "receiver_key", "{}"))) is expected
 
 
@@ -277,9 +277,9 @@ def test_units_of_the_site_are_remembered(outbox: Outbox, clock: FakeClock) -> N
         assert UNITS_WORD not in receiver.memory()
         receiver.client.status()
         memory = receiver.memory()
-        receiver.close()
+        receiver.client.close()
         again = receiver_of(site, clock)
         again.recall(memory)
         assert again.memory() == memory
-        again.close()
+        again.client.close()
     assert memory.split()[-1] in (f"{UNITS_WORD}mg/dl", f"{UNITS_WORD}mmol")

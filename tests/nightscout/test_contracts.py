@@ -32,7 +32,7 @@ class NightscoutContract(SinkContract):
             options = NightscoutOptions(url=site.url, api_secret=Secret("a simulated secret"))
             sink = spec.open(spec.options(), plugin_context(folder, clock=clock, sections={SECTION: options}))
             yield sink
-            sink.receiver.close()  # type: ignore[attr-defined]
+            sink.receiver.client.close()  # type: ignore[attr-defined]
 
     def stored(self, sink: Sink) -> Mapping[str, object]:
         return {

@@ -50,7 +50,7 @@ def readings(place: AnySite) -> Iterator[NightscoutReceiver]:
     """The receiver of glucose readings."""
     receiver = receiver_at(place, "nightscout-cgm", "entries")
     yield receiver
-    receiver.close()
+    receiver.client.close()
 
 
 def reading(number: int, at: datetime, sgv: int = 120, *, stored: str | None = None, unsure: bool = False) -> Delivery:
@@ -202,7 +202,7 @@ def test_profile_written_if_different(place: AnySite, mode: str) -> None:
     assert sorted(shown["store"]) == ["Day", "Mine"]
     assert shown["store"]["Day"]["basal"][0]["value"] == "1.1"
     assert len(place.documents("profile")) == {"add": 3, "replace": 1}[mode]
-    receiver.close()
+    receiver.client.close()
 
 
 def test_profile_made_by_hand(place: AnySite) -> None:
@@ -213,7 +213,7 @@ def test_profile_made_by_hand(place: AnySite) -> None:
     shown = receiver.client.read_current_profile()
     assert shown is not None
     assert (shown["defaultProfile"], shown["startDate"]) == ("Day", "2025-06-01T00:00:01.000Z")
-    receiver.close()
+    receiver.client.close()
 
 
 def test_profile_in_mmol() -> None:
@@ -237,7 +237,7 @@ def test_profile_not_withdrawn(place: AnySite) -> None:
     gone = Delivery(document_id=document_id("site", "profiles"), collection="profile", document=None, receiver_key="{}")
     taken(receiver.deliver([gone]))
     assert len(place.documents("profile")) == 1
-    receiver.close()
+    receiver.client.close()
 
 
 def test_profile_null_answer() -> None:
@@ -249,4 +249,4 @@ def test_profile_null_answer() -> None:
         with pytest.raises(Retryable, match="null"):
             receiver.deliver([settings({"Day": profile("1.1")}, "Day", LONG_AGO + timedelta(days=1))])
         taken(receiver.deliver([settings({"Day": profile("1.1")}, "Day", LONG_AGO + timedelta(days=1))]))
-        receiver.close()
+        receiver.client.close()

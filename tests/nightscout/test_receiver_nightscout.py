@@ -56,7 +56,7 @@ def receiver(site: StubSite, clock: FakeClock) -> Iterator[NightscoutReceiver]:
     """A receiver for the site."""
     made = receiver_of(site, clock)
     yield made
-    made.close()
+    made.client.close()
 
 
 def receiver_of(site: StubSite, clock: FakeClock, sink: str = SINK) -> NightscoutReceiver:
@@ -610,7 +610,7 @@ def test_read_back_of_this_sink(
     same_time = taken(receiver.deliver([put(f"same {number}", minutes(-30)) for number in range(50)]))
     other = receiver_of(site, clock, sink="nightscout-pump-events")
     taken(other.deliver([put("of the other sink", minutes(-3))]))
-    other.close()
+    other.client.close()
     site.add(
         "treatments", created_at=created_at_text(minutes(-4)), eventType="Note", enteredBy="tconnectsync", sink=SINK
     )
@@ -667,7 +667,7 @@ def test_any_failure_ends_right(
             clock.advance(seconds=4000)
     while sender.pending():
         sender.deliver(3)
-    sender.receiver.close()
+    sender.receiver.client.close()
     assert {
         identifier: (moment_of(at), item["eventType"], item["revision"])
         for identifier, (at, item) in held(site).items()

@@ -42,7 +42,7 @@ def receiver(site: SimulatedNightscout) -> Iterator[NightscoutReceiver]:
     """A receiver for the site."""
     made = receiver_of(site)
     yield made
-    made.close()
+    made.client.close()
 
 
 def ours(site: SimulatedNightscout, collection: str = "treatments") -> list[tuple[str, str]]:
@@ -136,7 +136,7 @@ def test_simulated_wrong_secret(site: SimulatedNightscout) -> None:
             receiver.deliver([put("d", collection="devicestatus", x=1)])
     assert len(site.requests) == 1
     bad: list[CheckResult] = [finding for finding in receiver.check() if not finding.good]
-    receiver.close()
+    receiver.client.close()
     assert len(bad) == 1
 
 
@@ -155,7 +155,7 @@ def test_simulated_token_rights() -> None:
         assert [finding for finding in receiver.check() if not finding.good] == []
         (stored,) = taken(receiver.deliver([put("a")]))
         taken(receiver.deliver([take_back("a", stored)]))
-        receiver.close()
+        receiver.client.close()
 
 
 def test_a_private_site_whose_status_the_token_may_not_read_gets_its_documents() -> None:
@@ -172,7 +172,7 @@ def test_a_private_site_whose_status_the_token_may_not_read_gets_its_documents()
         assert "api:status:read" in (finding.remedy or "")
         taken(receiver.deliver([take_back("a", stored)]))
         assert site.documents("treatments") == []
-        receiver.close()
+        receiver.client.close()
 
 
 def test_an_unknown_token_is_refused_where_it_writes() -> None:
@@ -180,7 +180,7 @@ def test_an_unknown_token_is_refused_where_it_writes() -> None:
         receiver = receiver_of(site, token="pump-0123456789abcdef")
         with pytest.raises(CredentialsRefused, match="api:treatments:create"):
             receiver.deliver([put("a")])
-        receiver.close()
+        receiver.client.close()
 
 
 def test_simulated_older_bridge(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:

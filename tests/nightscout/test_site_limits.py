@@ -74,7 +74,7 @@ def deliver(outbox: Outbox, site: StubSite, clock: FakeClock, *, rounds: int = 6
         except Retryable:
             continue
         finally:
-            receiver.close()
+            receiver.client.close()
         if not outbox.queue.waiting(clock.now()):
             return number + 1
     raise AssertionError(f"{outbox.queue.waiting(clock.now())} documents still wait")
@@ -150,7 +150,7 @@ def test_compression_after_outage(site: StubSite, clock: FakeClock, outbox: Outb
         receiver = receiver_of(site, clock)
         with pytest.raises(Retryable):
             Sender(outbox, receiver).send_next(clock.now())
-        receiver.close()
+        receiver.client.close()
     down = False
     deliver(outbox, site, clock)
     assert len(site.receiver_key["treatments"]) == 2 * BACKLOG
@@ -181,7 +181,7 @@ def test_full_database_resumes(site: StubSite, clock: FakeClock, outbox: Outbox,
         assert "HTTP 500" in told.value.message
         assert "full" in (told.value.remedy or "")
         assert not sender.is_halted()
-        receiver.close()
+        receiver.client.close()
     assert outbox.dead_letters.counts().dead == 0
     assert len(site.asked("POST")) < 300
     full = False
@@ -209,7 +209,7 @@ def test_sites_own_words(site: StubSite, clock: FakeClock, kind: str, body: byte
     receiver = receiver_of(site, clock)
     with pytest.raises(Retryable, match="HTTP 503") as told:
         receiver.deliver([put("a")])
-    receiver.close()
+    receiver.client.close()
     assert expected in told.value.message
     assert len(told.value.message) < LONGEST + 120
     assert ('says "' in told.value.message) is bool(expected)
@@ -227,4 +227,4 @@ def test_refusal_condemns_what_it_names(site: StubSite, clock: FakeClock) -> Non
             receiver.deliver([put("a")])
         assert (told.value.narrow, told.value.passing) == (narrow, False)
     taken(receiver.deliver([put("a", NOW - timedelta(minutes=1))]))
-    receiver.close()
+    receiver.client.close()

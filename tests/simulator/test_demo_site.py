@@ -26,7 +26,7 @@ def opened(name: str, folder: Path) -> Iterator[tuple[Sink, DemoSite]]:
         context = plugin_context(folder, clock=SystemClock(), sections={SECTION: options})
         sink = spec.open(spec.options(), context)
         yield sink, site
-        sink.receiver.close()  # type: ignore[attr-defined]
+        sink.receiver.client.close()  # type: ignore[attr-defined]
 
 
 class DemoSiteContract(SinkContract):

@@ -16,7 +16,7 @@ from tconnectsync_web.charts.scale import TimeScale, hour_ticks, place
 from tconnectsync_web.charts.svg import element
 from tconnectsync_web.charts.therapy_chart import NARROW, WIDE, ChartSize, ChartStyle, therapy_chart
 from tconnectsync_web.languages import Languages
-from tconnectsync_web.pages.chart_content import Band, Carbs, ChartContent, Mark
+from tconnectsync_web.pages.chart_content import Band, Carbs, ChartContent, ChartMark
 from tests.web.fake_reader import NOW, at
 
 UTC = timezone.utc
@@ -55,7 +55,7 @@ BUSY = ChartContent(
     ],
     carbs=[Carbs(at=at(300 - 4 * number), carbs_g=10.0 + number) for number in range(12)],
     bands=[Band(kind="sleep", begin=at(360), end=at(120)), Band(kind="suspended", begin=at(200), end=at(180), reason="user")],
-    marks=[Mark(kind="site", at=at(10)), Mark(kind="alarm", at=at(8), name="occlusion")],
+    marks=[ChartMark(kind="site", at=at(10)), ChartMark(kind="alarm", at=at(8), name="occlusion")],
 )  # fmt: skip
 
 
@@ -143,7 +143,7 @@ def test_title_and_description_say_what_is_drawn() -> None:
 
 def test_texts_are_escaped() -> None:
     """A name from the pump cannot become markup."""
-    chart = drawn(attrs.evolve(BUSY, marks=[Mark(kind="alarm", at=at(100), name='<b onload="x">&')]))
+    chart = drawn(attrs.evolve(BUSY, marks=[ChartMark(kind="alarm", at=at(100), name='<b onload="x">&')]))
     [label] = having(chart, "mark-label")
     assert label.text == 'Alarm: <b onload="x">&'
     assert str(element("a", "<", class_='"')) == '<a class="&#34;">&lt;</a>'

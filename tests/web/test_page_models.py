@@ -12,7 +12,7 @@ from tconnectsync.events.pump_state import PumpState, Reported
 from tconnectsync_web.languages import Languages
 from tconnectsync_web.pages import wording
 from tconnectsync_web.pages.chain import Level, chain, problems, worst
-from tconnectsync_web.pages.chart_content import Band, Mark, chart_content
+from tconnectsync_web.pages.chart_content import Band, ChartMark, chart_content
 from tconnectsync_web.pages.day import day_page
 from tconnectsync_web.pages.overview import overview
 from tconnectsync_web.pages.report import report
@@ -127,8 +127,8 @@ def test_marks_leave_out_unfinished_fills_and_repeated_alarms() -> None:
     ]
     found = chart_content(Therapy(), known, at(180), NOW)
     assert list(found.marks) == [
-        Mark(kind="site", at=at(80), amount_u=0.3),
-        Mark(kind="alarm", at=at(60), name="occlusion"),
+        ChartMark(kind="site", at=at(80), amount_u=0.3),
+        ChartMark(kind="alarm", at=at(60), name="occlusion"),
     ]
 
 

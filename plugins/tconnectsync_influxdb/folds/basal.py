@@ -29,7 +29,7 @@ class BasalRateState:
     until: datetime | None = None
 
 
-class BasalFold:
+class BasalPointFold:
     """``basal``: the rate from record 279 or a row with its own length, else from record 3, and 0 during a suspension.
 
     A pump that is taken off gets a last point with the rate 0, so that no chart continues its line.

@@ -11,7 +11,7 @@ import attrs
 
 from tconnectsync import Document, Event, events
 from tconnectsync.events.limits import MAX_BOLUS_U, is_possible
-from tconnectsync_influxdb.folds.facts import Record, fact, record_of, within
+from tconnectsync_influxdb.folds.facts import PointRecord, fact, record_of, within
 
 QUIET, EXTENDED_QUIET = timedelta(hours=6), timedelta(hours=12)
 """A bolus without a record for so long is finished; an extended part without an end lasts eight hours at most."""
@@ -23,7 +23,7 @@ _BEGINS = frozenset({"bolus.requested", "bolus.started"})
 
 
 @attrs.frozen(kw_only=True)
-class OpenBolus:
+class OpenBolusPoint:
     """A bolus of the last hours, as far as it is known. Amounts in U; None: not recorded.
 
     ``row`` names the row of a source without sequence numbers. ``seen``: the kinds of records so far.
@@ -31,10 +31,10 @@ class OpenBolus:
 
     bolus_id: int
     row: str
-    first: Record
+    first: PointRecord
     last_at: datetime
-    request: Record | None = None
-    start: Record | None = None
+    request: PointRecord | None = None
+    start: PointRecord | None = None
     seen: tuple[str, ...] = ()
     automatic: bool = False
     extended: bool = False
@@ -71,25 +71,25 @@ class OpenBolus:
 
 
 @attrs.frozen(kw_only=True)
-class BolusState:
+class BolusPointState:
     """The boluses of the last hours."""
 
-    open: tuple[OpenBolus, ...] = ()
+    open: tuple[OpenBolusPoint, ...] = ()
 
 
-class BolusFold:
+class BolusPointFold:
     """Records 64, 65, 66, 55, 59, 280, 20 and 21 as one ``bolus`` for each bolus that delivered insulin or has carbs."""
 
     name = "boluses"
     version = 1
     kinds = _ENDS | _BEGINS | {"bolus.delivered", "bolus.extended_started"}
-    state_type = BolusState
+    state_type = BolusPointState
 
-    def initial(self) -> BolusState:
+    def initial(self) -> BolusPointState:
         """No bolus known."""
-        return BolusState()
+        return BolusPointState()
 
-    def step(self, state: BolusState, event: Event) -> tuple[BolusState, Sequence[Document]]:
+    def step(self, state: BolusPointState, event: Event) -> tuple[BolusPointState, Sequence[Document]]:
         """Return the state after ``event``, and the boluses that are now finished."""
         record, row = record_of(event), _row(event)
         closing = [bolus for bolus in state.open if _is_quiet(bolus, record.at)]
@@ -101,12 +101,12 @@ class BolusFold:
                 closing.append(bolus)
                 bolus = None
         if bolus is None:
-            bolus = OpenBolus(bolus_id=event.body.bolus_id, row=row, first=record, last_at=record.at)
+            bolus = OpenBolusPoint(bolus_id=event.body.bolus_id, row=row, first=record, last_at=record.at)
         keeping.append(_with(bolus, event, record))
         closing.extend(keeping[:-_MOST_OPEN])
-        return BolusState(open=tuple(keeping[-_MOST_OPEN:])), _documents(closing)
+        return BolusPointState(open=tuple(keeping[-_MOST_OPEN:])), _documents(closing)
 
-    def running(self, state: BolusState) -> Sequence[Document]:
+    def running(self, state: BolusPointState) -> Sequence[Document]:
         """The boluses of the last hours; late records may change them."""
         return _documents(state.open)
 
@@ -116,19 +116,19 @@ def _row(event: Event) -> str:
     return "" if event.seq is not None else event.id.rpartition("/")[0] or event.id
 
 
-def _is_quiet(bolus: OpenBolus, now: datetime) -> bool:
+def _is_quiet(bolus: OpenBolusPoint, now: datetime) -> bool:
     waits = bolus.extended and "bolus.extended_completed" not in bolus.seen
     return now - bolus.last_at > (EXTENDED_QUIET if waits else QUIET)
 
 
-def _is_other(bolus: OpenBolus, kind: str, record: Record) -> bool:
+def _is_other(bolus: OpenBolusPoint, kind: str, record: PointRecord) -> bool:
     if record.seq is None or within(SAME_BOLUS, bolus.last_at, record.at):
         return False
     ended = not _ENDS.isdisjoint(bolus.seen)
     return (kind in _BEGINS and (ended or kind in bolus.seen)) or (kind in _ENDS and kind in bolus.seen)
 
 
-def _with(bolus: OpenBolus, event: Event, record: Record) -> OpenBolus:
+def _with(bolus: OpenBolusPoint, event: Event, record: PointRecord) -> OpenBolusPoint:
     told: dict[str, Any] = {
         "last_at": max(bolus.last_at, record.at),
         "seen": bolus.seen if event.kind in bolus.seen else (*bolus.seen, event.kind),
@@ -167,7 +167,7 @@ def _with(bolus: OpenBolus, event: Event, record: Record) -> OpenBolus:
     return attrs.evolve(bolus, **told)
 
 
-def _delivery(bolus: OpenBolus, body: events.BolusDelivered, record: Record) -> dict[str, Any]:
+def _delivery(bolus: OpenBolusPoint, body: events.BolusDelivered, record: PointRecord) -> dict[str, Any]:
     so_far, now = _number(body.delivered_u, bolus.together_u), body.requested_now_u
     told: dict[str, Any] = {
         "automatic": bolus.automatic or body.bolus_source == "algorithm",
@@ -189,11 +189,11 @@ def _number(value: float | None, otherwise: float | None = None) -> float | None
     return float(value) if math.isfinite(value) else -1.0
 
 
-def _documents(boluses: Iterable[OpenBolus]) -> Sequence[Document]:
+def _documents(boluses: Iterable[OpenBolusPoint]) -> Sequence[Document]:
     return [_document(bolus) for bolus in boluses if bolus.insulin_u or bolus.carbs_g]
 
 
-def _document(bolus: OpenBolus) -> Document:
+def _document(bolus: OpenBolusPoint) -> Document:
     """The identity is that of the first record; the time is the start of delivery, else the request."""
     fields = {
         "insulin_u": bolus.insulin_u,

@@ -40,7 +40,7 @@ _PLACES = 500_000
 
 
 @attrs.frozen(kw_only=True)
-class Record:
+class PointRecord:
     """The record that a point comes from. ``key`` names it within its stream: the sequence number, else the event's id."""
 
     pump: str
@@ -50,10 +50,10 @@ class Record:
     at: datetime
 
 
-def record_of(event: Event) -> Record:
+def record_of(event: Event) -> PointRecord:
     """Return the record of ``event``."""
     key = event.id if event.seq is None else str(event.seq)
-    return Record(pump=event.pump, group=event.group, seq=event.seq, key=key, at=utc_of(event))
+    return PointRecord(pump=event.pump, group=event.group, seq=event.seq, key=key, at=utc_of(event))
 
 
 def utc_of(event: Event) -> datetime:
@@ -65,7 +65,7 @@ def utc_of(event: Event) -> datetime:
 
 def fact(
     measurement: str,
-    record: Record,
+    record: PointRecord,
     *,
     fields: Mapping[str, float | str | None],
     at: datetime | None = None,

@@ -9,7 +9,7 @@ from tconnectsync.events.reading_minutes import ReadingMinutes, with_minute
 from tconnectsync_influxdb.folds.facts import fact, record_of
 
 
-class ReadingsFold:
+class ReadingPointFold:
     """``glucose.reading`` as one point for each minute: a live reading and its backfilled copy are one measurement.
 
     Above and below the sensor's range there is no number, only ``mark`` ("high", "low").

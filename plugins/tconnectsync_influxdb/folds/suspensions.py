@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 
 from tconnectsync import Document, Event, events
-from tconnectsync_influxdb.folds.facts import Record, fact, record_of
+from tconnectsync_influxdb.folds.facts import PointRecord, fact, record_of
 
 
 @attrs.frozen(kw_only=True)
@@ -15,7 +15,7 @@ class SuspensionState:
     """The present suspension; ``record`` None: insulin is delivered, or the pump is not worn."""
 
     worn: bool = True
-    record: Record | None = None
+    record: PointRecord | None = None
     reason: str = ""
 
 
@@ -60,5 +60,5 @@ class SuspensionsFold:
         return (_document(state.record, state.reason, max(length_s / 60, 0.0)),)
 
 
-def _document(record: Record, reason: str, length_min: float | None) -> Document:
+def _document(record: PointRecord, reason: str, length_min: float | None) -> Document:
     return fact("suspension", record, fields={"reason": reason or "unknown", "length_min": length_min})

@@ -302,10 +302,6 @@ class NightscoutReceiver:
         collections = list(dict.fromkeys([*self.collections, *self._in_use]))
         return check_site(self.client, collections, entered_by=self.entered_by)
 
-    def close(self) -> None:
-        """Close the connections. Other sinks of the site reopen them when needed."""
-        self.client.close()
-
 
 def _pump_of(item: Mapping[str, Any]) -> str:
     pump = item.get("pump")

@@ -39,7 +39,7 @@ _PERSONAL = frozenset(
 
 
 @attrs.frozen(kw_only=True)
-class Settings:
+class PumpSettings:
     """The pump's settings as the cloud stores them: their hash, their upload, and the details.
 
     ``uploaded_at`` is the account's time stamp. It has no zone, but milliseconds, which pumps do not have: read as UTC.
@@ -64,7 +64,7 @@ class Pump:
     software: str = ""
     uploaded_at: datetime | None = None
     newest: datetime | None = None
-    settings: Settings | None = None
+    settings: PumpSettings | None = None
     never_uploaded: bool = False
     """Whether the response says so: its dates are present and null."""
 
@@ -193,7 +193,7 @@ def _merged(one: Pump, other: Pump) -> Pump:
     return attrs.evolve(later, assignments=tuple(sorted({*one.assignments, *other.assignments})))
 
 
-def _settings(entry: Any) -> Settings | None:
+def _settings(entry: Any) -> PumpSettings | None:
     found = unpacked(entry.get("details")) if isinstance(entry, dict) else None
     if not isinstance(found, dict) or not found:
         return None
@@ -207,7 +207,7 @@ def _settings(entry: Any) -> Settings | None:
         not _SERIAL.fullmatch(upload) and not re.fullmatch(r"[0-9A-Fa-f-]{1,64}", upload)
     ):
         upload = ""
-    return Settings(
+    return PumpSettings(
         settings_hash=settings_hash.upper(),
         upload=upload,
         uploaded_at=read_utc(entry.get("uploadedTimeStamp")),

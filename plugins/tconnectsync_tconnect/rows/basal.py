@@ -14,7 +14,7 @@ from tconnectsync_tconnect.rows.csv_rows import basal_start
 from tconnectsync_tconnect.rows.csv_tables import BASAL, CsvRow
 from tconnectsync_tconnect.rows.entry import CSV_BASAL, READERS
 from tconnectsync_tconnect.rows.provenance import ProvenancedRow, with_row
-from tconnectsync_tconnect.rows.timeline import BasalSegment, Suspension
+from tconnectsync_tconnect.rows.timeline import BasalTimelineRow, Suspension
 
 _SHORTEST_S = 60
 """A shorter gap between two rows of the timeline is a rounding error."""
@@ -45,7 +45,7 @@ class OpenRow:
     start: CsvBasal
 
 
-def with_segment(segment: BasalSegment, suspended: str | None) -> ProvenancedRow:
+def with_segment(segment: BasalTimelineRow, suspended: str | None) -> ProvenancedRow:
     """Return a row of the timeline as a fact, with the reason of the suspension that begins with it."""
     around = {} if suspended is None else {"suspended": suspended}
     (one,) = with_row(timeline.BASAL, segment.row, READERS[timeline.BASAL](segment.row, around), **around)
@@ -53,7 +53,7 @@ def with_segment(segment: BasalSegment, suspended: str | None) -> ProvenancedRow
 
 
 def without_covered(
-    rows: Sequence[CsvBasal], segments: Sequence[BasalSegment], suspensions: Sequence[Suspension]
+    rows: Sequence[CsvBasal], segments: Sequence[BasalTimelineRow], suspensions: Sequence[Suspension]
 ) -> tuple[list[ProvenancedRow], OpenRow | None]:
     """Return the parts of CSV rows that the timeline does not cover, and the last row if its end is unknown.
 
@@ -73,7 +73,9 @@ def without_covered(
     return found, None
 
 
-def _covered(segments: Sequence[BasalSegment], suspensions: Sequence[Suspension]) -> list[tuple[datetime, datetime]]:
+def _covered(
+    segments: Sequence[BasalTimelineRow], suspensions: Sequence[Suspension]
+) -> list[tuple[datetime, datetime]]:
     spans = [(one.at, one.end) for one in segments]
     for stop in suspensions:
         following = next((one.at for one in segments if one.at > stop.at), None)

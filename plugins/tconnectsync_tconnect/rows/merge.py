@@ -24,7 +24,7 @@ from tconnectsync_tconnect.rows.modes import mode_changes
 from tconnectsync_tconnect.rows.partial_rows import readable, time_among, time_of
 from tconnectsync_tconnect.rows.provenance import ProvenancedRow, unknown_with_row, with_row
 from tconnectsync_tconnect.rows.row_event import RowEvent
-from tconnectsync_tconnect.rows.timeline import BasalSegment, ModeRow, Suspension
+from tconnectsync_tconnect.rows.timeline import BasalTimelineRow, ModeRow, Suspension
 from tconnectsync_tconnect.rows.unreadable_rows import is_bolus, is_changed, unreadable
 
 _SAME_S = 60
@@ -144,11 +144,11 @@ class _BadRows:
         self.facts.append(one)
 
 
-def _segments(answer: Mapping[str, Any], bad: _BadRows) -> list[BasalSegment]:
+def _segments(answer: Mapping[str, Any], bad: _BadRows) -> list[BasalTimelineRow]:
     """The basal rows in order. At one time one wins: with a length, then algorithm, temporary, profile."""
     lists = answer.get("basal")
     rows = [row for each in lists.values() if isinstance(each, list) for row in each] if isinstance(lists, dict) else []
-    chosen: dict[datetime, BasalSegment] = {}
+    chosen: dict[datetime, BasalTimelineRow] = {}
     for segment in bad.read(timeline.BASAL, rows, timeline.segment_of):
         other = chosen.get(segment.at)
         if other is None or (segment.span_s > 0, segment.type) > (other.span_s > 0, other.type):
@@ -190,7 +190,7 @@ def _end_basal(basal: list[CsvBasal], row: CsvRow | Damaged) -> None:
 
 
 def _suspended(
-    unexplained: Sequence[Suspension], segments: Sequence[BasalSegment]
+    unexplained: Sequence[Suspension], segments: Sequence[BasalTimelineRow]
 ) -> tuple[list[ProvenancedRow], Suspension | None]:
     """Suspensions without a basal row, each until basal resumes; and the one that still lasts."""
     found: list[ProvenancedRow] = []

@@ -23,7 +23,7 @@ _MOST_S = 7 * 86_400
 
 
 @attrs.frozen(kw_only=True)
-class BasalSegment:
+class BasalTimelineRow:
     """A basal row: the rate from ``at`` for ``span_s`` seconds."""
 
     at: datetime
@@ -54,10 +54,10 @@ class ModeRow:
     row: Mapping[str, Any]
 
 
-def segment_of(row: Mapping[str, Any]) -> BasalSegment:
+def segment_of(row: Mapping[str, Any]) -> BasalTimelineRow:
     """Read a row of one of the three basal lists. Raises BadRow."""
     kind = wall.plain(row.get("type"))
-    return BasalSegment(
+    return BasalTimelineRow(
         at=wall.at_seconds(row),
         span_s=_span_s(row),
         rate_u_per_h=wall.number(row, "y"),

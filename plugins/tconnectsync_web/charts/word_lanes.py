@@ -10,7 +10,7 @@ from tconnectsync_web.charts.scale import TimeScale, label_width, place, rows
 from tconnectsync_web.charts.svg import element, line, rect, text
 from tconnectsync_web.languages import Texts
 from tconnectsync_web.pages import wording
-from tconnectsync_web.pages.chart_content import Band, Mark
+from tconnectsync_web.pages.chart_content import Band, ChartMark
 
 ROW_PX, BAND_PX, PADDING_PX = 20.0, 16.0, 5.0
 
@@ -41,7 +41,7 @@ def band_shades(bands: Sequence[Band], scale: TimeScale, top: float, bottom: flo
         yield rect(left, top, scale.x(band.end) - left, bottom - top, f"shade {band.kind}")
 
 
-def mark_lane(marks: Sequence[Mark], scale: TimeScale, top: float, texts: Texts) -> tuple[list[Markup], float]:
+def mark_lane(marks: Sequence[ChartMark], scale: TimeScale, top: float, texts: Texts) -> tuple[list[Markup], float]:
     """Return the marks as words at their time, and the lane's lower edge."""
     ordered = sorted(marks, key=lambda mark: mark.at)
     words = [wording.mark(texts, mark) for mark in ordered]
@@ -62,7 +62,7 @@ def mark_lane(marks: Sequence[Mark], scale: TimeScale, top: float, texts: Texts)
     return shapes, top + rows(placed) * ROW_PX
 
 
-def mark_lines(marks: Sequence[Mark], scale: TimeScale, top: float, bottom: float) -> Iterator[Markup]:
+def mark_lines(marks: Sequence[ChartMark], scale: TimeScale, top: float, bottom: float) -> Iterator[Markup]:
     """Yield a line through the chart at each mark."""
     for mark in marks:
         x = scale.x(mark.at)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import attrs
 
@@ -21,7 +21,6 @@ MARK_KINDS = frozenset(
 """The kinds of events that are marks of a chart."""
 QUIET_ALARMS = frozenset({"resume_pump", "resume_pump_2"})
 """Alarms that only repeat that delivery is stopped. The suspension is shown."""
-SAME_CARBS = timedelta(minutes=1)
 
 
 @attrs.frozen(kw_only=True)
@@ -35,7 +34,7 @@ class Band:
 
 
 @attrs.frozen(kw_only=True)
-class Mark:
+class ChartMark:
     """An event at one time. ``kind``: site, cartridge, sensor or alarm; ``name`` of the alarm."""
 
     kind: str
@@ -65,7 +64,7 @@ class ChartContent:
     boluses: Sequence[Bolus] = ()
     carbs: Sequence[Carbs] = ()
     bands: Sequence[Band] = ()
-    marks: Sequence[Mark] = ()
+    marks: Sequence[ChartMark] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -114,21 +113,21 @@ def suspensions(basal: Iterable[BasalSegment]) -> Sequence[Band]:
     return found
 
 
-def mark_of(event: Event) -> Mark | None:
+def mark_of(event: Event) -> ChartMark | None:
     """Return the mark of an event; None if it is not shown, such as a fill that was not completed."""
     body, at = event.body, event.at
     if at is None:
         return None
     if isinstance(body, events.CannulaFilled):
-        return Mark(kind="site", at=at, amount_u=body.prime_u) if body.status in (None, "completed") else None
+        return ChartMark(kind="site", at=at, amount_u=body.prime_u) if body.status in (None, "completed") else None
     if isinstance(body, events.CartridgeFilled):
-        return Mark(kind="cartridge", at=at, amount_u=body.volume_u or body.measured_u)
+        return ChartMark(kind="cartridge", at=at, amount_u=body.volume_u or body.measured_u)
     if isinstance(body, events.SensorStarted):
-        return Mark(kind="sensor", at=at, name=body.sensor)
+        return ChartMark(kind="sensor", at=at, name=body.sensor)
     if isinstance(body, events.AlarmRaised):
-        return None if body.name in QUIET_ALARMS else Mark(kind="alarm", at=at, name=body.name)
+        return None if body.name in QUIET_ALARMS else ChartMark(kind="alarm", at=at, name=body.name)
     if isinstance(body, events.MalfunctionRaised):
-        return Mark(kind="alarm", at=at, name=body.name)
+        return ChartMark(kind="alarm", at=at, name=body.name)
     return None
 
 

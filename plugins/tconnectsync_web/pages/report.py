@@ -16,7 +16,7 @@ USUAL_LENGTH = 14
 
 
 @attrs.frozen(kw_only=True)
-class Report:
+class ReportPage:
     """The complete days up to yesterday. ``whole`` None: there are no data in them."""
 
     first: date
@@ -25,9 +25,9 @@ class Report:
     whole: Summary | None
 
 
-def report(reader: PageReader, length: int) -> Report:
+def report(reader: PageReader, length: int) -> ReportPage:
     """Return the report of the last ``length`` days that are over."""
     last = reader.zones.wall_of(reader.now()).date() - DAY
     first = last - (length - 1) * DAY
     days = [summary for summary in reader.summaries(first, last) if summary.days_with_data]
-    return Report(first=first, last=last, days=days, whole=add_up(days) if days else None)
+    return ReportPage(first=first, last=last, days=days, whole=add_up(days) if days else None)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from tconnectsync import Bolus, GlucosePoint, GlucoseUnits
 from tconnectsync_web.languages import Texts, msg
-from tconnectsync_web.pages.chart_content import Band, Mark
+from tconnectsync_web.pages.chart_content import Band, ChartMark
 
 MINUTE = timedelta(minutes=1)
 TARGET_FROM, TARGET_TO = 70, 180
@@ -154,7 +154,7 @@ def band(texts: Texts, shown: Band) -> str:
     return f"{words} ({texts.gettext(reason)})" if reason else words
 
 
-def mark(texts: Texts, shown: Mark) -> str:
+def mark(texts: Texts, shown: ChartMark) -> str:
     """A mark in words."""
     words = texts.gettext(MARK_WORDS[shown.kind])
     if shown.kind != "alarm" or shown.name is None:

@@ -11,10 +11,6 @@ from tconnectsync.statistics.summary import Summary
 from tconnectsync.text.glucose_units import GlucoseUnits
 
 UNKNOWN = "–"
-STABLE_PERCENT = 36
-"""A coefficient of variation up to this counts as stable, by the international consensus."""
-
-
 KNOWN_PERCENT = 95.0
 """A day whose basal rate is known for less of it is marked: its insulin is too low."""
 MARK = "*"
@@ -22,7 +18,7 @@ INCOMPLETE = f"{MARK} The log has no basal rate for a part of this day, so the p
 
 
 @attrs.frozen(kw_only=True)
-class Band:
+class GlucoseBand:
     """One range of glucose, highest first: its name in :class:`TimeInRange`, its words and its bounds."""
 
     name: str
@@ -54,7 +50,7 @@ def glucose(mg_dl: float | None, units: GlucoseUnits) -> str:
     return UNKNOWN if mg_dl is None else f"{units.text(mg_dl)} {units.label}"
 
 
-def bands(shares: TimeInRange | None, units: GlucoseUnits) -> Sequence[Band]:
+def bands(shares: TimeInRange | None, units: GlucoseUnits) -> Sequence[GlucoseBand]:
     """Return the five ranges with their shares, the highest first."""
     low, urgent, high, very_high = (units.text(bound) for bound in (70, 54, 180, 250))
     rows = (
@@ -65,7 +61,7 @@ def bands(shares: TimeInRange | None, units: GlucoseUnits) -> Sequence[Band]:
         ("very_low", "very low", f"below {urgent}"),
     )
     return [
-        Band(name=name, words=words, bounds=bounds, share=None if shares is None else getattr(shares, name))
+        GlucoseBand(name=name, words=words, bounds=bounds, share=None if shares is None else getattr(shares, name))
         for name, words, bounds in rows
     ]
 

@@ -11,7 +11,7 @@ from importlib import import_module
 
 from measure import Row, say
 
-SCRIPTS = ("startup", "decode", "log", "sync", "import", "report", "replay", "year")
+SCRIPTS = ("startup", "decode", "log", "sync", "import", "report", "page", "replay", "year")
 
 
 def rows(small: bool, scripts: tuple[str, ...] = SCRIPTS) -> Iterator[Row]:

@@ -28,11 +28,13 @@ class Texts:
 
     locale: Locale
     catalog: Catalog | None = attrs.field(default=None, repr=False)
+    _name: str = attrs.field(init=False, default=attrs.Factory(lambda self: str(self.locale), takes_self=True))
+    """The locale as text: a page has a thousand times and amounts."""
 
     @property
     def code(self) -> str:
         """The language for HTML's ``lang``."""
-        return str(self.locale).replace("_", "-")
+        return self._name.replace("_", "-")
 
     @property
     def language(self) -> str:
@@ -53,15 +55,15 @@ class Texts:
 
     def number(self, value: float, digits: int = 0) -> str:
         """The number with exactly this many decimals."""
-        return _number(value, "#,##0" + ("." + "0" * digits if digits else ""), str(self.locale))
+        return _number(value, "#,##0" + ("." + "0" * digits if digits else ""), self._name)
 
     def amount(self, value: float, digits: int = 2) -> str:
         """The number with at most this many decimals."""
-        return _number(value, "#,##0." + "#" * digits, str(self.locale))
+        return _number(value, "#,##0." + "#" * digits, self._name)
 
     def time(self, local: datetime) -> str:
         """The time of day."""
-        return _time(local.hour, local.minute, str(self.locale))
+        return _time(local.hour, local.minute, self._name)
 
     @property
     def has_am_pm(self) -> bool:
@@ -88,7 +90,15 @@ def _number(value: float, pattern: str, locale: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _time(hour: int, minute: int, locale: str) -> str:
-    return str(dates.format_time(time(hour, minute), "short", locale=locale))
+    """Babel formats each hour once. Minutes have two digits in every language (but Yoruba, which is written so too)."""
+    before, after = _time_around_minutes(hour, locale)
+    return f"{before}{minute:02}{after}"
+
+
+@lru_cache(maxsize=512)
+def _time_around_minutes(hour: int, locale: str) -> tuple[str, str]:
+    before, _, after = str(dates.format_time(time(hour, 59), "short", locale=locale)).rpartition("59")
+    return before, after
 
 
 class Languages:

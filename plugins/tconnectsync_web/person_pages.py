@@ -19,6 +19,9 @@ from tconnectsync_web.people import Person
 
 log = logging.getLogger("tconnectsync.web")
 
+FIRST_TEMPLATES = ("base.html", "parts.html", "overview.html", "day.html")
+"""The templates of the pages that are looked at first."""
+
 
 @attrs.frozen(kw_only=True)
 class PersonPages:
@@ -50,8 +53,10 @@ class PersonPages:
         return cls(app=app, reader=reader, status=status)
 
     def warm_up(self) -> None:
-        """Read what the overview needs, so that the first page comes at once."""
+        """Read what the overview needs, and compile the templates, so that the first page comes at once."""
         try:
+            for name in FIRST_TEMPLATES:
+                self.app.jinja_env.get_template(name)
             overview(self.reader, USUAL_HOURS)
             self.status()
         except Exception:  # the border of a thread; the page itself will say what is wrong

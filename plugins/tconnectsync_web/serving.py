@@ -24,6 +24,8 @@ from tconnectsync_web.people import CommandContext, NotSetUp, Person, people_of,
 
 PATIENCE_S = 10.0
 """A running cycle may take this long when the application ends. An interrupted cycle resumes at the next start."""
+WARM_UP_S = 3.0
+"""The application waits so long until it can show its first page at once. Then it serves, and a first reader waits instead."""
 
 
 def run_web(
@@ -71,7 +73,6 @@ def _serve(people: Sequence[Person], data_dir: Path, options: WebOptions, secret
             f"{host} port {options.port} cannot be used ({error.strerror}); try `tconnectsync web --port 0`"
         ) from error
     port = getattr(server, "effective_port", options.port)
-    click.echo(f"Listening on {page_address(host, port, options.base_path)}", err=True)
     stop = threading.Event()
 
     def end(number: int, _frame: FrameType | None) -> None:
@@ -81,10 +82,13 @@ def _serve(people: Sequence[Person], data_dir: Path, options: WebOptions, secret
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    for person in people:
-        person.start_interval(stop.wait)
-    threading.Thread(target=site.warm_up, name="warm up", daemon=True).start()
+    warm_up = threading.Thread(target=site.warm_up, name="warm up", daemon=True)
     try:
+        for person in people:
+            person.start_interval(stop.wait)
+        warm_up.start()
+        warm_up.join(WARM_UP_S)
+        click.echo(f"Listening on {page_address(host, port, options.base_path)}", err=True)
         server.run()
     finally:
         stop.set()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
+from functools import cache
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -143,6 +144,18 @@ def make_event_converter() -> cattrs.Converter:
     return converter
 
 
+@cache
+def _body_codecs() -> Mapping[str, _BodyCodec]:
+    """Return the codec of each kind of body. They hold no state, and a process that opens many logs builds them once."""
+    converter = make_event_converter()
+    return {
+        kind: _BodyCodec(
+            body, converter.get_unstructure_hook(body), msgspec.json.Decoder(body).decode, kind.encode() + b"\0"
+        )
+        for kind, body in BODIES.items()
+    }
+
+
 class Codec:
     """Converts between events and records.
 
@@ -151,13 +164,7 @@ class Codec:
 
     def __init__(self, decoders: Mapping[str, Decoder] | None = None) -> None:
         self.decoders = dict(decoders or {})
-        converter = make_event_converter()
-        self._bodies = {
-            kind: _BodyCodec(
-                body, converter.get_unstructure_hook(body), msgspec.json.Decoder(body).decode, kind.encode() + b"\0"
-            )
-            for kind, body in BODIES.items()
-        }
+        self._bodies = _body_codecs()
         self._encode = msgspec.json.Encoder().encode
         self._sorted = msgspec.json.Encoder(order="sorted").encode
         self._record = msgspec.json.Decoder(_Record).decode

@@ -77,9 +77,7 @@ class IndexReader:
         found = []
         for where, values in self._kind_groups(stream, kinds):
             found += self._query(
-                f"SELECT key, tie, pos, offset FROM event INDEXED BY event_rare WHERE stream = ? AND best = 1{where}"
-                " AND key >= ? AND key <= ?",
-                (stream, *values, first, last),
+                f"SELECT key, tie, pos, offset FROM {where} AND key >= ? AND key <= ?", (*values, first, last)
             ).fetchall()
         return [row[2:] for row in sorted(found)]
 
@@ -160,19 +158,17 @@ class IndexReader:
     ) -> Iterator[tuple[int, datetime]]:
         """Yield (key, pump time) of the stream's events of ``kinds``, in key order."""
         low, high = _FIRST if first is None else first, _LAST if last is None else last
-        scans = [self._scan(stream, *group, low, high) for group in self._kind_groups(stream, kinds)]
+        scans = [self._scan(*group, low, high) for group in self._kind_groups(stream, kinds)]
         for key, _, micros in heapq.merge(*scans):
             yield key, pump_time_of(micros)
 
-    def _scan(
-        self, stream: int, where: str, values: tuple[int, ...], low: int, high: int
-    ) -> Iterator[tuple[int, int, int]]:
+    def _scan(self, where: str, values: tuple[int, ...], low: int, high: int) -> Iterator[tuple[int, int, int]]:
         tie = _FIRST
         while True:
             rows = self._query(
-                f"SELECT key, tie, pump_us FROM event WHERE stream = ? AND best = 1{where} AND key >= ? AND key <= ? "
+                f"SELECT key, tie, pump_us FROM {where} AND key >= ? AND key <= ? "
                 "AND (key, tie) > (?, ?) ORDER BY key, tie LIMIT ?",
-                (stream, *values, low, high, low, tie, _PAGE),
+                (*values, low, high, low, tie, _PAGE),
             ).fetchall()
             yield from rows
             if len(rows) < _PAGE:
@@ -187,9 +183,8 @@ class IndexReader:
         found = []
         for where, values in self._kind_groups(stream, kinds):
             row = self._query(
-                f"SELECT key, pump_us FROM event WHERE stream = ? AND best = 1{where} AND key {sign} ? "
-                f"ORDER BY key {order}, tie {order} LIMIT 1",
-                (stream, *values, key),
+                f"SELECT key, pump_us FROM {where} AND key {sign} ? ORDER BY key {order}, tie {order} LIMIT 1",
+                (*values, key),
             ).fetchone()
             found += [row] if row else []
         if not found:
@@ -229,15 +224,20 @@ class IndexReader:
     # --- kinds ------------------------------------------------------------------------------------------------------
 
     def _kind_groups(self, stream: int, kinds: frozenset[str] | None) -> Sequence[tuple[str, tuple[int, ...]]]:
-        """Return SQL conditions that together select ``kinds``: one for each rare kind, one for all frequent kinds."""
+        """Return tables with conditions that together select ``kinds``: one for each rare kind, one for all frequent kinds."""
+        whole = "event WHERE stream = ? AND best = 1"
         if kinds is None:
-            return [("", ())]
+            return [(whole, (stream,))]
         present = {kind for (kind,) in self._query("SELECT kind FROM span WHERE stream = ?", (stream,))}
         numbers = sorted(present & {self._number(kind) for kind in kinds} - {None})
         frequent = [number for number in numbers if number < RARE_FROM]
-        groups = [(f" AND kind = ? AND kind >= {RARE_FROM}", (number,)) for number in numbers if number >= RARE_FROM]
+        # with "kind = ?" SQLite would search all rare kinds in the index, or all kinds without it
+        rare = f"event INDEXED BY event_rare WHERE stream = ? AND kind IS ? AND kind >= {RARE_FROM} AND best = 1"
+        groups: list[tuple[str, tuple[int, ...]]] = [
+            (rare, (stream, number)) for number in numbers if number >= RARE_FROM
+        ]
         if frequent:
-            groups.append((f" AND kind IN ({_placeholders(frequent)})", tuple(frequent)))
+            groups.append((f"{whole} AND kind IN ({_placeholders(frequent)})", (stream, *frequent)))
         return groups
 
     def _kind_filter(self, kinds: frozenset[str] | None) -> tuple[str, tuple[int, ...]]:

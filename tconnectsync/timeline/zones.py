@@ -50,6 +50,8 @@ class Zones:
     def wall_of(self, at: datetime) -> datetime:
         """Return the naive local time at an aware time. Around a move, the local day decides which zone is used."""
         wall = at.astimezone(self.zone_at(at.date())).replace(tzinfo=None, fold=0)
+        if not self.moves:
+            return wall
         return at.astimezone(self.zone_at(wall.date())).replace(tzinfo=None, fold=0)
 
     def offset_at(self, at: datetime) -> int:

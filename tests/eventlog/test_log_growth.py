@@ -1,13 +1,17 @@
-"""How much a year adds, as ``status`` tells it: measured where there is enough to measure, else what is typical."""
+"""How much a year adds, as ``status`` reports it: measured if there is enough to measure, else typical. A long log is searched as fast as a short one."""
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tconnectsync import events
 from tconnectsync.eventlog import EventLog
+from tconnectsync.eventlog.index_queries import IndexReader
 from tconnectsync.queries.status import TYPICAL_BYTES, TYPICAL_EVENTS_A_DAY, status_of
 from tconnectsync.timeline.zones import Zones
 from tests.eventlog.sample_events import RECEIVED, START, basal, numbered
@@ -64,3 +68,23 @@ def test_growth_with_unset_clock(tmp_path: Path) -> None:
         log.append([basal(1, at=RECEIVED.replace(tzinfo=None) - timedelta(days=6000))])
         log.append([basal(seq) for seq in range(2, 600)])
     assert told(tmp_path)["bytes_a_year_basis"] == "typical"
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_an_event_long_ago_is_found_without_reading_those_between(tmp_path: Path, before: bool) -> None:
+    """A site change a year ago costs no more than one of today: SQLite takes the index of rare kinds."""
+    count, rare = 20_000, 10_000
+    with EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True) as log:
+        log.append([numbered(rare, events.CannulaFilled(prime_u=0.3))])
+        for first in range(1, count, 2_000):
+            log.append([basal(seq) for seq in range(first, first + 2_000) if seq != rare])
+            log.append([numbered(count + first + n, events.CarbsEntered(carbs_g=9.0)) for n in range(500)])
+    database = sqlite3.connect(tmp_path / "index.sqlite")
+    steps: list[int] = []
+    database.set_progress_handler(lambda: steps.append(1), 10)
+    kinds, key = frozenset({"cannula.filled"}), 3 * count if before else 0
+    found = IndexReader(database).neighbour(1, key, kinds, before=before)
+    database.close()
+    assert found is not None
+    assert found[0] == rare
+    assert len(steps) < 100

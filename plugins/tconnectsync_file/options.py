@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 
@@ -44,3 +45,8 @@ class FileOptions:
     folder: Path | None = option(None, check=_whole_path, help="folder for the files")
     format: Literal["jsonl", "csv"] = option("jsonl", help="jsonl or csv")
     kinds: tuple[str, ...] = option(USUAL, check=_kinds, help="kinds of events to write")
+
+
+def problems(options: FileOptions, _sections: Mapping[str, Any]) -> Sequence[str]:
+    """Settings that are missing."""
+    return [] if options.folder else ["sinks.file.folder: missing; set it to the folder for the files"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from tconnectsync import (
     Outcome,
     Retryable,
     Sink,
-    SinkSpec,
     StoredDocument,
     document_id,
     each,
@@ -31,16 +30,6 @@ from tconnectsync_file.options import FileOptions
 from tconnectsync_file.rows import Row, fields_of, read, row_of, utc_time, written
 
 COLLECTION = "events"
-
-
-def spec() -> SinkSpec:
-    """``file``, off by default."""
-    return SinkSpec(name="file", options=FileOptions, open=open_sink, problems=problems)
-
-
-def problems(options: FileOptions, _sections: Mapping[str, Any]) -> Sequence[str]:
-    """Settings that are missing."""
-    return [] if options.folder else ["sinks.file.folder: missing; set it to the folder for the files"]
 
 
 def open_sink(options: FileOptions, _context: Context) -> Sink:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from tconnectsync import SinkSpec, hookimpl
+
+if TYPE_CHECKING:  # the folds and the receiver are imported when the sink is opened
+    from tconnectsync import Context, Sink
 
 
 @hookimpl
 def tconnectsync_sinks() -> Sequence[SinkSpec]:
-    """``influxdb``."""
-    from tconnectsync_influxdb.sink import spec
+    """``influxdb``, off by default."""
+    from tconnectsync_influxdb.options import InfluxOptions, notes, problems
 
-    return [spec()]
+    return [SinkSpec(name="influxdb", options=InfluxOptions, open=_open, problems=problems, notes=notes)]
+
+
+def _open(options: Any, context: Context) -> Sink:
+    from tconnectsync_influxdb.sink import open_sink
+
+    return open_sink(options, context)

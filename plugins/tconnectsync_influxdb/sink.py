@@ -20,7 +20,6 @@ from tconnectsync import (
     Rejected,
     Retryable,
     Sink,
-    SinkSpec,
     StoredDocument,
     host_of,
 )
@@ -30,7 +29,7 @@ from tconnectsync_influxdb.folds.levels import LevelsFold, ReservoirFold
 from tconnectsync_influxdb.folds.readings import ReadingPointFold
 from tconnectsync_influxdb.folds.single_records import alarms, carbs, fingersticks, modes, site_changes
 from tconnectsync_influxdb.folds.suspensions import SuspensionsFold
-from tconnectsync_influxdb.options import InfluxOptions, notes, problems
+from tconnectsync_influxdb.options import InfluxOptions
 from tconnectsync_influxdb.points import (
     ID,
     SECOND_NS,
@@ -51,11 +50,6 @@ READ_AT_ONCE = timedelta(days=7)
 LOOK_AROUND = timedelta(days=2)
 """How far from its present time an earlier copy of a document can be: a corrected clock moves it by hours."""
 _QUERIES_AT_ONCE = 10
-
-
-def spec() -> SinkSpec:
-    """``influxdb``, off by default."""
-    return SinkSpec(name="influxdb", options=InfluxOptions, open=open_sink, problems=problems, notes=notes)
 
 
 def folds() -> Sequence[Fold[Any]]:

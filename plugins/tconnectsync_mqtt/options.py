@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 
-from tconnectsync import Secret, option, pasted
+from tconnectsync import Secret, addresses, option, pasted
 
 _TOPIC = re.compile(r"[^+#\0/]+(/[^+#\0/]+)*")
 
@@ -45,3 +47,22 @@ class MqttOptions:
     def broker_port(self) -> int:
         """The port in use."""
         return self.port or (8883 if self.tls else 1883)
+
+
+def problems(options: MqttOptions, _sections: Mapping[str, Any]) -> Sequence[str]:
+    """Settings that are missing to reach a broker."""
+    found = []
+    if not options.host:
+        found.append("sinks.mqtt.host: missing; set it to the broker's name, such as homeassistant.local")
+    if options.password is not None and not options.username:
+        found.append("sinks.mqtt.username: missing; a password needs a user name")
+    return found
+
+
+def notes(options: MqttOptions) -> Sequence[str]:
+    """Settings that work but are not safe."""
+    if options.password is None or options.tls or not options.host or addresses.is_at_home(options.host):
+        return ()
+    return [
+        "sinks.mqtt.tls: the broker's password is sent unencrypted to a host outside your own network; set tls = true (port 8883)"
+    ]

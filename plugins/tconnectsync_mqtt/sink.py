@@ -19,8 +19,6 @@ from tconnectsync import (
     Outcome,
     Retryable,
     Sink,
-    SinkSpec,
-    addresses,
     document_id,
 )
 from tconnectsync_mqtt import alarm_fold
@@ -49,30 +47,6 @@ _RETAINED = frozenset({LASTING, DETAILS})
 """The current state is not retained: a broker would send it to later subscribers as news. Nor are alarms."""
 _ONE_DEVICE = "device discovery"
 """What the receiver remembers once the discovery messages of earlier releases are replaced."""
-
-
-def spec() -> SinkSpec:
-    """``mqtt``, off by default."""
-    return SinkSpec(name="mqtt", options=MqttOptions, open=open_sink, problems=problems, notes=notes)
-
-
-def problems(options: MqttOptions, _sections: Mapping[str, Any]) -> Sequence[str]:
-    """Settings that are missing to reach a broker."""
-    found = []
-    if not options.host:
-        found.append("sinks.mqtt.host: missing; set it to the broker's name, such as homeassistant.local")
-    if options.password is not None and not options.username:
-        found.append("sinks.mqtt.username: missing; a password needs a user name")
-    return found
-
-
-def notes(options: MqttOptions) -> Sequence[str]:
-    """Settings that work but are not safe."""
-    if options.password is None or options.tls or not options.host or addresses.is_at_home(options.host):
-        return ()
-    return [
-        "sinks.mqtt.tls: the broker's password is sent unencrypted to a host outside your own network; set tls = true (port 8883)"
-    ]
 
 
 def open_sink(options: MqttOptions, context: Context) -> Sink:

@@ -24,7 +24,6 @@ from tconnectsync.jobs.messages import Job, Notice, Progress, Request, Result, S
 from tconnectsync.retry.stored_json import CONVERTER
 from tconnectsync.text.plural import counted
 
-SOCKET_NAME = "control.sock"
 ANSWER_WAIT_S = 600.0
 LONGEST_REQUEST = 1 << 20
 """In bytes: enough for thousands of ids of dead letters."""

@@ -14,8 +14,9 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.config.fingerprint import config_fingerprint
 from tconnectsync.config.model import Config
-from tconnectsync.daemon.control import SOCKET_NAME, ask
+from tconnectsync.daemon.control import ask
 from tconnectsync.daemon.loop import Daemon, LoadedConfig, Watcher
+from tconnectsync.daemon.state import SOCKET_NAME
 from tconnectsync.errors import DataDirLocked, IndexCorrupt
 from tconnectsync.eventlog import FolderLock
 from tconnectsync.exit_status import ExitStatus

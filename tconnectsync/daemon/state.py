@@ -21,6 +21,8 @@ from tconnectsync.retry.stored_json import CONVERTER
 
 log = logging.getLogger("tconnectsync.daemon")
 FILE_NAME = "daemon.json"
+SOCKET_NAME = "control.sock"
+"""Of the socket in the data folder through which commands reach the daemon."""
 ANSWER_S = 2.0
 
 

@@ -12,8 +12,7 @@ from typing import Any
 import tconnectsync
 from tconnectsync.clock import Clock
 from tconnectsync.config.model import Config
-from tconnectsync.daemon.control import SOCKET_NAME
-from tconnectsync.daemon.state import daemon_health
+from tconnectsync.daemon.state import SOCKET_NAME, daemon_health
 from tconnectsync.disk_check import FAILING, disk_remedy, look_at_disk
 from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.eventlog import EventLog, LogSize

@@ -278,7 +278,8 @@ def test_daemon_resume(world: SyncSetup) -> None:
 
 def test_daemon_impossible_request(world: SyncSetup) -> None:
     """A request that cannot be done does not end the daemon."""
-    from tconnectsync.daemon.control import SOCKET_NAME, ask
+    from tconnectsync.daemon.control import ask
+    from tconnectsync.daemon.state import SOCKET_NAME
     from tconnectsync.jobs.messages import Request, Result
 
     with daemon(world.home) as living:

@@ -18,8 +18,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from tconnectsync import Accepted, CredentialsRefused, Delivery, Event, Fold, GlucoseUnits, Retryable, Secret, events
 from tconnectsync_mqtt.discovery import ENTITIES, device_message, device_topic, older_topics
-from tconnectsync_mqtt.options import MqttOptions
-from tconnectsync_mqtt.sink import Broker, problems
+from tconnectsync_mqtt.options import MqttOptions, problems
+from tconnectsync_mqtt.sink import Broker
 from tconnectsync_mqtt.state_fold import StateFold
 from tconnectsync_mqtt.value_age import without_expired
 from tests.e2e.installation import eventually

@@ -26,6 +26,8 @@ EPOCH = datetime(2008, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH_UTC = EPOCH.replace(tzinfo=timezone.utc)
 
+_BODY_CLASSES = frozenset(BODIES.values())
+
 Pack: TypeAlias = Callable[[Any], dict[str, Any]]
 
 
@@ -85,6 +87,28 @@ class _BodyCodec(NamedTuple):
     tag: bytes
 
 
+class _BodyCodecs(dict[str, _BodyCodec]):
+    """The codec of each kind, made when the kind is first seen. Errors: KeyError for a kind that this release does not know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._converter = event_converter()
+
+    def __missing__(self, kind: str) -> _BodyCodec:
+        body = BODIES[kind]
+        self[kind] = found = _BodyCodec(
+            body,
+            self._converter.get_unstructure_hook(body),
+            msgspec.json.Decoder(body).decode,
+            kind.encode() + b"\0",
+        )
+        return found
+
+    def known(self, kind: str) -> _BodyCodec | None:
+        """Return the codec of ``kind``; None if this release does not know it."""
+        return self[kind] if kind in BODIES else None
+
+
 class _Record(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     pos: int
     id: str
@@ -132,28 +156,27 @@ def slot_of(event: Event | _Envelope, pump_us: int) -> EventSlot:
     return EventSlot(event.pump, None, event.source, pump_us // 1000, _hash(event.id))
 
 
-def make_event_converter() -> cattrs.Converter:
+def event_converter() -> cattrs.Converter:
     """Return a converter from event bodies to dicts of JSON values, without optional fields that are None."""
     converter = cattrs.Converter()
     converter.register_unstructure_hook(datetime, _utc_if_aware)
-    for body in BODIES.values():
-        attrs.resolve_types(body)
-        optional = {field.name: override(omit_if_default=True) for field in attrs.fields(body) if field.default is None}
-        hook: Pack = make_dict_unstructure_fn(body, converter, **optional)  # type: ignore[arg-type]  # names vary
-        converter.register_unstructure_hook(body, hook)
+    converter.register_unstructure_hook_factory(
+        lambda kind: kind in _BODY_CLASSES, lambda kind: _pack_of(kind, converter)
+    )
     return converter
 
 
+def _pack_of(body: type[Any], converter: cattrs.Converter) -> Pack:
+    attrs.resolve_types(body)
+    optional = {field.name: override(omit_if_default=True) for field in attrs.fields(body) if field.default is None}
+    pack: Pack = make_dict_unstructure_fn(body, converter, **optional)  # type: ignore[arg-type]  # names vary
+    return pack
+
+
 @cache
-def _body_codecs() -> Mapping[str, _BodyCodec]:
+def _body_codecs() -> _BodyCodecs:
     """Return the codec of each kind of body. They hold no state, and a process that opens many logs builds them once."""
-    converter = make_event_converter()
-    return {
-        kind: _BodyCodec(
-            body, converter.get_unstructure_hook(body), msgspec.json.Decoder(body).decode, kind.encode() + b"\0"
-        )
-        for kind, body in BODIES.items()
-    }
+    return _BodyCodecs()
 
 
 class Codec:
@@ -239,7 +262,7 @@ class Codec:
             kind, body = decoder.decode(found.raw)
             version = decoder.decoder
         else:
-            bodies = self._bodies.get(kind)
+            bodies = self._bodies.known(kind)
             try:
                 if bodies is not None:
                     body = bodies.read(found.body)
@@ -269,7 +292,7 @@ class Codec:
         kind, body = found.kind, bytes(found.body)
         stale = decoder is not None and decoder.decoder != found.decoder and kind not in FACTS
         try:
-            bodies = self._bodies.get(kind)
+            bodies = self._bodies.known(kind)
             readable = bodies is not None and bodies.read(body) is not None
         except msgspec.MsgspecError:
             readable = False

@@ -148,12 +148,17 @@ class EventLog:
 
     def size(self) -> LogSize:
         segments = self._segments.all()
-        packed = [(segment, after.first - segment.first) for segment, after in pairwise(segments) if segment.packed]
+        sizes = [self._segments.size(segment) for segment in segments]
+        packed = [
+            (size, after.first - segment.first)
+            for size, (segment, after) in zip(sizes, pairwise(segments), strict=False)
+            if segment.packed
+        ]
         return LogSize(
-            bytes=sum(map(self._segments.size, segments)),
+            bytes=sum(sizes),
             segments=len(segments),
             positions=self.end,
-            packed_bytes=sum(self._segments.size(segment) for segment, _ in packed),
+            packed_bytes=sum(size for size, _ in packed),
             packed_positions=sum(positions for _, positions in packed),
         )
 

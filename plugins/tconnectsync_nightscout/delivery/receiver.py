@@ -102,7 +102,8 @@ class NightscoutReceiver:
             self.client.status()  # for the site's units
         for delivery in batch:
             document = None if delivery.document is None else with_age(delivery.document, now)
-            task = self._prepare(attrs.evolve(delivery, document=document))
+            is_same = document is delivery.document
+            task = self._prepare(delivery if is_same else attrs.evolve(delivery, document=document))
             if isinstance(task, Refused):
                 outcomes[delivery.document_id] = task
             else:
@@ -139,7 +140,8 @@ class NightscoutReceiver:
         document = delivery.document
         if document is not None and document.collection == TREATMENTS:
             content = in_units(document.content, self.client.known_units)
-            delivery = attrs.evolve(delivery, document=attrs.evolve(document, content=content))
+            if content is not document.content:
+                delivery = attrs.evolve(delivery, document=attrs.evolve(document, content=content))
         return prepare(delivery, entered_by=self.entered_by, sink=self.sink)
 
     def _deliver_tasks(self, tasks: Mapping[str, Sequence[Task]]) -> dict[str, Outcome]:

@@ -70,8 +70,8 @@ class Task:
 
 def created_at_text(at: datetime) -> str:
     """Format as ``2026-01-31T12:00:00.123Z``: servers compare times as text, so there is only this format."""
-    moment = at.astimezone(timezone.utc)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    text = at.astimezone(timezone.utc).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
 
 
 def moment_of(value: object) -> datetime | None:
@@ -124,8 +124,10 @@ def stored_id(text: str | None) -> str:
 
 
 def _stored_fields(text: str | None) -> dict[str, Any]:
+    if not text:  # most are new
+        return {}
     try:
-        fields = json.loads(text or "null")
+        fields = json.loads(text)
     except ValueError:
         return {}
     return fields if isinstance(fields, dict) else {}

@@ -123,11 +123,10 @@ class FoldRunner:
         for name, fold in self.folds.items():
             for kind in fold.kinds:
                 listeners.setdefault(kind, []).append(name)
-        rows = {
-            (stream, interval_of(key, numbered=numbered), fold)
-            for stream, key, kind, numbered in touched
-            for fold in listeners.get(kind, ())
-        }
+        intervals = {
+            (stream, interval_of(key, numbered=numbered), kind) for stream, key, kind, numbered in touched
+        }  # few, of many events
+        rows = {(stream, interval, fold) for stream, interval, kind in intervals for fold in listeners.get(kind, ())}
         self.outbox.checkpoints.invalidate(sorted(rows))
         self.outbox.facts.put(CURSOR, cursor)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import platform
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tconnectsync.runtime.memory_limit import release_large_blocks
+from tconnectsync.runtime.memory_limit import collect_cycles_less_often, release_large_blocks
 from tests.e2e.installation import ZONE, Installation, recent_pump
 from tests.support.clocks import ShiftedClock
 from tests.support.faulty_cloud import FaultyTandemCloud
@@ -33,6 +34,17 @@ def test_signature_check_not_loaded(tmp_path: Path) -> None:
         assert cloud.count("jwks") == 1
         assert site.documents("treatments") != []
     assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_cycles_searched_less_often() -> None:
+    """Python searches for cycles after ten thousand new objects, and still finds those that are there."""
+    before = gc.get_threshold()
+    try:
+        collect_cycles_less_often()
+        assert gc.isenabled()
+        assert gc.get_threshold() == (10_000, *before[1:])
+    finally:
+        gc.set_threshold(*before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")

@@ -167,7 +167,7 @@ class CliContext:
         """After a single cycle: send the notifications that are due, and call the heartbeat."""
         config = self.known_config()
         if config is not None and (config.alerts.urls or config.heartbeat.url is not None):
-            from tconnectsync.queries.watching import look_once
+            from tconnectsync.queries.alert_watch import look_once
 
             look_once(config, clock=self.clock, redact=self.redact)
 

@@ -19,8 +19,8 @@ from tconnectsync.errors import ConfigError
 from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.plugin.manager import Plugins
 from tconnectsync.plugin.receiver import CheckResult
+from tconnectsync.queries.alert_watch import alert_findings
 from tconnectsync.queries.sink_check import sink_findings
-from tconnectsync.queries.watching import alert_findings
 from tconnectsync.queries.zone_check import clock_ahead, places_of_clock, zone_doubt
 from tconnectsync.retry.health import HealthState
 from tconnectsync.runtime.assembly import open_sinks, open_sources

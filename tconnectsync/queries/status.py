@@ -20,7 +20,7 @@ from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.outbox import Outbox, set_aside_words
 from tconnectsync.outbox.facts import HEALTH, LAST_DELIVERED, OTHERS_ALLOWED
 from tconnectsync.projection.pending_notes import NOTES
-from tconnectsync.queries.reporting import reporting_status
+from tconnectsync.queries.alert_status import alert_status
 from tconnectsync.reconcile.daily import ComparisonState
 from tconnectsync.reconcile.report import twice_text
 from tconnectsync.retry.deadline import RememberedDeadline
@@ -310,4 +310,4 @@ def read_status(config: Config, *, clock: Clock) -> dict[str, Any]:
         zones=config.zones,
         clock=clock,
     )
-    return status | reporting_status(config, clock.now())
+    return status | alert_status(config, clock.now())

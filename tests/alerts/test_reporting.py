@@ -17,7 +17,7 @@ from tconnectsync.cli.status_lines import StatusLine, status_lines
 from tconnectsync.config.load import load_config
 from tconnectsync.config.model import Config
 from tconnectsync.plugin.manager import load_plugins
-from tconnectsync.queries.reporting import reporting_status
+from tconnectsync.queries.alert_status import alert_status
 from tests.alerts.receivers import http_receiver
 from tests.alerts.statuses import status, trouble
 from tests.alerts.test_heartbeat import beats
@@ -41,12 +41,12 @@ def shown(found: dict[str, Any]) -> dict[str, StatusLine]:
 
 
 def test_without_any_both_are_off(tmp_path: Path) -> None:
-    lines = shown(reporting_status(configured(tmp_path, ""), NOW))
+    lines = shown(alert_status(configured(tmp_path, ""), NOW))
     assert {name: line.level for name, line in lines.items()} == {"notifications": "off", "heartbeat": "off"}
 
 
 def test_addresses_are_shown_as_kinds(tmp_path: Path) -> None:
-    lines = shown(reporting_status(configured(tmp_path, ALERTS + HEARTBEAT), NOW))
+    lines = shown(alert_status(configured(tmp_path, ALERTS + HEARTBEAT), NOW))
     assert lines["notifications"] == StatusLine(name="notifications", level="ok", lines=("2 addresses: ntfy, mailto",))
     assert (lines["heartbeat"].level, lines["heartbeat"].lines) == ("wait", ("waiting: not called yet",))
 
@@ -55,17 +55,17 @@ def test_what_could_not_be_sent_is_counted_until_it_is_dropped(tmp_path: Path) -
     config = configured(tmp_path, ALERTS)
     waiting = queued((), Notification(title="pump 4714", body="x"), config.alerts.urls, NOW - 2 * HOUR)
     save_state(tmp_path, AlertState(waiting=queued(waiting, waiting[0].message, config.alerts.urls, NOW)))
-    found = reporting_status(config, NOW)
+    found = alert_status(config, NOW)
     line = shown(found)["notifications"]
     assert (line.level, found["alerts"]["waiting"]) == ("wait", 2)
     assert "since 10:00 (2 h ago)" in line.lines[0]
     assert "tconnectsync alerts test" in line.lines[1]
-    assert reporting_status(config, NOW + 30 * HOUR)["alerts"]["waiting"] == 0
+    assert alert_status(config, NOW + 30 * HOUR)["alerts"]["waiting"] == 0
 
 
 def test_without_apprise_nobody_is_told_and_that_is_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "is_installed", lambda: False)
-    line = shown(reporting_status(configured(tmp_path, ALERTS), NOW))["notifications"]
+    line = shown(alert_status(configured(tmp_path, ALERTS), NOW))["notifications"]
     assert line.level == "bad"
     assert "[alerts]" in line.lines[1]
 
@@ -80,7 +80,7 @@ def test_without_apprise_nobody_is_told_and_that_is_bad(tmp_path: Path, monkeypa
 )
 def test_the_last_call_of_the_heartbeat(tmp_path: Path, last: LastCall, level: str, words: list[str]) -> None:
     save_state(tmp_path, AlertState(last_call=last))
-    line = shown(reporting_status(configured(tmp_path, HEARTBEAT), NOW))["heartbeat"]
+    line = shown(alert_status(configured(tmp_path, HEARTBEAT), NOW))["heartbeat"]
     assert line.level == level
     assert all(word in " ".join(line.lines) for word in words)
 

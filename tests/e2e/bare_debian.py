@@ -121,6 +121,9 @@ class Trial:
         self.update()
         self.timed("update", begin)
         self.look()
+        if self.deb is None:
+            self.lose_the_disk()
+            self.look()
         begin = time.monotonic()
         self.remove(before)
         self.timed("removal", begin)
@@ -276,6 +279,15 @@ class Trial:
             assert "~older" not in self.computer.shell("dpkg-query --show tconnectsync")
         assert self.pid() != before
         assert self.settings() == settings
+
+    def lose_the_disk(self) -> None:
+        """On a new disk the backup is restored before `setup`; then the service continues the same log."""
+        first = "zcat -f /var/lib/private/tconnectsync/log/000000000001.jsonl* | head -n 1"
+        before = self.computer.shell(f"tconnectsync backup /root/ > /dev/null && {first}")
+        self.computer.shell(f"cd {CHECKOUT} && ./install.sh --uninstall --purge && ./install.sh --no-setup")
+        self.computer.shell("tconnectsync restore --data-dir /var/lib/tconnectsync /root/tconnectsync-*.tar.gz")
+        self.setup()
+        assert self.computer.shell(first) == before
 
     def remove(self, before: set[str]) -> None:
         """First with the data kept, then without."""

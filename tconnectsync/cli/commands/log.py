@@ -86,7 +86,8 @@ def repair(invocation: CliContext) -> int:
     if report.unrepaired:
         return ExitStatus.DAMAGED
     if report.gaps:
-        say("The event log is repaired. Run `tconnectsync sync` to fetch the missing records again.")
+        say("The event log is repaired. The next sync fetches the missing records again.")
+        say("Start the service (`sudo systemctl start tconnectsync`), or run `tconnectsync sync`.")
     else:
         say("Nothing is damaged, and nothing was changed.")
     return ExitStatus.DONE

@@ -29,7 +29,7 @@ def command(invocation: CliContext) -> int:
     invocation.serve()
     config = invocation.config()
     from tconnectsync.daemon.execute import run_daemon
-    from tconnectsync.queries.watching import start_watch
+    from tconnectsync.queries.alert_watch import start_watch
 
     def load() -> Config:
         fresh = invocation.load_config()

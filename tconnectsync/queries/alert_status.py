@@ -18,7 +18,7 @@ _OFF = {"state": "off", "since": None, "message": "", "remedy": None}
 _TEST = "Run `tconnectsync alerts test`: it says what is wrong with each address."
 
 
-def reporting_status(config: Config, now: datetime) -> dict[str, Any]:
+def alert_status(config: Config, now: datetime) -> dict[str, Any]:
     """Return the keys ``alerts`` and ``heartbeat`` of ``status --json``. No code of alerts is imported if both are off."""
     alerts: dict[str, Any] = {**_OFF, "addresses": [], "waiting": 0}
     heartbeat: dict[str, Any] = {**_OFF, "kind": None, "last_called": None, "reported": ""}

@@ -87,7 +87,7 @@ fi
 
 # --- uninstall ------------------------------------------------------------------------------------------------------
 
-services() { systemctl list-units --all --plain --no-legend 'tconnectsync.service' 'tconnectsync@*.service' | cut -d' ' -f1; }
+services() { systemctl list-units --all --plain --no-legend 'tconnectsync.service' 'tconnectsync@*.service' 'tconnectsync-web.service' | cut -d' ' -f1; }
 
 uninstall() {
     if has_systemd; then

@@ -15,10 +15,11 @@ from tests.support.real_servers import in_ci
 
 FOLDER = Path(__file__).resolve().parent.parent / "systemd"
 UNITS = ("tconnectsync.service", "tconnectsync@.service")
+WEB = "tconnectsync-web.service"
 FAILED = "tconnectsync-failed@.service"
 
 
-@pytest.fixture(params=UNITS)
+@pytest.fixture(params=(*UNITS, WEB))
 def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A copy that starts a program that is there; an instance of it, where it is a template."""
     text = (FOLDER / request.param).read_text()
@@ -65,7 +66,7 @@ def test_its_exposure_is_at_most_1_5(unit: Path, analyze: str) -> None:
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("name", [*UNITS, WEB])
 def test_it_is_not_started_again_after_a_bad_configuration_or_refused_credentials(name: str) -> None:
     unit = settings(name)
     assert unit["Restart"] == ["on-failure"]
@@ -80,7 +81,7 @@ def test_it_is_watched_and_given_time_to_stop(name: str) -> None:
     assert int(unit["TimeoutStopSec"][0]) > 10
 
 
-@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("name", [*UNITS, WEB])
 def test_a_missing_credential_does_not_stop_it_from_starting(name: str) -> None:
     # Only a credential that is looked up by name may be missing; a path must be there.
     loaded = dict(value.split(":") for value in settings(name)["LoadCredential"])
@@ -90,6 +91,7 @@ def test_a_missing_credential_does_not_stop_it_from_starting(name: str) -> None:
         "nightscout-token",
         "alert-urls",
         "heartbeat-url",
+        "web-secret",
     }
     assert not any(place.startswith("/") for place in loaded.values())
 
@@ -101,6 +103,17 @@ def test_the_data_folder_belongs_to_it_alone(name: str) -> None:
     assert unit["StateDirectoryMode"] == ["0700"]
     assert unit["UMask"] == ["0077"]
     assert "ReadWritePaths" not in unit
+
+
+def test_the_page_has_the_daemons_user_folder_secrets_and_sandbox() -> None:
+    """It reads the daemon's log, and asks the daemon to sync, which refuses another configuration."""
+    daemon, page = settings(UNITS[0]), settings(WEB)
+    different = {key for key in daemon | page if daemon.get(key) != page.get(key)}
+    assert different == {
+        "After", "Description", "ExecReload", "ExecStart", "ExecStartPre", "NotifyAccess", "OnFailure", "TimeoutStartSec", "Type",
+        "WatchdogSec",
+    }  # fmt: skip
+    assert page["ExecStart"] == ["/opt/tconnectsync/bin/tconnectsync web"]
 
 
 def test_the_template_differs_only_where_an_instance_must() -> None:

@@ -145,7 +145,7 @@ class Plugins:
     def _provided(self, kind: str, of_type: type[T], *, reserved: frozenset[str] = frozenset()) -> dict[str, T]:
         """Call the hook for ``kind`` once, and return the usable results by name. ``reserved`` names are not usable."""
         if kind not in self._by_kind:
-            found = self._by_kind[kind] = {}
+            found: dict[str, tuple[str, Any]] = {}
             word = kind.removesuffix("s")
             for loaded in self.loaded:
                 for thing in self._call(loaded, f"{GROUP}_{kind}", of_type):
@@ -162,6 +162,7 @@ class Plugins:
                         self.problem(loaded.name, f'{word} "{name}": {fault}; it is not used')
                     else:
                         found[name] = (loaded.name, thing)
+            self._by_kind[kind] = found  # only now: another thread must never see a part
         return {name: thing for name, (_, thing) in self._by_kind[kind].items()}
 
     def _call(self, loaded: LoadedPlugin, hook: str, kind: type[T]) -> list[T]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import click
 import pytest
 
@@ -52,6 +54,23 @@ def test_tconnectsync_commands() -> None:
     hello = click.Command("hello")
     plugins = load_plugins([make_plugin("greeter", tconnectsync_commands=lambda: [hello])])
     assert plugins.commands() == {"hello": hello}
+
+
+def test_threads_see_every_plugin() -> None:
+    """While one thread calls the hooks for the first time, another one gets everything too, not the plugins called so far."""
+    seen: list[list[str]] = []
+
+    def slow() -> list[object]:
+        if not seen:  # in the middle of the first call, another thread asks
+            seen.append([])
+            other = threading.Thread(target=lambda: seen.append(list(plugins.sinks())))
+            other.start()
+            other.join(60)
+        return []
+
+    plugins = load_plugins([make_plugin("a", tconnectsync_sinks=slow), site_plugin()])
+    assert list(plugins.sinks()) == ["nightscout-treatments", "nightscout-profile"]
+    assert seen == [[], ["nightscout-treatments", "nightscout-profile"]]
 
 
 def test_every_hook_has_its_test() -> None:

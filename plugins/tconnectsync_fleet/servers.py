@@ -16,21 +16,31 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.errors import NoServersError
 from nats.js import JetStreamContext
-from nats.js.api import KeyValueConfig, ObjectStoreConfig, RetentionPolicy, StorageType, StreamConfig
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DeliverPolicy,
+    KeyValueConfig,
+    ObjectStoreConfig,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
 from nats.js.errors import BucketNotFoundError, NotFoundError
-from nats.js.kv import KeyValue
+from nats.js.kv import KV_OP, KeyValue
 
 from tconnectsync import Retryable
 
 T = TypeVar("T")
+_FETCH = 500
 ANSWER_S = 10.0
 """A call that has no answer after this long has failed; the servers may have done it or not."""
 
 EVENTS = "events"
 """The stream with the logs of all people: the subject of a person is ``events.<name>``."""
 
-PEOPLE, LEASES, WORKERS, SNAPSHOTS = "people", "leases", "workers", "snapshots"
-"""The buckets."""
+PEOPLE, WORKERS, STATUS, SNAPSHOTS = "people", "workers", "status", "snapshots"
+"""The buckets. An entry of ``workers`` disappears when its worker does not renew it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -53,6 +63,14 @@ class NatsLogin:
         if self.ca_file is not None:
             found["tls"] = ssl.create_default_context(cafile=str(self.ca_file))
         return found
+
+
+@attrs.frozen(kw_only=True)
+class Entry:
+    """The newest entry of a key in a bucket. ``value`` None: it was deleted."""
+
+    revision: int
+    value: bytes | None
 
 
 class Servers:
@@ -92,6 +110,32 @@ class Servers:
                 f"the servers have no bucket {name!r}", remedy="Set the fleet up once: `tconnectsync fleet init`."
             ) from error
 
+    def changes(self, bucket: str, after: int = 0) -> dict[str, Entry]:
+        """Return the newest entry of each key that changed after this revision, also deleted ones. 0: all."""
+        return self.call(self._changes(bucket, after))
+
+    async def _changes(self, bucket: str, after: int) -> dict[str, Entry]:
+        config = ConsumerConfig(ack_policy=AckPolicy.NONE, mem_storage=True, inactive_threshold=30.0)
+        if after:
+            config.deliver_policy, config.opt_start_seq = DeliverPolicy.BY_START_SEQUENCE, after + 1
+        else:
+            config.deliver_policy = DeliverPolicy.LAST_PER_SUBJECT
+        prefix = f"$KV.{bucket}."
+        reading = await self.js.pull_subscribe(f"{prefix}>", stream=f"KV_{bucket}", config=config)
+        try:
+            found: dict[str, Entry] = {}
+            pending = (await reading.consumer_info()).num_pending or 0
+            while pending:
+                for message in await reading.fetch(min(pending, _FETCH), timeout=ANSWER_S / 4):
+                    place = message.metadata
+                    pending = place.num_pending
+                    deleted = bool((message.headers or {}).get(KV_OP))
+                    key = message.subject.removeprefix(prefix)
+                    found[key] = Entry(revision=place.sequence.stream, value=None if deleted else message.data)
+            return found
+        finally:
+            await reading.unsubscribe()
+
     def close(self) -> None:
         """Disconnect."""
         with contextlib.suppress(Retryable, NatsError):  # nothing is kept in the connection
@@ -127,6 +171,18 @@ def _no_answer(error: BaseException) -> Retryable:
     )
 
 
+def delete_data(servers: Servers, person: str) -> None:
+    """Delete a person's log, snapshot and status. Errors: Retryable."""
+
+    async def delete() -> None:
+        await servers.js.purge_stream(EVENTS, subject=f"{EVENTS}.{person}")
+        await (await servers.js.key_value(STATUS)).purge(person)
+        with contextlib.suppress(NotFoundError):
+            await (await servers.js.object_store(SNAPSHOTS)).delete(person)
+
+    servers.call(delete())
+
+
 def set_up(servers: Servers, *, replicas: int, lease_s: float) -> None:
     """Create the stream and the buckets that are missing. ``replicas``: on how many servers each is stored (1, 3 or 5)."""
 
@@ -143,9 +199,9 @@ def set_up(servers: Servers, *, replicas: int, lease_s: float) -> None:
                 duplicate_window=2,
             )
         )
-        await js.create_key_value(KeyValueConfig(bucket=PEOPLE, history=5, replicas=replicas))
-        for bucket in (LEASES, WORKERS):
-            await js.create_key_value(KeyValueConfig(bucket=bucket, ttl=lease_s, replicas=replicas))
+        await js.create_key_value(KeyValueConfig(bucket=PEOPLE, replicas=replicas))
+        await js.create_key_value(KeyValueConfig(bucket=STATUS, replicas=replicas))
+        await js.create_key_value(KeyValueConfig(bucket=WORKERS, ttl=lease_s, replicas=replicas))
         await js.create_object_store(SNAPSHOTS, ObjectStoreConfig(replicas=replicas))
 
     servers.call(create(), 60.0)

@@ -18,6 +18,8 @@ from tconnectsync.folder_owner import as_caller, become_owner_of
 if TYPE_CHECKING:
     from tconnectsync.cli.logging_setup import Logs
     from tconnectsync.config.model import Config
+    from tconnectsync.daemon.execute import Cycle
+    from tconnectsync.eventlog import Replica
     from tconnectsync.jobs.messages import Notice, Progress, Result
     from tconnectsync.plugin.manager import Plugins
     from tconnectsync.plugin.receiver import CheckResult
@@ -40,6 +42,8 @@ class CliContext:
     logs: Logs | None = None
     prints_config_notes: bool = True
     """Whether notes about the configuration go to stderr. ``check`` lists them among its results instead."""
+    replica: Replica | None = None
+    """The shared copy of the event log, if several workers may run this person's data."""
     status: int | None = None
     """The exit status, once it is known. A broken pipe while printing does not change it."""
     _plugins: Plugins | None = None
@@ -77,6 +81,21 @@ class CliContext:
             verbose=self.verbose,
             logs=self.logs,
         )
+
+    def for_person(self, path: Path, *, data_dir: Path, replica: Replica | None) -> CliContext:
+        """Return a context for one of many people: only the file configures it, the plugins and logs are the same.
+
+        ``data_dir`` replaces the file's. ``replica`` is the shared copy of the person's log.
+        """
+        person = CliContext(
+            environ={"HOME": str(data_dir), "TCONNECTSYNC_DATA_DIR": str(data_dir)},
+            clock=self.clock,
+            config_path=path,
+            logs=self.logs,
+            replica=replica,
+        )
+        person._plugins = self.plugins(tolerant=True)
+        return person
 
     def known_config(self) -> Config | None:
         """Return the configuration if it was read already, else None."""
@@ -142,7 +161,9 @@ class CliContext:
         from tconnectsync.jobs.messages import Request, Result
 
         result: Result | None = None
-        for step in execute(config, plugins, Request(command=command, args=arguments), clock=self.clock):
+        for step in execute(
+            config, plugins, Request(command=command, args=arguments), clock=self.clock, replica=self.replica
+        ):
             if isinstance(step, Result):
                 result = step
             else:
@@ -162,6 +183,15 @@ class CliContext:
         if command == "sync":
             self.report_problems()
         return result.status, result.lines
+
+    def work(self, stops: Callable[[], bool]) -> Cycle:
+        """Do what is due now, and return when something is due again: see :func:`tconnectsync.daemon.execute.work`."""
+        config, plugins = self.config(), self.plugins()
+        from tconnectsync.daemon.execute import work
+
+        cycle = work(config, plugins, clock=self.clock, replica=self.replica, stops=stops)
+        self.report_problems()
+        return attrs.evolve(cycle, lines=tuple(map(self.redact, cycle.lines)))
 
     def report_problems(self) -> None:
         """After a single cycle: send the notifications that are due, and call the heartbeat."""

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -18,19 +19,65 @@ from tconnectsync.daemon.control import ask
 from tconnectsync.daemon.loop import Daemon, LoadedConfig, Watcher
 from tconnectsync.daemon.state import SOCKET_NAME
 from tconnectsync.errors import DataDirLocked, IndexCorrupt
-from tconnectsync.eventlog import FolderLock
+from tconnectsync.eventlog import FolderLock, Replica
 from tconnectsync.exit_status import ExitStatus
 from tconnectsync.jobs.dispatch import perform
 from tconnectsync.jobs.messages import Request, Result, Step
+from tconnectsync.jobs.outcome import conclude
 from tconnectsync.plugin.manager import Plugins
 from tconnectsync.plugin.receiver import SupportsPresence
 from tconnectsync.runtime.assembly import open_engine
 from tconnectsync.runtime.data_dir import keep_files_private, make_data_dir
 
 log = logging.getLogger("tconnectsync.daemon")
+LONGEST_PAUSE_S = 3600.0
+"""After this long :func:`work` is called again, even if nothing seems to be due."""
 
 
-def execute(config: Config, plugins: Plugins, request: Request, *, clock: Clock) -> Iterator[Step]:
+@attrs.frozen(kw_only=True)
+class Cycle:
+    """The outcome of :func:`work`: its exit status and lines, the seconds until something is due again, and the log's last position.
+
+    ``last_fetch``: when the source that was read longest ago was read to its end; None: never.
+    """
+
+    status: int
+    lines: tuple[str, ...]
+    due_s: float
+    records: int
+    last_fetch: datetime | None = None
+
+
+def work(
+    config: Config, plugins: Plugins, *, clock: Clock, replica: Replica | None, stops: Callable[[], bool]
+) -> Cycle:
+    """Do what is due in a data folder now, as the daemon does, for a process that serves many people in turn.
+
+    ``stops``: whether to return before everything is done. Errors: DataDirLocked, ReplicaFailed, IndexCorrupt, LogCorrupt, OSError.
+    """
+    keep_files_private()
+    make_data_dir(config)
+    with FolderLock(config.data_dir):
+        engine = open_engine(config, plugins, clock=clock, replica=replica)
+        try:
+            while not stops() and engine.run_once():
+                pass
+            result = conclude(engine)
+            fetches = [poller.state.last_fetch for poller in engine.pollers.values()]
+            return Cycle(
+                status=result.status,
+                lines=result.lines,
+                due_s=engine.next_due(LONGEST_PAUSE_S),
+                records=engine.events.end,
+                last_fetch=min((each for each in fetches if each is not None), default=None) if all(fetches) else None,
+            )
+        finally:
+            engine.close()
+
+
+def execute(
+    config: Config, plugins: Plugins, request: Request, *, clock: Clock, replica: Replica | None = None
+) -> Iterator[Step]:
     """Run a request, in this process or in the daemon that owns the data folder. The last step is the Result."""
     keep_files_private()
     make_data_dir(config)
@@ -42,16 +89,18 @@ def execute(config: Config, plugins: Plugins, request: Request, *, clock: Clock)
         return
     try:
         try:
-            yield from _run_here(config, plugins, request, clock)
+            yield from _run_here(config, plugins, request, clock, replica)
         except IndexCorrupt as error:  # the file is deleted: try once more, which rebuilds it
             log.error('index_corrupt message="%s"', error.message)
-            yield from _run_here(config, plugins, request, clock)
+            yield from _run_here(config, plugins, request, clock, replica)
     finally:
         lock.release()
 
 
-def _run_here(config: Config, plugins: Plugins, request: Request, clock: Clock) -> Iterator[Step]:
-    engine = open_engine(config, plugins, clock=clock)
+def _run_here(
+    config: Config, plugins: Plugins, request: Request, clock: Clock, replica: Replica | None
+) -> Iterator[Step]:
+    engine = open_engine(config, plugins, clock=clock, replica=replica)
     try:
         yield from perform(engine, request, config.zones.zone_at)
     finally:

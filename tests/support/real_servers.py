@@ -88,6 +88,13 @@ class Server:
             _end(self._process)
             self._process = None
 
+    def kill(self) -> None:
+        """End it as a power cut would; its port stays reserved for :meth:`start`."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
     def hold(self) -> None:
         """It accepts connections and answers nothing, until :meth:`go_on`."""
         assert self._process is not None

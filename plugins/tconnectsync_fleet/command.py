@@ -1,0 +1,361 @@
+"""``tconnectsync fleet``. NATS and the seals are imported when one of its commands runs."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+if TYPE_CHECKING:
+    from tconnectsync_fleet.desk import FleetContext
+    from tconnectsync_fleet.people import People
+    from tconnectsync_fleet.servers import Servers
+
+
+class ExtraMissing(click.ClickException):
+    """The packages of the extra are not installed."""
+
+    exit_code = 2
+
+
+def require_extra() -> None:
+    """Check that NATS and PyNaCl are installed. Errors: ExtraMissing."""
+    for package in ("nats", "nacl.public"):
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise ExtraMissing(
+                f"the package {error.name!r} is missing: it comes with the extra `fleet`. In the folder of tconnectsync's"
+                f" source run: {shlex.quote(sys.executable)} -m pip install '.[fleet]'"
+            ) from error
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """How to reach the servers."""
+
+    servers: tuple[str, ...]
+    user: str | None
+    password_file: Path | None
+    credentials: Path | None
+    ca_file: Path | None
+
+    @contextlib.contextmanager
+    def connected(self, name: str = "tconnectsync") -> Iterator[Servers]:
+        """Give a connection. Errors: ExtraMissing, Retryable."""
+        require_extra()
+        from tconnectsync_fleet.servers import Login, Servers
+
+        password = None
+        if self.password_file is not None:
+            password = self.password_file.read_text(encoding="utf-8").strip("\r\n")
+        addresses = [each.strip() for group in self.servers for each in group.split(",") if each.strip()]
+        login = Login(
+            servers=addresses, user=self.user, password=password, credentials=self.credentials, ca_file=self.ca_file
+        )
+        servers = Servers(login, name=name)
+        try:
+            yield servers
+        finally:
+            servers.close()
+
+    @contextlib.contextmanager
+    def people(self) -> Iterator[People]:
+        """Give the bucket of people."""
+        with self.connected() as servers:
+            from tconnectsync_fleet.people import People
+
+            yield People(servers)
+
+
+def _path(**more: Any) -> click.Path:
+    return click.Path(path_type=Path, dir_okay=False, **more)
+
+
+def with_servers(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options for the servers; the command gets them as ``options``."""
+
+    @click.option(
+        "--servers",
+        multiple=True,
+        envvar="TCONNECTSYNC_FLEET_SERVERS",
+        default=["nats://127.0.0.1:4222"],
+        show_default=True,
+        metavar="URL",
+        help="Address of a NATS server; several times, or with commas. tls://… encrypts.",
+    )
+    @click.option("--user", help="User name at the servers.")
+    @click.option("--password-file", type=_path(exists=True), help="File with the user's password.")
+    @click.option("--credentials", type=_path(exists=True), help="A .creds file of NATS, instead of a user name.")
+    @click.option("--ca-file", type=_path(exists=True), help="The authority that signed the servers' certificates.")
+    @wraps(command)
+    def wrapped(
+        servers: tuple[str, ...],
+        user: str | None,
+        password_file: Path | None,
+        credentials: Path | None,
+        ca_file: Path | None,
+        **rest: Any,
+    ) -> Any:
+        options = Options(
+            servers=servers, user=user, password_file=password_file, credentials=credentials, ca_file=ca_file
+        )
+        return command(options=options, **rest)
+
+    return wrapped
+
+
+key_option = click.option(
+    "--key",
+    required=True,
+    type=_path(),
+    envvar="TCONNECTSYNC_FLEET_KEY",
+    help="The fleet's key: `fleet key FILE` creates it.",
+)
+
+
+@click.group(short_help="Run tconnectsync for many people on several machines, over NATS.")
+def fleet() -> None:
+    """Run tconnectsync for many people: workers share them, and their event logs are in NATS JetStream.
+
+    Needs the extra `fleet` and at least one NATS server with JetStream; three of them survive the loss of one.
+    """
+
+
+@fleet.command()
+@click.argument("file", type=_path())
+def key(file: Path) -> int:
+    """Create the key that seals configurations: FILE for the workers, FILE.pub for whoever adds people."""
+    require_extra()
+    from tconnectsync_fleet.sealing import create_key
+
+    try:
+        create_key(file)
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}. Nothing was overwritten.") from error
+    click.echo(f"{file} was created. Keep a copy in a safe place: without it, everybody must be added again.")
+    return 0
+
+
+@fleet.command()
+@click.option(
+    "--replicas", type=click.Choice(["1", "3", "5"]), default="3", show_default=True, help="On how many servers."
+)
+@click.option(
+    "--lease",
+    default=15.0,
+    show_default=True,
+    type=click.FloatRange(2, 300),
+    help="Seconds until a silent worker's people move.",
+)
+@with_servers
+def init(options: Options, replicas: str, lease: float) -> int:
+    """Create the stream and the buckets in NATS. Run it once; what exists stays."""
+    with options.connected() as servers:
+        from tconnectsync_fleet.servers import set_up
+
+        set_up(servers, replicas=int(replicas), lease_s=lease)
+    click.echo("The fleet is set up. Add people: `tconnectsync fleet add NAME --config FILE --key FILE.pub`.")
+    return 0
+
+
+@fleet.command()
+@click.argument("name")
+@click.option("--config", "file", required=True, type=_path(exists=True), help="The person's configuration file.")
+@click.option("--replace", is_flag=True, help="Replace the configuration of a person who is there.")
+@key_option
+@with_servers
+@click.pass_obj
+def add(engine: FleetContext, options: Options, name: str, file: Path, key: Path, replace: bool) -> int:
+    """Add a person. The configuration is checked as for one person; its secret files become part of it, sealed."""
+    with options.people() as people:
+        from tconnectsync_fleet.desk import private_file
+        from tconnectsync_fleet.people import check_name, with_secrets_inside
+        from tconnectsync_fleet.sealing import sealer
+
+        check_name(name)
+        box = sealer(key)
+        engine.for_person(file, data_dir=file.parent.resolve(), replica=None).config()
+        text = with_secrets_inside(file).encode()
+        with private_file(file.name, text) as path:
+            engine.for_person(path, data_dir=file.parent.resolve(), replica=None).config()
+        people.add(name, box.encrypt(text), replace=replace)
+    click.echo(
+        f"{name} was {'replaced' if replace else 'added'}. A worker begins within seconds: `tconnectsync fleet show {name}`."
+    )
+    return 0
+
+
+@fleet.command()
+@click.argument("name")
+@click.option("--data", is_flag=True, help="Delete the event log and the snapshot, too. There is no way back.")
+@with_servers
+def remove(options: Options, name: str, data: bool) -> int:
+    """Remove a person. The event log stays, unless --data is given; nothing at the receivers changes."""
+    with options.connected() as servers:
+        from tconnectsync_fleet.people import People
+        from tconnectsync_fleet.servers import delete_data
+
+        People(servers).remove(name)
+        if data:
+            delete_data(servers, name)
+    click.echo(
+        f"{name} was removed. " + ("The event log was deleted." if data else "The event log is still in the stream.")
+    )
+    return 0
+
+
+@fleet.command()
+@click.argument("name")
+@with_servers
+def pause(options: Options, name: str) -> int:
+    """Stop fetching and delivering for a person, until `fleet resume`."""
+    with options.people() as people:
+        people.store(attrs.evolve(people.get(name), paused=True))
+    click.echo(f"{name} is paused. To continue: `tconnectsync fleet resume {name}`.")
+    return 0
+
+
+@fleet.command()
+@click.argument("name")
+@with_servers
+def resume(options: Options, name: str) -> int:
+    """Continue with a paused person. (To clear a stopped sink: `fleet run NAME resume sink=…`.)"""
+    with options.people() as people:
+        people.store(attrs.evolve(people.get(name), paused=False))
+    click.echo(f"{name} is no longer paused.")
+    return 0
+
+
+@fleet.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@with_servers
+def status(options: Options, as_json: bool) -> int:
+    """Show the workers, and the people by state."""
+    with options.connected() as servers:
+        from tconnectsync_fleet.status import read_fleet, status_lines
+
+        found = read_fleet(servers)
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+    else:
+        for line in status_lines(found):
+            click.echo(line)
+    return 9 if found["troubles"] else 0
+
+
+@fleet.command()
+@click.argument("name")
+@with_servers
+def show(options: Options, name: str) -> int:
+    """Print one person's status as JSON, as `tconnectsync status --json` does for one."""
+    return _ask(options, name, "status", {})
+
+
+@fleet.command()
+@click.argument("name")
+@click.argument("command")
+@click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
+@with_servers
+def run(options: Options, name: str, command: str, arguments: tuple[str, ...]) -> int:
+    """Run a command for one person, on the worker that has the person.
+
+    \b
+    tconnectsync fleet run anna sync
+    tconnectsync fleet run anna backfill first=2025-01-01 last=2025-01-31
+    tconnectsync fleet run anna replay sink=nightscout-treatments
+    tconnectsync fleet run anna verify sink=nightscout-treatments
+    tconnectsync fleet run anna resume sink=nightscout-treatments
+    """
+    pairs = [argument.partition("=") for argument in arguments]
+    wrong = [word for word, equals, _ in pairs if not equals]
+    if wrong:
+        raise click.UsageError(f"{wrong[0]!r} is not KEY=VALUE")
+    return _ask(options, name, command, {word: value for word, _, value in pairs})
+
+
+def _ask(options: Options, name: str, command: str, arguments: dict[str, str]) -> int:
+    with options.connected() as servers:
+        from tconnectsync_fleet.people import People
+        from tconnectsync_fleet.requests import ask
+
+        People(servers).get(name)
+        status = 1
+        for step in ask(servers, name, command, arguments):
+            if "status" in step:
+                status = int(step["status"])
+                for line in filter(None, step["lines"]):
+                    click.echo(line, err=status != 0)
+            else:
+                click.echo(step["progress"], err=True)
+    return status
+
+
+@fleet.command()
+@click.option(
+    "--folder",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where the worker keeps its copies.",
+)
+@click.option("--name", help="The worker's name, which no other has.  [default: the computer's name and a number]")
+@click.option(
+    "--threads", default=8, show_default=True, type=click.IntRange(1, 256), help="How many people have a turn at once."
+)
+@click.option(
+    "--turns-per-minute",
+    default=0.0,
+    type=click.FloatRange(0),
+    help="At most this many turns begin in a minute; 0: no limit.",
+)
+@click.option("--metrics", default="", metavar="HOST:PORT", help="Serve /metrics and /healthz there.")
+@key_option
+@with_servers
+@click.pass_obj
+def worker(
+    engine: FleetContext,
+    options: Options,
+    folder: Path,
+    name: str | None,
+    threads: int,
+    turns_per_minute: float,
+    metrics: str,
+    key: Path,
+) -> int:
+    """Work for the fleet until SIGTERM. Any number of workers share the people; each needs a folder of its own."""
+    engine.serve()
+    require_extra()
+    from tconnectsync_fleet.requests import answer_requests
+    from tconnectsync_fleet.sealing import opener
+    from tconnectsync_fleet.speaking_for import mark_lines
+    from tconnectsync_fleet.worker import Worker
+    from tconnectsync_fleet.worker_folder import WorkerFolder
+
+    mark_lines()
+    box = opener(key)
+    with WorkerFolder(folder) as own:
+        called = name or own.name
+        with options.connected(called) as servers:
+            working = Worker(
+                name=called, folder=folder, servers=servers, box=box, engine=engine, threads=threads,
+                turns_per_minute=turns_per_minute, disk=own.disk,
+            )  # fmt: skip
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: working.stop())
+            answer_requests(working)
+            if metrics:
+                from tconnectsync_fleet.metrics import serve_metrics
+
+                serve_metrics(working, metrics)
+            working.run()
+    return 0

@@ -1,0 +1,192 @@
+"""One person's data on one worker: take the log over, do what is due, give it back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import attrs
+from nacl.public import PrivateKey, SealedBox
+from nats.errors import Error as NatsError
+
+from tconnectsync import Replica, Retryable, TconnectsyncError
+from tconnectsync_fleet.people import Person
+from tconnectsync_fleet.sealing import opened
+from tconnectsync_fleet.servers import Servers
+from tconnectsync_fleet.session import Session
+from tconnectsync_fleet.snapshots import clear, restore_snapshot, store_snapshot
+from tconnectsync_fleet.stream_replica import StreamReplica
+
+NO_SNAPSHOT = "none"
+OWNERS = "fleet-owners"
+"""The file with the claims under which this disk's outboxes were written. They are used only if the last claim is among them."""
+
+
+class Cycle(Protocol):
+    """The outcome of a person's turn."""
+
+    @property
+    def status(self) -> int:
+        """The exit status that ``tconnectsync sync`` would have."""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What is wrong."""
+
+    @property
+    def due_s(self) -> float:
+        """Seconds until something is due again."""
+
+    @property
+    def records(self) -> int:
+        """The last position of the log."""
+
+    @property
+    def last_fetch(self) -> datetime | None:
+        """When the source that was read longest ago was read to its end."""
+
+
+class PersonContext(Protocol):
+    """What the engine does for one person."""
+
+    def config(self) -> object:
+        """Load the configuration. Errors: ConfigError."""
+
+    def work(self, stops: Callable[[], bool]) -> Cycle:
+        """Do what is due. Errors: TconnectsyncError, OSError."""
+
+    def perform(self, command: str, arguments: Mapping[str, Any], show: Callable[[Any], None]) -> Any:
+        """Run a request, such as ``replay``; ``show`` gets its progress. Returns exit status and lines. Errors: TconnectsyncError."""
+
+    def read_status(self) -> dict[str, Any]:
+        """Return what ``status --json`` prints."""
+
+
+class FleetContext(Protocol):
+    """What the command line gives to the fleet."""
+
+    def for_person(self, path: Path, *, data_dir: Path, replica: Replica | None) -> PersonContext:
+        """Return the context of one person, whose configuration is not read yet."""
+
+    def serve(self) -> None:
+        """Start to write log lines."""
+
+
+class NotReadable(TconnectsyncError):
+    """The configuration was sealed for another key."""
+
+
+@contextlib.contextmanager
+def private_file(name: str, text: bytes) -> Iterator[Path]:
+    """Give the path of a file in memory that only this user can read, deleted afterwards."""
+    memory = Path("/dev/shm")  # noqa: S108 - a private folder is made there
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        path = Path(folder) / name
+        path.touch(mode=0o600)
+        path.write_bytes(text)
+        yield path
+
+
+@attrs.define
+class Desk:
+    """One person's place on this worker. One thread at a time uses it."""
+
+    person: Person
+    folder: Path
+    servers: Servers
+    box: SealedBox[PrivateKey]
+    engine: FleetContext
+    _replica: StreamReplica | None = None
+    _context: PersonContext | None = None
+    _is_doubtful: bool = False
+
+    def take(self, session: Session, live: Collection[str]) -> bool:
+        """Own the log from now on. False: a live worker has it. Errors: ReplicaFailed, OSError.
+
+        ``live``: the sessions of the workers with a lease.
+        """
+        if self._replica is not None and self._replica.owner == session.owner and not self._is_doubtful:
+            return True
+        replica = StreamReplica(self.servers, self.person.name, session.owner, session.holds)
+        last = replica.look()
+        if last.owner in live and not last.snapshot and last.owner != session.owner:
+            self._replica = None
+            return False
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if last.owner not in self._owners():
+            self._write_owners()
+            clear(self.folder)
+            if last.snapshot:
+                restore_snapshot(self.servers, self.person.name, self.folder, self.box, last.snapshot)
+        self._write_owners(last.owner, session.owner)
+        replica.claim()
+        self._write_owners(session.owner)
+        self._replica, self._context, self._is_doubtful = replica, None, False
+        return True
+
+    def work(self, stops: Callable[[], bool]) -> Cycle:
+        """Do what is due. :meth:`take` comes before. Errors: TconnectsyncError, OSError."""
+        return self.context().work(stops)
+
+    def context(self) -> PersonContext:
+        """Return the person's context, with the configuration loaded. Errors: TconnectsyncError."""
+        if self._replica is None:
+            raise RuntimeError("nobody owns the log")
+        if self._context is None:
+            text = opened(self.box, self.person.sealed)
+            if text is None:
+                raise NotReadable(
+                    "the configuration was sealed for another key",
+                    remedy=f"Add it again with this fleet's key: `tconnectsync fleet add --replace {self.person.name} …`.",
+                )
+            with private_file(f"{self.person.name}.toml", text) as path:
+                context = self.engine.for_person(path, data_dir=self.folder, replica=self._replica)
+                context.config()
+            self._context = context
+        return self._context
+
+    def release(self) -> None:
+        """Give the log back, with a snapshot of the outboxes. Errors: ReplicaFailed; then it is still owned: try again.
+
+        Without a snapshot, the next worker looks at the receiver.
+        """
+        replica = self._replica
+        if replica is not None and replica.is_mine() and replica.look().owner == replica.owner:
+            snapshot = NO_SNAPSHOT
+            with contextlib.suppress(Retryable, NatsError, OSError):
+                snapshot = store_snapshot(self.servers, self.person.name, self.folder, self.box)
+            replica.release(snapshot)
+        self._replica = self._context = None
+
+    def doubt(self) -> None:
+        """Look at the stream before the next turn: the log may have another owner, or an end that is not known here."""
+        self._is_doubtful = True
+
+    @property
+    def is_owned(self) -> bool:
+        """Whether this worker has claimed the log, and has not given it back."""
+        return self._replica is not None
+
+    def configure(self, person: Person) -> None:
+        """Use a changed entry from the next turn on."""
+        self.person, self._context = person, None
+
+    def _owners(self) -> list[str]:
+        try:
+            return (self.folder / OWNERS).read_text(encoding="utf-8").split()
+        except FileNotFoundError:
+            return []
+
+    def _write_owners(self, *owners: str) -> None:
+        path = self.folder / OWNERS
+        temporary = path.with_suffix(".tmp")
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write("".join(f"{owner}\n" for owner in owners if owner))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)

@@ -1,0 +1,66 @@
+"""``/metrics`` for Prometheus and ``/healthz`` for a supervisor, of one worker. No names, no credentials."""
+
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import click
+
+from tconnectsync_fleet.worker import Worker
+
+_HELP = {
+    "people": ("gauge", "people that this worker has"),
+    "running": ("gauge", "turns that run now"),
+    "failing": ("gauge", "people whose last turn failed"),
+    "turns": ("counter", "turns since the start"),
+    "failed_turns": ("counter", "turns that failed since the start"),
+}
+
+
+def metrics_text(worker: Worker) -> str:
+    """Return the metrics in Prometheus' text format."""
+    report = worker.report()
+    lines: list[str] = []
+    for name, (kind, words) in _HELP.items():
+        full = f"tconnectsync_fleet_{name}" + ("_total" if kind == "counter" else "")
+        lines += [f"# HELP {full} {words}", f"# TYPE {full} {kind}", f"{full} {report[name]}"]
+    lines += [
+        "# HELP tconnectsync_fleet_lease 1 while the worker has its lease",
+        "# TYPE tconnectsync_fleet_lease gauge",
+        f"tconnectsync_fleet_lease {int(worker.session.holds())}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def serve_metrics(worker: Worker, address: str) -> int:
+    """Serve at HOST:PORT from now on, and return the port. Errors: ClickException."""
+    host, _, port = address.rpartition(":")
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 10.0
+
+        def do_GET(self) -> None:
+            healthy = worker.is_healthy()
+            found = {
+                "/metrics": (200, metrics_text(worker) if healthy else "tconnectsync_fleet_lease 0\n"),
+                "/healthz": (200 if healthy else 503, "ok\n" if healthy else "no lease\n"),
+            }
+            status, text = found.get(self.path, (404, "there is /metrics and /healthz\n"))
+            body = text.encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    try:
+        server = ThreadingHTTPServer((host or "127.0.0.1", int(port)), Handler)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"--metrics {address} cannot be used ({error}).") from error
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+    return int(server.server_address[1])

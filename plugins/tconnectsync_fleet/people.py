@@ -1,0 +1,145 @@
+"""The people of the fleet: an entry in the bucket ``people`` for each, with a sealed configuration."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
+
+from tconnectsync_fleet.servers import PEOPLE, Entry, Servers
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_SECRET_FILE = re.compile(r"""^(\s*)([A-Za-z0-9_]+)_file(\s*=\s*)(["'])(.+?)\4\s*(?:#.*)?$""", re.MULTILINE)
+_OF_THE_MACHINE = ("data_dir", "plugins_dir", "blocked_plugins", "web")
+
+
+class NotPossible(click.ClickException):
+    """The request cannot be done; nothing was changed."""
+
+    exit_code = 2
+
+
+@attrs.frozen(kw_only=True)
+class Person:
+    """One person's entry. ``sealed``: the configuration file, for the workers' key only."""
+
+    name: str
+    sealed: bytes = attrs.field(repr=False)
+    paused: bool = False
+    revision: int = 0
+
+    def value(self) -> bytes:
+        """Return the entry as it is stored."""
+        return json.dumps({"paused": self.paused, "config": base64.b64encode(self.sealed).decode()}).encode()
+
+
+def person_of(name: str, entry: Entry) -> Person | None:
+    """Return the person of an entry; None if it was removed or cannot be read."""
+    if entry.value is None:
+        return None
+    try:
+        stored: Mapping[str, Any] = json.loads(entry.value)
+        sealed = base64.b64decode(stored["config"], validate=True)
+        return Person(name=name, sealed=sealed, paused=bool(stored.get("paused")), revision=entry.revision)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def check_name(name: str) -> str:
+    """Return the name. Errors: NotPossible."""
+    if NAME.fullmatch(name) is None:
+        raise NotPossible(f"{name!r} is no name: use small letters, digits and hyphens, at most 63 of them.")
+    return name
+
+
+def with_secrets_inside(path: Path) -> str:
+    """Return the text of a configuration file, with the content of every secret file in the place of its path.
+
+    Errors: NotPossible if a key is about the machine, or a secret file cannot be read.
+    """
+    import tomli
+
+    text = path.read_text(encoding="utf-8-sig")
+
+    def inside(found: re.Match[str]) -> str:
+        indent, key, equals, _, name = found.groups()
+        try:
+            lines = (path.parent / Path(name).expanduser()).read_text(encoding="utf-8-sig").strip("\r\n").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise NotPossible(f"{path}: {key}_file: {name} cannot be read ({error}).") from error
+        value: str | list[str] = lines[0] if len(lines) == 1 else lines
+        return f"{indent}{key}{equals}{json.dumps(value, ensure_ascii=False)}"
+
+    text = _SECRET_FILE.sub(inside, text)
+    tables = tomli.loads(text)
+    machine = [key for key in _OF_THE_MACHINE if key in tables and key != "data_dir"]
+    if machine:
+        raise NotPossible(f"{path}: {machine[0]}: this is about one computer. Remove it: workers have their own.")
+    left = list(_paths_left(tables))
+    if left:
+        raise NotPossible(f"{path}: {left[0]}: write the secret itself into the file; workers cannot read this path.")
+    return text
+
+
+def _paths_left(table: Mapping[str, Any], prefix: str = "") -> list[str]:
+    found: list[str] = []
+    for key, value in table.items():
+        if isinstance(value, dict):
+            found += _paths_left(value, f"{prefix}{key}.")
+        elif key.endswith("_file"):
+            found.append(prefix + key)
+    return found
+
+
+class People:
+    """The bucket of people, for commands. Errors of every method: Retryable if the servers do not answer."""
+
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
+        self._bucket = servers.bucket(PEOPLE)
+
+    def all(self) -> dict[str, Person]:
+        """Return everybody, by name."""
+        found = {name: person_of(name, entry) for name, entry in self._servers.changes(PEOPLE).items()}
+        return {name: person for name, person in sorted(found.items()) if person is not None}
+
+    def get(self, name: str) -> Person:
+        """Return one person. Errors: NotPossible if there is nobody of that name."""
+        try:
+            entry = self._servers.call(self._bucket.get(check_name(name)))
+        except KeyNotFoundError:
+            raise NotPossible(f"There is nobody named {name}. List them: `tconnectsync fleet status`.") from None
+        person = person_of(name, Entry(revision=entry.revision or 0, value=entry.value))
+        if person is None:
+            raise NotPossible(f"The entry of {name} cannot be read. Add it again: `tconnectsync fleet add {name}`.")
+        return person
+
+    def add(self, name: str, sealed: bytes, *, replace: bool) -> None:
+        """Add a person, or replace the configuration. Errors: NotPossible."""
+        person = Person(name=check_name(name), sealed=sealed)
+        try:
+            if replace:
+                before = self.get(name)
+                self.store(attrs.evolve(before, sealed=sealed))
+            else:
+                self._servers.call(self._bucket.create(name, person.value()))
+        except KeyWrongLastSequenceError:
+            raise NotPossible(f"{name} exists. To change the configuration: `fleet add --replace {name} …`.") from None
+
+    def store(self, person: Person) -> None:
+        """Store a changed entry. Errors: NotPossible if somebody else changed it meanwhile."""
+        try:
+            self._servers.call(self._bucket.update(person.name, person.value(), person.revision))
+        except KeyWrongLastSequenceError:
+            raise NotPossible(f"Somebody else has just changed {person.name}. Try again.") from None
+
+    def remove(self, name: str) -> None:
+        """Remove a person. The log stays in the stream. Errors: NotPossible."""
+        self._servers.call(self._bucket.delete(name, self.get(name).revision))

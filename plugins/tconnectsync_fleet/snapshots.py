@@ -1,0 +1,71 @@
+"""What a worker hands over besides the log: outboxes, the state of sources and tokens, sealed, in the object store."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+import tarfile
+from pathlib import Path
+
+from nacl.public import PrivateKey, SealedBox
+from nats.js.errors import NotFoundError
+
+from tconnectsync_fleet.sealing import opened
+from tconnectsync_fleet.servers import SNAPSHOTS, Servers
+
+FOLDERS = ("outbox", "state", "plugins")
+"""The folders of a data folder that the log cannot replace exactly. Without them, documents are read back from the receiver."""
+
+
+def clear(folder: Path) -> None:
+    """Delete what belongs to an earlier owner of the log."""
+    for name in FOLDERS:
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def store_snapshot(servers: Servers, person: str, folder: Path, box: SealedBox[PrivateKey]) -> str:
+    """Store a snapshot of a closed data folder, and return its checksum. Errors: Retryable, NatsError, OSError."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz", compresslevel=1) as archive:
+        for name in FOLDERS:
+            if (folder / name).exists():
+                archive.add(folder / name, name)
+    sealed = box.encrypt(content.getvalue())
+    bucket = servers.call(servers.js.object_store(SNAPSHOTS))
+    servers.call(bucket.put(person, sealed), 60.0)
+    return hashlib.sha256(sealed).hexdigest()
+
+
+def restore_snapshot(servers: Servers, person: str, folder: Path, box: SealedBox[PrivateKey], checksum: str) -> bool:
+    """Restore the snapshot with this checksum into a folder without outboxes. False: there is none that can be used."""
+    try:
+        bucket = servers.call(servers.js.object_store(SNAPSHOTS))
+        sealed = servers.call(bucket.get(person), 60.0).data or b""
+    except NotFoundError:
+        return False
+    if hashlib.sha256(sealed).hexdigest() != checksum:
+        return False
+    content = opened(box, sealed)
+    if content is None:
+        return False
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
+        _extract(archive, folder)
+    return True
+
+
+def _extract(archive: tarfile.TarFile, folder: Path) -> None:
+    """Extract regular files and folders below :data:`FOLDERS` only."""
+    for member in archive.getmembers():
+        parts = Path(member.name).parts
+        if not parts or parts[0] not in FOLDERS or ".." in parts or not (member.isfile() or member.isdir()):
+            continue
+        target = folder / member.name
+        if member.isdir():
+            target.mkdir(mode=0o700, parents=True, exist_ok=True)
+            continue
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        source = archive.extractfile(member)
+        if source is not None:
+            target.write_bytes(source.read())
+            target.chmod(0o600)

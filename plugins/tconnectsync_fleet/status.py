@@ -1,0 +1,77 @@
+"""What ``fleet status`` shows: the workers, and the people by state."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from tconnectsync import counted
+from tconnectsync_fleet.people import People
+from tconnectsync_fleet.servers import STATUS, Servers
+from tconnectsync_fleet.session import live_workers, worker_for
+
+LATE = timedelta(hours=3)
+"""Without a finished read for so long, a person is behind."""
+MEANINGS = {
+    0: "ok", 1: "failed", 2: "wrong configuration", 3: "source not read", 4: "login refused", 5: "receiver not reached",
+    6: "stopped", 7: "log damaged", 8: "changing workers",
+}  # fmt: skip
+"""The states, by the exit status that `tconnectsync sync` would have."""
+
+
+def read_fleet(servers: Servers, now: datetime | None = None) -> dict[str, Any]:
+    """Return the state of the fleet as JSON values. ``troubles``: what is not well, by person."""
+    now = now or datetime.now(timezone.utc)
+    people = People(servers).all()
+    workers = live_workers(servers)
+    told = {name: json.loads(entry.value) for name, entry in servers.changes(STATUS).items() if entry.value}
+    states: dict[str, str] = {}
+    troubles: dict[str, list[str]] = {}
+    for name, person in people.items():
+        found = told.get(name)
+        if person.paused:
+            states[name] = "paused"
+        elif worker_for(name, workers) is None:
+            states[name] = "without a worker"
+            troubles[name] = ["there is no worker"]
+        elif found is None:
+            states[name] = "new"
+        else:
+            states[name] = MEANINGS.get(found["status"], "failed")
+            late = _is_late(found.get("last_fetch"), now)
+            if found["status"] or late:
+                states[name] = states[name] if found["status"] else "behind"
+                troubles[name] = found["lines"] or [
+                    f"nothing was read since {found.get('last_fetch') or 'it was added'}"
+                ]
+    fetches = [told[name]["last_fetch"] for name in people if told.get(name, {}).get("last_fetch")]
+    return {
+        "workers": workers,
+        "people": states,
+        "states": dict(Counter(states.values())),
+        "troubles": troubles,
+        "oldest_read": min(fetches, default=None),
+    }
+
+
+def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines for people."""
+    yield f"{counted(len(found['workers']), 'worker')}, {counted(len(found['people']), 'person', 'people')}"
+    for name, report in sorted(found["workers"].items()):
+        people = counted(report["people"], "person", "people")
+        yield f"  {name}: {people}, {report['running']} at work, {report['failing']} failing, {counted(report['turns'], 'turn')}"
+    for state, count in sorted(found["states"].items()):
+        yield f"  {state}: {count:,}"
+    if found["oldest_read"]:
+        yield f"The person who waits longest was read at {found['oldest_read']}."
+    for name, lines in sorted(found["troubles"].items())[:20]:
+        yield f"{name}: {found['people'][name]}: {lines[0]}"
+    if len(found["troubles"]) > 20:
+        yield f"… and {len(found['troubles']) - 20:,} more: `tconnectsync fleet status --json`"
+
+
+def _is_late(last_fetch: str | None, now: datetime) -> bool:
+    return last_fetch is None or now - datetime.fromisoformat(last_fetch) > LATE

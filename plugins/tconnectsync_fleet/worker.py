@@ -1,0 +1,259 @@
+"""One worker: it renews its lease, finds the people that it should have, and gives each a turn when something is due."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import attrs
+from nacl.public import PrivateKey, SealedBox
+from nats.errors import Error as NatsError
+
+from tconnectsync import ReplicaFailed, Retryable, TconnectsyncError
+from tconnectsync_fleet.desk import Cycle, Desk, FleetContext
+from tconnectsync_fleet.people import person_of
+from tconnectsync_fleet.servers import PEOPLE, STATUS, Servers
+from tconnectsync_fleet.session import RENEWALS, Session, live_workers, worker_for
+from tconnectsync_fleet.speaking_for import speaking_for
+
+log = logging.getLogger("tconnectsync.fleet")
+LOOK_S = 1.0
+"""How often the worker looks for changed people and workers."""
+BUSY_ELSEWHERE_S = 1.0
+RETRY_S = (2.0, 300.0)
+"""The shortest and the longest wait after a failure of one person's turn."""
+
+
+@attrs.define
+class Seat:
+    """A person's desk, and when it is their turn. ``due``: on the monotonic clock."""
+
+    desk: Desk
+    due: float = 0.0
+    due_back: float = 0.0
+    """When giving the person back is tried again."""
+    running: bool = False
+    failures: int = 0
+    removed: bool = False
+    lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
+    """Held during a turn."""
+
+
+@attrs.define(kw_only=True)
+class Worker:
+    """A worker. ``turns_per_minute``: how many turns, each of which may ask the vendor, may begin in a minute; 0: no limit."""
+
+    name: str
+    folder: Path
+    servers: Servers
+    box: SealedBox[PrivateKey] = attrs.field(repr=False)
+    engine: FleetContext
+    threads: int = 8
+    turns_per_minute: float = 0.0
+    disk: str = ""
+    seats: dict[str, Seat] = attrs.field(factory=dict)
+    turns: int = 0
+    failed_turns: int = 0
+    _session: Session | None = None
+    _live: Mapping[str, Any] = attrs.field(factory=dict)
+    _people_revision: int = 0
+    _next_turn: float = 0.0
+    _stopping: threading.Event = attrs.field(factory=threading.Event)
+    _finished: threading.Event = attrs.field(factory=threading.Event)
+    """Set when everything was given back: until then the lease is renewed."""
+
+    def stop(self) -> None:
+        """End after the turns that run. May be called from a signal handler."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Work until :meth:`stop`. Without a lease it waits for one."""
+        lease = threading.Thread(target=self._keep_lease, name="lease", daemon=True)
+        lease.start()
+        with ThreadPoolExecutor(self.threads, thread_name_prefix="turn") as pool:
+            while not self._stopping.is_set():
+                try:
+                    if not self.is_healthy():
+                        self._begin_session()
+                    self._look()
+                except (Retryable, NatsError) as error:
+                    log.warning('fleet_not_reached message="%s"', error)
+                until = time.monotonic() + LOOK_S
+                while time.monotonic() < until and not self._stopping.is_set():
+                    if self.is_healthy():
+                        self._start_turns(pool)
+                    self._stopping.wait(0.02)
+            for seat in self.seats.values():
+                pool.submit(self._give_back, seat)
+        self._finished.set()
+        lease.join()
+        if self._session is not None:
+            self._session.end()
+
+    def is_healthy(self) -> bool:
+        """Whether it has a lease, so that it can work."""
+        return self._session is not None and self._session.holds()
+
+    def report(self) -> dict[str, Any]:
+        """Return what others see of this worker, as JSON values."""
+        seats = list(self.seats.values())
+        return {
+            "disk": self.disk,
+            "people": sum(seat.desk.is_owned for seat in seats),
+            "running": sum(seat.running for seat in seats),
+            "failing": sum(seat.failures > 0 for seat in seats),
+            "turns": self.turns,
+            "failed_turns": self.failed_turns,
+        }
+
+    @property
+    def session(self) -> Session:
+        """The present session, from :meth:`run` on."""
+        if self._session is None:
+            raise RuntimeError("the worker does not run yet")
+        return self._session
+
+    # --- the lease --------------------------------------------------------------------------------------------------
+
+    def _begin_session(self) -> None:
+        session = Session(self.servers, self.name)
+        session.begin(self.report())
+        self._session = session
+        log.info("lease_taken worker=%s owner=%s", self.name, session.owner)
+
+    def _keep_lease(self) -> None:
+        while not self._finished.wait(self._session.life_s / RENEWALS if self._session else LOOK_S):
+            session = self._session
+            if session is not None and session.holds() and not session.renew(self.report()):
+                log.warning("lease_lost owner=%s its people are left to others", session.owner)
+
+    # --- who works for whom -----------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Read which people and workers there are now. Errors: Retryable, NatsError."""
+        for name, entry in self.servers.changes(PEOPLE, self._people_revision).items():
+            self._people_revision = max(self._people_revision, entry.revision)
+            person = person_of(name, entry)
+            seat = self.seats.get(name)
+            if person is None:
+                if seat is not None:
+                    seat.removed = True
+            elif seat is None:
+                self.seats[name] = Seat(
+                    Desk(person, self.folder / "people" / name, self.servers, self.box, self.engine)
+                )
+            else:
+                seat.desk.configure(person)
+                seat.due, seat.failures, seat.removed = 0.0, 0, False
+        self._live = live_workers(self.servers)
+
+    def _wants(self, seat: Seat) -> bool:
+        person = seat.desk.person
+        return not seat.removed and not person.paused and worker_for(person.name, self._live) == self.name
+
+    def _start_turns(self, pool: ThreadPoolExecutor) -> None:
+        """Start the turns that are due, at the configured rate, and give back what others should have."""
+        now = time.monotonic()
+        for name, seat in list(self.seats.items()):
+            if seat.running:
+                continue
+            if not self._wants(seat):
+                if seat.desk.is_owned and seat.due_back <= now:
+                    seat.running = True
+                    pool.submit(self._give_back, seat)
+                elif seat.removed:
+                    del self.seats[name]
+            elif seat.due <= now and self._next_turn <= now:
+                if self.turns_per_minute:
+                    self._next_turn = max(self._next_turn, now - 1.0) + 60.0 / self.turns_per_minute
+                seat.running = True
+                pool.submit(self._turn, seat)
+
+    # --- one turn ---------------------------------------------------------------------------------------------------
+
+    def _turn(self, seat: Seat) -> None:
+        """Give one person a turn. Whatever goes wrong in it concerns nobody else."""
+        name = seat.desk.person.name
+        with speaking_for(name), seat.lock:
+            try:
+                pause_s = self._work(seat)
+                seat.failures = 0
+            except ReplicaFailed as error:
+                log.warning('log_not_owned message="%s"', error.message)
+                seat.desk.doubt()
+                pause_s = self._after_failure(seat)
+            except (TconnectsyncError, NatsError, OSError) as error:
+                log.warning('turn_failed message="%s"', error)
+                pause_s = self._after_failure(seat)
+                self._publish(name, status=getattr(error, "exit_status", 1), lines=[str(error)])
+            except Exception:
+                log.exception("turn_failed")  # the border between people
+                pause_s = self._after_failure(seat)
+            seat.due = time.monotonic() + pause_s
+            seat.running = False
+
+    def _work(self, seat: Seat) -> float:
+        sessions = {report.get("owner", "") for report in self._live.values()}
+        if not seat.desk.take(self.session, sessions):
+            return BUSY_ELSEWHERE_S
+        self.turns += 1
+        cycle = seat.desk.work(self._stopping.is_set)
+        self._publish_cycle(seat, cycle)
+        return cycle.due_s
+
+    def _after_failure(self, seat: Seat) -> float:
+        seat.failures += 1
+        self.failed_turns += 1
+        shortest, longest = RETRY_S
+        return min(longest, shortest * 2.0 ** min(seat.failures - 1, 10)) * random.uniform(0.7, 1.3)  # noqa: S311 - jitter
+
+    def _give_back(self, seat: Seat) -> None:
+        with speaking_for(seat.desk.person.name), seat.lock:
+            try:
+                seat.desk.release()
+            except ReplicaFailed as error:
+                log.warning('not_given_back message="%s"', error.message)
+                seat.due_back = time.monotonic() + RETRY_S[0]
+            except Exception:
+                log.exception("not_given_back")  # the border between people
+                seat.due_back = time.monotonic() + RETRY_S[0]
+            seat.running = False
+
+    def _publish_cycle(self, seat: Seat, cycle: Cycle) -> None:
+        fetched = cycle.last_fetch and cycle.last_fetch.isoformat()
+        self._publish(
+            seat.desk.person.name,
+            status=int(cycle.status),
+            lines=list(cycle.lines),
+            records=cycle.records,
+            last_fetch=fetched,
+        )
+
+    def _publish(self, name: str, **found: Any) -> None:
+        """Publish a person's state for ``fleet status``."""
+        found |= {"worker": self.name, "at": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+        try:
+            self.servers.call(self.servers.bucket(STATUS).put(name, json.dumps(found).encode()))
+        except (Retryable, NatsError) as error:
+            log.warning('status_not_published message="%s"', error)
+
+    # --- requests of operators --------------------------------------------------------------------------------------
+
+    def serve_request(self, name: str, use: Callable[[Desk], None]) -> bool:
+        """Call ``use`` with a person's desk, between two turns. False: this worker does not own the person."""
+        seat = self.seats.get(name)
+        if seat is None or not seat.desk.is_owned:
+            return False
+        with speaking_for(name), seat.lock:
+            if not seat.desk.is_owned:
+                return False
+            use(seat.desk)
+            return True

@@ -1,0 +1,142 @@
+"""A source and a sink that cost almost nothing: numbered carbs from an HTTP address, posted to another.
+
+The receiver on the other side stores a document in the place of the one with its id, as Nightscout does, and counts when a POST
+finds one there: then somebody sent it who did not know of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+import attrs
+import requests
+
+from tconnectsync import (
+    Accepted,
+    BaseReceiver,
+    Batch,
+    CheckResult,
+    Context,
+    Delivery,
+    Document,
+    Event,
+    History,
+    Outcome,
+    Retryable,
+    Secret,
+    Sink,
+    SinkSpec,
+    SourceSpec,
+    StoredDocument,
+    document_id,
+    each,
+    events,
+    hookimpl,
+    option,
+)
+
+FIRST = datetime(2026, 5, 14, 12, 0, tzinfo=timezone.utc)
+TIMEOUT_S = 20.0
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """Where the person's numbers are, and the password."""
+
+    url: str = option(help="address")
+    password: Secret = option(help="password")
+
+
+def asked(method: str, url: str, **arguments: Any) -> Any:
+    """The JSON of an answer. Errors: Retryable."""
+    try:
+        answer = requests.request(method, url, timeout=TIMEOUT_S, **arguments)
+        answer.raise_for_status()
+        return answer.json()
+    except requests.RequestException as error:
+        raise Retryable(f"no answer from {url}", unsure=True) from error
+
+
+@attrs.frozen
+class Numbers:
+    """The source: everything after the last number in the log, ten at a time."""
+
+    options: Options
+    context: Context
+    decoder: int = 1
+
+    def poll(self, history: History) -> Iterator[Batch]:
+        newest = history.facts("carbs.entered", limit=1)
+        after = newest[0].seq or 0 if newest else 0
+        while True:
+            numbers = asked("GET", f"{self.options.url}/numbers", params={"after": after})
+            if not numbers:
+                return
+            after = numbers[-1]
+            yield Batch(events=[self._event(number) for number in numbers])
+
+    def backfill(self, history: History, first: date, last: date) -> Iterator[Batch]:
+        yield Batch(events=[self._event(number) for number in asked("GET", f"{self.options.url}/numbers")])
+
+    def decode(self, raw: Mapping[str, Any]) -> tuple[str, events.Body]:
+        return "carbs.entered", events.CarbsEntered(carbs_g=float(raw["number"] % 90))
+
+    def check(self) -> Iterator[CheckResult]:
+        yield CheckResult(good=True, what="numbers")
+
+    def _event(self, number: int) -> Event:
+        kind, body = self.decode({"number": number})
+        at = FIRST + timedelta(minutes=number)
+        return Event(
+            id=f"light:{number}", kind=kind, pump="1", group=0, seq=number, pump_time=at.replace(tzinfo=None),
+            source="light", received_at=self.context.clock.now(), body=body, raw={"number": number},
+        )  # fmt: skip
+
+
+@each("carbs.entered", name="light-carbs", version=1)
+def carbs(event: Event) -> Document:
+    content = {"seq": event.seq, "carbs_g": event.body.carbs_g}
+    return Document(id=document_id(event.id, "carbs"), collection="carbs", at=event.at, content=content)
+
+
+class Posts(BaseReceiver):
+    """The receiver. It posts; only a document in doubt is looked up before."""
+
+    batch_size = 5
+
+    def __init__(self, options: Options) -> None:
+        self.options, self.address = options, options.url
+
+    def deliver(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
+        doubtful = [item.document_id for item in batch if item.in_doubt]
+        stored = asked("POST", f"{self.options.url}/find", json=doubtful) if doubtful else []
+        bodies: dict[str, list[Any]] = {"PUT": [], "POST": []}
+        for item in batch:
+            if item.document is not None:
+                known = item.receiver_key is not None or item.document_id in stored
+                bodies["PUT" if known else "POST"].append({"id": item.document_id, **item.document.content})
+        for method, documents in bodies.items():
+            if documents:
+                asked(method, f"{self.options.url}/documents", json=documents)
+        return [Accepted(receiver_key=item.document_id) for item in batch]
+
+    def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
+        for document in asked("GET", f"{self.options.url}/documents"):
+            at = FIRST + timedelta(minutes=document["seq"])
+            yield StoredDocument(document_id=document["id"], collection="carbs", at=at, receiver_key=document["id"])
+
+
+@hookimpl
+def tconnectsync_sources() -> Sequence[SourceSpec]:
+    return [SourceSpec(name="light", options=Options, open=Numbers, enabled=lambda options: True)]
+
+
+@hookimpl
+def tconnectsync_sinks() -> Sequence[SinkSpec]:
+    return [
+        SinkSpec(
+            name="light", options=Options, open=lambda options, context: Sink(folds=[carbs], receiver=Posts(options))
+        )
+    ]

@@ -1,0 +1,207 @@
+"""A fleet for chaos: a light cloud and receiver for many people in this process, workers as processes of their own."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import attrs
+
+from tconnectsync_simulator.loopback_server import LoopbackHandler, LoopbackServer
+from tests.e2e.command_in_process import run_command
+
+PLUGIN = Path(__file__).with_name("light_plugin") / "light.py"
+GROWTH_PER_S = 2.0
+PASSWORD = "a password of a simulated person"
+
+
+@attrs.define
+class LightCloud:
+    """Numbers for each person that grow with time, and what each person's receiver has stored."""
+
+    numbers: dict[str, int] = attrs.field(factory=dict)
+    stored: dict[str, list[dict[str, Any]]] = attrs.field(factory=dict)
+    asked: Counter[str] = attrs.field(factory=Counter)
+    repeated: int = 0
+    """How many documents were posted that the receiver had."""
+    grows: bool = True
+    began: float = attrs.field(factory=time.monotonic)
+    lock: threading.Lock = attrs.field(factory=threading.Lock)
+
+    def respond(self, method: str, person: str, what: str, query: Mapping[str, Any], body: Any) -> Any:
+        with self.lock:
+            stored = self.stored.setdefault(person, [])
+            match method, what:
+                case "GET", "numbers":
+                    self.asked[person] += 1
+                    if self.grows:
+                        self.numbers[person] = 1 + int((time.monotonic() - self.began) * GROWTH_PER_S)
+                    after = int(query.get("after", ["0"])[0])
+                    return list(range(after + 1, min(after + 10, self.numbers.get(person, 0)) + 1))
+                case "POST", "find":
+                    return [document["id"] for document in stored if document["id"] in body]
+                case "PUT" | "POST", "documents":
+                    places = {document["id"]: at for at, document in enumerate(stored)}
+                    for document in body:
+                        if document["id"] in places:
+                            stored[places[document["id"]]] = document
+                            self.repeated += method == "POST"
+                        else:
+                            stored.append(document)
+                    return {}
+                case "GET", "documents":
+                    return stored
+        raise AssertionError((method, what))
+
+    def verdict(self, people: Sequence[str]) -> dict[str, list[str]]:
+        """What is lost, doubled and wrong, by person and number."""
+        found: dict[str, list[str]] = {"lost": [], "doubled": [], "wrong": []}
+        with self.lock:
+            for person in people:
+                copies = Counter(document["seq"] for document in self.stored.get(person, ()))
+                wanted = range(1, self.numbers.get(person, 0) + 1)
+                found["lost"] += [f"{person} {number}" for number in wanted if not copies[number]]
+                found["doubled"] += [f"{person} {number}" for number, count in copies.items() if count > 1]
+                found["wrong"] += [
+                    f"{person} {document}"
+                    for document in self.stored.get(person, ())
+                    if document["carbs_g"] != document["seq"] % 90 or document["seq"] not in wanted
+                ]
+        return found
+
+
+class _Handler(LoopbackHandler):
+    server: _CloudServer
+
+    def _handle(self) -> None:
+        parts = urlsplit(self.path)
+        raw = self.read_all()
+        _, person, what = parts.path.split("/")
+        body = json.loads(raw) if raw else None
+        found = self.server.cloud.respond(self.command, person, what, parse_qs(parts.query), body)
+        self.respond(200, "application/json", (), json.dumps(found).encode())
+
+    do_GET = do_POST = do_PUT = _handle  # noqa: N815 - the names that the base class calls
+
+
+class _CloudServer(LoopbackServer):
+    def __init__(self, cloud: LightCloud) -> None:
+        self.cloud = cloud
+        super().__init__(_Handler, name="light-cloud")
+
+
+@attrs.define
+class LightFleet:
+    """The fleet: commands run in this process, workers are processes."""
+
+    folder: Path
+    nats_url: str
+    lease_s: float = 2.0
+    cloud: LightCloud = attrs.field(factory=LightCloud)
+    workers: dict[str, subprocess.Popen[bytes]] = attrs.field(factory=dict)
+    people: list[str] = attrs.field(factory=list)
+    _server: _CloudServer = attrs.field(init=False)
+    _log_numbers: itertools.count[int] = attrs.field(factory=itertools.count)
+
+    def __attrs_post_init__(self) -> None:
+        self._server = _CloudServer(self.cloud)
+        plugins = self.folder / "plugins"
+        plugins.mkdir(mode=0o700)
+        shutil.copy(PLUGIN, plugins / PLUGIN.name)
+        (plugins / PLUGIN.name).chmod(0o600)
+        (self.folder / "worker.toml").write_text(f'plugins_dir = "{plugins}"\nblocked_plugins = ["nightscout"]\n')
+        self.run("key", str(self.key))
+        self.run("init", "--replicas", "1", "--lease", str(self.lease_s))
+
+    @property
+    def key(self) -> Path:
+        return self.folder / "fleet.key"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = ("PATH", "LANG", "PYTHONPATH", "VIRTUAL_ENV")
+        return {
+            "HOME": str(self.folder),
+            "no_proxy": "127.0.0.1",
+            **{name: value for name, value in os.environ.items() if name in kept},
+        }
+
+    def words(self, command: str, *words: str) -> list[str]:
+        more = [] if command == "key" else ["--servers", self.nats_url]
+        more += ["--key", str(self.key)] if command in {"add", "worker"} else []
+        return ["--config", str(self.folder / "worker.toml"), "fleet", command, *more, *words]
+
+    def run(self, *words: str, expect: Sequence[int] = (0,)) -> str:
+        """A command; what it printed."""
+        done = run_command(self.words(*words), self.environment)
+        assert done.returncode in expect, f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def config(self, person: str, **changes: str) -> Path:
+        """The file of a person's configuration."""
+        url = f"http://127.0.0.1:{self._server.port}/{person}"
+        values = {"url": url, "password": PASSWORD, "more": "", **changes}
+        path = self.folder / f"{person}.toml"
+        path.touch(mode=0o600)
+        path.write_text(
+            'timezone = "Africa/Accra"\n[sources.light]\nenabled = true\nurl = "{url}"\npassword = "{password}"\n'
+            '[sinks.light]\nenabled = true\nurl = "{url}"\npassword = "{password}"\n'
+            "[daemon]\npoll_min = 1\npoll_max = 1\n{more}".format(**values)
+        )
+        return path
+
+    def add(self, *people: str) -> None:
+        for person in people:
+            self.run("add", person, "--config", str(self.config(person)))
+            self.people.append(person)
+
+    def start(self, name: str) -> None:
+        """Start a worker; a killed one continues on its disk."""
+        command = [sys.executable, "-m", "tconnectsync", *self.words("worker", "--name", name, "--threads", "4")]
+        command += ["--folder", str(self.folder / name)]
+        with self.log(name).open("ab") as log:
+            self.workers[name] = subprocess.Popen(
+                command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    def log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        self.workers[name].send_signal(number)
+        if number is signal.SIGKILL:
+            self.workers[name].wait(10)
+
+    def close(self) -> None:
+        for process in self.workers.values():
+            process.kill()
+            process.wait(10)
+        self._server.close()
+
+    def logs(self) -> str:
+        """The end of every worker's log."""
+        return "\n".join(f"--- {name}\n{self.log(name).read_text()[-3000:]}" for name in self.workers)
+
+    def eventually(self, condition: Callable[[], object], what: str, within_s: float = 60.0) -> None:
+        end = time.monotonic() + within_s
+        while not condition():
+            assert time.monotonic() < end, f"{what}: not within {within_s} s\n{self.logs()}"
+            time.sleep(0.05)
+
+    def settle(self, within_s: float = 60.0) -> dict[str, list[str]]:
+        """Let nothing new come, wait until nothing is missing, and return the verdict."""
+        self.cloud.grows = False
+        self.eventually(lambda: not self.cloud.verdict(self.people)["lost"], "everything delivered", within_s)
+        return self.cloud.verdict(self.people)

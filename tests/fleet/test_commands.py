@@ -1,0 +1,144 @@
+"""``tconnectsync fleet``: people, their sealed configurations, and requests for one person, on a real server with a real worker."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tconnectsync_fleet.people import People
+from tconnectsync_fleet.servers import Login, Servers
+from tests.fleet.light_world import PASSWORD, LightFleet
+from tests.support.real_servers import Server
+
+TROUBLED = 9
+
+
+@pytest.fixture(scope="module")
+def fleet(nats_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LightFleet]:
+    """A fleet with one worker."""
+    world = LightFleet(tmp_path_factory.mktemp("fleet"), f"nats://127.0.0.1:{nats_server.port}")
+    try:
+        yield world
+    finally:
+        world.close()
+
+
+@pytest.fixture(scope="module")
+def connection(fleet: LightFleet) -> Iterator[Servers]:
+    servers = Servers(Login(servers=[fleet.nats_url]), name="tests")
+    yield servers
+    servers.close()
+
+
+def test_secrets_are_sealed(fleet: LightFleet, connection: Servers) -> None:
+    """Nothing of the configuration can be read in the bucket, also not a secret that was in a file of its own."""
+    secret = fleet.folder / "password"
+    secret.write_text(f"{PASSWORD}\n")
+    path = fleet.config("sealed")
+    path.write_text(path.read_text().replace(f'password = "{PASSWORD}"', f'password_file = "{secret.name}"'))
+    fleet.run("add", "sealed", "--config", str(path))
+    entry = People(connection).get("sealed").value()
+    assert PASSWORD.encode() not in entry
+    assert b"sources" not in entry
+    fleet.run("remove", "sealed")
+    assert "sealed" not in People(connection).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"more": "[sinks.lihgt]\nenabled = true\n"}, "lihgt"),
+        ({"more": "poll_mix = 3\n"}, "poll_mix"),
+        ({"url": "", "more": 'x = "'}, "TOML"),
+    ],
+)
+def test_wrong_configuration_is_refused(
+    fleet: LightFleet, connection: Servers, changes: dict[str, str], word: str
+) -> None:
+    """What `check` would refuse is not stored."""
+    said = fleet.run("add", "wrong", "--config", str(fleet.config("wrong", **changes)), expect=(2,))
+    assert word in said
+    assert "wrong" not in People(connection).all()
+
+
+def test_options_of_one_computer_are_refused(fleet: LightFleet) -> None:
+    """A person cannot choose the worker's plugins."""
+    path = fleet.config("machine")
+    path.write_text('blocked_plugins = ["mqtt"]\n' + path.read_text())
+    assert "blocked_plugins" in fleet.run("add", "machine", "--config", str(path), expect=(2,))
+
+
+@pytest.mark.parametrize(
+    "words", [("show", "nobody"), ("pause", "nobody"), ("remove", "nobody"), ("run", "nobody", "sync")]
+)
+def test_unknown_person(fleet: LightFleet, words: tuple[str, ...]) -> None:
+    """A command for somebody who is not there says how to list the people."""
+    assert "fleet status" in fleet.run(*words, expect=(2,))
+
+
+def test_name_twice(fleet: LightFleet) -> None:
+    """Adding a person twice needs --replace."""
+    fleet.run("add", "twice", "--config", str(fleet.config("twice")))
+    assert "--replace" in fleet.run("add", "twice", "--config", str(fleet.config("twice")), expect=(2,))
+    fleet.run("add", "--replace", "twice", "--config", str(fleet.config("twice")))
+    fleet.run("remove", "twice")
+
+
+def test_life_of_people(fleet: LightFleet, connection: Servers) -> None:
+    """Add, work, a broken neighbour, show, run, pause, resume: with a real worker."""
+    fleet.add("anna", "berta")
+    broken = People(connection)
+    broken.add("broken", b"not sealed for this fleet", replace=False)
+    fleet.start("w1")
+    stored = fleet.cloud.stored
+    fleet.eventually(lambda: stored.get("anna") and stored.get("berta"), "documents of both")
+    fleet.eventually(
+        lambda: "another key" in fleet.run("status", expect=(TROUBLED,)), "the broken person in the status"
+    )
+    told = json.loads(fleet.run("status", "--json", expect=(TROUBLED,)))
+    assert told["people"]["anna"] == "ok"
+    assert set(told["troubles"]) == {"broken"}
+    assert json.loads(fleet.run("show", "anna").splitlines()[0])["sinks"]
+    fleet.run("remove", "broken")
+
+    with fleet.cloud.lock:
+        fleet.cloud.stored["anna"] = []
+    assert "to send again" in fleet.run("run", "anna", "replay", "sink=light")
+    assert len(stored["anna"]) > 0
+    assert "no request" in fleet.run("run", "anna", "dance", expect=(2,))
+
+    fleet.run("pause", "anna")
+    fleet.eventually(lambda: "paused: 1" in fleet.run("status"), "the pause in the status")
+    fleet.eventually(lambda: "w1: 1 person" in fleet.run("status"), "anna given back")
+    fleet.run("resume", "anna")
+    before = fleet.cloud.asked["anna"]
+    fleet.eventually(lambda: fleet.cloud.asked["anna"] > before, "anna asked again")
+    log = fleet.log("w1").read_text()
+    assert "person=broken" in log
+    assert PASSWORD not in log
+    assert fleet.settle() == {"lost": [], "doubled": [], "wrong": []}
+
+
+def test_extra_is_missing(tmp_path: Path) -> None:
+    """Without the extra, the other commands work, NATS is not imported, and `fleet` names the extra."""
+    (tmp_path / "nats.py").write_text("raise ImportError('no nats', name='nats')\n")
+    program = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1));"
+        "from tconnectsync.cli.root import run;"
+        "status = run(sys.argv[1:]); assert 'nacl' not in sys.modules; sys.exit(status)"
+    )
+
+    def done(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", program, str(tmp_path), *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done("plugins").returncode == 0
+    refused = done("fleet", "status")
+    assert refused.returncode == 2
+    assert "fleet" in refused.stderr
+    assert "pip install" in refused.stderr

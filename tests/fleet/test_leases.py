@@ -1,0 +1,97 @@
+"""Leases of workers on a real server, and who works for whom."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import attrs
+import pytest
+
+from tconnectsync import Retryable
+from tconnectsync_fleet.servers import Servers
+from tconnectsync_fleet.session import SAFE_SHARE, Session, live_workers, worker_for
+from tests.e2e.installation import eventually
+
+PEOPLE = [f"person-{number}" for number in range(2000)]
+
+
+@attrs.define
+class Hand:
+    """A monotonic clock that is moved by hand."""
+
+    at: float = 100.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+def begun(servers: Servers, name: str, disk: str = "a", clock: Callable[[], float] | None = None) -> Session:
+    session = Session(servers, name) if clock is None else Session(servers, name, clock)
+    session.begin({"disk": disk})
+    return session
+
+
+def test_lease_is_renewed_and_ends(servers: Servers, new_name: Callable[[], str]) -> None:
+    """A renewed lease is seen by others; one that is given back is gone at once."""
+    name = new_name()
+    session = begun(servers, name)
+    assert session.renew({"disk": "a", "people": 3})
+    assert live_workers(servers)[name] == {"disk": "a", "people": 3, "owner": session.owner}
+    session.end()
+    assert name not in live_workers(servers)
+    assert not session.holds()
+
+
+def test_silent_worker_loses_its_lease(servers: Servers, new_name: Callable[[], str]) -> None:
+    """Without renewals the servers end the lease, and a renewal afterwards is refused."""
+    name = new_name()
+    session = begun(servers, name, clock=Hand())  # its own clock stands: only the servers know
+    eventually(lambda: name not in live_workers(servers), "the end of the lease")
+    assert not session.renew({"disk": "a"})
+    assert not session.holds()
+
+
+def test_worker_stops_before_the_servers_end_its_lease(servers: Servers, new_name: Callable[[], str]) -> None:
+    """The worker's own deadline comes first, counted from before it asked, and a late renewal does not bring the lease back."""
+    clock = Hand()
+    session = begun(servers, new_name(), clock=clock)
+    clock.at += session.life_s * SAFE_SHARE - 0.01
+    assert session.holds()
+    clock.at += 0.02
+    assert not session.holds()
+    session.renew({"disk": "a"})
+    assert not session.holds()
+
+
+def test_same_disk_takes_its_lease_again(servers: Servers, new_name: Callable[[], str]) -> None:
+    """A restarted worker does not wait for its own old lease; the old session cannot renew it any more."""
+    name = new_name()
+    old = begun(servers, name)
+    new = begun(servers, name)
+    assert new.owner != old.owner
+    assert not old.renew({"disk": "a"})
+    assert new.renew({"disk": "a"})
+
+
+def test_two_workers_of_one_name(servers: Servers, new_name: Callable[[], str]) -> None:
+    """A second worker with the same name is refused."""
+    name = new_name()
+    begun(servers, name)
+    with pytest.raises(Retryable, match="--name"):
+        begun(servers, name, disk="b")
+
+
+def test_shares_are_even() -> None:
+    """Each of ten workers gets about a tenth."""
+    shares = Counter(worker_for(person, [f"w{number}" for number in range(10)]) for person in PEOPLE)
+    assert all(140 <= count <= 260 for count in shares.values()), shares
+
+
+def test_only_people_of_a_lost_worker_move() -> None:
+    """When a worker goes, its people move and nobody else."""
+    workers = ["a", "b", "c", "d"]
+    before = {person: worker_for(person, workers) for person in PEOPLE}
+    after = {person: worker_for(person, ["a", "b", "d"]) for person in PEOPLE}
+    assert {before[person] for person in PEOPLE if before[person] != after[person]} == {"c"}
+    assert worker_for("anna", []) is None

@@ -54,13 +54,13 @@ class Options:
     def connected(self, name: str = "tconnectsync") -> Iterator[Servers]:
         """Give a connection. Errors: ExtraMissing, Retryable."""
         require_extra()
-        from tconnectsync_fleet.servers import Login, Servers
+        from tconnectsync_fleet.servers import NatsLogin, Servers
 
         password = None
         if self.password_file is not None:
             password = self.password_file.read_text(encoding="utf-8").strip("\r\n")
         addresses = [each.strip() for group in self.servers for each in group.split(",") if each.strip()]
-        login = Login(
+        login = NatsLogin(
             servers=addresses, user=self.user, password=password, credentials=self.credentials, ca_file=self.ca_file
         )
         servers = Servers(login, name=name)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tconnectsync_fleet.people import People
-from tconnectsync_fleet.servers import Login, Servers
+from tconnectsync_fleet.servers import NatsLogin, Servers
 from tests.fleet.light_world import PASSWORD, LightFleet
 from tests.support.real_servers import Server
 
@@ -30,7 +30,7 @@ def fleet(nats_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope="module")
 def connection(fleet: LightFleet) -> Iterator[Servers]:
-    servers = Servers(Login(servers=[fleet.nats_url]), name="tests")
+    servers = Servers(NatsLogin(servers=[fleet.nats_url]), name="tests")
     yield servers
     servers.close()
 

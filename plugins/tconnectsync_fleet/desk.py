@@ -15,7 +15,7 @@ from nacl.public import PrivateKey, SealedBox
 from nats.errors import Error as NatsError
 
 from tconnectsync import Replica, Retryable, TconnectsyncError
-from tconnectsync_fleet.people import Person
+from tconnectsync_fleet.people import Member
 from tconnectsync_fleet.sealing import opened
 from tconnectsync_fleet.servers import Servers
 from tconnectsync_fleet.session import Session
@@ -27,7 +27,7 @@ OWNERS = "fleet-owners"
 """The file with the claims under which this disk's outboxes were written. They are used only if the last claim is among them."""
 
 
-class Cycle(Protocol):
+class TurnOutcome(Protocol):
     """The outcome of a person's turn."""
 
     @property
@@ -57,7 +57,7 @@ class PersonContext(Protocol):
     def config(self) -> object:
         """Load the configuration. Errors: ConfigError."""
 
-    def work(self, stops: Callable[[], bool]) -> Cycle:
+    def work(self, stops: Callable[[], bool]) -> TurnOutcome:
         """Do what is due. Errors: TconnectsyncError, OSError."""
 
     def perform(self, command: str, arguments: Mapping[str, Any], show: Callable[[Any], None]) -> Any:
@@ -96,7 +96,7 @@ def private_file(name: str, text: bytes) -> Iterator[Path]:
 class Desk:
     """One person's place on this worker. One thread at a time uses it."""
 
-    person: Person
+    person: Member
     folder: Path
     servers: Servers
     box: SealedBox[PrivateKey]
@@ -129,7 +129,7 @@ class Desk:
         self._replica, self._context, self._is_doubtful = replica, None, False
         return True
 
-    def work(self, stops: Callable[[], bool]) -> Cycle:
+    def work(self, stops: Callable[[], bool]) -> TurnOutcome:
         """Do what is due. :meth:`take` comes before. Errors: TconnectsyncError, OSError."""
         return self.context().work(stops)
 
@@ -172,7 +172,7 @@ class Desk:
         """Whether this worker has claimed the log, and has not given it back."""
         return self._replica is not None
 
-    def configure(self, person: Person) -> None:
+    def configure(self, person: Member) -> None:
         """Use a changed entry from the next turn on."""
         self.person, self._context = person, None
 

@@ -27,7 +27,7 @@ class NotPossible(click.ClickException):
 
 
 @attrs.frozen(kw_only=True)
-class Person:
+class Member:
     """One person's entry. ``sealed``: the configuration file, for the workers' key only."""
 
     name: str
@@ -40,14 +40,14 @@ class Person:
         return json.dumps({"paused": self.paused, "config": base64.b64encode(self.sealed).decode()}).encode()
 
 
-def person_of(name: str, entry: Entry) -> Person | None:
+def person_of(name: str, entry: Entry) -> Member | None:
     """Return the person of an entry; None if it was removed or cannot be read."""
     if entry.value is None:
         return None
     try:
         stored: Mapping[str, Any] = json.loads(entry.value)
         sealed = base64.b64decode(stored["config"], validate=True)
-        return Person(name=name, sealed=sealed, paused=bool(stored.get("paused")), revision=entry.revision)
+        return Member(name=name, sealed=sealed, paused=bool(stored.get("paused")), revision=entry.revision)
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -105,12 +105,12 @@ class People:
         self._servers = servers
         self._bucket = servers.bucket(PEOPLE)
 
-    def all(self) -> dict[str, Person]:
+    def all(self) -> dict[str, Member]:
         """Return everybody, by name."""
         found = {name: person_of(name, entry) for name, entry in self._servers.changes(PEOPLE).items()}
         return {name: person for name, person in sorted(found.items()) if person is not None}
 
-    def get(self, name: str) -> Person:
+    def get(self, name: str) -> Member:
         """Return one person. Errors: NotPossible if there is nobody of that name."""
         try:
             entry = self._servers.call(self._bucket.get(check_name(name)))
@@ -123,7 +123,7 @@ class People:
 
     def add(self, name: str, sealed: bytes, *, replace: bool) -> None:
         """Add a person, or replace the configuration. Errors: NotPossible."""
-        person = Person(name=check_name(name), sealed=sealed)
+        person = Member(name=check_name(name), sealed=sealed)
         try:
             if replace:
                 before = self.get(name)
@@ -133,7 +133,7 @@ class People:
         except KeyWrongLastSequenceError:
             raise NotPossible(f"{name} exists. To change the configuration: `fleet add --replace {name} …`.") from None
 
-    def store(self, person: Person) -> None:
+    def store(self, person: Member) -> None:
         """Store a changed entry. Errors: NotPossible if somebody else changed it meanwhile."""
         try:
             self._servers.call(self._bucket.update(person.name, person.value(), person.revision))

@@ -18,7 +18,7 @@ from nacl.public import PrivateKey, SealedBox
 from nats.errors import Error as NatsError
 
 from tconnectsync import ReplicaFailed, Retryable, TconnectsyncError
-from tconnectsync_fleet.desk import Cycle, Desk, FleetContext
+from tconnectsync_fleet.desk import Desk, FleetContext, TurnOutcome
 from tconnectsync_fleet.people import person_of
 from tconnectsync_fleet.servers import PEOPLE, STATUS, Servers
 from tconnectsync_fleet.session import RENEWALS, Session, live_workers, worker_for
@@ -205,9 +205,9 @@ class Worker:
         if not seat.desk.take(self.session, sessions):
             return BUSY_ELSEWHERE_S
         self.turns += 1
-        cycle = seat.desk.work(self._stopping.is_set)
-        self._publish_cycle(seat, cycle)
-        return cycle.due_s
+        outcome = seat.desk.work(self._stopping.is_set)
+        self._publish_outcome(seat, outcome)
+        return outcome.due_s
 
     def _after_failure(self, seat: Seat) -> float:
         seat.failures += 1
@@ -227,13 +227,13 @@ class Worker:
                 seat.due_back = time.monotonic() + RETRY_S[0]
             seat.running = False
 
-    def _publish_cycle(self, seat: Seat, cycle: Cycle) -> None:
-        fetched = cycle.last_fetch and cycle.last_fetch.isoformat()
+    def _publish_outcome(self, seat: Seat, outcome: TurnOutcome) -> None:
+        fetched = outcome.last_fetch and outcome.last_fetch.isoformat()
         self._publish(
             seat.desk.person.name,
-            status=int(cycle.status),
-            lines=list(cycle.lines),
-            records=cycle.records,
+            status=int(outcome.status),
+            lines=list(outcome.lines),
+            records=outcome.records,
             last_fetch=fetched,
         )
 

@@ -18,7 +18,7 @@ from tconnectsync.folder_owner import as_caller, become_owner_of
 if TYPE_CHECKING:
     from tconnectsync.cli.logging_setup import Logs
     from tconnectsync.config.model import Config
-    from tconnectsync.daemon.execute import Cycle
+    from tconnectsync.daemon.execute import Turn
     from tconnectsync.eventlog import Replica
     from tconnectsync.jobs.messages import Notice, Progress, Result
     from tconnectsync.plugin.manager import Plugins
@@ -184,14 +184,14 @@ class CliContext:
             self.report_problems()
         return result.status, result.lines
 
-    def work(self, stops: Callable[[], bool]) -> Cycle:
+    def work(self, stops: Callable[[], bool]) -> Turn:
         """Do what is due now, and return when something is due again: see :func:`tconnectsync.daemon.execute.work`."""
         config, plugins = self.config(), self.plugins()
         from tconnectsync.daemon.execute import work
 
-        cycle = work(config, plugins, clock=self.clock, replica=self.replica, stops=stops)
+        turn = work(config, plugins, clock=self.clock, replica=self.replica, stops=stops)
         self.report_problems()
-        return attrs.evolve(cycle, lines=tuple(map(self.redact, cycle.lines)))
+        return attrs.evolve(turn, lines=tuple(map(self.redact, turn.lines)))
 
     def report_problems(self) -> None:
         """After a single cycle: send the notifications that are due, and call the heartbeat."""

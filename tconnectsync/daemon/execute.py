@@ -35,7 +35,7 @@ LONGEST_PAUSE_S = 3600.0
 
 
 @attrs.frozen(kw_only=True)
-class Cycle:
+class Turn:
     """The outcome of :func:`work`: its exit status and lines, the seconds until something is due again, and the log's last position.
 
     ``last_fetch``: when the source that was read longest ago was read to its end; None: never.
@@ -48,9 +48,7 @@ class Cycle:
     last_fetch: datetime | None = None
 
 
-def work(
-    config: Config, plugins: Plugins, *, clock: Clock, replica: Replica | None, stops: Callable[[], bool]
-) -> Cycle:
+def work(config: Config, plugins: Plugins, *, clock: Clock, replica: Replica | None, stops: Callable[[], bool]) -> Turn:
     """Do what is due in a data folder now, as the daemon does, for a process that serves many people in turn.
 
     ``stops``: whether to return before everything is done. Errors: DataDirLocked, ReplicaFailed, IndexCorrupt, LogCorrupt, OSError.
@@ -64,7 +62,7 @@ def work(
                 pass
             result = conclude(engine)
             fetches = [poller.state.last_fetch for poller in engine.pollers.values()]
-            return Cycle(
+            return Turn(
                 status=result.status,
                 lines=result.lines,
                 due_s=engine.next_due(LONGEST_PAUSE_S),

@@ -71,8 +71,22 @@ class Outbox:
             self._db.backup(target)
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Run the block in one transaction: all of it is stored, or nothing."""
+    def transaction(self, *, durable: bool = True) -> Iterator[None]:
+        """Run the block in one transaction: all of it is stored, or nothing.
+
+        Not ``durable``: a power cut may undo it, until the next durable one is stored. A killed process undoes nothing.
+        """
+        if not durable:
+            self._db.execute("PRAGMA synchronous=NORMAL")
+        try:
+            with self._transaction():
+                yield
+        finally:
+            if not durable:
+                self._db.execute("PRAGMA synchronous=FULL")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield

@@ -18,6 +18,7 @@ from tconnectsync.outbox.batch_size import ONE_BY_ONE, BatchSize
 from tconnectsync.outbox.facts import (
     BATCH_SIZE,
     CONFIRMED,
+    LAST_DELIVERED,
     RECEIVER_MEMORY,
     REFUSED_IN_A_ROW,
     SUSPECTS,
@@ -126,6 +127,8 @@ class Sender:
             raise RuntimeError(f"the receiver returned {len(outcomes)} outcomes for {counted(len(batch), 'delivery')}")
         with self.outbox.transaction():
             trouble = self._record_outcomes(batch, outcomes, now)
+            if self.accepted_count and trouble is None:
+                self.outbox.facts.put(LAST_DELIVERED, now)
             self._remember_size(self._size().after_success(len(batch), self.receiver.batch_size))
             self._remember()
         if trouble is not None:

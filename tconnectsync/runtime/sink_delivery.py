@@ -13,7 +13,7 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.errors import CredentialsRefused, Rejected, Retryable
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.facts import LAST_DELIVERED, REWRITES_ALLOWED
+from tconnectsync.outbox.facts import REWRITES_ALLOWED
 from tconnectsync.outbox.preflight import DeliveryBlock, Preflight
 from tconnectsync.outbox.sender import UNCONFIRMED_WORDS, Sender, unconfirmed_remedy
 from tconnectsync.retry.health import HealthState
@@ -122,11 +122,8 @@ class SinkDelivery:
                 f"{counted(refused, 'document')} in a row {'was' if refused == 1 else 'were'} refused: nothing more is sent",
                 remedy=f"See why with `tconnectsync dead-letters list`, then `tconnectsync resume {self.name}`.",
             )
-        elif done:
-            if self.sender.accepted_count:
-                self.outbox.facts.put(LAST_DELIVERED, now)
-            if not self.sender.inconclusive or self.health.state is HealthState.OK:
-                self.health.recover()
+        elif done and (not self.sender.inconclusive or self.health.state is HealthState.OK):
+            self.health.recover()
         if self.outbox.facts.get(REWRITES_ALLOWED) and self.outbox.queue.next_due(now) is None and not self.is_behind():
             self.outbox.facts.forget(REWRITES_ALLOWED)
 

@@ -93,7 +93,7 @@ class SinkFolding:
 
     def _fold_slice(self, views: Mapping[str, EventStream], *, new_views: bool) -> None:
         until = self.clock.monotonic() + SLICE_S
-        with self.outbox.transaction():
+        with self.outbox.transaction(durable=False):  # what a power cut undoes is folded again
             check_fingerprint(self.outbox, self.fingerprint)
             for view in views.values() if new_views else ():
                 invalidate_retimed(self.fold_runner, view)

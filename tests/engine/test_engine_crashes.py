@@ -65,8 +65,8 @@ def turns_of_outboxes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Turns]:
             raise sqlite3.OperationalError("database or disk is full")
 
     @contextlib.contextmanager
-    def turned(outbox: Outbox) -> Iterator[None]:
-        with transaction(outbox):
+    def turned(outbox: Outbox, *, durable: bool = True) -> Iterator[None]:
+        with transaction(outbox, durable=durable):
             yield
             turn("commit")
 

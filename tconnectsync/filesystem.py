@@ -83,12 +83,16 @@ TEMPORARY = ".tmp"
 """Suffix of a file that is being written. A leftover after a crash is harmless."""
 
 
-def replace_file(files: Files, path: Path, data: bytes) -> None:
-    """Write a whole file atomically and durably. After a crash it has the old or the new content; after an OSError the old."""
+def replace_file(files: Files, path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write a whole file atomically and durably. After a crash it has the old or the new content; after an OSError the old.
+
+    Not ``durable``: a power cut some time later may still bring the old content back.
+    """
     temporary = path.with_name(path.name + TEMPORARY)
     files.write(temporary, data)
     files.rename(temporary, path)
-    files.sync_folder(path.parent)
+    if durable:
+        files.sync_folder(path.parent)
 
 
 class OsAppendFile:

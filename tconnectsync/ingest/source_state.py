@@ -36,6 +36,8 @@ class SourceState:
     """The last day that was fetched again, by gap: see :func:`tconnectsync.ingest.gaps.next_refetch`."""
     clock_override: str = attrs.field(default="", metadata={"json": "overruled"})
     """The time of a record that the user declared wrong: it was written while the computer's clock was ahead."""
+    _saved: str = attrs.field(default="", init=False, eq=False, metadata=_NOT_KEPT)
+    """What the file has durably, without times; empty if that is not known."""
 
     @classmethod
     def load(cls, path: Path, files: Files | None = None) -> SourceState:
@@ -49,9 +51,12 @@ class SourceState:
         return state
 
     def save(self) -> None:
-        """Write the file, all or nothing, durably."""
+        """Write the file, all or nothing, and durably if more than times changed: if those are lost, the next poll is early."""
         self.files.make_folder(self.path.parent)
-        replace_file(self.files, self.path, CONVERTER.dumps(self, indent=1).encode())
+        apart_from_times = CONVERTER.dumps(attrs.evolve(self, last_fetch=None, last_began=None, next_poll=None))
+        durable = apart_from_times != self._saved
+        replace_file(self.files, self.path, CONVERTER.dumps(self, indent=1).encode(), durable=durable)
+        self._saved = apart_from_times
 
     def count_unknown(self, events: Sequence[Event]) -> None:
         """Count the events that could not be decoded."""

@@ -89,11 +89,15 @@ def rows(small: bool = False) -> Iterator[Row]:
     written = Spread.of(found["written_mb"][1:])
     yield Row(
         what="disk writes per simulated day (`write_bytes`)",
+        must="8 MB",
+        met=written.median < 8,
         measured=f"{written.median:.1f} MB ({written.low:.1f}–{written.high:.1f})",
     )
     synced = syncs_per_day(2 if small else 10)
     yield Row(
         what="syncs to disk per simulated day (fsync and fdatasync, strace)",
+        must="200",
+        met=None if synced is None else synced < 200,
         measured="no strace here" if synced is None else f"{synced:,.0f}",
     )
     day_s = Spread.of(found["day_s"][1:])

@@ -213,7 +213,8 @@ def catch_up(
             damages.append((unreadable_record(segments, item, error), before, None))
             continue
         batch.append(entry)
-        damages = [(damage, previous, following or entry.slot) for damage, previous, following in damages]
+        if damages:
+            damages = [(damage, previous, following or entry.slot) for damage, previous, following in damages]
         before = entry.slot
         if len(batch) >= _BATCH:
             flush()

@@ -32,7 +32,7 @@ def json_safe(value: Any, levels: int = MAX_DEPTH - 10) -> Any:
 
 def is_too_deep(text: bytes) -> bool:
     """Whether this JSON has more than :data:`MAX_DEPTH` levels."""
-    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
+    if len(text) <= 2 * MAX_DEPTH or text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
         return False
     level = 0
     for token in _TOKENS.finditer(text):

@@ -19,7 +19,7 @@ from measure import Row, Spread, main_of, run_python
 WINDOW_DAYS = 28
 
 
-def simulate_windows(folder: Path, days: int) -> int:
+def simulate_windows(folder: Path, days: int, *, start: date = date(2025, 1, 1), zone: str = "America/New_York") -> int:
     """Write one answer per window; returns how many events there are."""
     import msgspec
 
@@ -27,7 +27,7 @@ def simulate_windows(folder: Path, days: int) -> int:
     from tconnectsync_simulator.pump.pump import Simulation
 
     count, window = 0, []
-    simulation = Simulation(SimulationPlan(start=date(2025, 1, 1), days=days))
+    simulation = Simulation(SimulationPlan(start=start, days=days, zone=zone))
     for number, records in enumerate(simulation.days(), start=1):
         window += [msgspec.json.encode(record.entry) for record in records]
         if number % WINDOW_DAYS == 0 or number == days:

@@ -27,14 +27,17 @@ class BareClient:
     """Posts arrays of treatments and deletes them all, nothing else."""
 
     def __init__(self, url: str, secret: str) -> None:
-        self.url = f"{url}api/v1/treatments"
+        self.api = f"{url}api/v1"
+        self.url = f"{self.api}/treatments"
         self.session = requests.Session()
         self.session.trust_env = False
         self.session.headers["api-secret"] = sha1(secret.encode()).hexdigest()
 
-    def held(self) -> list[dict[str, object]]:
-        """Every treatment, newest first, as it was posted."""
-        answer = self.session.get(self.url, params={"find[_id][$exists]": "true", "count": "10000000"})
+    def held(self, collection: str = "treatments") -> list[dict[str, object]]:
+        """Every document of the collection, newest first, as it was posted."""
+        answer = self.session.get(
+            f"{self.api}/{collection}.json", params={"find[_id][$exists]": "true", "count": "10000000"}
+        )
         answer.raise_for_status()
         found: list[dict[str, object]] = answer.json()
         return [{key: value for key, value in each.items() if key != "_id" and value is not None} for each in found]
@@ -43,7 +46,7 @@ class BareClient:
         """Lose them all."""
         self.session.delete(f"{self.url}/", params={"find[_id][$exists]": "true"}).raise_for_status()
 
-    def post_all(self, documents: list[dict[str, object]], *, packed: bool) -> float:
+    def post_all(self, documents: list[dict[str, object]], *, packed: bool, collection: str = "treatments") -> float:
         """Seconds to post them in arrays of 500."""
         bodies = [json.dumps(documents[at : at + ARRAY]).encode() for at in range(0, len(documents), ARRAY)]
         headers = {"Content-Type": "application/json"}
@@ -52,7 +55,7 @@ class BareClient:
         begin = time.perf_counter()
         for body in bodies:
             content = gzip.compress(body, 6) if packed else body
-            self.session.post(self.url, data=content, headers=headers).raise_for_status()
+            self.session.post(f"{self.api}/{collection}", data=content, headers=headers).raise_for_status()
         return time.perf_counter() - begin
 
 

@@ -111,6 +111,28 @@ def run_python(
     return Ended(wall_s=wall_s, told=lines[-1] if lines else "", status=done.returncode, **found)
 
 
+def run_program(words: Sequence[str], environment: Mapping[str, str]) -> Ended:
+    """Run another program until its end. ``written_mb`` is not known of it."""
+    with tempfile.TemporaryFile("w+") as output:
+        begin = time.perf_counter()
+        process = subprocess.Popen(words, env=dict(environment), stdout=output, stderr=output, text=True)
+        _, status, used = os.wait4(process.pid, 0)
+        wall_s = time.perf_counter() - begin
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        lines = output.read().splitlines()
+    if process.returncode != 0:
+        raise RuntimeError(f"{words[0]} ended with {process.returncode}:\n" + "\n".join(lines[-30:]))
+    return Ended(
+        wall_s=wall_s,
+        cpu_s=used.ru_utime + used.ru_stime,
+        peak_mb=used.ru_maxrss / 1024,
+        written_mb=0.0,
+        told=lines[-1] if lines else "",
+        status=process.returncode,
+    )
+
+
 def machine() -> str:
     """Where and when this was measured."""
     model = "unknown processor"

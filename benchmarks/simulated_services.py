@@ -70,6 +70,8 @@ class World:
     site_url: str
     site_secret: str
     process: subprocess.Popen[str]
+    account: dict[str, str] = attrs.field(factory=dict)
+    """Of the wearer: ``email``, ``password``, ``region``."""
 
     def ask(self, word: str) -> Any:
         """One question to the process."""
@@ -87,6 +89,12 @@ class World:
     def spent_s(self) -> float:
         """Processor time that cloud and site have used so far."""
         return float(self.ask("spent"))
+
+    def redirects(self) -> list[tuple[str, str]]:
+        """Tandem's own addresses, each with the address here, longest first; see ``redirect/sitecustomize.py``."""
+        own = attrs.asdict(_real_endpoints(self.account["region"]))
+        names = ("login_api", "authorize", "token", "jwks", "redirect_uri", "login_page", "data")
+        return sorted(((own[name], self.endpoints[name]) for name in names), key=lambda pair: -len(pair[0]))
 
     def configure(
         self, folder: Path, *, history_days: int, site: tuple[str, str] | None = None, more: str = ""
@@ -112,6 +120,18 @@ class World:
         return path
 
 
+def _real_endpoints(region: str) -> Any:
+    from tconnectsync_tandem.api.endpoints import REGIONS
+
+    return REGIONS[region]
+
+
+def _take_real_names(login: Any, region: str) -> None:
+    own, endpoints = _real_endpoints(region), login.endpoints
+    login.client_id = own.client_id
+    login.endpoints = lambda where: {**endpoints(where), "issuer": own.issuer}
+
+
 def clean_environment() -> dict[str, str]:
     """Nothing of the user's own settings."""
     kept = ("PATH", "LANG", "PYTHONPATH", "VIRTUAL_ENV")
@@ -120,13 +140,23 @@ def clean_environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def running_world(
-    *, days: int, start: date | None = None, clock: Path | None = None, upload_every_min: float = 60.0
+    *,
+    days: int,
+    start: date | None = None,
+    clock: Path | None = None,
+    upload_every_min: float = 60.0,
+    real_names: bool = False,
 ) -> Iterator[World]:
-    """``days`` of a pump's life that ended yesterday (or began at ``start``), its cloud and a site, in their own process."""
+    """``days`` of a pump's life that ended yesterday (or began at ``start``), its cloud and a site, in their own process.
+
+    ``real_names``: logins have the issuer and the client of Tandem's own service, for a program that insists on them.
+    """
     begin = start or datetime.now(timezone.utc).date() - timedelta(days=days)
     words = ["--days", str(days), "--start", begin.isoformat(), "--upload-every-min", str(upload_every_min)]
     if clock is not None:
         words += ["--clock", str(clock)]
+    if real_names:
+        words.append("--real-names")
     process = subprocess.Popen(
         [sys.executable, __file__, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -148,6 +178,7 @@ def main() -> None:
     parser.add_argument("--start", type=date.fromisoformat, required=True)
     parser.add_argument("--upload-every-min", type=float, default=60.0)
     parser.add_argument("--clock", type=Path, help="the file of a shared clock; otherwise this machine's clock")
+    parser.add_argument("--real-names", action="store_true", help="issuer and client as Tandem's own service has them")
     given = parser.parse_args()
 
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -162,7 +193,12 @@ def main() -> None:
         FaultyTandemCloud([plan], clock, token_life_s=life_s) as cloud,
         SimulatedNightscout(version=SITE_VERSION, now=clock.now) as site,
     ):
-        print(json.dumps({"endpoints": cloud.endpoints, "site_url": site.url, "site_secret": site.secret}), flush=True)
+        wearer = cloud.accounts[0]
+        if given.real_names:
+            _take_real_names(cloud.login, wearer.region)
+        told: dict[str, Any] = {"endpoints": cloud.endpoints, "site_url": site.url, "site_secret": site.secret}
+        told["account"] = {"email": wearer.email, "password": wearer.password, "region": wearer.region}
+        print(json.dumps(told), flush=True)
         for line in sys.stdin:
             if line.strip() == "counts":
                 found = Counter(request.kind for request in list(cloud.requests))

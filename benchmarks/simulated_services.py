@@ -126,12 +126,6 @@ def _real_endpoints(region: str) -> Any:
     return REGIONS[region]
 
 
-def _take_real_names(login: Any, region: str) -> None:
-    own, endpoints = _real_endpoints(region), login.endpoints
-    login.client_id = own.client_id
-    login.endpoints = lambda where: {**endpoints(where), "issuer": own.issuer}
-
-
 def clean_environment() -> dict[str, str]:
     """Nothing of the user's own settings."""
     kept = ("PATH", "LANG", "PYTHONPATH", "VIRTUAL_ENV")
@@ -195,7 +189,8 @@ def main() -> None:
     ):
         wearer = cloud.accounts[0]
         if given.real_names:
-            _take_real_names(cloud.login, wearer.region)
+            own = _real_endpoints(wearer.region)
+            cloud.login.client_id, cloud.login.issuer = own.client_id, own.issuer
         told: dict[str, Any] = {"endpoints": cloud.endpoints, "site_url": site.url, "site_secret": site.secret}
         told["account"] = {"email": wearer.email, "password": wearer.password, "region": wearer.region}
         print(json.dumps(told), flush=True)

@@ -1,7 +1,7 @@
 """Redirects the requests of a program to the simulated cloud, if this folder is on its ``PYTHONPATH``.
 
 ``REDIRECTS`` in the environment is a JSON list of pairs: the beginning of an address, and what replaces it. It is replaced in
-addresses, headers and forms, also where it is percent-encoded.
+addresses, parameters, headers and forms, before cookies are looked up.
 """
 
 from __future__ import annotations
@@ -14,28 +14,25 @@ from urllib.parse import quote
 import requests
 
 _PAIRS = json.loads(os.environ.get("REDIRECTS", "[]"))
-_send = requests.Session.send
+_prepare = requests.Session.prepare_request
 
 
-def _replaced(text: str) -> str:
+def _replaced(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _replaced(each) for name, each in value.items()}
+    if not isinstance(value, str):
+        return value
     for old, new in _PAIRS:
-        text = text.replace(old, new).replace(quote(old, safe=""), quote(new, safe=""))
-    return text
+        if value == old.rstrip("/"):  # a header has an address without its last slash
+            return new.rstrip("/")
+        value = value.replace(old, new).replace(quote(old, safe=""), quote(new, safe=""))
+    return value
 
 
-def _redirected(session: requests.Session, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-    if request.url is not None:
-        request.url = _replaced(request.url)
-    for name in ("Origin", "Referer"):
-        if name in request.headers:
-            request.headers[name] = _replaced(request.headers[name] + "/").rstrip("/") + (
-                "/" if name == "Referer" else ""
-            )
-    if isinstance(request.body, (str, bytes)) and "form" in request.headers.get("Content-Type", ""):
-        body = request.body if isinstance(request.body, str) else request.body.decode()
-        request.prepare_body(_replaced(body), None)
-        request.headers["Content-Type"] = "application/x-www-form-urlencoded"
-    return _send(session, request, **options)
+def _redirected(session: requests.Session, request: requests.Request) -> requests.PreparedRequest:
+    for part in ("url", "params", "headers", "data"):
+        setattr(request, part, _replaced(getattr(request, part)))
+    return _prepare(session, request)
 
 
-requests.Session.send = _redirected  # type: ignore[method-assign]
+requests.Session.prepare_request = _redirected  # type: ignore[method-assign]

@@ -57,6 +57,8 @@ class Accounts:
     now: Callable[[], datetime]
     token_life_s: int
     _sessions: dict[str, SimulatedAccount] = attrs.field(factory=dict, repr=False)
+    issuer: str | None = None
+    """In tokens, if it is not the address of the service."""
     _codes: dict[str, _Grant] = attrs.field(factory=dict, repr=False)
     _tokens: dict[str, tuple[SimulatedAccount, datetime]] = attrs.field(factory=dict, repr=False)
 
@@ -69,7 +71,7 @@ class Accounts:
             "authorize": f"{api}/connect/authorize",
             "token": f"{api}/connect/token",
             "jwks": f"{api}/.well-known/openid-configuration/jwks",
-            "issuer": api,
+            "issuer": self.issuer or api,
             "client_id": self.client_id,
             "redirect_uri": f"{self.base}/sso/auth/callback",
             "data": f"{self.base}/",

@@ -104,10 +104,6 @@ class _BodyCodecs(dict[str, _BodyCodec]):
         )
         return found
 
-    def known(self, kind: str) -> _BodyCodec | None:
-        """Return the codec of ``kind``; None if this release does not know it."""
-        return self[kind] if kind in BODIES else None
-
 
 class _Record(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     pos: int
@@ -262,7 +258,7 @@ class Codec:
             kind, body = decoder.decode(found.raw)
             version = decoder.decoder
         else:
-            bodies = self._bodies.known(kind)
+            bodies = self._bodies[kind] if kind in BODIES else None
             try:
                 if bodies is not None:
                     body = bodies.read(found.body)
@@ -292,7 +288,7 @@ class Codec:
         kind, body = found.kind, bytes(found.body)
         stale = decoder is not None and decoder.decoder != found.decoder and kind not in FACTS
         try:
-            bodies = self._bodies.known(kind)
+            bodies = self._bodies[kind] if kind in BODIES else None
             readable = bodies is not None and bodies.read(body) is not None
         except msgspec.MsgspecError:
             readable = False

@@ -138,6 +138,21 @@ def test_each_class_has_its_own_name() -> None:
     assert {name: modules for name, modules in homes.items() if len(modules) > 1} == {}
 
 
+def test_modules_and_functions_are_short() -> None:
+    """No module of the engine or a plugin is longer than 350 lines, and no function than 60."""
+    long = []
+    for path in (*ENGINE.values(), *(path for plugin in PLUGINS for path in modules(plugin).values())):
+        text = path.read_text(encoding="utf-8")
+        where = path.relative_to(ROOT)
+        if len(text.splitlines()) > 350:
+            long.append(f"{where}: {len(text.splitlines())} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                long += [f"{where}: {node.name} has {lines}"] if lines > 60 else []
+    assert not long, "\n".join(long)
+
+
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
 def test_plugins_import_the_public_face_only(plugin: Path) -> None:
     """A plugin of this repository uses what anybody's plugin may use, and no other plugin."""

@@ -2,123 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import json
-import shlex
 import signal
-import sys
-from collections.abc import Callable, Iterator
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 import click
 
+from tconnectsync_fleet.server_options import ServerOptions, file_path, require_extra, with_servers
+
 if TYPE_CHECKING:
     from tconnectsync_fleet.desk import FleetContext
-    from tconnectsync_fleet.people import People
-    from tconnectsync_fleet.servers import Servers
-
-
-class ExtraMissing(click.ClickException):
-    """The packages of the extra are not installed."""
-
-    exit_code = 2
-
-
-def require_extra() -> None:
-    """Check that NATS and PyNaCl are installed. Errors: ExtraMissing."""
-    for package in ("nats", "nacl.public"):
-        try:
-            importlib.import_module(package)
-        except ImportError as error:
-            raise ExtraMissing(
-                f"the package {error.name!r} is missing: it comes with the extra `fleet`. In the folder of tconnectsync's"
-                f" source run: {shlex.quote(sys.executable)} -m pip install '.[fleet]'"
-            ) from error
-
-
-@attrs.frozen(kw_only=True)
-class Options:
-    """How to reach the servers."""
-
-    servers: tuple[str, ...]
-    user: str | None
-    password_file: Path | None
-    credentials: Path | None
-    ca_file: Path | None
-
-    @contextlib.contextmanager
-    def connected(self, name: str = "tconnectsync") -> Iterator[Servers]:
-        """Give a connection. Errors: ExtraMissing, Retryable."""
-        require_extra()
-        from tconnectsync_fleet.servers import NatsLogin, Servers
-
-        password = None
-        if self.password_file is not None:
-            password = self.password_file.read_text(encoding="utf-8").strip("\r\n")
-        addresses = [each.strip() for group in self.servers for each in group.split(",") if each.strip()]
-        login = NatsLogin(
-            servers=addresses, user=self.user, password=password, credentials=self.credentials, ca_file=self.ca_file
-        )
-        servers = Servers(login, name=name)
-        try:
-            yield servers
-        finally:
-            servers.close()
-
-    @contextlib.contextmanager
-    def people(self) -> Iterator[People]:
-        """Give the bucket of people."""
-        with self.connected() as servers:
-            from tconnectsync_fleet.people import People
-
-            yield People(servers)
-
-
-def _path(**more: Any) -> click.Path:
-    return click.Path(path_type=Path, dir_okay=False, **more)
-
-
-def with_servers(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options for the servers; the command gets them as ``options``."""
-
-    @click.option(
-        "--servers",
-        multiple=True,
-        envvar="TCONNECTSYNC_FLEET_SERVERS",
-        default=["nats://127.0.0.1:4222"],
-        show_default=True,
-        metavar="URL",
-        help="Address of a NATS server; several times, or with commas. tls://… encrypts.",
-    )
-    @click.option("--user", help="User name at the servers.")
-    @click.option("--password-file", type=_path(exists=True), help="File with the user's password.")
-    @click.option("--credentials", type=_path(exists=True), help="A .creds file of NATS, instead of a user name.")
-    @click.option("--ca-file", type=_path(exists=True), help="The authority that signed the servers' certificates.")
-    @wraps(command)
-    def wrapped(
-        servers: tuple[str, ...],
-        user: str | None,
-        password_file: Path | None,
-        credentials: Path | None,
-        ca_file: Path | None,
-        **rest: Any,
-    ) -> Any:
-        options = Options(
-            servers=servers, user=user, password_file=password_file, credentials=credentials, ca_file=ca_file
-        )
-        return command(options=options, **rest)
-
-    return wrapped
 
 
 key_option = click.option(
     "--key",
     required=True,
-    type=_path(),
+    type=file_path(),
     envvar="TCONNECTSYNC_FLEET_KEY",
     help="The fleet's key: `fleet key FILE` creates it.",
 )
@@ -133,7 +34,7 @@ def fleet() -> None:
 
 
 @fleet.command()
-@click.argument("file", type=_path())
+@click.argument("file", type=file_path())
 def key(file: Path) -> int:
     """Create the key that seals configurations: FILE for the workers, FILE.pub for whoever adds people."""
     require_extra()
@@ -159,7 +60,7 @@ def key(file: Path) -> int:
     help="Seconds until a silent worker's people move.",
 )
 @with_servers
-def init(options: Options, replicas: str, lease: float) -> int:
+def init(options: ServerOptions, replicas: str, lease: float) -> int:
     """Create the stream and the buckets in NATS. Run it once; what exists stays."""
     with options.connected() as servers:
         from tconnectsync_fleet.servers import set_up
@@ -171,12 +72,12 @@ def init(options: Options, replicas: str, lease: float) -> int:
 
 @fleet.command()
 @click.argument("name")
-@click.option("--config", "file", required=True, type=_path(exists=True), help="The person's configuration file.")
+@click.option("--config", "file", required=True, type=file_path(exists=True), help="The person's configuration file.")
 @click.option("--replace", is_flag=True, help="Replace the configuration of a person who is there.")
 @key_option
 @with_servers
 @click.pass_obj
-def add(engine: FleetContext, options: Options, name: str, file: Path, key: Path, replace: bool) -> int:
+def add(engine: FleetContext, options: ServerOptions, name: str, file: Path, key: Path, replace: bool) -> int:
     """Add a person. The configuration is checked as for one person; its secret files become part of it, sealed."""
     with options.people() as people:
         from tconnectsync_fleet.desk import private_file
@@ -200,7 +101,7 @@ def add(engine: FleetContext, options: Options, name: str, file: Path, key: Path
 @click.argument("name")
 @click.option("--data", is_flag=True, help="Delete the event log and the snapshot, too. There is no way back.")
 @with_servers
-def remove(options: Options, name: str, data: bool) -> int:
+def remove(options: ServerOptions, name: str, data: bool) -> int:
     """Remove a person. The event log stays, unless --data is given; nothing at the receivers changes."""
     with options.connected() as servers:
         from tconnectsync_fleet.people import People
@@ -218,7 +119,7 @@ def remove(options: Options, name: str, data: bool) -> int:
 @fleet.command()
 @click.argument("name")
 @with_servers
-def pause(options: Options, name: str) -> int:
+def pause(options: ServerOptions, name: str) -> int:
     """Stop fetching and delivering for a person, until `fleet resume`."""
     with options.people() as people:
         people.store(attrs.evolve(people.get(name), paused=True))
@@ -229,7 +130,7 @@ def pause(options: Options, name: str) -> int:
 @fleet.command()
 @click.argument("name")
 @with_servers
-def resume(options: Options, name: str) -> int:
+def resume(options: ServerOptions, name: str) -> int:
     """Continue with a paused person. (To clear a stopped sink: `fleet run NAME resume sink=…`.)"""
     with options.people() as people:
         people.store(attrs.evolve(people.get(name), paused=False))
@@ -240,7 +141,7 @@ def resume(options: Options, name: str) -> int:
 @fleet.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_servers
-def status(options: Options, as_json: bool) -> int:
+def status(options: ServerOptions, as_json: bool) -> int:
     """Show the workers, and the people by state."""
     with options.connected() as servers:
         from tconnectsync_fleet.status import read_fleet, status_lines
@@ -257,7 +158,7 @@ def status(options: Options, as_json: bool) -> int:
 @fleet.command()
 @click.argument("name")
 @with_servers
-def show(options: Options, name: str) -> int:
+def show(options: ServerOptions, name: str) -> int:
     """Print one person's status as JSON, as `tconnectsync status --json` does for one."""
     return _ask(options, name, "status", {})
 
@@ -267,7 +168,7 @@ def show(options: Options, name: str) -> int:
 @click.argument("command")
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
 @with_servers
-def run(options: Options, name: str, command: str, arguments: tuple[str, ...]) -> int:
+def run(options: ServerOptions, name: str, command: str, arguments: tuple[str, ...]) -> int:
     """Run a command for one person, on the worker that has the person.
 
     \b
@@ -284,7 +185,7 @@ def run(options: Options, name: str, command: str, arguments: tuple[str, ...]) -
     return _ask(options, name, command, {word: value for word, _, value in pairs})
 
 
-def _ask(options: Options, name: str, command: str, arguments: dict[str, str]) -> int:
+def _ask(options: ServerOptions, name: str, command: str, arguments: dict[str, str]) -> int:
     with options.connected() as servers:
         from tconnectsync_fleet.people import People
         from tconnectsync_fleet.requests import ask
@@ -324,7 +225,7 @@ def _ask(options: Options, name: str, command: str, arguments: dict[str, str]) -
 @click.pass_obj
 def worker(
     engine: FleetContext,
-    options: Options,
+    options: ServerOptions,
     folder: Path,
     name: str | None,
     threads: int,

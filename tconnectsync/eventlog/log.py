@@ -149,11 +149,8 @@ class EventLog:
     def size(self) -> LogSize:
         segments = self._segments.all()
         sizes = [self._segments.size(segment) for segment in segments]
-        packed = [
-            (size, after.first - segment.first)
-            for size, (segment, after) in zip(sizes, pairwise(segments), strict=False)
-            if segment.packed
-        ]
+        followed = zip(sizes, pairwise(segments), strict=False)
+        packed = [(size, after.first - segment.first) for size, (segment, after) in followed if segment.packed]
         return LogSize(
             bytes=sum(sizes),
             segments=len(segments),

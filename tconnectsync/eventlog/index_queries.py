@@ -63,7 +63,7 @@ class IndexReader:
 
     def locations(self, stream: int, first: int, last: int, kinds: frozenset[str] | None) -> list[tuple[int, int]]:
         """Return (position, offset) of the events with keys from ``first`` to ``last``, in key order."""
-        if kinds is not None and all((self._number(kind) or RARE_FROM) >= RARE_FROM for kind in kinds):
+        if kinds is not None and all(number >= RARE_FROM for number in self._numbers_of(kinds)):
             return self._rare_locations(stream, first, last, kinds)
         where, values = self._kind_filter(kinds)
         return self._query(
@@ -229,7 +229,7 @@ class IndexReader:
         if kinds is None:
             return [(whole, (stream,))]
         present = {kind for (kind,) in self._query("SELECT kind FROM span WHERE stream = ?", (stream,))}
-        numbers = sorted(present & {self._number(kind) for kind in kinds} - {None})
+        numbers = sorted(present & self._numbers_of(kinds))
         frequent = [number for number in numbers if number < RARE_FROM]
         # with "kind = ?" SQLite would search all rare kinds in the index, or all kinds without it
         rare = f"event INDEXED BY event_rare WHERE stream = ? AND kind IS ? AND kind >= {RARE_FROM} AND best = 1"
@@ -243,8 +243,14 @@ class IndexReader:
     def _kind_filter(self, kinds: frozenset[str] | None) -> tuple[str, tuple[int, ...]]:
         if kinds is None:
             return "", ()
-        numbers = tuple(sorted({number for kind in kinds if (number := self._number(kind)) is not None}))
+        numbers = tuple(sorted(self._numbers_of(kinds)))
         return f" AND +kind IN ({_placeholders(numbers)})", numbers
+
+    def _numbers_of(self, kinds: frozenset[str]) -> set[int]:
+        """Return the numbers of those kinds that the log has. The table is read once, not for each kind that it lacks."""
+        if not kinds <= self._numbers.keys():
+            self._load()
+        return {self._numbers[kind] for kind in kinds if kind in self._numbers}
 
     def _number(self, kind: str) -> int | None:
         if kind not in self._numbers:

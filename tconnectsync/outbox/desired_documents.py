@@ -48,6 +48,8 @@ class DesiredDocuments:
 
         Most are new and alone in their slot: they are inserted with one statement.
         """
+        if not documents:
+            return
         known = self._known_ids(documents)
         taken = self._taken_slots(documents)
         places = Counter(_place(document) for document in documents)

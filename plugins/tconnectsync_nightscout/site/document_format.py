@@ -26,6 +26,7 @@ _RECEIVERS_OWN = frozenset({"_id", "created_at", "identifier", SYNC_IDENTIFIER, 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MS_2000, _MS_2200 = 946_684_800_000, 7_258_118_400_000
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d+))? ?([Zz]|[+-]\d\d(?::?\d\d)?)", re.ASCII)
+_COMPACT, _FINITE = json.JSONEncoder(separators=(",", ":")), json.JSONEncoder(allow_nan=False)
 _FIRST_YEAR, _LAST_YEAR = 1990, 2100
 
 
@@ -115,7 +116,7 @@ def stored_text(key: Key, mongo_id: str = "") -> str:
         fields["eventType"] = key.event_type
     if mongo_id:
         fields["_id"] = mongo_id
-    return json.dumps(fields, separators=(",", ":"))
+    return _COMPACT.encode(fields)
 
 
 def stored_id(text: str | None) -> str:
@@ -182,7 +183,7 @@ def _validation_error(delivery: Delivery, document: Document) -> str | None:
     if document.collection in _NAMED_BY_SLOT and not _slot_there(document):
         return f"a document of {document.collection} without its type"
     try:
-        json.dumps(dict(document.content), allow_nan=False)
+        _FINITE.encode(dict(document.content))
     except (TypeError, ValueError) as error:
         return f"its content is not JSON with finite numbers: {error}"
     return None

@@ -58,8 +58,8 @@ class KillableOutbox(Outbox):
     kill_switch: KillSwitch = KillSwitch()
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        with super().transaction():
+    def transaction(self, *, durable: bool = True) -> Iterator[None]:
+        with super().transaction(durable=durable):
             yield
             self.kill_switch.step_or_die()
         self.kill_switch.step_or_die()

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 _TOPICS = {document_id("site", COLLECTION, topic): topic for topic in (CURRENT, LASTING, DETAILS)}
 _RETAINED = frozenset({LASTING, DETAILS})
 """The current state is not retained: a broker would send it to later subscribers as news. Nor are alarms."""
+SUBSCRIBE_S = 2.0
+"""Home Assistant subscribes to the topics of a device that is new to it a moment after the discovery message (2025.4: 0.2 s)."""
 _ONE_DEVICE = "device discovery"
 """What the receiver remembers once the discovery messages of earlier releases are replaced."""
 
@@ -99,12 +101,13 @@ class Broker(BaseReceiver):
             _topic_of(delivery): delivery.document.content for delivery in batch if delivery.document is not None
         }
         # first the expiry of each value: Home Assistant counts it from the value's arrival
-        self._publish(
-            *self._discovery(
-                contents, now, replace=self._memory != _ONE_DEVICE and any(each.receiver_key for each in batch)
-            ),
-            [*self._alive(), *(message for message in messages if message.payload or message.retained)],
-        )
+        is_new = self._memory != _ONE_DEVICE
+        discovery = self._discovery(contents, now, replace=is_new and any(each.receiver_key for each in batch))
+        if is_new and discovery:
+            self._publish(*discovery)
+            self.clock.sleep(SUBSCRIBE_S)
+            discovery = []
+        self._publish(*discovery, [*self._alive(), *(each for each in messages if each.payload or each.retained)])
         if LASTING in contents:  # if an earlier release had published anything, then this
             self._memory = _ONE_DEVICE
         return [Accepted(receiver_key=_topic_of(delivery)) for delivery in batch]

@@ -30,9 +30,10 @@ NOON = datetime(2026, 5, 14, 12, 0, tzinfo=timezone.utc)
 
 @attrs.frozen
 class Told:
-    """A clock that stands: so long after noon."""
+    """A clock that stands: so long after noon. ``wait`` is called instead of sleeping."""
 
     minutes: float = 2.0
+    wait: Callable[[float], object] = float
 
     def now(self) -> datetime:
         return NOON + timedelta(minutes=self.minutes)
@@ -41,7 +42,7 @@ class Told:
         return 60 * self.minutes
 
     def sleep(self, seconds: float) -> None:
-        raise AssertionError(f"nobody waits {seconds} s here")
+        self.wait(seconds)
 
 
 def deliveries(fold: Fold[object] | None = None) -> list[Delivery]:
@@ -118,6 +119,23 @@ def components(listener: Listener) -> dict[str, dict[str, object]]:
     found = listener.said(DEVICE)["components"]
     assert isinstance(found, dict)
     return found
+
+
+def test_a_new_device_has_time_to_be_subscribed_to(broker: Callable[..., int]) -> None:
+    """Home Assistant subscribes after the discovery message: values that are not retained come later, but once only."""
+    port = broker()
+    waits: list[int] = []
+    with listening(port) as listener:
+
+        def wait(_seconds: float) -> None:
+            listener.until(DEVICE)
+            waits.append(len(listener.heard.get("tconnectsync/current", ())))
+
+        receiver = Broker(MqttOptions(host="127.0.0.1", port=port), version="9.9.9", clock=Told(wait=wait))
+        receiver.deliver(deliveries())
+        listener.until("tconnectsync/current")
+        receiver.deliver(deliveries())
+    assert waits == [0]
 
 
 def test_whoever_comes_later_finds_the_sensors_but_no_old_insulin_on_board(broker: Callable[..., int]) -> None:

@@ -11,8 +11,11 @@ import pytest
 from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_dir
 
+from tconnectsync.disk_check import MAKE_ROOM
+from tconnectsync.plugin.http_failures import FAILURE_TEXTS, HttpFailure
 from tconnectsync_web import languages
 from tconnectsync_web.languages import Languages
+from tconnectsync_web.pages import status_words
 
 PLUGIN = Path(languages.__file__).parent
 KEYWORDS = {"gettext": None, "_": None, "msg": None, "ngettext": (1, 2)}
@@ -29,6 +32,11 @@ def texts_in_the_source() -> set[str | tuple[str, ...]]:
 def fields(text: str) -> list[str]:
     """The places that are filled in."""
     return sorted(re.findall(r"%\(\w+\)s|%%", text))
+
+
+def fields_of(template: str) -> list[str]:
+    """The names of the places."""
+    return re.findall(r"%\((\w+)\)s", template)
 
 
 def strings(message: Message) -> Iterable[str]:
@@ -99,3 +107,24 @@ def test_a_language_is_a_file(tmp_path: Path) -> None:
     assert found.names == {"en": "English", "it": "Italiano"}
     italian = found.choose(["it-CH"])
     assert [italian.gettext(text) for text in ("Days", "Report")] == ["Giorni", "Report"]
+
+
+@pytest.mark.parametrize("template", status_words.TEMPLATES)
+def test_the_status_is_translated(template: str) -> None:
+    """Each of its usual sentences, with what is in it; a command stays as it is typed."""
+    inside = {name: f"`tconnectsync {name}`" if name in status_words.COMMANDS else name for name in fields_of(template)}
+    german = status_words.in_words(KNOWN.choose(["de"]), template % inside)
+    assert german != template % inside
+    assert all(value in german for value in inside.values())
+
+
+def test_the_status_as_the_parts_report_it() -> None:
+    """The sentences are those that the program reports today, and an unknown one stays in English."""
+    texts = KNOWN.choose(["de"])
+    refused = FAILURE_TEXTS[HttpFailure.REFUSED]
+    words = "https://my-site.example " + refused.message.format(detail="my-site.example")
+    assert "nicht erreichbar" in status_words.in_words(texts, words)
+    for remedy in (refused.remedy, FAILURE_TEXTS[HttpFailure.UNKNOWN_NAME].remedy, MAKE_ROOM):
+        assert status_words.in_words(texts, remedy) != remedy
+    assert status_words.in_words(texts, "Something new.") == "Something new."
+    assert status_words.in_words(KNOWN.choose(["en"]), words) == words

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from tconnectsync_web.languages import Texts, msg
+from tconnectsync_web.pages.status_words import in_words
 from tconnectsync_web.pages.wording import SINK_WORDS, ago, duration
 
 UPLOAD_LATE = timedelta(hours=3)
@@ -132,8 +133,8 @@ def _log(status: Mapping[str, Any], texts: Texts) -> Link:
     disk = status.get("disk") or {}
     for part, words in ((log, log.get("damaged")), (disk, disk.get("message"))):
         if words:
-            remedy = str(part.get("remedy") or "")
-            return Link(title=title, level=Level.BAD, problem=str(words), remedy=remedy)
+            remedy = in_words(texts, str(part.get("remedy") or ""))
+            return Link(title=title, level=Level.BAD, problem=in_words(texts, str(words)), remedy=remedy)
     records = int(log.get("positions") or 0)
     news = texts.ngettext("%(number)s record", "%(number)s records", records) % {"number": texts.number(records)}
     return Link(title=title, level=Level.OK if records else Level.UNKNOWN, news=news)
@@ -158,14 +159,14 @@ def _sink(name: str, found: Mapping[str, Any], texts: Texts, now: datetime) -> L
 
 
 def _trouble(found: Mapping[str, Any], texts: Texts, now: datetime) -> dict[str, str]:
-    message = str(found.get("message") or "")
+    message = in_words(texts, str(found.get("message") or ""))
     message = message[:1].upper() + message[1:]
     since = _time(found.get("since"))
     if found.get("state") != "ok" and since is not None:
         message = (f"{message} " if message else "") + texts.gettext("(for %(length)s)") % {
             "length": duration(texts, now - since)
         }
-    return {"problem": message, "remedy": str(found.get("remedy") or "")}
+    return {"problem": message, "remedy": in_words(texts, str(found.get("remedy") or ""))}
 
 
 def _level(found: Mapping[str, Any]) -> Level:

@@ -18,6 +18,7 @@ from tconnectsync_web.pages.event_kinds import GROUPS, KIND_TITLES, kinds_of
 from tconnectsync_web.pages.event_log import LONGEST_SEARCH, EventSearch, describe_event, event_page
 from tconnectsync_web.pages.problems import problems_of
 from tconnectsync_web.pages.reader import PageReader
+from tconnectsync_web.pages.status_words import in_words
 
 FUTURE = timedelta(days=2)
 """A pump's clock may be ahead: the first page begins this long after now."""
@@ -57,6 +58,7 @@ class LogViews:
             ago=lambda at: wording.ago(words, at, now),
             age=lambda at: wording.duration(words, now - at),
             local=self.reader.zones.wall_of,
+            in_words=partial(in_words, words),
             say=words,
         )
 

@@ -14,6 +14,8 @@ from tconnectsync.timeline.zones import Zones
 SLOT = timedelta(minutes=5)
 """A sensor measures every five minutes."""
 DAY = timedelta(days=1)
+BASAL_KNOWN_PERCENT = 95.0
+"""Days whose basal rate is known for less of them are marked: their insulin is too low."""
 
 
 @attrs.frozen(kw_only=True)
@@ -88,6 +90,12 @@ class Summary:
     def basal_known_percent(self) -> float | None:
         """How much of the days with data has a known basal rate; None without data. In the rest insulin is missing."""
         return 100 * self.insulin.basal_known_s / self.length_with_data_s if self.length_with_data_s else None
+
+    @property
+    def is_basal_incomplete(self) -> bool:
+        """Whether the basal rate of a part is not in the log, so that the pump delivered more than the sums say."""
+        known = self.basal_known_percent
+        return known is not None and known < BASAL_KNOWN_PERCENT
 
     @property
     def total_u_per_day(self) -> float | None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
-from tconnectsync import Bolus, GlucosePoint, Therapy
+from tconnectsync import BasalSegment, Bolus, GlucosePoint, Therapy
 from tconnectsync_web.access.admission import open_access
 from tconnectsync_web.app import web_app
 from tconnectsync_web.sync_cycles import Cycles, Outcome
-from tests.web.fake_reader import FakeReader, at
+from tests.web.fake_reader import FakeReader, at, good_status
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 ONE_READING = Therapy(glucose=[GlucosePoint(at=at(3), glucose_mg_dl=112.0)], until=at(3))
@@ -54,6 +55,32 @@ def test_a_log_of_one_reading(client: FlaskClient) -> None:
     assert ">112<" in client.get("/", headers=HTML).text
     assert client.get("/days/2026-06-10", headers=HTML).status_code == 200
     assert "no data" in client.get("/report", headers=HTML).text
+
+
+def test_days_that_lack_basal_are_marked(client: FlaskClient, reader: FakeReader) -> None:
+    """Their insulin is too low: report and day say so. A day with all of it is not marked."""
+    begin, hour = at(60 * 24).replace(hour=0, minute=0) - timedelta(days=2), timedelta(hours=1)
+    half = BasalSegment(begin=begin, end=begin + 34 * hour, rate_u_per_h=1.0)
+    rest = BasalSegment(begin=begin + 46 * hour, end=at(0), rate_u_per_h=1.0)
+    reader.whole = Therapy(basal=[half, rest], glucose=ONE_READING.glucose, until=at(0))
+    page = client.get("/report", headers=HTML).text
+    assert page.count(" U*") == 4  # basal and total of two days
+    assert "no basal rate" in page
+    lacking, whole = (begin + 30 * hour).date(), (begin + 54 * hour).date()
+    assert "no basal rate" in client.get(f"/days/{lacking}", headers=HTML).text
+    assert "no basal rate" not in client.get(f"/days/{whole}", headers=HTML).text
+
+
+def test_problems_are_in_the_readers_language(client: FlaskClient, reader: FakeReader) -> None:
+    """The overview and the problems page translate what ``status`` reports."""
+    reader.found_status = {
+        **good_status(),
+        "sources": {"tandem": {"state": "waiting", "message": "not read yet", "remedy": "Run `tconnectsync sync`."}},
+    }
+    for path in ("/?lang=de", "/problems?lang=de"):
+        page = client.get(path, headers=HTML).text
+        assert "Führe `tconnectsync sync` aus." in page
+        assert "och nicht gelesen" in page
 
 
 def test_a_log_of_one_bolus(client: FlaskClient, reader: FakeReader) -> None:

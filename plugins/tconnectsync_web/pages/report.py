@@ -24,6 +24,11 @@ class ReportPage:
     days: Sequence[Summary]
     whole: Summary | None
 
+    @property
+    def has_incomplete_basal(self) -> bool:
+        """Whether basal insulin of a day is missing in the log."""
+        return any(day.is_basal_incomplete for day in self.days)
+
 
 def report(reader: PageReader, length: int) -> ReportPage:
     """Return the report of the last ``length`` days that are over."""

@@ -11,7 +11,7 @@ from string import Template
 import tconnectsync
 from tconnectsync.cli.report.svg_charts import hours_svg, percentile_svg, share_svg
 from tconnectsync.cli.report.terminal import HEADER, day_cells
-from tconnectsync.cli.report.wording import INCOMPLETE, bands, glucose_figures, insulin_figures, is_incomplete, percent
+from tconnectsync.cli.report.wording import INCOMPLETE, bands, glucose_figures, insulin_figures, percent
 from tconnectsync.queries.report import Report
 from tconnectsync.text.plural import counted
 from tconnectsync.timeline.zones import Zones
@@ -47,7 +47,7 @@ def html_page(report: Report, *, zones: Zones, name: str = "", with_serial: bool
         hours=hours_svg(whole.glucose.time_in_range_by_hour()),
         header=_cells("th", HEADER),
         days="\n".join(f"<tr>{_cells('td', day_cells(day, units))}</tr>" for day in reversed(report.days)),
-        incomplete=f'<p class="soft">{INCOMPLETE}</p>' if any(map(is_incomplete, report.days)) else "",
+        incomplete=f'<p class="soft">{INCOMPLETE}</p>' if any(day.is_basal_incomplete for day in report.days) else "",
         version=escape(tconnectsync.__version__),
         made_at=_local(report.made_at, zones),
         newest=_local(report.newest, zones),

@@ -12,7 +12,6 @@ from tconnectsync.cli.report.wording import (
     bands,
     glucose_figures,
     insulin_figures,
-    is_incomplete,
     percent,
 )
 from tconnectsync.queries.report import Report
@@ -45,7 +44,7 @@ def report_lines(report: Report, *, width: int, blocks: str = BLOCKS) -> Iterato
     yield from _pairs("Per day", insulin_figures(whole), width)
     yield ""
     yield from table_lines(report.days, report.units, width)
-    if any(map(is_incomplete, report.days)):
+    if any(day.is_basal_incomplete for day in report.days):
         yield ""
         yield from textwrap.wrap(INCOMPLETE, width)
 
@@ -89,7 +88,7 @@ def day_cells(day: Summary, units: GlucoseUnits) -> Row:
     hours = round(day.length_s / 3600)
     if hours in (23, 25) and day.length_s % 3600 == 0 and day.days == 1:
         name += f" ({hours} h)"
-    shares, mean, mark = day.glucose.time_in_range, day.glucose.mean_mg_dl, MARK if is_incomplete(day) else ""
+    shares, mean, mark = day.glucose.time_in_range, day.glucose.mean_mg_dl, MARK if day.is_basal_incomplete else ""
     if not day.days_with_data:
         return (name, "no data", *[UNKNOWN] * (len(HEADER) - 2))
     return (

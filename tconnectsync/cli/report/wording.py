@@ -11,8 +11,6 @@ from tconnectsync.statistics.summary import Summary
 from tconnectsync.text.glucose_units import GlucoseUnits
 
 UNKNOWN = "–"
-KNOWN_PERCENT = 95.0
-"""A day whose basal rate is known for less of it is marked: its insulin is too low."""
 MARK = "*"
 INCOMPLETE = f"{MARK} The log has no basal rate for a part of this day, so the pump delivered more than that."
 
@@ -25,12 +23,6 @@ class GlucoseBand:
     words: str
     bounds: str
     share: float | None
-
-
-def is_incomplete(day: Summary) -> bool:
-    """Whether insulin is missing because the pump's records of a part of the day are not in the log."""
-    known = day.basal_known_percent
-    return known is not None and known < KNOWN_PERCENT
 
 
 def percent(share: float | None) -> str:

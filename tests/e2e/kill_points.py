@@ -221,8 +221,8 @@ def arm(point: Point, nth: int) -> None:
             die()
         return result
 
-    def around(*arguments: Any) -> contextlib.AbstractContextManager[None]:
-        return ending(original(*arguments), due(arguments, 2))
+    def around(*arguments: Any, **named: Any) -> contextlib.AbstractContextManager[None]:
+        return ending(original(*arguments, **named), due(arguments, 2))
 
     @contextlib.contextmanager
     def ending(inner: contextlib.AbstractContextManager[None], now: bool) -> Iterator[None]:

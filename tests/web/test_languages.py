@@ -127,4 +127,6 @@ def test_the_status_as_the_parts_report_it() -> None:
     for remedy in (refused.remedy, FAILURE_TEXTS[HttpFailure.UNKNOWN_NAME].remedy, MAKE_ROOM):
         assert status_words.in_words(texts, remedy) != remedy
     assert status_words.in_words(texts, "Something new.") == "Something new."
+    later = "Correct sinks.influxdb.token. The next try is at 2026-11-29 09:09 UTC; `tconnectsync resume influxdb` tries now."
+    assert "Berichtige sinks.influxdb.token. Der nächste" in status_words.in_words(texts, later)
     assert status_words.in_words(KNOWN.choose(["en"]), words) == words

@@ -36,11 +36,18 @@ TEMPLATES: Sequence[str] = (
     msg("Nothing to do: there will be a retry."),
     msg("Free some space on the disk (`df -h`). Nothing is lost, and work resumes automatically. Delete nothing in the data folder."),
     msg("Make room on the disk; nothing is lost."),
+    msg("the MQTT broker %(where)s cannot be reached: %(detail)s"),
+    msg("Check that it is running, and check sinks.mqtt.host and port."),
+    msg("%(where)s refuses the login (HTTP 401%(detail)s)"),
+    msg("Correct sinks.influxdb.token."),
+    msg("%(first)s The next try is at %(time)s UTC; %(command)s tries now."),
     msg("Run %(command)s, or %(next)s."),
     msg("Run %(command)s."),
 )  # fmt: skip
 """The usual sentences, in the words of ``status``. Where a place has a command's name, it is between backquotes."""
 COMMANDS = frozenset({"command", "next"})
+SENTENCE = "first"
+"""A place with a sentence, which is translated too."""
 
 
 def _pattern(template: str) -> re.Pattern[str]:
@@ -62,6 +69,9 @@ def in_words(texts: Texts, english: str) -> str:
     for pattern, template in PATTERNS:
         found = pattern.fullmatch(english)
         if found is not None:
-            words = texts.gettext(template) % found.groupdict()
+            inside = {
+                name: in_words(texts, part) if name == SENTENCE else part for name, part in found.groupdict().items()
+            }
+            words = texts.gettext(template) % inside
             return words[:1].upper() + words[1:] if english[:1].isupper() else words
     return english

@@ -105,7 +105,7 @@ uninstall() {
         say "$prefix was not made by this script. It was left alone."
     fi
     if [ "$purge" = yes ]; then
-        rm -rf "$units/tconnectsync.service.d" "$units/tconnectsync@.service.d"
+        rm -rf "$units/tconnectsync.service.d" "$units/tconnectsync@.service.d" "$units/tconnectsync-web.service.d"
         rm -rf /etc/tconnectsync /var/lib/tconnectsync /var/lib/private/tconnectsync
         rm -f /etc/credstore/tconnectsync.* /etc/credstore/tconnectsync@*
         rm -rf /var/lib/tconnectsync-* /var/lib/private/tconnectsync-*

@@ -110,7 +110,7 @@ def test_the_page_has_the_daemons_user_folder_secrets_and_sandbox() -> None:
     daemon, page = settings(UNITS[0]), settings(WEB)
     different = {key for key in daemon | page if daemon.get(key) != page.get(key)}
     assert different == {
-        "After", "Description", "ExecReload", "ExecStart", "ExecStartPre", "NotifyAccess", "OnFailure", "TimeoutStartSec", "Type",
+        "Description", "ExecReload", "ExecStart", "ExecStartPre", "NotifyAccess", "OnFailure", "TimeoutStartSec", "Type",
         "WatchdogSec",
     }  # fmt: skip
     assert page["ExecStart"] == ["/opt/tconnectsync/bin/tconnectsync web"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -21,6 +22,8 @@ from tconnectsync.eventlog.framing import (
 from tconnectsync.eventlog.index_build import remove_index
 from tconnectsync.eventlog.segments import Segments
 from tconnectsync.filesystem import AppendFile, Files
+
+log = logging.getLogger("tconnectsync.eventlog")
 
 
 class LogEnd(NamedTuple):
@@ -55,7 +58,9 @@ class Replica(Protocol):
 
 
 def follow(replica: Replica, folder: Path, index: Path, files: Files) -> None:
-    """Make the log in ``folder`` equal to the replica: read what is missing, and delete first what the replica does not have.
+    """Make the log in ``folder`` equal to the replica: read what is missing, and set aside first what the replica does not have.
+
+    A segment that is set aside gets another name and is never read again: the replica itself may be what was lost.
 
     Errors: ReplicaFailed, OSError, LogCorrupt if the replica itself is corrupt.
     """
@@ -78,9 +83,17 @@ def follow(replica: Replica, folder: Path, index: Path, files: Files) -> None:
                 remedy="Restore the copy from a backup of its servers.",
             )  # fmt: skip
         remove_index(index)
-        files.remove(segments.all()[-1].path)
-        files.sync_folder(folder)
+        _set_aside(segments.all()[-1].path, files)
         segments.refresh()
+
+
+def _set_aside(path: Path, files: Files) -> None:
+    names, number = set(files.names(path.parent)), 1
+    while (name := f"not-in-replica-{number}-{path.name}") in names:
+        number += 1
+    files.rename(path, path.with_name(name))
+    files.sync_folder(path.parent)
+    log.warning("%s is not in the stored copy of the event log. It was renamed to %s.", path, name)
 
 
 class _Differs(Exception):
@@ -118,6 +131,7 @@ def _copy(replica: Replica, segments: Segments, files: Files, local: LogEnd) -> 
                 crc = stored_crc(line) or 0
             first = _begins_segment(batch)
             if first is not None:
+                stack.close()
                 file = files.open_append(segments.path_for(first))
                 stack.callback(file.close)
             if file is None:

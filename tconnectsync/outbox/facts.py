@@ -83,6 +83,8 @@ UNCONFIRMED = Fact("unconfirmed_rounds", int, 0)
 REFUSED_IN_A_ROW: Fact[list[str]] = Fact("refused_in_a_row", list[str], [])
 TRIED_ONCE_MORE: Fact[list[str]] = Fact("tried_once_more", list[str], [])
 """The dead letters that had a second attempt."""
+LAST_ATTEMPT: Fact[datetime | None] = Fact("last_attempt", datetime | None, None)
+"""When a batch was sent again whose documents were all in doubt already."""
 LAST_DELIVERED: Fact[datetime | None] = Fact("last_delivered", datetime | None, None)
 REWRITES_ALLOWED = Fact("rewrites_allowed", bool, False)
 """Whether the user agreed to change documents that were delivered long ago."""

@@ -18,6 +18,7 @@ from tconnectsync.outbox.batch_size import ONE_BY_ONE, BatchSize
 from tconnectsync.outbox.facts import (
     BATCH_SIZE,
     CONFIRMED,
+    LAST_ATTEMPT,
     LAST_DELIVERED,
     RECEIVER_MEMORY,
     REFUSED_IN_A_ROW,
@@ -109,6 +110,8 @@ class Sender:
         in_doubt_before = {delivery.document_id for delivery in batch if delivery.in_doubt}
         with self.outbox.transaction():
             self.outbox.queue.set_in_doubt(ids, True)
+            if in_doubt_before.issuperset(ids):  # a commit that changes nothing does not sync what was folded before it
+                self.outbox.facts.put(LAST_ATTEMPT, now)
         try:
             outcomes = self.receiver.deliver(batch)
         except Rejected as error:

@@ -111,14 +111,14 @@ class Engine:
             runner.rebuild_outbox(error)
         return False
 
-    def next_due(self, longest_s: float = LONGEST_SLEEP_S) -> float:
-        """Return the seconds until something is due, at most ``longest_s``."""
+    def next_due(self, longest_s: float | None = None) -> float:
+        """Return the seconds until something is due, at most ``longest_s``; usually at most a minute."""
         now = self.clock.now()
         dues = [poller.next_step(now) for poller in self.pollers.values()] + [
             runner.delivery.due(now) for runner in self.runners.values()
         ]
         waits = [(due - now).total_seconds() for due in dues if due is not None]
-        return max(0.0, min([longest_s, *waits]))
+        return max(0.0, min([LONGEST_SLEEP_S if longest_s is None else longest_s, *waits]))
 
     def _refresh_timeline(self) -> bool:
         """Resolve the UTC times of all streams again if the log has grown. New choices are facts, which are appended first."""

@@ -72,6 +72,30 @@ def test_changed_document_replaces(outbox: Outbox) -> None:
     assert [known.content for known in receiver.there.values()] == [{"number": 11}]
 
 
+def test_folded_is_on_disk_before_it_is_sent(outbox: Outbox, tmp_path: Path) -> None:
+    """Folding does not wait for the disk, so each attempt does: also one whose documents were all in doubt already."""
+    written = tmp_path / "sink.sqlite-wal"
+
+    @attrs.define
+    class LookingReceiver(FakeReceiver):
+        sizes: list[int] = attrs.field(factory=list)
+
+        def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
+            self.sizes.append(written.stat().st_size)
+            return list(super().deliver(batch))
+
+    receiver = LookingReceiver()
+    want(outbox, document(1))
+    with outbox.transaction():
+        outbox.queue.set_in_doubt([document(1).id], True)
+    with outbox.transaction(durable=False):
+        outbox.documents.upsert(document(1, content={"number": 11}), "fold", "1:0", 0)
+    before = written.stat().st_size
+    Sender(outbox, receiver).send_next(NOW)
+    assert receiver.sizes
+    assert receiver.sizes[0] > before
+
+
 def test_change_back_after_unknown_result(outbox: Outbox) -> None:
     """A document that changes back after an attempt without an answer is sent again.
 

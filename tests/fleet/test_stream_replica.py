@@ -101,14 +101,15 @@ def test_lines_that_were_never_published_are_dropped(replica: StreamReplica, tmp
 
 
 def test_other_history_is_replaced(replica: StreamReplica, tmp_path: Path) -> None:
-    """A local log of another history, of the same length, is thrown away."""
+    """A local log of another history, of the same length, is replaced. It is kept under another name: the stream may be what was lost."""
     with closing(opened(tmp_path / "a", replica)) as log:
         log.append([basal(1)])
     with closing(EventLog.open(tmp_path / "b", clock=FakeClock(RECEIVED), writable=True)) as log:
         log.append([basal(7)])
+    [(name, other)] = files_in(tmp_path / "b").items()
     with closing(opened(tmp_path / "b", replica)) as log:
         assert [event.seq for event in log.events()] == [1]
-    assert files_in(tmp_path / "b") == files_in(tmp_path / "a")
+    assert files_in(tmp_path / "b") == files_in(tmp_path / "a") | {f"not-in-replica-1-{name}": other}
 
 
 def test_corrupt_disk_is_read_again(replica: StreamReplica, tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_corrupt_disk_is_read_again(replica: StreamReplica, tmp_path: Path) -> N
     (tmp_path / "log" / name).write_bytes(corrupt)
     with closing(opened(tmp_path, replica)) as log:
         assert [event.seq for event in log.events()] == list(range(1, 10))
-    assert files_in(tmp_path) == good
+    assert files_in(tmp_path) == good | {f"not-in-replica-1-{name}": bytes(corrupt)}
 
 
 def test_lost_lease_stops_appends(replica: StreamReplica, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import attrs
 import pytest
@@ -81,7 +82,10 @@ def visit(browser: Browser, worlds: Worlds, request: pytest.FixtureRequest) -> I
     found = Visit(page, worlds)
     page.on("console", lambda message: found.problems.append(message.text))
     page.on("pageerror", lambda error: found.problems.append(str(error)))
-    page.on("request", lambda asked: None if asked.url.startswith(worlds.url) else found.problems.append(asked.url))
+    page.on(
+        "request",
+        lambda asked: None if urlsplit(asked.url).hostname == "127.0.0.1" else found.problems.append(asked.url),
+    )
     yield found
     context.close()
 
@@ -150,6 +154,9 @@ def test_old_data_are_grey_and_say_their_age(visit: Visit) -> None:
     assert "5 h" in visit.text(".glucose-now.stale .age")
     assert "do not rely on it" in visit.text(".glucose-now")
     assert visit.page.locator(".arrow").count() == 0
+    struck = visit.page.locator(".value", has_text="Insulin on board").locator(".number")
+    assert "line-through" in struck.evaluate("each => getComputedStyle(each).textDecorationLine")
+    assert visit.page.locator(".value.stale", has_text="Last known bolus").count() == 1
     assert "no data yet" in (visit.page.locator("svg.chart:visible").text_content() or "")
     assert "Phone upload: needs you" in visit.text(".state")
     visit.look("overview-stale-phone")
@@ -248,6 +255,7 @@ def test_the_secret_opens_the_page_that_was_wanted(visit: Visit, closed: Closed)
     page.get_by_label("The secret of this page").fill("wrong")
     page.get_by_role("button", name="Sign in").click()
     assert "not right" in visit.text("[role=alert]")
+    page.wait_for_load_state()
     visit.problems.clear()  # the browser notes that it was refused
     visit.look("sign-in")
     page.get_by_label("The secret of this page").fill(closed.secret)

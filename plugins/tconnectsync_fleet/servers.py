@@ -143,8 +143,8 @@ class Servers:
         self._stop_loop()
 
     async def _connect(self, login: NatsLogin, name: str) -> Client:
-        async def told(_error: Exception) -> None:
-            """The client would print a traceback for every lost connection."""
+        async def ignore_error(_error: Exception) -> None:
+            """The client would print a traceback for every lost connection; the worker logs what it could not do."""
 
         return await nats.connect(
             name=name,
@@ -152,7 +152,7 @@ class Servers:
             max_reconnect_attempts=-1,
             reconnect_time_wait=0.5,
             ping_interval=10,
-            error_cb=told,
+            error_cb=ignore_error,
             allow_reconnect=True,
             **login.options(),
         )

@@ -27,11 +27,11 @@ def read_fleet(servers: Servers, now: datetime | None = None) -> dict[str, Any]:
     now = now or datetime.now(timezone.utc)
     people = People(servers).all()
     workers = live_workers(servers)
-    told = {name: json.loads(entry.value) for name, entry in servers.changes(STATUS).items() if entry.value}
+    published = {name: json.loads(entry.value) for name, entry in servers.changes(STATUS).items() if entry.value}
     states: dict[str, str] = {}
     troubles: dict[str, list[str]] = {}
     for name, person in people.items():
-        found = told.get(name)
+        found = published.get(name)
         if person.paused:
             states[name] = "paused"
         elif worker_for(name, workers) is None:
@@ -47,7 +47,7 @@ def read_fleet(servers: Servers, now: datetime | None = None) -> dict[str, Any]:
                 troubles[name] = found["lines"] or [
                     f"nothing was read since {found.get('last_fetch') or 'it was added'}"
                 ]
-    fetches = [told[name]["last_fetch"] for name in people if told.get(name, {}).get("last_fetch")]
+    fetches = [published[name]["last_fetch"] for name in people if published.get(name, {}).get("last_fetch")]
     return {
         "workers": workers,
         "people": states,

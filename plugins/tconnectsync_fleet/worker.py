@@ -144,6 +144,8 @@ class Worker:
             person = person_of(name, entry)
             seat = self.seats.get(name)
             if person is None:
+                if entry.value is not None:
+                    log.warning("person_unreadable name=%s add this person again with --replace", name)
                 if seat is not None:
                     seat.removed = True
             elif seat is None:
@@ -194,9 +196,12 @@ class Worker:
                 log.warning('turn_failed message="%s"', error)
                 pause_s = self._after_failure(seat)
                 self._publish(name, status=getattr(error, "exit_status", 1), lines=[str(error)])
-            except Exception:
+            except Exception as error:
                 log.exception("turn_failed")  # the border between people
                 pause_s = self._after_failure(seat)
+                self._publish(
+                    name, status=1, lines=[f"failed unexpectedly ({type(error).__name__}); see the worker's log"]
+                )
             seat.due = time.monotonic() + pause_s
             seat.running = False
 

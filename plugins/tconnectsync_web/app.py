@@ -46,7 +46,7 @@ def web_app(
     live: Live | None = None,
     name: str = "",
 ) -> Flask:
-    """Return one person's application; with a ``reader`` it has pages, and with ``live`` they are told of news of ``name``.
+    """Return one person's application; with a ``reader`` it has pages, and with ``live`` these get news of ``name``.
 
     The callables run in the server's threads, which must be more than ``MOST_AT_WORK``.
     """
@@ -121,7 +121,7 @@ def add_script_routes(
 
 
 def add_live(app: Flask, live: Live, name: str, access: Access) -> None:
-    """Let pages of ``app`` be told of news of ``name``."""
+    """Send news of ``name`` to open pages of ``app``."""
 
     def stream() -> Response:
         cookie = request.cookies.get(access.sessions.cookie)

@@ -76,7 +76,7 @@ def _serve(people: Sequence[Person], data_dir: Path, options: WebOptions, secret
     stop = threading.Event()
 
     def end(number: int, _frame: FrameType | None) -> None:
-        """Make the server end; open pages keep threads busy until they are told."""
+        """Make the server end; an open page keeps a thread busy until its stream is closed."""
         site.live.close()
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(0)
 

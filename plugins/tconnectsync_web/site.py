@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class Site:
-    """The application, and what must be told when the server ends. ``warm_up`` reads what the first page needs."""
+    """The application, and what must know that the server ends. ``warm_up`` reads what the first page needs."""
 
     app: WSGIApplication
     live: ChangeWatch

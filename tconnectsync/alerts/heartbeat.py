@@ -102,7 +102,7 @@ def address_for(options: HeartbeatOptions, reason: str) -> str | None:
 class LastCall:
     """What came of the calls, kept for ``status``.
 
-    ``answered_at``: the last call that the monitor took. ``reason``: the failure that it was told then; empty: all was good.
+    ``answered_at``: the last call that the monitor took. ``reason``: the failure that was reported to it then; empty: all was good.
     ``trouble``: why calls fail since ``failing_since``; empty: they do not.
     """
 

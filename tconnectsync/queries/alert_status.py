@@ -1,4 +1,4 @@
-"""The part of ``status`` about who is told of trouble: kinds of addresses without their secrets, what waits, the heartbeat."""
+"""The part of ``status`` about notifications: kinds of addresses without their secrets, what waits to be sent, the heartbeat."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from tconnectsync.text.glucose_units import GlucoseUnits, glucose_units
 
 
 def site_units(data_dir: Path) -> GlucoseUnits | None:
-    """Return the units that a receiver told; None if none did. An outbox that cannot be read is skipped."""
+    """Return the units that a receiver reported; None if none did. An outbox that cannot be read is skipped."""
     for path in sorted((data_dir / "outbox").glob("*.sqlite")):
         try:
             with closing(Outbox(path, writable=False)) as outbox:

@@ -353,7 +353,7 @@ def test_a_folder_that_was_made_goes_with_the_failure(real: CliHarness) -> None:
 def test_a_full_disk_changes_nothing_and_the_command_is_named(
     real: CliHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody is told that work resumes by itself: it does not."""
+    """No message says that work resumes by itself: it does not."""
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

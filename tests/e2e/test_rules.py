@@ -427,7 +427,7 @@ def test_overlapping_pumps(tmp_path: Path) -> None:
 
 
 def test_stopped_pump_and_active_pump(tmp_path: Path) -> None:
-    """A pump that stopped is told apart from the active one.
+    """A pump that stopped is not taken for the active one.
 
     The old pump's last words are days old, and `status` says which one counts.
     """

@@ -74,7 +74,7 @@ def test_disk_with_room(harness: EngineHarness) -> None:
 
 
 def test_disk_full(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full disk is reported, and nobody is told to delete anything."""
+    """A full disk is reported, and no message says to delete anything."""
     monkeypatch.setattr(diskcheck.shutil, "disk_usage", lambda _: USAGE(1 << 40, 1 << 40, FREE_SPACE_FLOOR - 1))
     found = status(harness)["disk"]
     assert found["state"] == "halted"
@@ -99,7 +99,7 @@ def test_disk_read_only(harness: EngineHarness) -> None:
 
 @pytest.mark.usefixtures("read_only")
 def test_outbox_on_read_only_disk(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a read-only disk makes an outbox unreadable, nobody is told to delete it."""
+    """If a read-only disk makes an outbox unreadable, no message says to delete it."""
 
     def fail(*_: Any, **__: Any) -> NoReturn:
         raise sqlite3.OperationalError("unable to open database file")

@@ -295,7 +295,7 @@ def test_a_password_opens_the_broker_and_a_wrong_one_is_the_users_to_mend(
 
 
 def test_the_daemons_problems_are_shown_and_its_end_too(broker: Callable[..., int]) -> None:
-    """Problems while it works; a delivery does not deny them; the broker is told when it stops."""
+    """Problems are published while it works, and stay after a delivery; when it stops, that is published too."""
     port = broker()
     receiver = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told())
     with listening(port) as listener:

@@ -73,7 +73,7 @@ from tests.tandem.fake_cloud import (
 def test_error_rows_are_no_data(
     world: TandemHarness, path: str, fault: dict[str, Any], error: type[Exception], after_s: float | None
 ) -> None:
-    """Every error row is told apart, and never taken for "no data"."""
+    """Every error row is recognised, and never taken for "no data"."""
     world.cloud.faults.append(Fault(path, times=999, **fault))
     with pytest.raises(error) as caught:
         world.poll()
@@ -429,7 +429,7 @@ def test_a_read_that_times_out_is_a_broken_answer(world: TandemHarness, monkeypa
 def test_connection_or_answer_failed(
     world: TandemHarness, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str, halvable: bool
 ) -> None:
-    """A failing connection is told apart from a failing answer."""
+    """A failing connection is not taken for a failing answer."""
     world.poll()
 
     def fail(*_: Any, **__: Any) -> Any:

@@ -119,7 +119,7 @@ def test_the_csv_is_a_download(client: FlaskClient, reader: FakeReader) -> None:
 
 
 def test_sync_now_says_that_it_runs_and_how_it_ended(tmp_path: Path, reader: FakeReader) -> None:
-    """While a sync runs there is no second button; a failure is told in its own words."""
+    """While a sync runs there is no second button; a failure is shown in its own words."""
     go = threading.Event()
 
     def work() -> Outcome:

@@ -260,7 +260,7 @@ def test_if_all_are_broken_the_error_is_the_first_ones(engines: dict[str, FakeEn
 
 
 def test_two_people_and_a_broken_file_as_a_process(tmp_path: Path) -> None:
-    """It serves both, tells of news, and ends without waiting for a page that is open."""
+    """It serves both, sends news, and ends without waiting for a page that is open."""
     said: list[str] = []
     with TandemCloud([recent_pump(1)], ShiftedClock()) as cloud, ExitStack() as open_pages:
         homes = [

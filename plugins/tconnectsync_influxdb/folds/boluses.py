@@ -129,13 +129,13 @@ def _is_other(bolus: OpenBolusPoint, kind: str, record: PointRecord) -> bool:
 
 
 def _with(bolus: OpenBolusPoint, event: Event, record: PointRecord) -> OpenBolusPoint:
-    told: dict[str, Any] = {
+    changes: dict[str, Any] = {
         "last_at": max(bolus.last_at, record.at),
         "seen": bolus.seen if event.kind in bolus.seen else (*bolus.seen, event.kind),
     }
     body = event.body
     if isinstance(body, events.BolusRequested):
-        told |= {
+        changes |= {
             "request": bolus.request or record,
             "carbs_g": _number(body.carbs_g, bolus.carbs_g),
             "requested_u": _number(body.total_u, bolus.requested_u),
@@ -144,13 +144,13 @@ def _with(bolus: OpenBolusPoint, event: Event, record: PointRecord) -> OpenBolus
             "extended": bolus.extended or "extended" in (body.options or ""),
         }  # fmt: skip
     elif isinstance(body, events.BolusStarted):
-        told["start"] = record if bolus.start is None or "bolus.started" not in bolus.seen else bolus.start
+        changes["start"] = record if bolus.start is None or "bolus.started" not in bolus.seen else bolus.start
     elif isinstance(body, events.BolusExtendedStarted):
-        told["extended"] = True
+        changes["extended"] = True
     elif isinstance(body, events.BolusDelivered):
-        told |= _delivery(bolus, body, record)
+        changes |= _delivery(bolus, body, record)
     elif isinstance(body, events.BolusCompleted):
-        told |= {
+        changes |= {
             "immediate_u": _number(body.delivered_u, bolus.immediate_u),
             "requested_u": bolus.requested_u if bolus.requested_u is not None else _number(body.requested_u),
             "carbs_g": bolus.carbs_g if bolus.carbs_g is not None else _number(body.carbs_g),
@@ -158,28 +158,28 @@ def _with(bolus: OpenBolusPoint, event: Event, record: PointRecord) -> OpenBolus
             "status": body.status,
         }
     elif isinstance(body, events.BolusExtendedCompleted):
-        told |= {
+        changes |= {
             "extended": True,
             "extended_u": _number(body.delivered_u, bolus.extended_u),
             "duration_min": _number(body.duration_min, bolus.duration_min),
             "status": body.status,
         }
-    return attrs.evolve(bolus, **told)
+    return attrs.evolve(bolus, **changes)
 
 
 def _delivery(bolus: OpenBolusPoint, body: events.BolusDelivered, record: PointRecord) -> dict[str, Any]:
     so_far, now = _number(body.delivered_u, bolus.together_u), body.requested_now_u
-    told: dict[str, Any] = {
+    changes: dict[str, Any] = {
         "automatic": bolus.automatic or body.bolus_source == "algorithm",
         "extended": bolus.extended or "later" in body.types,
         "duration_min": _number(body.extended_duration_min or None, bolus.duration_min),
         "together_u": so_far if so_far is None or so_far < 0 else max(so_far, bolus.together_u or 0.0),
     }
     if now is not None and bolus.requested_u is None:
-        told["requested_u"] = _number(now + (body.requested_later_u or 0.0))
+        changes["requested_u"] = _number(now + (body.requested_later_u or 0.0))
     if body.status != "completed" and not body.delivered_u and bolus.start is None:
-        told["start"] = record
-    return told
+        changes["start"] = record
+    return changes
 
 
 def _number(value: float | None, otherwise: float | None = None) -> float | None:

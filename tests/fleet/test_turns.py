@@ -1,0 +1,48 @@
+"""One person's turn that fails is seen in the status, and concerns nobody else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+from nacl.public import PrivateKey, SealedBox
+
+from tconnectsync_fleet.desk import Desk, FleetContext
+from tconnectsync_fleet.people import Member
+from tconnectsync_fleet.servers import STATUS, Servers
+from tconnectsync_fleet.session import Session
+from tconnectsync_fleet.worker import Seat, Worker
+
+
+@attrs.define
+class FailingDesk:
+    """A desk with a bug."""
+
+    person: Member
+
+    def take(self, *_: Any) -> bool:
+        raise RuntimeError("a bug")
+
+
+def test_unexpected_failure_is_in_the_status(servers: Servers, tmp_path: Path) -> None:
+    """A failure that nobody foresaw is published like any other, and the turn is repeated later."""
+    worker = Worker(
+        name="w1",
+        folder=tmp_path,
+        servers=servers,
+        box=SealedBox(PrivateKey.generate()),
+        engine=cast(FleetContext, None),
+    )
+    worker._session = Session(servers, "w1")
+    seat = Seat(cast(Desk, FailingDesk(Member(name="unlucky", sealed=b""))))
+    worker._turn(seat)
+    entry = servers.changes(STATUS)["unlucky"]
+    assert entry.value is not None
+    published = json.loads(entry.value)
+    assert published["status"] == 1
+    assert "RuntimeError" in published["lines"][0]
+    assert seat.failures == 1
+    assert seat.due > 0
+    assert not seat.running

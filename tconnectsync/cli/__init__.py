@@ -7,6 +7,8 @@ import sys
 
 def main() -> int:
     """Run the command line of this process and return the exit status."""
+    from tconnectsync.cli.interrupts import repeat_dropped_interrupts
     from tconnectsync.cli.root import run
 
-    return run(sys.argv[1:])
+    with repeat_dropped_interrupts():
+        return run(sys.argv[1:])

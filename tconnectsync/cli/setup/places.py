@@ -15,6 +15,8 @@ PASSWORD = "tandem-password"  # noqa: S105 - a file name
 API_SECRET = "nightscout-api-secret"  # noqa: S105 - a file name
 ALERT_URLS = "alert-urls"
 TOKEN = "nightscout-token"  # noqa: S105 - a file name
+REQUESTS_TO_END = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM}
+"""SIGALRM makes a request that was dropped once more (``cli/interrupts.py``)."""
 
 
 @attrs.frozen(kw_only=True)
@@ -115,7 +117,7 @@ def _sync_folder(folder: Path) -> None:
 @contextlib.contextmanager
 def _no_interruption() -> Iterator[None]:
     """Deliver Ctrl+C and a request to end after the block."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, REQUESTS_TO_END)
     try:
         yield
     finally:

@@ -12,7 +12,7 @@ from tconnectsync.ingest.event_count import EventCount
 from tconnectsync.jobs.days import utc_range
 from tconnectsync.jobs.messages import Job, Progress
 from tconnectsync.jobs.outcome import conclude
-from tconnectsync.jobs.steps import drain, find_runner, poll, start_runs, with_failures
+from tconnectsync.jobs.poll_and_deliver import drain, find_runner, poll, start_runs, with_failures
 from tconnectsync.runtime.engine import Engine
 from tconnectsync.text.plural import counted
 

@@ -21,7 +21,7 @@ from tconnectsync.jobs.adopt import adoption_blocker
 from tconnectsync.jobs.days import utc_range
 from tconnectsync.jobs.messages import Result
 from tconnectsync.jobs.outcome import problems, result_of
-from tconnectsync.jobs.steps import find_runner
+from tconnectsync.jobs.poll_and_deliver import find_runner
 from tconnectsync.outbox import Outbox
 from tconnectsync.plugin.manager import Plugins
 from tconnectsync.plugin.receiver import Delivery, Receiver, Refused, can_adopt, rendered

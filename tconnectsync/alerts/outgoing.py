@@ -18,7 +18,7 @@ from tconnectsync.alerts.wording import Notification
 from tconnectsync.filesystem import Files, OsFiles, replace_file
 from tconnectsync.plugin.options import Secret
 from tconnectsync.retry.backoff import backoff_s
-from tconnectsync.retry.stored_json import CONVERTER
+from tconnectsync.retry.json_converter import CONVERTER
 
 log = logging.getLogger("tconnectsync.alerts")
 FILE_NAME = "alerts.json"

@@ -17,7 +17,7 @@ import attrs
 
 from tconnectsync.eventlog import Files, OsFiles, lock_holder, replace_file
 from tconnectsync.retry.health import Health, HealthState
-from tconnectsync.retry.stored_json import CONVERTER
+from tconnectsync.retry.json_converter import CONVERTER
 
 log = logging.getLogger("tconnectsync.daemon")
 FILE_NAME = "daemon.json"

@@ -12,7 +12,7 @@ from tconnectsync.eventlog import Files, OsFiles, replace_file
 from tconnectsync.events import Event
 from tconnectsync.retry.deadline import RememberedDeadline
 from tconnectsync.retry.health import Health
-from tconnectsync.retry.stored_json import CONVERTER
+from tconnectsync.retry.json_converter import CONVERTER
 
 _NOT_KEPT = {"json": None}
 

@@ -12,7 +12,7 @@ import attrs
 from tconnectsync.outbox.batch_size import BatchSize
 from tconnectsync.outbox.suspect_documents import Suspects
 from tconnectsync.retry.health import Health
-from tconnectsync.retry.stored_json import CONVERTER
+from tconnectsync.retry.json_converter import CONVERTER
 
 T = TypeVar("T")
 

@@ -21,7 +21,7 @@ from tconnectsync.outbox import RUNNING, Outbox, milliseconds
 from tconnectsync.outbox.facts import CURSOR
 from tconnectsync.plugin.fold import Document, Fold
 from tconnectsync.projection.pending_notes import PendingNote
-from tconnectsync.retry.stored_json import CONVERTER
+from tconnectsync.retry.json_converter import CONVERTER
 
 log = logging.getLogger("tconnectsync.sinks")
 NUMBERED_INTERVAL = 512

@@ -22,8 +22,8 @@ from tconnectsync.reconcile.comparison import Verifier, repair
 from tconnectsync.reconcile.report import WRONG, ComparisonChunk, ComparisonReport, Mismatch
 from tconnectsync.retry.backoff import backoff_s
 from tconnectsync.retry.deadline import RememberedDeadline
+from tconnectsync.retry.json_converter import CONVERTER
 from tconnectsync.retry.refusals import REFUSED_WAIT_S
-from tconnectsync.retry.stored_json import CONVERTER
 from tconnectsync.timeline.event_stream import EventStream
 
 log = logging.getLogger("tconnectsync.sinks")

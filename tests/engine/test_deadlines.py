@@ -23,7 +23,7 @@ from tconnectsync.reconcile.daily import ComparisonState
 from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S, backoff_s
 from tconnectsync.retry.deadline import TOLERANCE_S, RememberedDeadline
 from tconnectsync.retry.health import Health
-from tconnectsync.retry.stored_json import CONVERTER
+from tconnectsync.retry.json_converter import CONVERTER
 from tests.engine.fakes import ReadableFakeReceiver
 from tests.engine.harness import BEGIN, EngineHarness
 from tests.support.clocks import FakeClock

@@ -14,7 +14,7 @@ from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.facts import HEALTH
 from tconnectsync.retry.deadline import RememberedDeadline
 from tconnectsync.retry.health import Health, HealthState
-from tconnectsync.retry.stored_json import CONVERTER
+from tconnectsync.retry.json_converter import CONVERTER
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
 STATES = {"ok", "waiting", "backing_off", "refused", "changed", "halted", "braked", "damaged", "off"}

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tconnectsync import GlucoseUnits, Summary, Therapy, Zones, add_up, glucose_units, summarise_day
-from tconnectsync.retry.stored_json import CONVERTER
+from tconnectsync.retry.json_converter import CONVERTER
 from tconnectsync.statistics.glucose_counts import GlucoseCounts
 from tconnectsync.statistics.therapy import BasalSegment, Bolus, CarbEntry, GlucosePoint
 

@@ -16,8 +16,8 @@ from simulated_services import SharedClock
 
 from tconnectsync.config.load import load_config
 from tconnectsync.plugin.manager import load_plugins
-from tconnectsync.runtime.assembly import open_engine
 from tconnectsync.runtime.engine import Engine
+from tconnectsync.runtime.open_engine import open_engine
 
 
 def resident_mb() -> float:

@@ -26,8 +26,8 @@ from tconnectsync.jobs.messages import Request, Result, Step
 from tconnectsync.jobs.outcome import conclude
 from tconnectsync.plugin.manager import Plugins
 from tconnectsync.plugin.receiver import SupportsPresence
-from tconnectsync.runtime.assembly import open_engine
 from tconnectsync.runtime.data_dir import keep_files_private, make_data_dir
+from tconnectsync.runtime.open_engine import open_engine
 
 log = logging.getLogger("tconnectsync.daemon")
 LONGEST_PAUSE_S = 3600.0

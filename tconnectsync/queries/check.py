@@ -23,8 +23,8 @@ from tconnectsync.queries.alert_watch import alert_findings
 from tconnectsync.queries.sink_check import sink_findings
 from tconnectsync.queries.zone_check import clock_ahead, places_of_clock, zone_doubt
 from tconnectsync.retry.health import HealthState
-from tconnectsync.runtime.assembly import open_sinks, open_sources
 from tconnectsync.runtime.data_dir import make_data_dir
+from tconnectsync.runtime.open_engine import open_sinks, open_sources
 from tconnectsync.timeline.zone_decision import Upload
 from tconnectsync.timeline.zones import Zones
 

@@ -50,7 +50,7 @@ def open_pump_log(config: Config, plugins: Plugins, *, clock: Clock, stores_days
 
     ``stores_days``: see :meth:`PumpLog.open`.
     """
-    from tconnectsync.runtime.assembly import open_sources
+    from tconnectsync.runtime.open_engine import open_sources
 
     decoders = open_sources(config, plugins, clock=clock, data_dir=config.data_dir)
     return PumpLog.open(config.data_dir, config.zones, clock=clock, decoders=decoders, stores_days=stores_days)

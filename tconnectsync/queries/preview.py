@@ -26,9 +26,9 @@ from tconnectsync.outbox import Outbox
 from tconnectsync.plugin.manager import Plugins
 from tconnectsync.plugin.receiver import Delivery, Receiver, Refused, can_adopt, rendered
 from tconnectsync.reconcile.adoption import AdoptionReport, adopt_documents, cannot_adopt
-from tconnectsync.runtime.assembly import open_engine
 from tconnectsync.runtime.data_dir import make_data_dir
 from tconnectsync.runtime.engine import Engine
+from tconnectsync.runtime.open_engine import open_engine
 from tconnectsync.runtime.sink_runner import SinkRunner
 
 _PREFIX = ".preview-"

@@ -19,8 +19,8 @@ from tconnectsync.plugin.receiver import ReadableReceiver
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.reconcile.comparison import Verifier
 from tconnectsync.reconcile.report import ComparisonChunk, cannot_verify_text
-from tconnectsync.runtime.assembly import open_sinks, open_sources
 from tconnectsync.runtime.data_dir import outbox_path
+from tconnectsync.runtime.open_engine import open_sinks, open_sources
 from tconnectsync.timeline.event_stream import event_streams
 from tconnectsync.timeline.resolver import TimelineResolver
 

@@ -1,1 +1,1 @@
-"""The engine's loop, the parts of one sink, their assembly, and the data folder."""
+"""The engine's loop, the parts of one sink, opening it all from a configuration, and the data folder."""

@@ -15,8 +15,8 @@ from tconnectsync.jobs.dispatch import perform
 from tconnectsync.jobs.messages import Request, Result
 from tconnectsync.plugin.manager import load_plugins
 from tconnectsync.queries.status import read_status
-from tconnectsync.runtime.assembly import open_engine
 from tconnectsync.runtime.engine import Engine
+from tconnectsync.runtime.open_engine import open_engine
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tconnectsync_simulator.demo.setup import address_lines, config_text, quoted
 from tconnectsync_simulator.pump.pump import SimulatedPump

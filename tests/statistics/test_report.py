@@ -24,7 +24,7 @@ from tconnectsync.eventlog import EventLog
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.facts import RECEIVER_MEMORY
 from tconnectsync.plugin.manager import Plugins, load_plugins
-from tconnectsync.runtime.assembly import open_sources
+from tconnectsync.runtime.open_engine import open_sources
 from tests.statistics.conftest import SampleLog
 from tests.statistics.simulated_log import true_days, upload_seen, write_log
 from tests.support.clocks import FakeClock

@@ -15,7 +15,7 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.config.fingerprint import config_fingerprint
 from tconnectsync.config.model import Config
-from tconnectsync.daemon.control import ask
+from tconnectsync.daemon.control_socket import ask
 from tconnectsync.daemon.loop import Daemon, LoadedConfig, Watcher
 from tconnectsync.daemon.state import SOCKET_NAME
 from tconnectsync.errors import DataDirLocked, IndexCorrupt

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from tconnectsync.daemon.control import ControlServer
+from tconnectsync.daemon.control_socket import ControlServer
 from tconnectsync.daemon.state import DaemonRecord, load_state
 from tconnectsync.daemon.systemd import Notifier
 from tconnectsync.errors import TconnectsyncError

@@ -116,7 +116,7 @@ def _why_idle(control_path: Path, pid: int) -> str:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         if fields[0] in "Tt":
             return f"process {pid} is suspended (SIGSTOP)"
-    from tconnectsync.daemon.control import short_path
+    from tconnectsync.daemon.control_socket import short_path
 
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel, short_path(control_path) as address:

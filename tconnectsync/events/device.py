@@ -1,4 +1,4 @@
-"""Events of the pump itself: suspensions, fills, alarms, battery, clock, settings, and records that sinks do not use."""
+"""Events of the pump itself: suspensions, fills, alarms, battery, clock, day, settings, and records that sinks do not use."""
 
 from __future__ import annotations
 
@@ -110,6 +110,24 @@ class ClockChanged:
     part: str  # time, date
     step_s: float
     rtc_ms: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class DaySummary:
+    """The pump's running totals of the day (record 81)."""
+
+    basal_total_u: float | None = None
+    basal_rate_u_per_h: float | None = None
+    iob_u: float | None = None
+    battery_mv: int | None = None
+    battery_percent: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class DayStarted:
+    """The pump's day began (record 90)."""
+
+    basal_rate_u_per_h: float | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -1,4 +1,4 @@
-"""Events of insulin: basal rates, temporary rates, single basal doses, boluses."""
+"""Events of insulin and carbs: basal rates, temporary rates, single basal doses, boluses, carbs without insulin."""
 
 from __future__ import annotations
 
@@ -155,3 +155,10 @@ class BolusExtendedCompleted:
     requested_u: float | None = None
     iob_u: float | None = None
     duration_min: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class CarbsEntered:
+    """Carbs entered without insulin (record 48)."""
+
+    carbs_g: float

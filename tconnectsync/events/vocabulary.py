@@ -18,7 +18,6 @@ from tconnectsync.events.bookkeeping import (
     WearEnded,
     WindowFetched,
 )
-from tconnectsync.events.control import CarbsEntered, ControlChanged, DayStarted, DaySummary, ModeChanged
 from tconnectsync.events.device import (
     AlarmCleared,
     AlarmRaised,
@@ -28,6 +27,8 @@ from tconnectsync.events.device import (
     CannulaFilled,
     CartridgeFilled,
     ClockChanged,
+    DayStarted,
+    DaySummary,
     MalfunctionRaised,
     PumpingResumed,
     PumpingSuspended,
@@ -57,9 +58,11 @@ from tconnectsync.events.insulin import (
     BolusExtendedStarted,
     BolusRequested,
     BolusStarted,
+    CarbsEntered,
     TempBasalEnded,
     TempBasalStarted,
 )
+from tconnectsync.events.modes import ControlChanged, ModeChanged
 
 BODIES: dict[str, type[Any]] = {
     "alarm.cleared": AlarmCleared,

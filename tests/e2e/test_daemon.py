@@ -278,7 +278,7 @@ def test_daemon_resume(world: SyncSetup) -> None:
 
 def test_daemon_impossible_request(world: SyncSetup) -> None:
     """A request that cannot be done does not end the daemon."""
-    from tconnectsync.daemon.control import ask
+    from tconnectsync.daemon.control_socket import ask
     from tconnectsync.daemon.state import SOCKET_NAME
     from tconnectsync.jobs.messages import Request, Result
 

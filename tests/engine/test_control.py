@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tconnectsync.daemon.control import LONGEST_REQUEST, MOST_ASKERS, ControlServer, ask, read_request
+from tconnectsync.daemon.control_socket import LONGEST_REQUEST, MOST_ASKERS, ControlServer, ask, read_request
 from tconnectsync.daemon.systemd import Notifier
 from tconnectsync.errors import CredentialsRefused, LogCorrupt, Retryable
 from tconnectsync.jobs.messages import Job, Progress, Request, Result

@@ -19,7 +19,7 @@ import attrs
 import pytest
 
 from tconnectsync import disk_check as diskcheck
-from tconnectsync.daemon.control import ControlServer
+from tconnectsync.daemon.control_socket import ControlServer
 from tconnectsync.daemon.loop import LoadedConfig, _RunningDaemon
 from tconnectsync.daemon.state import FILE_NAME, SOCKET_NAME, DaemonRecord, load_state
 from tconnectsync.disk_check import FREE_SPACE_FLOOR, look_at_disk

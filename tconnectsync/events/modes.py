@@ -1,4 +1,4 @@
-"""Events of modes, the control loop, carbs, and the pump's day."""
+"""Events of the pump's mode and of its control loop."""
 
 from __future__ import annotations
 
@@ -22,28 +22,3 @@ class ControlChanged:
 
     control: str  # no_control, open_loop, pining, closed_loop
     previous: str | None = None
-
-
-@attrs.frozen(kw_only=True)
-class CarbsEntered:
-    """Carbs entered without insulin (record 48)."""
-
-    carbs_g: float
-
-
-@attrs.frozen(kw_only=True)
-class DaySummary:
-    """The pump's running totals of the day (record 81)."""
-
-    basal_total_u: float | None = None
-    basal_rate_u_per_h: float | None = None
-    iob_u: float | None = None
-    battery_mv: int | None = None
-    battery_percent: float | None = None
-
-
-@attrs.frozen(kw_only=True)
-class DayStarted:
-    """The pump's day began (record 90)."""
-
-    basal_rate_u_per_h: float | None = None

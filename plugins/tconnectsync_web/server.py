@@ -84,11 +84,11 @@ def web_server(app: WSGIApplication, *, host: str, port: int, behind_router: boo
     directly can pretend to be another client.
     """
     found: dict[Any, Any] = {}
-    site: WSGIApplication = PathPrefix(app=app, base_path=clean_prefix(base_path) or "", trusts_proxy=behind_router)
+    application: WSGIApplication = PathPrefix(app=app, base_path=clean_prefix(base_path) or "", trusts_proxy=behind_router)
     if behind_router:
-        site = ProxyFix(site, x_for=1, x_proto=1, x_host=1)
+        application = ProxyFix(application, x_for=1, x_proto=1, x_host=1)
     server = create_server(
-        site,
+        application,
         map=found,
         host=host,
         port=port,

@@ -56,17 +56,17 @@ def run_web(
 def _serve(people: Sequence[Person], data_dir: Path, options: WebOptions, secret: bytes | None) -> int:
     try:
         from tconnectsync_web.server import web_server
-        from tconnectsync_web.site import open_site
+        from tconnectsync_web.wsgi import open_application
     except ImportError as error:
         raise NotSetUp(
             f"the package {error.name!r} is missing. In the folder of tconnectsync's source run:"
             f" {shlex.quote(sys.executable)} -m pip install '.[web]'"
         ) from error
-    site = open_site(people, data_dir, secret)
+    application = open_application(people, data_dir, secret)
     host = options.host
     try:
         server = web_server(
-            site.app, host=host, port=options.port, behind_router=options.behind_router, base_path=options.base_path
+            application.app, host=host, port=options.port, behind_router=options.behind_router, base_path=options.base_path
         )
     except OSError as error:
         raise click.ClickException(
@@ -77,12 +77,12 @@ def _serve(people: Sequence[Person], data_dir: Path, options: WebOptions, secret
 
     def end(number: int, _frame: FrameType | None) -> None:
         """Make the server end; an open page keeps a thread busy until its stream is closed."""
-        site.live.close()
+        application.live.close()
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(0)
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    warm_up = threading.Thread(target=site.warm_up, name="warm up", daemon=True)
+    warm_up = threading.Thread(target=application.warm_up, name="warm up", daemon=True)
     try:
         for person in people:
             person.start_interval(stop.wait)
@@ -92,7 +92,7 @@ def _serve(people: Sequence[Person], data_dir: Path, options: WebOptions, secret
         server.run()
     finally:
         stop.set()
-        site.live.close()
+        application.live.close()
         server.close()
         for person in people:
             person.wait_for_cycle(PATIENCE_S)

@@ -19,7 +19,7 @@ from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_web.access.path_prefix import PathPrefix
 from tconnectsync_web.options import WebOptions
 from tconnectsync_web.people import NotSetUp, may_have_secret, names_of, people_of, settings_of
-from tconnectsync_web.site import open_site
+from tconnectsync_web.wsgi import open_application
 from tests.e2e.installation import ZONE, Installation, recent_pump
 from tests.support.clocks import ShiftedClock
 from tests.web.test_web_whole import listening
@@ -92,10 +92,10 @@ def asker(engines: dict[str, FakeEngine], base_path: str = "", secret: bytes | N
     files = [engine.folder / f"{name}.toml" for name, engine in engines.items()]
     front = FakeEngine(Path("unused"), others=dict(zip(files, engines.values(), strict=True)))
     people = people_of(front, files)
-    site: Any = PathPrefix(
-        app=open_site(people, settings_of(people).data_dir, secret).app, base_path=base_path, trusts_proxy=False
+    application: Any = PathPrefix(
+        app=open_application(people, settings_of(people).data_dir, secret).app, base_path=base_path, trusts_proxy=False
     )
-    browser = Client(site)
+    browser = Client(application)
 
     def ask(path: str, headers: Mapping[str, str] = HTML, method: str = "GET", **more: Any) -> TestResponse:
         return browser.open(path, method=method, headers=dict(headers), base_url="http://127.0.0.1:8080", **more)

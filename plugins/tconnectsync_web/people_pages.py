@@ -30,7 +30,7 @@ EVERYBODY = "*"
 """The name of the news of all people together."""
 
 
-class PeopleSite:
+class PeoplePages:
     """WSGI application of several people. A person's pages are opened at the first request for them."""
 
     def __init__(self, *, people: Mapping[str, Person], access: Access, live: Live) -> None:

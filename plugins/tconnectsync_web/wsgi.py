@@ -14,7 +14,7 @@ from tconnectsync_web.live.stream import Live
 from tconnectsync_web.live.versions import joint_version, version_of
 from tconnectsync_web.live.watch import ChangeWatch
 from tconnectsync_web.people import Person
-from tconnectsync_web.people_site import EVERYBODY, PeopleSite
+from tconnectsync_web.people_pages import EVERYBODY, PeoplePages
 from tconnectsync_web.person_pages import PersonPages
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen(kw_only=True)
-class Site:
+class WebApplication:
     """The application, and what must know that the server ends. ``warm_up`` reads what the first page needs."""
 
     app: WSGIApplication
@@ -30,7 +30,7 @@ class Site:
     warm_up: Callable[[], None]
 
 
-def open_site(people: Sequence[Person], data_dir: Path, secret: bytes | None) -> Site:
+def open_application(people: Sequence[Person], data_dir: Path, secret: bytes | None) -> WebApplication:
     """Return the application for these people. ``data_dir`` keeps its key and view link; ``secret`` None: it is open."""
     access = open_access(data_dir, secret)
     versions: dict[str, Callable[[], str]] = {person.name: partial(_version, person) for person in people}
@@ -40,9 +40,9 @@ def open_site(people: Sequence[Person], data_dir: Path, secret: bytes | None) ->
         pages = PersonPages.of(people[0], access, live)
         app, warm_up = pages.app, pages.warm_up
     else:
-        app = several = PeopleSite(people={person.name: person for person in people}, access=access, live=live)
+        app = several = PeoplePages(people={person.name: person for person in people}, access=access, live=live)
         warm_up = several.warm_up
-    return Site(app=app, live=live.watch, warm_up=warm_up)
+    return WebApplication(app=app, live=live.watch, warm_up=warm_up)
 
 
 def _version(person: Person) -> str:

@@ -13,7 +13,7 @@ import click
 from tconnectsync_fleet.server_options import ServerOptions, file_path, require_extra, with_servers
 
 if TYPE_CHECKING:
-    from tconnectsync_fleet.desk import FleetContext
+    from tconnectsync_fleet.person_runner import FleetContext
 
 
 key_option = click.option(
@@ -80,8 +80,8 @@ def init(options: ServerOptions, replicas: str, lease: float) -> int:
 def add(engine: FleetContext, options: ServerOptions, name: str, file: Path, key: Path, replace: bool) -> int:
     """Add a person. The configuration is checked as for one person; its secret files become part of it, sealed."""
     with options.people() as people:
-        from tconnectsync_fleet.desk import private_file
         from tconnectsync_fleet.people import check_name, with_secrets_inside
+        from tconnectsync_fleet.person_runner import private_file
         from tconnectsync_fleet.sealing import sealer
 
         check_name(name)

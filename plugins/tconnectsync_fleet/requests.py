@@ -14,7 +14,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from tconnectsync import Retryable, TconnectsyncError
-from tconnectsync_fleet.desk import Desk
+from tconnectsync_fleet.person_runner import PersonRunner
 from tconnectsync_fleet.servers import Servers
 from tconnectsync_fleet.worker import Worker
 
@@ -41,11 +41,11 @@ def _answer(worker: Worker, message: Msg) -> None:
     def send(step: Mapping[str, Any]) -> None:
         worker.servers.call(worker.servers.client.publish(message.reply, json.dumps(step).encode()))
 
-    def use(desk: Desk) -> None:
+    def use(runner: PersonRunner) -> None:
         request = json.loads(message.data)
         send({"progress": f"{worker.name} has {name}"})
         try:
-            send(_result(desk, request["command"], request.get("args", {}), send))
+            send(_result(runner, request["command"], request.get("args", {}), send))
         except TconnectsyncError as error:
             send({"status": int(error.exit_status), "lines": [error.message, error.remedy or ""]})
         except Exception as error:
@@ -59,9 +59,9 @@ def _answer(worker: Worker, message: Msg) -> None:
 
 
 def _result(
-    desk: Desk, command: str, args: Mapping[str, Any], send: Callable[[Mapping[str, Any]], None]
+    runner: PersonRunner, command: str, args: Mapping[str, Any], send: Callable[[Mapping[str, Any]], None]
 ) -> dict[str, Any]:
-    context = desk.context()
+    context = runner.context()
     if command == STATUS_COMMAND:
         return {"status": 0, "lines": [json.dumps(context.read_status(), default=str)]}
     if command not in COMMANDS:

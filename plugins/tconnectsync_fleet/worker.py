@@ -18,8 +18,8 @@ from nacl.public import PrivateKey, SealedBox
 from nats.errors import Error as NatsError
 
 from tconnectsync import ReplicaFailed, Retryable, TconnectsyncError
-from tconnectsync_fleet.desk import Desk, FleetContext, TurnOutcome
 from tconnectsync_fleet.people import person_of
+from tconnectsync_fleet.person_runner import FleetContext, PersonRunner, TurnOutcome
 from tconnectsync_fleet.servers import PEOPLE, STATUS, Servers
 from tconnectsync_fleet.session import RENEWALS, Session, live_workers, worker_for
 from tconnectsync_fleet.speaking_for import speaking_for
@@ -33,10 +33,10 @@ RETRY_S = (2.0, 300.0)
 
 
 @attrs.define
-class Seat:
-    """A person's desk, and when it is their turn. ``due``: on the monotonic clock."""
+class ScheduledPerson:
+    """A person's runner, and when it is their turn. ``due``: on the monotonic clock."""
 
-    desk: Desk
+    runner: PersonRunner
     due: float = 0.0
     due_back: float = 0.0
     """When giving the person back is tried again."""
@@ -59,7 +59,7 @@ class Worker:
     threads: int = 8
     turns_per_minute: float = 0.0
     disk: str = ""
-    seats: dict[str, Seat] = attrs.field(factory=dict)
+    people: dict[str, ScheduledPerson] = attrs.field(factory=dict)
     turns: int = 0
     failed_turns: int = 0
     _session: Session | None = None
@@ -91,8 +91,8 @@ class Worker:
                     if self.is_healthy():
                         self._start_turns(pool)
                     self._stopping.wait(0.02)
-            for seat in self.seats.values():
-                pool.submit(self._give_back, seat)
+            for scheduled in self.people.values():
+                pool.submit(self._give_back, scheduled)
         self._finished.set()
         lease.join()
         if self._session is not None:
@@ -104,12 +104,12 @@ class Worker:
 
     def report(self) -> dict[str, Any]:
         """Return what others see of this worker, as JSON values."""
-        seats = list(self.seats.values())
+        people = list(self.people.values())
         return {
             "disk": self.disk,
-            "people": sum(seat.desk.is_owned for seat in seats),
-            "running": sum(seat.running for seat in seats),
-            "failing": sum(seat.failures > 0 for seat in seats),
+            "people": sum(scheduled.runner.is_owned for scheduled in people),
+            "running": sum(scheduled.running for scheduled in people),
+            "failing": sum(scheduled.failures > 0 for scheduled in people),
             "turns": self.turns,
             "failed_turns": self.failed_turns,
         }
@@ -142,100 +142,100 @@ class Worker:
         for name, entry in self.servers.changes(PEOPLE, self._people_revision).items():
             self._people_revision = max(self._people_revision, entry.revision)
             person = person_of(name, entry)
-            seat = self.seats.get(name)
+            scheduled = self.people.get(name)
             if person is None:
                 if entry.value is not None:
                     log.warning("person_unreadable name=%s add this person again with --replace", name)
-                if seat is not None:
-                    seat.removed = True
-            elif seat is None:
-                self.seats[name] = Seat(
-                    Desk(person, self.folder / "people" / name, self.servers, self.box, self.engine)
+                if scheduled is not None:
+                    scheduled.removed = True
+            elif scheduled is None:
+                self.people[name] = ScheduledPerson(
+                    PersonRunner(person, self.folder / "people" / name, self.servers, self.box, self.engine)
                 )
             else:
-                seat.desk.configure(person)
-                seat.due, seat.failures, seat.removed = 0.0, 0, False
+                scheduled.runner.configure(person)
+                scheduled.due, scheduled.failures, scheduled.removed = 0.0, 0, False
         self._live = live_workers(self.servers)
 
-    def _wants(self, seat: Seat) -> bool:
-        person = seat.desk.person
-        return not seat.removed and not person.paused and worker_for(person.name, self._live) == self.name
+    def _wants(self, scheduled: ScheduledPerson) -> bool:
+        person = scheduled.runner.person
+        return not scheduled.removed and not person.paused and worker_for(person.name, self._live) == self.name
 
     def _start_turns(self, pool: ThreadPoolExecutor) -> None:
         """Start the turns that are due, at the configured rate, and give back what others should have."""
         now = time.monotonic()
-        for name, seat in list(self.seats.items()):
-            if seat.running:
+        for name, scheduled in list(self.people.items()):
+            if scheduled.running:
                 continue
-            if not self._wants(seat):
-                if seat.desk.is_owned and seat.due_back <= now:
-                    seat.running = True
-                    pool.submit(self._give_back, seat)
-                elif seat.removed:
-                    del self.seats[name]
-            elif seat.due <= now and self._next_turn <= now:
+            if not self._wants(scheduled):
+                if scheduled.runner.is_owned and scheduled.due_back <= now:
+                    scheduled.running = True
+                    pool.submit(self._give_back, scheduled)
+                elif scheduled.removed:
+                    del self.people[name]
+            elif scheduled.due <= now and self._next_turn <= now:
                 if self.turns_per_minute:
                     self._next_turn = max(self._next_turn, now - 1.0) + 60.0 / self.turns_per_minute
-                seat.running = True
-                pool.submit(self._turn, seat)
+                scheduled.running = True
+                pool.submit(self._turn, scheduled)
 
     # --- one turn ---------------------------------------------------------------------------------------------------
 
-    def _turn(self, seat: Seat) -> None:
+    def _turn(self, scheduled: ScheduledPerson) -> None:
         """Give one person a turn. Whatever goes wrong in it concerns nobody else."""
-        name = seat.desk.person.name
-        with speaking_for(name), seat.lock:
+        name = scheduled.runner.person.name
+        with speaking_for(name), scheduled.lock:
             try:
-                pause_s = self._work(seat)
-                seat.failures = 0
+                pause_s = self._work(scheduled)
+                scheduled.failures = 0
             except ReplicaFailed as error:
                 log.warning('log_not_owned message="%s"', error.message)
-                seat.desk.doubt()
-                pause_s = self._after_failure(seat)
+                scheduled.runner.doubt()
+                pause_s = self._after_failure(scheduled)
             except (TconnectsyncError, NatsError, OSError) as error:
                 log.warning('turn_failed message="%s"', error)
-                pause_s = self._after_failure(seat)
+                pause_s = self._after_failure(scheduled)
                 self._publish(name, status=getattr(error, "exit_status", 1), lines=[str(error)])
             except Exception as error:
                 log.exception("turn_failed")  # the border between people
-                pause_s = self._after_failure(seat)
+                pause_s = self._after_failure(scheduled)
                 self._publish(
                     name, status=1, lines=[f"failed unexpectedly ({type(error).__name__}); see the worker's log"]
                 )
-            seat.due = time.monotonic() + pause_s
-            seat.running = False
+            scheduled.due = time.monotonic() + pause_s
+            scheduled.running = False
 
-    def _work(self, seat: Seat) -> float:
+    def _work(self, scheduled: ScheduledPerson) -> float:
         sessions = {report.get("owner", "") for report in self._live.values()}
-        if not seat.desk.take(self.session, sessions):
+        if not scheduled.runner.take(self.session, sessions):
             return BUSY_ELSEWHERE_S
         self.turns += 1
-        outcome = seat.desk.work(self._stopping.is_set)
-        self._publish_outcome(seat, outcome)
+        outcome = scheduled.runner.work(self._stopping.is_set)
+        self._publish_outcome(scheduled, outcome)
         return outcome.due_s
 
-    def _after_failure(self, seat: Seat) -> float:
-        seat.failures += 1
+    def _after_failure(self, scheduled: ScheduledPerson) -> float:
+        scheduled.failures += 1
         self.failed_turns += 1
         shortest, longest = RETRY_S
-        return min(longest, shortest * 2.0 ** min(seat.failures - 1, 10)) * random.uniform(0.7, 1.3)  # noqa: S311 - jitter
+        return min(longest, shortest * 2.0 ** min(scheduled.failures - 1, 10)) * random.uniform(0.7, 1.3)  # noqa: S311 - jitter
 
-    def _give_back(self, seat: Seat) -> None:
-        with speaking_for(seat.desk.person.name), seat.lock:
+    def _give_back(self, scheduled: ScheduledPerson) -> None:
+        with speaking_for(scheduled.runner.person.name), scheduled.lock:
             try:
-                seat.desk.release()
+                scheduled.runner.release()
             except ReplicaFailed as error:
                 log.warning('not_given_back message="%s"', error.message)
-                seat.due_back = time.monotonic() + RETRY_S[0]
+                scheduled.due_back = time.monotonic() + RETRY_S[0]
             except Exception:
                 log.exception("not_given_back")  # the border between people
-                seat.due_back = time.monotonic() + RETRY_S[0]
-            seat.running = False
+                scheduled.due_back = time.monotonic() + RETRY_S[0]
+            scheduled.running = False
 
-    def _publish_outcome(self, seat: Seat, outcome: TurnOutcome) -> None:
+    def _publish_outcome(self, scheduled: ScheduledPerson, outcome: TurnOutcome) -> None:
         fetched = outcome.last_fetch and outcome.last_fetch.isoformat()
         self._publish(
-            seat.desk.person.name,
+            scheduled.runner.person.name,
             status=int(outcome.status),
             lines=list(outcome.lines),
             records=outcome.records,
@@ -252,13 +252,13 @@ class Worker:
 
     # --- requests of operators --------------------------------------------------------------------------------------
 
-    def serve_request(self, name: str, use: Callable[[Desk], None]) -> bool:
-        """Call ``use`` with a person's desk, between two turns. False: this worker does not own the person."""
-        seat = self.seats.get(name)
-        if seat is None or not seat.desk.is_owned:
+    def serve_request(self, name: str, use: Callable[[PersonRunner], None]) -> bool:
+        """Call ``use`` with a person's runner, between two turns. False: this worker does not own the person."""
+        scheduled = self.people.get(name)
+        if scheduled is None or not scheduled.runner.is_owned:
             return False
-        with speaking_for(name), seat.lock:
-            if not seat.desk.is_owned:
+        with speaking_for(name), scheduled.lock:
+            if not scheduled.runner.is_owned:
                 return False
-            use(seat.desk)
+            use(scheduled.runner)
             return True

@@ -84,7 +84,9 @@ def web_server(app: WSGIApplication, *, host: str, port: int, behind_router: boo
     directly can pretend to be another client.
     """
     found: dict[Any, Any] = {}
-    application: WSGIApplication = PathPrefix(app=app, base_path=clean_prefix(base_path) or "", trusts_proxy=behind_router)
+    application: WSGIApplication = PathPrefix(
+        app=app, base_path=clean_prefix(base_path) or "", trusts_proxy=behind_router
+    )
     if behind_router:
         application = ProxyFix(application, x_for=1, x_proto=1, x_host=1)
     server = create_server(

@@ -66,7 +66,11 @@ def _serve(people: Sequence[Person], data_dir: Path, options: WebOptions, secret
     host = options.host
     try:
         server = web_server(
-            application.app, host=host, port=options.port, behind_router=options.behind_router, base_path=options.base_path
+            application.app,
+            host=host,
+            port=options.port,
+            behind_router=options.behind_router,
+            base_path=options.base_path,
         )
     except OSError as error:
         raise click.ClickException(

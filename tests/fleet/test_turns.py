@@ -9,16 +9,16 @@ from typing import Any, cast
 import attrs
 from nacl.public import PrivateKey, SealedBox
 
-from tconnectsync_fleet.desk import Desk, FleetContext
 from tconnectsync_fleet.people import Member
+from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
 from tconnectsync_fleet.servers import STATUS, Servers
 from tconnectsync_fleet.session import Session
-from tconnectsync_fleet.worker import Seat, Worker
+from tconnectsync_fleet.worker import ScheduledPerson, Worker
 
 
 @attrs.define
-class FailingDesk:
-    """A desk with a bug."""
+class FailingRunner:
+    """A runner with a bug."""
 
     person: Member
 
@@ -36,13 +36,13 @@ def test_unexpected_failure_is_in_the_status(servers: Servers, tmp_path: Path) -
         engine=cast(FleetContext, None),
     )
     worker._session = Session(servers, "w1")
-    seat = Seat(cast(Desk, FailingDesk(Member(name="unlucky", sealed=b""))))
-    worker._turn(seat)
+    scheduled = ScheduledPerson(cast(PersonRunner, FailingRunner(Member(name="unlucky", sealed=b""))))
+    worker._turn(scheduled)
     entry = servers.changes(STATUS)["unlucky"]
     assert entry.value is not None
     published = json.loads(entry.value)
     assert published["status"] == 1
     assert "RuntimeError" in published["lines"][0]
-    assert seat.failures == 1
-    assert seat.due > 0
-    assert not seat.running
+    assert scheduled.failures == 1
+    assert scheduled.due > 0
+    assert not scheduled.running

@@ -93,8 +93,8 @@ def private_file(name: str, text: bytes) -> Iterator[Path]:
 
 
 @attrs.define
-class Desk:
-    """One person's place on this worker. One thread at a time uses it."""
+class PersonRunner:
+    """One person's data at work on this worker. One thread at a time uses it."""
 
     person: Member
     folder: Path

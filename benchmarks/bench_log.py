@@ -15,7 +15,8 @@ from measure import Ended, Row, Spread, main_of, run_python
 
 from tconnectsync import events
 from tconnectsync.clock import SystemClock
-from tconnectsync.eventlog import EventLog, check_log
+from tconnectsync.eventlog import EventLog
+from tconnectsync.eventlog.check import check_log
 from tconnectsync.eventlog.codec import Codec
 from tconnectsync.eventlog.framing import frame
 

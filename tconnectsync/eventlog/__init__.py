@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tconnectsync.eventlog.check import CheckLine, check_log
 from tconnectsync.eventlog.codec import Decoder
 from tconnectsync.eventlog.damage import Damage
 from tconnectsync.eventlog.index_build import INDEX_NAME
@@ -10,7 +9,6 @@ from tconnectsync.eventlog.index_queries import Stream
 from tconnectsync.eventlog.lock import FolderLock, lock_holder
 from tconnectsync.eventlog.log import EventLog, LogSize
 from tconnectsync.eventlog.preview_files import OverlayFiles
-from tconnectsync.eventlog.repair import Gap, RepairReport, repair_log
 from tconnectsync.eventlog.replica import LogEnd, Replica
 from tconnectsync.eventlog.snapshot import FILE_NAME, LogCopy, copy_of_log
 from tconnectsync.eventlog.writer import Appended
@@ -21,24 +19,19 @@ __all__ = [
     "INDEX_NAME",
     "AppendFile",
     "Appended",
-    "CheckLine",
     "Damage",
     "Decoder",
     "EventLog",
     "Files",
     "FolderLock",
-    "Gap",
     "LogCopy",
     "LogEnd",
     "LogSize",
     "OsFiles",
     "OverlayFiles",
-    "RepairReport",
     "Replica",
     "Stream",
-    "check_log",
     "copy_of_log",
     "lock_holder",
-    "repair_log",
     "replace_file",
 ]

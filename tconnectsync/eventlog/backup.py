@@ -30,7 +30,8 @@ import msgspec
 import tconnectsync
 from tconnectsync.clock import Clock
 from tconnectsync.errors import MachineTrouble, RequestRefused
-from tconnectsync.eventlog import FILE_NAME, Files, OsFiles, check_log, copy_of_log
+from tconnectsync.eventlog import FILE_NAME, Files, OsFiles, copy_of_log
+from tconnectsync.eventlog.check import check_log
 from tconnectsync.eventlog.index_build import Progress, no_progress
 from tconnectsync.folder_owner import as_caller
 

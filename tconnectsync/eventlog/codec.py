@@ -26,8 +26,6 @@ EPOCH = datetime(2008, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH_UTC = EPOCH.replace(tzinfo=timezone.utc)
 
-_BODY_CLASSES = frozenset(BODIES.values())
-
 Pack: TypeAlias = Callable[[Any], dict[str, Any]]
 
 
@@ -92,13 +90,14 @@ class _BodyCodecs(dict[str, _BodyCodec]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._converter = event_converter()
+        self._converter = cattrs.Converter()
+        self._converter.register_unstructure_hook(datetime, _utc_if_aware)
 
     def __missing__(self, kind: str) -> _BodyCodec:
         body = BODIES[kind]
         self[kind] = found = _BodyCodec(
             body,
-            self._converter.get_unstructure_hook(body),
+            _pack_of(body, self._converter),
             msgspec.json.Decoder(body).decode,
             kind.encode() + b"\0",
         )
@@ -152,17 +151,8 @@ def slot_of(event: Event | _Envelope, pump_us: int) -> EventSlot:
     return EventSlot(event.pump, None, event.source, pump_us // 1000, _hash(event.id))
 
 
-def event_converter() -> cattrs.Converter:
-    """Return a converter from event bodies to dicts of JSON values, without optional fields that are None."""
-    converter = cattrs.Converter()
-    converter.register_unstructure_hook(datetime, _utc_if_aware)
-    converter.register_unstructure_hook_factory(
-        lambda kind: kind in _BODY_CLASSES, lambda kind: _pack_of(kind, converter)
-    )
-    return converter
-
-
 def _pack_of(body: type[Any], converter: cattrs.Converter) -> Pack:
+    """Return a function that makes a dict of JSON values of a body, without optional fields that are None."""
     attrs.resolve_types(body)
     optional = {field.name: override(omit_if_default=True) for field in attrs.fields(body) if field.default is None}
     pack: Pack = make_dict_unstructure_fn(body, converter, **optional)  # type: ignore[arg-type]  # names vary

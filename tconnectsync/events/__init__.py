@@ -1,7 +1,7 @@
 """The vocabulary of pump events, the same for every source; importable as ``tconnectsync.events``.
 
-The names of :mod:`tconnectsync.events.vocabulary` are loaded when they are first used, so that commands that do not need them
-start quickly on a Raspberry Pi.
+:mod:`tconnectsync.events.vocabulary` lists the names. Each is loaded when it is first used, so that commands start quickly on a
+Raspberry Pi.
 """
 
 from __future__ import annotations
@@ -14,18 +14,23 @@ if TYPE_CHECKING:
 
 
 _ENVELOPE = frozenset({"Body", "Event"})
+_KINDS = frozenset({"ACCOUNT_KINDS", "BODIES", "FACTS", "PUMP_KINDS", "WEAR_MARKS"})
 
 
 def __getattr__(name: str) -> Any:
-    found = _load(name)
+    found = getattr(import_module(f"{__name__}.{_home_of(name)}"), name)
     globals()[name] = found  # folds ask for these names at every event: the next look-up finds them here
     return found
 
 
-def _load(name: str) -> Any:
+def _home_of(name: str) -> str:
     if name in _ENVELOPE:
-        return getattr(import_module("tconnectsync.events.envelope"), name)
-    vocabulary = import_module("tconnectsync.events.vocabulary")
-    if name == "__all__" or name in vocabulary.__all__:
-        return getattr(vocabulary, name)
+        return "envelope"
+    if name in _KINDS:
+        return "kinds"
+    if name == "__all__":
+        return "vocabulary"
+    modules: dict[str, str] = import_module(f"{__name__}.kinds").MODULE_OF_CLASS
+    if name in modules:
+        return modules[name]
     raise AttributeError(name)

@@ -1,4 +1,4 @@
-"""Events of the pump itself: suspensions, fills, alarms, battery, clock, day, settings, and records that sinks do not use."""
+"""Events of the pump itself: battery, clock, day, settings, and records that sinks do not use."""
 
 from __future__ import annotations
 
@@ -6,85 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
-
-
-@attrs.frozen(kw_only=True)
-class PumpingSuspended:
-    """All delivery stopped (record 11)."""
-
-    reason: str = "unknown"  # user, alarm, malfunction, plgs
-    reservoir_u: float | None = None
-
-
-@attrs.frozen(kw_only=True)
-class PumpingResumed:
-    """Delivery resumed (record 12)."""
-
-    reservoir_u: float | None = None
-
-
-@attrs.frozen(kw_only=True)
-class CartridgeFilled:
-    """A new cartridge (record 33). ``volume_u`` is the amount shown to the wearer."""
-
-    volume_u: float | None = None
-    measured_u: float | None = None
-
-
-@attrs.frozen(kw_only=True)
-class TubingFilled:
-    """The tubing was filled (record 63)."""
-
-    prime_u: float | None = None
-    status: str | None = None
-
-
-@attrs.frozen(kw_only=True)
-class CannulaFilled:
-    """The cannula was filled: a new infusion site (record 61)."""
-
-    prime_u: float | None = None
-    status: str | None = None
-
-
-@attrs.frozen(kw_only=True)
-class AlarmRaised:
-    """An alarm: delivery may have stopped (record 5). ``name`` is the number as text if it is unknown."""
-
-    alarm_id: int
-    name: str
-
-
-@attrs.frozen(kw_only=True)
-class AlarmCleared:
-    """An alarm ended (record 28)."""
-
-    alarm_id: int
-    name: str
-
-
-@attrs.frozen(kw_only=True)
-class AlertRaised:
-    """An alert: it needs attention, but delivery continues (record 4)."""
-
-    alert_id: int
-    name: str
-
-
-@attrs.frozen(kw_only=True)
-class AlertCleared:
-    """An alert ended (record 26)."""
-
-    alert_id: int
-    name: str
-
-
-@attrs.frozen(kw_only=True)
-class MalfunctionRaised:
-    """The pump reported a fault of its own (record 6)."""
-
-    malfunction_id: int
-    name: str
 
 
 @attrs.frozen(kw_only=True)

@@ -1,4 +1,4 @@
-"""The vocabulary of pump events: the table of all kinds with their body classes, and sets of kinds.
+"""The vocabulary of pump events: every name of ``tconnectsync.events``, for type checkers and ``import *``.
 
 An :class:`Event` is an envelope around one body: a small frozen class for one fact, the same for every source. A stable
 dotted text names each kind, never the class. Units are in the field names. ``None`` always means "the pump did not say",
@@ -7,8 +7,7 @@ never zero.
 
 from __future__ import annotations
 
-from typing import Any
-
+from tconnectsync.events.alerts import AlarmCleared, AlarmRaised, AlertCleared, AlertRaised, MalfunctionRaised
 from tconnectsync.events.bookkeeping import (
     ClockAnchored,
     HistoryOpened,
@@ -19,22 +18,12 @@ from tconnectsync.events.bookkeeping import (
     WindowFetched,
 )
 from tconnectsync.events.device import (
-    AlarmCleared,
-    AlarmRaised,
-    AlertCleared,
-    AlertRaised,
     BatteryMeasured,
-    CannulaFilled,
-    CartridgeFilled,
     ClockChanged,
     DayStarted,
     DaySummary,
-    MalfunctionRaised,
-    PumpingResumed,
-    PumpingSuspended,
     PumpNoted,
     SettingsCaptured,
-    TubingFilled,
     Unknown,
 )
 from tconnectsync.events.envelope import Body, Event
@@ -62,79 +51,9 @@ from tconnectsync.events.insulin import (
     TempBasalEnded,
     TempBasalStarted,
 )
+from tconnectsync.events.kinds import ACCOUNT_KINDS, BODIES, FACTS, PUMP_KINDS, WEAR_MARKS
 from tconnectsync.events.modes import ControlChanged, ModeChanged
-
-BODIES: dict[str, type[Any]] = {
-    "alarm.cleared": AlarmCleared,
-    "alarm.raised": AlarmRaised,
-    "alert.cleared": AlertCleared,
-    "alert.raised": AlertRaised,
-    "basal.delivered": BasalDelivered,
-    "basal.dose_completed": BasalDoseCompleted,
-    "basal.dose_started": BasalDoseStarted,
-    "basal.rate_changed": BasalRateChanged,
-    "battery.measured": BatteryMeasured,
-    "bolus.completed": BolusCompleted,
-    "bolus.delivered": BolusDelivered,
-    "bolus.extended_completed": BolusExtendedCompleted,
-    "bolus.extended_started": BolusExtendedStarted,
-    "bolus.requested": BolusRequested,
-    "bolus.started": BolusStarted,
-    "cannula.filled": CannulaFilled,
-    "carbs.entered": CarbsEntered,
-    "cartridge.filled": CartridgeFilled,
-    "clock.anchored": ClockAnchored,
-    "clock.changed": ClockChanged,
-    "control.changed": ControlChanged,
-    "day.started": DayStarted,
-    "day.summary": DaySummary,
-    "glucose.fingerstick": GlucoseFingerstick,
-    "glucose.reading": GlucoseReading,
-    "history.opened": HistoryOpened,
-    "log.gap": LogGap,
-    "malfunction.raised": MalfunctionRaised,
-    "mode.changed": ModeChanged,
-    "pump.noted": PumpNoted,
-    "pumping.resumed": PumpingResumed,
-    "pumping.suspended": PumpingSuspended,
-    "sensor.alert_cleared": SensorAlertCleared,
-    "sensor.alert_raised": SensorAlertRaised,
-    "sensor.joined": SensorJoined,
-    "sensor.started": SensorStarted,
-    "sensor.stopped": SensorStopped,
-    "settings.captured": SettingsCaptured,
-    "temp_basal.ended": TempBasalEnded,
-    "temp_basal.started": TempBasalStarted,
-    "tubing.filled": TubingFilled,
-    "unknown": Unknown,
-    "upload.seen": UploadSeen,
-    "wear.began": WearBegan,
-    "wear.ended": WearEnded,
-    "window.fetched": WindowFetched,
-}
-"""Every kind and its body class."""
-
-FACTS = frozenset({"clock.anchored", "history.opened", "log.gap", "upload.seen", "window.fetched"})
-"""Kinds about the data, not about the pump. They are in no stream, and folds never get them."""
-
-ACCOUNT_KINDS = frozenset({"settings.captured"})
-"""Kinds with the account's time instead of the pump's. They do not show that the pump works."""
-
-PUMP_KINDS = frozenset(BODIES) - FACTS - ACCOUNT_KINDS - {"unknown", "wear.began", "wear.ended"}
-"""Kinds that a pump reported and that could be decoded. The newest of them is "the newest data"."""
-
-WEAR_MARKS = frozenset(
-    {
-        "bolus.completed",
-        "bolus.delivered",
-        "bolus.started",
-        "cannula.filled",
-        "cartridge.filled",
-        "glucose.reading",
-        "tubing.filled",
-    }
-)
-"""Kinds that show that a pump is worn. Basal does not: a pump in a drawer logs it too."""
+from tconnectsync.events.pumping import CannulaFilled, CartridgeFilled, PumpingResumed, PumpingSuspended, TubingFilled
 
 __all__ = [
     "ACCOUNT_KINDS",

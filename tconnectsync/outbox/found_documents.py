@@ -5,11 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import attrs
 
 from tconnectsync.clock import milliseconds, moment
-from tconnectsync.plugin.receiver import StoredDocument
+
+if TYPE_CHECKING:
+    from tconnectsync.plugin.receiver import StoredDocument
 
 
 @attrs.frozen

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import msgspec
@@ -15,9 +15,11 @@ from tconnectsync.outbox.checkpoints import Checkpoints
 from tconnectsync.outbox.desired_documents import content_hash
 from tconnectsync.outbox.states import RUNNING
 from tconnectsync.plugin.fold import Document
-from tconnectsync.plugin.receiver import Delivery
 from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S
 from tconnectsync.retry.deadline import TOLERANCE_S
+
+if TYPE_CHECKING:
+    from tconnectsync.plugin.receiver import Delivery
 
 AHEAD = timedelta(minutes=5)
 """A document is sent this long before its time, not earlier: the clocks of pump and host differ a little."""
@@ -48,24 +50,7 @@ class DeliveryQueue:
         rows = self._pending(ms, horizon, limit, "INDEXED BY document_withdrawn", withdrawn, ids)
         if len(rows) < limit:
             rows += self._pending(ms, horizon, limit - len(rows), "", "desired_hash IS NOT NULL", ids)
-        found = []
-        for id_, collection, slot, at, desired_hash, content, ttl_s, receiver_key, in_doubt in rows:
-            document = None
-            if desired_hash is not None:
-                document = Document(
-                    id=id_, collection=collection, at=moment(at), unique_slot=slot, ttl_s=ttl_s,
-                    content=msgspec.json.decode(content),
-                )  # fmt: skip
-            found.append(
-                Delivery(
-                    document_id=id_,
-                    collection=collection,
-                    document=document,
-                    receiver_key=receiver_key,
-                    in_doubt=bool(in_doubt),
-                )
-            )
-        return found
+        return _deliveries(rows)
 
     def _pending(
         self, now: int, horizon: int, limit: int, index: str, condition: str, ids: Sequence[str] | None
@@ -217,3 +202,26 @@ class DeliveryQueue:
         """Prepare for a new address: withdraw nothing there, and deliver only what is replayed."""
         self._db.execute("DELETE FROM document WHERE ownership_state = 'withdrawn' OR fold IS NULL")
         self._db.execute("UPDATE document SET receiver_key = NULL, in_doubt = 0")
+
+
+def _deliveries(rows: Iterable[Any]) -> list[Delivery]:
+    from tconnectsync.plugin.receiver import Delivery  # not at the top: `status` opens outboxes and sends nothing
+
+    found = []
+    for id_, collection, slot, at, desired_hash, content, ttl_s, receiver_key, in_doubt in rows:
+        document = None
+        if desired_hash is not None:
+            document = Document(
+                id=id_, collection=collection, at=moment(at), unique_slot=slot, ttl_s=ttl_s,
+                content=msgspec.json.decode(content),
+            )  # fmt: skip
+        found.append(
+            Delivery(
+                document_id=id_,
+                collection=collection,
+                document=document,
+                receiver_key=receiver_key,
+                in_doubt=bool(in_doubt),
+            )
+        )
+    return found

@@ -21,8 +21,7 @@ from tconnectsync.outbox import Outbox, set_aside_words
 from tconnectsync.outbox.facts import HEALTH, LAST_DELIVERED, OTHERS_ALLOWED
 from tconnectsync.projection.pending_notes import NOTES
 from tconnectsync.queries.alert_status import alert_status
-from tconnectsync.reconcile.daily import ComparisonState
-from tconnectsync.reconcile.report import twice_text
+from tconnectsync.reconcile.comparison_state import ComparisonState, twice_text
 from tconnectsync.retry.deadline import RememberedDeadline
 from tconnectsync.retry.health import Health, HealthState
 from tconnectsync.runtime.data_dir import outbox_path

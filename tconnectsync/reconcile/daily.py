@@ -13,16 +13,15 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.errors import CredentialsRefused, IndexCorrupt, LogCorrupt, Rejected, Retryable
 from tconnectsync.eventlog import EventLog
-from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.facts import COMPARED, OTHERS_ALLOWED
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.plugin.receiver import ReadableReceiver
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.reconcile.comparison import Verifier, repair
+from tconnectsync.reconcile.comparison_state import ComparisonState
 from tconnectsync.reconcile.report import WRONG, ComparisonChunk, ComparisonReport, Mismatch
 from tconnectsync.retry.backoff import backoff_s
 from tconnectsync.retry.deadline import RememberedDeadline
-from tconnectsync.retry.json_converter import CONVERTER
 from tconnectsync.retry.refusals import REFUSED_WAIT_S
 from tconnectsync.timeline.event_stream import EventStream
 
@@ -33,34 +32,6 @@ DAYS_BACK = timedelta(days=3)
 MAX_SOURCE_AGE = timedelta(minutes=45)
 """All sources must have been read this recently. Otherwise another machine may have delivered newer documents."""
 FAILED_WAIT_S = 900.0
-
-
-@attrs.frozen(kw_only=True)
-class ComparisonState:
-    """The stored result of the last comparison: end time (UTC), counts, earliest time of the next one, and the last failure."""
-
-    at: datetime | None = None
-    not_before: RememberedDeadline | None = None
-    failures: int = 0
-    problem: str = attrs.field(default="", metadata={"json": "trouble"})
-    counts: Mapping[str, int] = attrs.field(factory=dict)
-
-    def to_json(self) -> str:
-        """Return the state as text for the outbox."""
-        return CONVERTER.dumps(self)
-
-    @classmethod
-    def from_json(cls, text: str) -> ComparisonState:
-        """Return the state of :meth:`to_json`; a new state if the text is corrupt."""
-        try:
-            return CONVERTER.loads(text or "{}", cls)
-        except Exception:  # noqa: BLE001 - whatever is wrong with it, the remedy is the same
-            return cls()
-
-    @classmethod
-    def load(cls, outbox: Outbox) -> ComparisonState:
-        """Return the state that an outbox has stored."""
-        return cls.from_json(outbox.facts.get(COMPARED))
 
 
 @attrs.define

@@ -11,6 +11,7 @@ import attrs
 
 from tconnectsync.outbox import DocumentRow
 from tconnectsync.plugin.receiver import FieldDiff, StoredDocument
+from tconnectsync.reconcile.comparison_state import twice_text
 from tconnectsync.text.plural import counted
 
 WRONG = ("missing", "different", "doubled", "orphaned")
@@ -69,14 +70,6 @@ class Mismatch:
 def _diff_text(diff: FieldDiff) -> str:
     ours, theirs = (("nothing" if value is None else value) for value in (diff.ours, diff.theirs))
     return f"{diff.field} should be {ours} and is {theirs}"
-
-
-def twice_text(number: int, sink: str) -> str:
-    """Return the message about documents of an older bridge that are there beside ours."""
-    return (
-        f"an older bridge wrote {counted(number, 'document')} for the same events, so these events are there twice."
-        f" Stop that bridge, then run `tconnectsync adopt {sink}`"
-    )
 
 
 @attrs.frozen(kw_only=True)

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import pytest
 
-from tconnectsync.eventlog import repair_log
+from tconnectsync.eventlog.repair import repair_log
 from tconnectsync.jobs.dispatch import perform
 from tconnectsync.jobs.messages import Progress, Request, Result
 from tconnectsync.plugin.manager import load_plugins

@@ -19,7 +19,7 @@ from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.facts import HEALTH
 from tconnectsync.plugin.receiver import Delivery, Outcome, Postponed
-from tconnectsync.reconcile.daily import ComparisonState
+from tconnectsync.reconcile.comparison_state import ComparisonState
 from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S, backoff_s
 from tconnectsync.retry.deadline import TOLERANCE_S, RememberedDeadline
 from tconnectsync.retry.health import Health

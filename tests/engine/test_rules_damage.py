@@ -14,7 +14,7 @@ import pytest
 
 from tconnectsync import Batch, Document, Event, History, Retryable, document_id
 from tconnectsync.errors import LogCorrupt
-from tconnectsync.eventlog import repair_log
+from tconnectsync.eventlog.repair import repair_log
 from tconnectsync.events import BasalDelivered, CarbsEntered, WindowFetched
 from tconnectsync.projection.invalidation import check_fingerprint, invalidate_new
 from tconnectsync.queries.status import status_of

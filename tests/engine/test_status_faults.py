@@ -28,7 +28,7 @@ from tconnectsync.eventlog import FolderLock, lock_holder
 from tconnectsync.outbox.facts import COMPARED
 from tconnectsync.queries.log_records import read_events
 from tconnectsync.queries.status import status_of
-from tconnectsync.reconcile.daily import ComparisonState
+from tconnectsync.reconcile.comparison_state import ComparisonState
 from tconnectsync.retry.deadline import RememberedDeadline
 from tests.engine.harness import ZONE, EngineHarness
 

@@ -28,7 +28,8 @@ from tconnectsync.plugin.receiver import Delivery, Outcome
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.queries.status import status_of
 from tconnectsync.reconcile.comparison import PERIOD
-from tconnectsync.reconcile.daily import DAYS_BACK, INTERVAL, ComparisonState
+from tconnectsync.reconcile.comparison_state import ComparisonState
+from tconnectsync.reconcile.daily import DAYS_BACK, INTERVAL
 from tconnectsync.reconcile.report import ComparisonReport
 from tconnectsync.retry.deadline import RememberedDeadline
 from tests.engine.fakes import FakeReceiver, ReadableFakeReceiver, StretchFold

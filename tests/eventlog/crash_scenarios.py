@@ -10,7 +10,9 @@ from pathlib import Path
 import attrs
 
 from tconnectsync import events
-from tconnectsync.eventlog import CheckLine, EventLog, check_log, repair_log
+from tconnectsync.eventlog import EventLog
+from tconnectsync.eventlog.check import CheckLine, check_log
+from tconnectsync.eventlog.repair import repair_log
 from tconnectsync.events import Event
 from tests.eventlog.sample_events import RECEIVED, START, basal, fact, numbered, row
 from tests.support.clocks import FakeClock

@@ -17,8 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tconnectsync.errors import LogCorrupt, MachineTrouble, RequestRefused
-from tconnectsync.eventlog import EventLog, OsFiles, check_log, repair_log
+from tconnectsync.eventlog import EventLog, OsFiles
 from tconnectsync.eventlog.backup import MAX_MANIFEST_BYTES, Backup, back_up, restore
+from tconnectsync.eventlog.check import check_log
+from tconnectsync.eventlog.repair import repair_log
 from tests.eventlog.sample_events import RECEIVED, basal, last_segment
 from tests.support.clocks import FakeClock
 

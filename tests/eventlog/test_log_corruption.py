@@ -13,8 +13,10 @@ import pytest
 
 from tconnectsync import events
 from tconnectsync.errors import LogCorrupt
-from tconnectsync.eventlog import CheckLine, EventLog, OsFiles, check_log, repair_log
+from tconnectsync.eventlog import EventLog, OsFiles
+from tconnectsync.eventlog.check import CheckLine, check_log
 from tconnectsync.eventlog.framing import frame, header_line
+from tconnectsync.eventlog.repair import repair_log
 from tests.eventlog.sample_events import RECEIVED, basal, last_segment, numbered
 from tests.support.clocks import FakeClock
 

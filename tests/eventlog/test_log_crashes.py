@@ -16,8 +16,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tconnectsync.eventlog import repair_log
 from tconnectsync.eventlog.framing import DamagedRange, frame, header_line, walk
+from tconnectsync.eventlog.repair import repair_log
 from tconnectsync.eventlog.tail import is_unwritten
 from tests.eventlog.crash_scenarios import SCENARIOS, WHOLE, Life, Scenario, harm, restarted
 from tests.eventlog.sample_events import RECEIVED

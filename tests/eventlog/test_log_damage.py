@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 
 from tconnectsync import events
 from tconnectsync.errors import LogCorrupt
-from tconnectsync.eventlog import EventLog, check_log, repair_log
+from tconnectsync.eventlog import EventLog
+from tconnectsync.eventlog.check import check_log
 from tconnectsync.eventlog.codec import Codec
 from tconnectsync.eventlog.framing import DamagedRange, Line, frame, header_line, is_intact, walk
 from tconnectsync.eventlog.gap_record import gap_event, gap_line
+from tconnectsync.eventlog.repair import repair_log
 from tests.eventlog.sample_events import RECEIVED, START, basal, keys, last_segment, numbered, upload
 from tests.support.clocks import FakeClock
 

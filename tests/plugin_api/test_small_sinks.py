@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
@@ -79,18 +77,3 @@ def test_a_receiver_without_deliver_cannot_be_made() -> None:
 
     with pytest.raises(TypeError, match="deliver"):
         Silent()  # type: ignore[abstract]
-
-
-def test_help_starts_lightly() -> None:
-    """``--help`` loads neither the vocabulary nor what only tests of plugins need."""
-    code = (
-        "import sys, tconnectsync.cli\n"
-        "sys.argv = ['tconnectsync', '--help']\n"
-        "try: tconnectsync.cli.main()\n"
-        "except SystemExit: pass\n"
-        "heavy = {'tconnectsync.events.vocabulary', 'tconnectsync.testing', 'pytest', 'hypothesis'}\n"
-        "print('loaded:', sorted(heavy & sys.modules.keys()))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert "Usage: tconnectsync" in done.stdout
-    assert done.stdout.endswith("loaded: []\n")

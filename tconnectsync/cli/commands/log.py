@@ -29,7 +29,7 @@ def check(invocation: CliContext, as_json: bool) -> int:
 
     Changes nothing, and works while the daemon runs. Exit status 7 if anything is damaged.
     """
-    from tconnectsync.eventlog import check_log
+    from tconnectsync.eventlog.check import check_log
 
     data_dir = invocation.config().data_dir
     read = damaged = 0
@@ -64,7 +64,8 @@ def repair(invocation: CliContext) -> int:
     Deletes nothing. Refuses while the daemon runs. The next sync fetches the missing records again if the vendor still has
     them. Documents in the receiver that belong to the missing records are not deleted.
     """
-    from tconnectsync.eventlog import FolderLock, repair_log
+    from tconnectsync.eventlog import FolderLock
+    from tconnectsync.eventlog.repair import repair_log
 
     data_dir = invocation.config().data_dir
     if not (data_dir / "log").is_dir():

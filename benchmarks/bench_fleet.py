@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -15,20 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.fleet.light_world import LightFleet
 from tests.support.memory_folder import memory_folder
 from tests.support.nats_servers import server_in
-
-TICKS_S = os.sysconf("SC_CLK_TCK")
-
-
-def cpu_s(pid: int) -> float:
-    """Processor seconds of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_S
-
-
-def memory_kb(pid: int) -> int:
-    """Resident memory of a process."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0])
+from tests.support.process_cost import cpu_s, memory_kb
 
 
 def turns(fleet: LightFleet) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -19,8 +20,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import attrs
 
+from tconnectsync import Event, LogEnd
+from tconnectsync.clock import SystemClock
+from tconnectsync.eventlog import EventLog
+from tconnectsync_fleet.servers import NatsLogin, Servers
+from tconnectsync_fleet.stream_replica import StreamReplica
 from tconnectsync_simulator.loopback_server import LoopbackHandler, LoopbackServer
 from tests.e2e.command_in_process import run_command
+from tests.support.tcp_gate import TcpGate
 
 PLUGIN = Path(__file__).with_name("light_plugin") / "light.py"
 GROWTH_PER_S = 2.0
@@ -102,13 +109,33 @@ class _CloudServer(LoopbackServer):
         super().__init__(_Handler, name="light-cloud")
 
 
+class ReadReplica(StreamReplica):
+    """The replica of somebody who only reads, whoever owns the log."""
+
+    def end(self) -> LogEnd:
+        return self.look().end
+
+
+def read_log(servers: Servers, person: str, folder: Path) -> list[Event]:
+    """The events of a person's shared log, read into an empty folder. Errors: LogCorrupt if its checksums are not right."""
+    replica = ReadReplica(servers, person, "reader")
+    with contextlib.closing(EventLog.open(folder, clock=SystemClock(), writable=True, replica=replica)) as log:
+        assert not log.damage
+        return list(log.events())
+
+
 @attrs.define
 class LightFleet:
     """The fleet: commands run in this process, workers are processes."""
 
     folder: Path
     nats_url: str
+    """The addresses of the servers, with commas between them."""
     lease_s: float = 2.0
+    replicas: int = 1
+    is_gated: bool = False
+    """Whether each worker reaches the servers through a gate of its own, which can be closed."""
+    gates: dict[str, TcpGate] = attrs.field(factory=dict)
     cloud: LightCloud = attrs.field(factory=LightCloud)
     workers: dict[str, subprocess.Popen[bytes]] = attrs.field(factory=dict)
     people: list[str] = attrs.field(factory=list)
@@ -123,7 +150,7 @@ class LightFleet:
         (plugins / PLUGIN.name).chmod(0o600)
         (self.folder / "worker.toml").write_text(f'plugins_dir = "{plugins}"\nblocked_plugins = ["nightscout"]\n')
         self.run("key", str(self.key))
-        self.run("init", "--replicas", "1", "--lease", str(self.lease_s))
+        self.run("init", "--replicas", str(self.replicas), "--lease", str(self.lease_s))
 
     @property
     def key(self) -> Path:
@@ -139,7 +166,7 @@ class LightFleet:
         }
 
     def words(self, command: str, *words: str) -> list[str]:
-        more = [] if command == "key" else ["--servers", self.nats_url]
+        more = [] if command == "key" or (command == "worker" and self.is_gated) else ["--servers", self.nats_url]
         more += ["--key", str(self.key)] if command in {"add", "worker"} else []
         return ["--config", str(self.folder / "worker.toml"), "fleet", command, *more, *words]
 
@@ -170,11 +197,18 @@ class LightFleet:
     def start(self, name: str) -> None:
         """Start a worker; a killed one continues on its disk."""
         command = [sys.executable, "-m", "tconnectsync", *self.words("worker", "--name", name, "--threads", "4")]
-        command += ["--folder", str(self.folder / name)]
+        command += ["--folder", str(self.folder / name), *self._through_gate(name)]
         with self.log(name).open("ab") as log:
             self.workers[name] = subprocess.Popen(
                 command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
+
+    def _through_gate(self, name: str) -> list[str]:
+        if not self.is_gated:
+            return []
+        if name not in self.gates:
+            self.gates[name] = TcpGate([int(url.rpartition(":")[2]) for url in self.nats_url.split(",")])
+        return ["--servers", ",".join(f"nats://127.0.0.1:{port}" for port in self.gates[name].ports)]
 
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
@@ -188,6 +222,8 @@ class LightFleet:
         for process in self.workers.values():
             process.kill()
             process.wait(10)
+        for gate in self.gates.values():
+            gate.close()
         self._server.close()
 
     def logs(self) -> str:
@@ -200,8 +236,31 @@ class LightFleet:
             assert time.monotonic() < end, f"{what}: not within {within_s} s\n{self.logs()}"
             time.sleep(0.05)
 
+    def wait_until_all_asked(self, within_s: float = 60.0) -> None:
+        """Wait until a source was asked for everybody from now on: all people have a worker that works."""
+        before = dict(self.cloud.asked)
+        self.eventually(
+            lambda: all(self.cloud.asked[person] > before.get(person, 0) for person in self.people),
+            "all people asked again",
+            within_s,
+        )
+
     def settle(self, within_s: float = 60.0) -> dict[str, list[str]]:
-        """Let nothing new come, wait until nothing is missing, and return the verdict."""
+        """Let nothing new come, wait until nothing is missing, and return the verdict on receivers and logs."""
         self.cloud.grows = False
         self.eventually(lambda: not self.cloud.verdict(self.people)["lost"], "everything delivered", within_s)
-        return self.cloud.verdict(self.people)
+        found = self.cloud.verdict(self.people)
+        for kind, words in self._logs_verdict().items():
+            found[kind] += words
+        return found
+
+    def _logs_verdict(self) -> dict[str, list[str]]:
+        """What is lost or doubled in the shared logs, by person and number. Errors: LogCorrupt, ReplicaFailed."""
+        found: dict[str, list[str]] = {"lost": [], "doubled": []}
+        with contextlib.closing(Servers(NatsLogin(servers=self.nats_url.split(",")), name="tests")) as servers:
+            for person in self.people:
+                copies = Counter(event.seq for event in read_log(servers, person, self.folder / "read" / person))
+                wanted = range(1, self.cloud.numbers.get(person, 0) + 1)
+                found["lost"] += [f"the log of {person}: {number}" for number in wanted if not copies[number]]
+                found["doubled"] += [f"the log of {person}: {number}" for number in copies if copies[number] > 1]
+        return found

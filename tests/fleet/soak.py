@@ -1,6 +1,6 @@
 """A fleet under incidents for as long as you like, with a summary; status 1 if anything was lost, doubled or wrong.
 
-    python tests/fleet/soak.py --minutes 10 --people 40 --workers 4 --seed 7
+    python tests/fleet/soak.py --minutes 60 --nats 3 --people 40 --workers 4 --seed 7
 
 The folder of a run that failed is kept, with the workers' logs and data.
 """
@@ -14,59 +14,102 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+
+import attrs
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tconnectsync import counted
 from tests.fleet.incidents import strike
 from tests.fleet.light_world import LightFleet
 from tests.support.memory_folder import memory_folder
-from tests.support.nats_servers import server_in
+from tests.support.nats_cluster import NatsCluster
+from tests.support.process_cost import memory_kb
 
 
-def run(*, minutes: float, people: int, workers: int, seed: int, without: list[str], folder: Path) -> bool:
+@attrs.frozen(kw_only=True)
+class Settings:
+    """One run."""
+
+    minutes: float
+    nats: int
+    people: int
+    workers: int
+    lease: float
+    seed: int
+    without: list[str]
+
+
+def run(chosen: Settings, folder: Path) -> bool:
     """One run. False: something was not as it should be."""
-    (folder / "nats").mkdir()
-    server = server_in(folder / "nats")
-    server.start()
-    fleet = LightFleet(folder, f"nats://127.0.0.1:{server.port}")
-    chance, struck = random.Random(seed), Counter[str]()
+    nats = NatsCluster(folder, chosen.nats)
+    nats.start()
+    fleet = LightFleet(folder, nats.url, lease_s=chosen.lease, replicas=nats.size, is_gated=True)
+    chance, struck = random.Random(chosen.seed), Counter[str]()
+    memory: list[int] = []
     try:
-        fleet.add(*(f"p{number}" for number in range(people)))
-        for number in range(workers):
+        fleet.add(*(f"p{number}" for number in range(chosen.people)))
+        for number in range(chosen.workers):
             fleet.start(f"w{number}")
-        end = time.monotonic() + minutes * 60
+        fleet.wait_until_all_asked()
+        end = time.monotonic() + chosen.minutes * 60
         while time.monotonic() < end:
-            struck[strike(fleet, server, chance, without)] += 1
+            began = time.monotonic()
+            name = strike(fleet, nats, chance, chosen.without)
+            struck[name] += 1
+            log(f"{name}: {time.monotonic() - began:.1f} s")
             time.sleep(chance.uniform(0.0, 2.0))
-        verdict = fleet.settle(within_s=120.0)
-        copies = sum(len(stored) for stored in fleet.cloud.stored.values())
+            memory.append(max(memory_kb(process.pid) for process in fleet.workers.values()))
+        verdict = fleet.settle(within_s=180.0)
     finally:
         fleet.close()
-        server.stop()
-    print(f"{people} people, {workers} workers, {minutes:g} min, seed {seed}: {sum(struck.values())} incidents")
-    for name, count in sorted(struck.items()):
-        print(f"  {name.replace('_', ' ')}: {count}")
-    print(f"{copies:,} documents; " + ", ".join(f"{kind} {len(found)}" for kind, found in verdict.items()))
-    print(
-        f"{fleet.cloud.repeated} documents were sent once more by a worker that woke up after its lease, and replaced their copy"
+        nats.stop()
+    for line in summary(chosen, fleet, struck, verdict, memory):
+        print(line)
+    return not any(verdict.values())
+
+
+def log(line: str) -> None:
+    """A line of progress."""
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+
+
+def summary(
+    chosen: Settings, fleet: LightFleet, struck: Counter[str], verdict: dict[str, list[str]], memory: list[int]
+) -> Iterator[str]:
+    """The lines for people; the first is for the guarantees."""
+    counts = ", ".join(f"{kind} {len(found)}" for kind, found in verdict.items())
+    copies = sum(len(stored) for stored in fleet.cloud.stored.values())
+    yield (
+        f"{chosen.minutes:g} min, {counted(chosen.nats, 'NATS server')}, {chosen.people} people, {chosen.workers} workers,"
+        f" seed {chosen.seed}: {sum(struck.values())} incidents, {copies:,} documents: {counts}"
     )
+    for name, count in sorted(struck.items()):
+        yield f"  {name.replace('_', ' ')}: {count}"
+    yield f"{fleet.cloud.repeated} documents were sent once more by a worker without a lease, and replaced their copy"
+    half = len(memory) // 2
+    if half:
+        yield f"largest worker: {max(memory[:half]) / 1024:.0f} MB in the first half, {max(memory[half:]) / 1024:.0f} MB in the second"
     for kind, found in verdict.items():
         for words in found[:10]:
-            print(f"  {kind}: {words}")
-    return not any(verdict.values())
+            yield f"  {kind}: {words}"
 
 
 def main() -> int:
     """The command line."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--minutes", type=float, default=5.0)
+    options.add_argument("--nats", type=int, choices=(1, 3, 5), default=3, help="how many NATS servers")
+    options.add_argument("--lease", type=float, default=3.0, help="seconds of a worker's lease")
     options.add_argument("--people", type=int, default=20)
     options.add_argument("--workers", type=int, default=3)
     options.add_argument("--seed", type=int, default=random.randrange(10_000))
     options.add_argument("--without", action="append", default=[], help="an incident that does not happen")
+    arguments = options.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="fleet-soak-", dir=memory_folder()))
-    good = run(folder=folder, **vars(options.parse_args()))
+    good = run(Settings(**vars(arguments)), folder)
     if good:
         shutil.rmtree(folder)
     else:

@@ -1,4 +1,4 @@
-"""Workers that are killed, and workers that wake up after their lease: nothing is lost, doubled or wrong."""
+"""Three NATS servers and three workers that are killed, sleep or are cut off: nothing is lost, doubled or wrong."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ import pytest
 from tests.fleet import incidents
 from tests.fleet.light_world import LightFleet
 from tests.support.memory_folder import memory_folder
-from tests.support.nats_servers import server_in
-from tests.support.real_servers import Server
+from tests.support.nats_cluster import NatsCluster
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    """A NATS server of its own, which may be killed."""
+def nats() -> Iterator[NatsCluster]:
+    """Three NATS servers of its own, which may be killed."""
     with tempfile.TemporaryDirectory(prefix="nats-", dir=memory_folder()) as folder:
-        server = server_in(Path(folder))
-        server.start()
-        yield server
-        server.stop()
+        cluster = NatsCluster(Path(folder))
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.stop()
 
 
 @pytest.fixture
-def fleet(server: Server, tmp_path: Path) -> Iterator[LightFleet]:
+def fleet(nats: NatsCluster, tmp_path: Path) -> Iterator[LightFleet]:
     """A fleet of nine people and three workers."""
-    world = LightFleet(tmp_path, f"nats://127.0.0.1:{server.port}")
+    world = LightFleet(tmp_path, nats.url, lease_s=3.0, replicas=3, is_gated=True)
     try:
         world.add(*(f"p{number}" for number in range(9)))
         for name in ("w1", "w2", "w3"):
@@ -39,12 +40,12 @@ def fleet(server: Server, tmp_path: Path) -> Iterator[LightFleet]:
         world.close()
 
 
-def test_chaos(fleet: LightFleet, server: Server) -> None:
-    """Every receiver has everything once."""
-    incidents.kill(fleet, server, "w1")
-    incidents.kill_and_wait(fleet, server, "w2")
-    incidents.kill_the_server(fleet, server, "w3")
-    incidents.lose_the_disk(fleet, server, "w3")
-    incidents.sleep_past_the_lease(fleet, server, "w1")
-    incidents.stop_in_order(fleet, server, "w2")
+def test_chaos(fleet: LightFleet, nats: NatsCluster) -> None:
+    """Every receiver and every log has everything once."""
+    incidents.kill(fleet, nats, "w1")
+    incidents.kill_and_wait(fleet, nats, "w2")
+    incidents.lose_a_servers_disk(fleet, nats, "w3")
+    incidents.lose_the_disk(fleet, nats, "w3")
+    incidents.sleep_and_cut_off(fleet, nats, "w1", "w2")
+    incidents.stop_in_order(fleet, nats, "w2")
     assert fleet.settle() == {"lost": [], "doubled": [], "wrong": []}, fleet.logs()

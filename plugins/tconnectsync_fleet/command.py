@@ -10,19 +10,11 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from tconnectsync_fleet.server_options import ServerOptions, file_path, require_extra, with_servers
+from tconnectsync_fleet.move_commands import export, import_
+from tconnectsync_fleet.server_options import ServerOptions, file_path, key_option, require_extra, with_servers
 
 if TYPE_CHECKING:
     from tconnectsync_fleet.person_runner import FleetContext
-
-
-key_option = click.option(
-    "--key",
-    required=True,
-    type=file_path(),
-    envvar="TCONNECTSYNC_FLEET_KEY",
-    help="The fleet's key: `fleet key FILE` creates it.",
-)
 
 
 @click.group(short_help="Run tconnectsync for many people on several machines, over NATS.")
@@ -31,6 +23,10 @@ def fleet() -> None:
 
     Needs the extra `fleet` and at least one NATS server with JetStream; three of them survive the loss of one.
     """
+
+
+fleet.add_command(export)
+fleet.add_command(import_)
 
 
 @fleet.command()
@@ -80,17 +76,11 @@ def init(options: ServerOptions, replicas: str, lease: float) -> int:
 def add(engine: FleetContext, options: ServerOptions, name: str, file: Path, key: Path, replace: bool) -> int:
     """Add a person. The configuration is checked as for one person; its secret files become part of it, sealed."""
     with options.people() as people:
-        from tconnectsync_fleet.people import check_name, with_secrets_inside
-        from tconnectsync_fleet.person_runner import private_file
+        from tconnectsync_fleet.people import check_name
+        from tconnectsync_fleet.person_runner import sealed_config
         from tconnectsync_fleet.sealing import sealer
 
-        check_name(name)
-        box = sealer(key)
-        engine.for_person(file, data_dir=file.parent.resolve(), replica=None).config()
-        text = with_secrets_inside(file).encode()
-        with private_file(file.name, text) as path:
-            engine.for_person(path, data_dir=file.parent.resolve(), replica=None).config()
-        people.add(name, box.encrypt(text), replace=replace)
+        people.add(check_name(name), sealed_config(engine, file, sealer(key)), replace=replace)
     click.echo(
         f"{name} was {'replaced' if replace else 'added'}. A worker begins within seconds: `tconnectsync fleet show {name}`."
     )
@@ -105,9 +95,11 @@ def remove(options: ServerOptions, name: str, data: bool) -> int:
     """Remove a person. The event log stays, unless --data is given; nothing at the receivers changes."""
     with options.connected() as servers:
         from tconnectsync_fleet.people import People
-        from tconnectsync_fleet.servers import delete_data
+        from tconnectsync_fleet.servers import delete_data, has_data
 
-        People(servers).remove(name)
+        people = People(servers)
+        if people.has(name) or not data or not has_data(servers, name):
+            people.remove(name)
         if data:
             delete_data(servers, name)
     click.echo(

@@ -110,13 +110,23 @@ class People:
         found = {name: person_of(name, entry) for name, entry in self._servers.changes(PEOPLE).items()}
         return {name: person for name, person in sorted(found.items()) if person is not None}
 
+    def has(self, name: str) -> bool:
+        """Whether there is an entry of that name, readable or not. Errors: NotPossible if it is no name."""
+        return self._entry(name) is not None
+
+    def _entry(self, name: str) -> Entry | None:
+        try:
+            found = self._servers.call(self._bucket.get(check_name(name)))
+        except KeyNotFoundError:
+            return None
+        return Entry(revision=found.revision or 0, value=found.value)
+
     def get(self, name: str) -> Member:
         """Return one person. Errors: NotPossible if there is nobody of that name."""
-        try:
-            entry = self._servers.call(self._bucket.get(check_name(name)))
-        except KeyNotFoundError:
-            raise NotPossible(f"There is nobody named {name}. List them: `tconnectsync fleet status`.") from None
-        person = person_of(name, Entry(revision=entry.revision or 0, value=entry.value))
+        entry = self._entry(name)
+        if entry is None:
+            raise NotPossible(f"There is nobody named {name}. List them: `tconnectsync fleet status`.")
+        person = person_of(name, entry)
         if person is None:
             raise NotPossible(f"The entry of {name} cannot be read. Add it again: `tconnectsync fleet add {name}`.")
         return person

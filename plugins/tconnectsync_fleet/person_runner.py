@@ -6,6 +6,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,8 +15,8 @@ import attrs
 from nacl.public import PrivateKey, SealedBox
 from nats.errors import Error as NatsError
 
-from tconnectsync import Replica, Retryable, TconnectsyncError
-from tconnectsync_fleet.people import Member
+from tconnectsync import LogEnd, Replica, Retryable, TconnectsyncError
+from tconnectsync_fleet.people import Member, with_secrets_inside
 from tconnectsync_fleet.sealing import opened
 from tconnectsync_fleet.servers import Servers
 from tconnectsync_fleet.session import Session
@@ -73,6 +74,15 @@ class FleetContext(Protocol):
     def for_person(self, path: Path, *, data_dir: Path, replica: Replica | None) -> PersonContext:
         """Return the context of one person, whose configuration is not read yet."""
 
+    def resting_log(self, source: Path) -> AbstractContextManager[Path]:
+        """Give a data folder that nobody else uses: ``source`` itself, locked, or the backup file ``source`` unpacked."""
+
+    def log_after(self, data_dir: Path, end: LogEnd, *, remedy: str) -> Iterator[tuple[bytes, LogEnd]]:
+        """Yield what a log has after ``end``, in batches for a replica. Errors: TconnectsyncError, OSError."""
+
+    def back_up_replica(self, replica: Replica, target: Path) -> tuple[Path, int]:
+        """Write a replica's log to a backup file; return its path and its last position. Errors: TconnectsyncError."""
+
     def serve(self) -> None:
         """Start to write log lines."""
 
@@ -90,6 +100,16 @@ def private_file(name: str, text: bytes) -> Iterator[Path]:
         path.touch(mode=0o600)
         path.write_bytes(text)
         yield path
+
+
+def sealed_config(engine: FleetContext, file: Path, box: SealedBox[Any]) -> bytes:
+    """Return a configuration file with its secret files inside, checked and sealed. Errors: ConfigError, NotPossible."""
+    folder = file.parent.resolve()
+    engine.for_person(file, data_dir=folder, replica=None).config()
+    text = with_secrets_inside(file).encode()
+    with private_file(file.name, text) as path:
+        engine.for_person(path, data_dir=folder, replica=None).config()
+    return box.encrypt(text)
 
 
 @attrs.define

@@ -80,6 +80,15 @@ def file_path(**more: Any) -> click.Path:
     return click.Path(path_type=Path, dir_okay=False, **more)
 
 
+key_option = click.option(
+    "--key",
+    required=True,
+    type=file_path(),
+    envvar="TCONNECTSYNC_FLEET_KEY",
+    help="The fleet's key: `fleet key FILE` creates it.",
+)
+
+
 def with_servers(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options for the servers; the command gets them as ``options``."""
 

@@ -171,6 +171,15 @@ def _no_answer(error: BaseException) -> Retryable:
     )
 
 
+def has_data(servers: Servers, person: str) -> bool:
+    """Whether there is a log of this person. Errors: Retryable."""
+    try:
+        servers.call(servers.js.get_last_msg(EVENTS, f"{EVENTS}.{person}"))
+    except NotFoundError:
+        return False
+    return True
+
+
 def delete_data(servers: Servers, person: str) -> None:
     """Delete a person's log, snapshot and status. Errors: Retryable."""
 

@@ -8,7 +8,7 @@ import shutil
 import tarfile
 from pathlib import Path
 
-from nacl.public import PrivateKey, SealedBox
+from nacl.public import PrivateKey, PublicKey, SealedBox
 from nats.js.errors import NotFoundError
 
 from tconnectsync_fleet.sealing import opened
@@ -24,7 +24,9 @@ def clear(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
-def store_snapshot(servers: Servers, person: str, folder: Path, box: SealedBox[PrivateKey]) -> str:
+def store_snapshot(
+    servers: Servers, person: str, folder: Path, box: SealedBox[PrivateKey] | SealedBox[PublicKey]
+) -> str:
     """Store a snapshot of a closed data folder, and return its checksum. Errors: Retryable, NatsError, OSError."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz", compresslevel=1) as archive:

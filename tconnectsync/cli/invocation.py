@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from tconnectsync.cli.logging_setup import Logs
     from tconnectsync.config.model import Config
     from tconnectsync.daemon.execute import Turn
-    from tconnectsync.eventlog import Replica
+    from tconnectsync.eventlog import LogEnd, Replica
     from tconnectsync.jobs.messages import Notice, Progress, Result
     from tconnectsync.plugin.manager import Plugins
     from tconnectsync.plugin.receiver import CheckResult
@@ -96,6 +98,40 @@ class CliContext:
         )
         person._plugins = self.plugins(tolerant=True)
         return person
+
+    @contextlib.contextmanager
+    def resting_log(self, source: Path) -> Iterator[Path]:
+        """Give a data folder that nobody else uses: ``source`` itself, locked, or the backup file ``source`` unpacked.
+
+        Errors: DataDirLocked, RequestRefused, MachineTrouble.
+        """
+        from tconnectsync.eventlog import FolderLock
+        from tconnectsync.eventlog.backup import restore
+
+        if source.is_dir():
+            become_owner_of(source)
+            with FolderLock(source):
+                yield source
+        else:
+            with tempfile.TemporaryDirectory(prefix="tconnectsync-") as folder:
+                restore(source, Path(folder))
+                yield Path(folder)
+
+    def log_after(self, data_dir: Path, end: LogEnd, *, remedy: str) -> Iterator[tuple[bytes, LogEnd]]:
+        """Yield what a log has after ``end``, in batches for a replica. Errors: RequestRefused, LogCorrupt, OSError."""
+        from tconnectsync.eventlog.replica_transfer import batches_after
+
+        yield from batches_after(data_dir, end, remedy=remedy)
+
+    def back_up_replica(self, replica: Replica, target: Path) -> tuple[Path, int]:
+        """Write a replica's log to a backup file; return its path and its last position.
+
+        Errors: ReplicaFailed, LogCorrupt, RequestRefused, MachineTrouble.
+        """
+        from tconnectsync.eventlog.replica_transfer import back_up_replica
+
+        made = back_up_replica(replica, target, clock=self.clock)
+        return made.path, made.manifest.positions
 
     def known_config(self) -> Config | None:
         """Return the configuration if it was read already, else None."""

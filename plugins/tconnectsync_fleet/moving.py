@@ -1,0 +1,71 @@
+"""Moves one person's event log into the stream, and out of it into a backup file."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from pathlib import Path
+
+import attrs
+
+from tconnectsync import LogEnd
+from tconnectsync_fleet.people import NotPossible, People, check_name
+from tconnectsync_fleet.person_runner import NO_SNAPSHOT, FleetContext, sealed_config
+from tconnectsync_fleet.sealing import sealer
+from tconnectsync_fleet.servers import Servers
+from tconnectsync_fleet.session import live_workers
+from tconnectsync_fleet.snapshots import store_snapshot
+from tconnectsync_fleet.stream_replica import StreamReplica
+
+
+def move_in(servers: Servers, engine: FleetContext, name: str, *, config: Path, source: Path, key: Path) -> int:
+    """Add a person with the log of a data folder or of a backup file. Return the log's last position.
+
+    What was interrupted continues when it is run again: the stream's log may be a beginning of this one. The outboxes of a
+    data folder become a snapshot. The person is added last, so no worker begins before.
+
+    Errors: NotPossible, KeyProblem, TconnectsyncError, NatsError, OSError.
+    """
+    people, box = People(servers), sealer(key)
+    if people.has(name):
+        raise NotPossible(
+            f"{name} exists. Choose another name, or first run `tconnectsync fleet remove --data {name}`."
+        )
+    sealed = sealed_config(engine, config, box)
+    replica = StreamReplica(servers, name, f"import.{secrets.token_hex(6)}")
+    end = replica.look().end
+    remedy = f"The fleet still has an event log of {name}. To delete it: `tconnectsync fleet remove --data {name}`."
+    if end == LogEnd():
+        remedy = "Give the folder that has the folder `log`, or a file of `tconnectsync backup`."
+    with engine.resting_log(source) as folder:
+        batches = engine.log_after(folder, end, remedy=remedy)
+        first = list(itertools.islice(batches, 1))
+        replica.claim()
+        for lines, end in itertools.chain(first, batches):
+            replica.append(lines, end)
+        replica.release(store_snapshot(servers, name, folder, box) if source.is_dir() else NO_SNAPSHOT)
+        people.add(name, sealed, replace=False)
+    return replica.last.end.position
+
+
+@attrs.define
+class _Reader(StreamReplica):
+    """The log of a person whom any worker may own."""
+
+    def end(self) -> LogEnd:
+        return self.look().end
+
+
+def move_out(servers: Servers, engine: FleetContext, name: str, target: Path) -> tuple[Path, int, bool]:
+    """Write a person's log to a backup file; return its path, its last position, and whether workers still work for the person.
+
+    Errors: NotPossible, TconnectsyncError.
+    """
+    replica = _Reader(servers, check_name(name), owner="")
+    if not replica.look().end.position:
+        raise NotPossible(f"The fleet has no event log of {name}. List the people: `tconnectsync fleet status`.")
+    people = People(servers)
+    works = people.has(name) and not people.get(name).paused
+    path, positions = engine.back_up_replica(replica, target)
+    owners = {report["owner"] for report in live_workers(servers).values()}
+    return path, positions, works or (replica.last.owner in owners and not replica.last.snapshot)

@@ -1,0 +1,154 @@
+"""A single-person data folder moves into the fleet and out again, between a simulated cloud and a simulated Nightscout."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from tconnectsync.clock import SystemClock
+from tconnectsync.eventlog import FolderLock
+from tests.e2e.installation import ZONE, Installation, eventually, recent_pump
+from tests.support.faulty_cloud import FaultyTandemCloud
+from tests.support.real_servers import Server
+from tests.support.simulated_nightscout.app import COLLECTIONS, SimulatedNightscout
+
+
+@attrs.define
+class Moving:
+    """An installation whose site has everything, and an empty fleet."""
+
+    home: Installation
+    cloud: FaultyTandemCloud
+    site: SimulatedNightscout
+    nats_url: str
+
+    def fleet(self, *words: str, expect: tuple[int, ...] = (0,)) -> str:
+        done = self.home.run(*self.words(*words), expect=expect)
+        return done.stdout + done.stderr
+
+    def words(self, command: str, *words: str) -> list[str]:
+        servers = [] if command == "key" else ["--servers", self.nats_url]
+        return ["fleet", command, *servers, *words]
+
+    @property
+    def folder(self) -> Path:
+        return self.home.folder
+
+    @property
+    def key(self) -> list[str]:
+        return ["--key", str(self.folder / "fleet.key")]
+
+    @property
+    def config(self) -> list[str]:
+        return ["--config", str(self.folder / "config.toml"), *self.key]
+
+    def documents(self) -> dict[str, list[dict[str, Any]]]:
+        return {name: self.site.documents(name) for name in COLLECTIONS}
+
+    def writes(self) -> int:
+        """How many requests have changed the site."""
+        return sum(request.method != "GET" for request in self.site.requests)
+
+    @contextlib.contextmanager
+    def worker(self, name: str) -> Iterator[None]:
+        """A worker process, until it has given ``name`` one whole turn; then it ends in order."""
+        words = self.words("worker", *self.key, "--folder", str(self.folder / f"worker-{name}"))
+        log = self.folder / "worker.log"
+        with log.open("ab") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tconnectsync", *words], env=self.home.environment,
+                stdin=subprocess.DEVNULL, stdout=file, stderr=file,
+            )  # fmt: skip
+        try:
+            eventually(
+                lambda: "  ok: 1" in self.fleet("status", expect=(0, 9)).splitlines(),
+                f"{name} is well: {log.read_text()}",
+            )
+            yield
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0, log.read_text()
+        finally:
+            process.kill()
+            process.wait(10)
+
+
+def lines(data_dir: Path) -> bytes:
+    """The text of all segments, some of which may be compressed."""
+    found = sorted((data_dir / "log").glob("*.jsonl*"))
+    return b"".join(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes() for path in found)
+
+
+def checksums(backup: tarfile.TarFile) -> Any:
+    manifest = backup.extractfile("manifest.json")
+    assert manifest is not None
+    return json.load(manifest)["files"]
+
+
+@pytest.fixture(scope="module")
+def moving(nats_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moving]:
+    folder = tmp_path_factory.mktemp("moving")
+    with FaultyTandemCloud([recent_pump(2)], SystemClock()) as cloud, SimulatedNightscout() as site:
+        home = Installation(folder, cloud, site.url, site.secret, ZONE, history_days=2)
+        moving = Moving(home, cloud, site, f"nats://127.0.0.1:{nats_server.port}")
+        moving.fleet("key", str(folder / "fleet.key"))
+        moving.fleet("init", "--replicas", "1", "--lease", "2")
+        home.run("sync")
+        assert len(site.documents("treatments")) > 20
+        yield moving
+
+
+def test_in_and_out(moving: Moving) -> None:
+    """A data folder moves in and out again: the site has the same documents."""
+    data, before, writes = moving.folder / "data", moving.documents(), moving.writes()
+    moving.fleet("import", "anna", *moving.config, "--data-dir", str(data))
+    with moving.worker("anna"):
+        assert moving.documents() == before
+        assert moving.writes() == writes  # the worker knows what was delivered
+        assert "pause" in moving.fleet("export", "anna", "--output", str(moving.folder / "early.tar.gz"))
+    moving.fleet("pause", "anna")
+    backup = moving.folder / "anna.tar.gz"
+    assert "pause" not in moving.fleet("export", "anna", "--output", str(backup))
+
+    log = lines(data)
+    data.rename(moving.folder / "moved")
+    moving.home.run("restore", str(backup))
+    assert lines(data) == log
+    moving.home.run("sync")
+    assert moving.documents() == before
+
+    words = ["import", "anna", *moving.config]
+    assert "remove --data anna" in moving.fleet(*words, "--data-dir", str(data), expect=(2,))
+    moving.fleet("remove", "anna")
+    moving.fleet(*words, "--backup", str(backup))  # its log is the one that the stream has kept
+    moving.fleet("remove", "--data", "anna")
+    moving.fleet(*words, "--backup", str(backup))
+    again = moving.folder / "again.tar.gz"
+    moving.fleet("export", "anna", "--output", str(again))
+    with tarfile.open(backup) as first, tarfile.open(again) as second:
+        assert checksums(first) == checksums(second)
+    moving.fleet("remove", "--data", "anna")
+
+
+def test_refusals(moving: Moving) -> None:
+    """A folder that a daemon uses, another log, and a name without a log: each says what to do, and nothing is added."""
+    data = moving.folder / "data"
+    words = ["import", "berta", *moving.config, "--data-dir"]
+    with FolderLock(data):
+        assert f"{os.getpid()}" in moving.fleet(*words, str(data), expect=(8,))
+    empty = moving.folder / "empty"
+    empty.mkdir()
+    assert "no event log" in moving.fleet(*words, str(empty), expect=(2,))
+    assert "fleet status" in moving.fleet("export", "berta", expect=(2,))
+    assert "berta" not in moving.fleet("status", expect=(0, 9))

@@ -49,7 +49,7 @@ def move_in(servers: Servers, engine: FleetContext, name: str, *, config: Path, 
 
 
 @attrs.define
-class _Reader(StreamReplica):
+class _LogReader(StreamReplica):
     """The log of a person whom any worker may own."""
 
     def end(self) -> LogEnd:
@@ -61,7 +61,7 @@ def move_out(servers: Servers, engine: FleetContext, name: str, target: Path) ->
 
     Errors: NotPossible, TconnectsyncError.
     """
-    replica = _Reader(servers, check_name(name), owner="")
+    replica = _LogReader(servers, check_name(name), owner="")
     if not replica.look().end.position:
         raise NotPossible(f"The fleet has no event log of {name}. List the people: `tconnectsync fleet status`.")
     people = People(servers)

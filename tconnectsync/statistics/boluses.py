@@ -9,6 +9,7 @@ import attrs
 
 from tconnectsync import events
 from tconnectsync.events import Event
+from tconnectsync.events.boluses import is_automatic
 from tconnectsync.events.limits import GLUCOSE_MG_DL, MAX_BOLUS_U, MAX_CARBS_G, is_possible
 from tconnectsync.statistics.therapy import Bolus
 
@@ -27,7 +28,6 @@ SAME_BOLUS = timedelta(minutes=10)
 LONGEST = timedelta(hours=12)
 """A bolus without a record for this long is finished. An extended part lasts eight hours at most."""
 TOLERANCE_U = 0.01
-_AUTOMATIC = frozenset({"automatic", "eating_soon_automatic", "automatic_correction", "algorithm", "eating_soon"})
 
 
 @attrs.define(kw_only=True)
@@ -126,6 +126,7 @@ class _Draft:
         body = event.body
         self.last_at = max(self.last_at, at)
         self.rows.add(_row(event.id))
+        self.automatic = self.automatic or is_automatic(body)
         if isinstance(body, events.BolusRequested):
             self._requested(body, at)
         elif isinstance(body, events.BolusStarted):
@@ -141,26 +142,22 @@ class _Draft:
             self.total_u = self.total_u if self.total_u is not None else _units(body.requested_u)
             self.carbs_g = self.carbs_g if self.carbs_g is not None else _carbs(body.carbs_g)
             self.glucose_mg_dl = self.glucose_mg_dl or _glucose(body.glucose_mg_dl)
-            self.automatic = self.automatic or body.bolus_source in _AUTOMATIC
         elif isinstance(body, events.BolusExtendedCompleted):
             self.later = _End(at=at, delivered_u=_units(body.delivered_u), status=body.status)
 
     def _requested(self, body: events.BolusRequested, at: datetime) -> None:
         self.request = self.request or at
         if body.part == 1:
-            self.automatic = self.automatic or body.bolus_type in _AUTOMATIC
             self.carbs_g = _carbs(body.carbs_g)
             self.glucose_mg_dl = _glucose(body.glucose_mg_dl)
         elif body.part == 2:
             self.options, self.immediate_percent = body.options, body.immediate_percent
-            self.automatic = self.automatic or body.options in _AUTOMATIC
         else:
             self.correction_u = _units(body.correction_u, self.correction_u)
             self.total_u = _units(body.total_u, self.total_u)
 
     def _delivered(self, body: events.BolusDelivered, at: datetime) -> None:
         self.types = tuple(body.types or self.types)
-        self.automatic = self.automatic or body.bolus_source in _AUTOMATIC
         self.now_u = _units(body.requested_now_u, self.now_u)
         self.later_u = _units(body.requested_later_u, self.later_u)
         if self.correction_u is None:

@@ -74,6 +74,24 @@ def test_bolus_automatic_by_both_records() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        events.BolusRequested(bolus_id=3, part=1, bolus_type="automatic_correction"),
+        events.BolusRequested(bolus_id=3, part=2, options="automatic"),
+        events.BolusRequested(bolus_id=3, part=2, options="eating_soon_automatic"),
+        events.BolusDelivered(bolus_id=3, status="started", bolus_source="algorithm", delivered_u=0),
+        events.BolusDelivered(bolus_id=3, status="started", bolus_source="eating_soon", delivered_u=0),
+    ],
+)
+def test_bolus_automatic_by_any_record(body: Any) -> None:
+    documents = final_documents(
+        BolusPointFold(),
+        story((0, body), (2, events.BolusCompleted(bolus_id=3, status="completed", delivered_u=0.8))),
+    )
+    assert [each["kind"] for each in shown(list(documents))] == ["automatic"]
+
+
 def test_bolus_impossible() -> None:
     """An impossible amount is no dose: the document says why, and is not sent."""
     (document,) = final_documents(

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from tconnectsync import Document, Event, events
+from tconnectsync.events.boluses import is_automatic
 from tconnectsync.events.limits import MAX_BOLUS_U, is_possible
 from tconnectsync_influxdb.folds.facts import PointRecord, fact, record_of, within
 
@@ -131,6 +132,7 @@ def _is_other(bolus: OpenBolusPoint, kind: str, record: PointRecord) -> bool:
 def _with(bolus: OpenBolusPoint, event: Event, record: PointRecord) -> OpenBolusPoint:
     changes: dict[str, Any] = {
         "last_at": max(bolus.last_at, record.at),
+        "automatic": bolus.automatic or is_automatic(event.body),
         "seen": bolus.seen if event.kind in bolus.seen else (*bolus.seen, event.kind),
     }
     body = event.body
@@ -140,7 +142,6 @@ def _with(bolus: OpenBolusPoint, event: Event, record: PointRecord) -> OpenBolus
             "carbs_g": _number(body.carbs_g, bolus.carbs_g),
             "requested_u": _number(body.total_u, bolus.requested_u),
             "duration_min": _number(body.extended_duration_min or None, bolus.duration_min),
-            "automatic": bolus.automatic or body.bolus_type == "automatic_correction" or (body.options or "").startswith("automatic"),
             "extended": bolus.extended or "extended" in (body.options or ""),
         }  # fmt: skip
     elif isinstance(body, events.BolusStarted):
@@ -154,7 +155,6 @@ def _with(bolus: OpenBolusPoint, event: Event, record: PointRecord) -> OpenBolus
             "immediate_u": _number(body.delivered_u, bolus.immediate_u),
             "requested_u": bolus.requested_u if bolus.requested_u is not None else _number(body.requested_u),
             "carbs_g": bolus.carbs_g if bolus.carbs_g is not None else _number(body.carbs_g),
-            "automatic": bolus.automatic or body.bolus_source == "algorithm",
             "status": body.status,
         }
     elif isinstance(body, events.BolusExtendedCompleted):
@@ -170,7 +170,6 @@ def _with(bolus: OpenBolusPoint, event: Event, record: PointRecord) -> OpenBolus
 def _delivery(bolus: OpenBolusPoint, body: events.BolusDelivered, record: PointRecord) -> dict[str, Any]:
     so_far, now = _number(body.delivered_u, bolus.together_u), body.requested_now_u
     changes: dict[str, Any] = {
-        "automatic": bolus.automatic or body.bolus_source == "algorithm",
         "extended": bolus.extended or "later" in body.types,
         "duration_min": _number(body.extended_duration_min or None, bolus.duration_min),
         "together_u": so_far if so_far is None or so_far < 0 else max(so_far, bolus.together_u or 0.0),

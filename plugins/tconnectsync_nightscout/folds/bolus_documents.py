@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from tconnectsync import Document
+from tconnectsync.events.boluses import is_automatic
 from tconnectsync.events.limits import GLUCOSE_MG_DL, MAX_BOLUS_U, MAX_CARBS_G, is_possible
 from tconnectsync_nightscout.folds.bolus_join import JoinedBolus, Part
 from tconnectsync_nightscout.folds.documents import (
@@ -31,8 +32,6 @@ _ENDINGS = {
 _WHOLE_ENDINGS = frozenset({"completed", "ended"})
 _TOLERANCE_U = 0.01
 """Rounding tolerance: delivered and requested amounts of a finished bolus differ in the last bits."""
-_AUTOMATIC_OPTIONS = frozenset({"automatic", "eating_soon_automatic"})
-_AUTOMATIC_SOURCES = frozenset({"algorithm", "eating_soon"})
 _WAYS = {"quick": "quick bolus", "remote": "remote bolus"}
 _PHONE_OPTIONS = frozenset({"ble_standard", "ble_extended", "ble_aid_recommendation"})
 _PHONE_SOURCES = frozenset({"ble", "ble_aid_recommendation"})
@@ -116,7 +115,7 @@ def _impossible_details(bolus: JoinedBolus, start: Mark) -> Iterator[Document]:
 
 
 def _is_correction(bolus: JoinedBolus) -> bool:
-    if _is_automatic(bolus):
+    if is_automatic(bolus):
         return True
     if bolus.correction_u is None or bolus.correction_u <= 0:
         return False
@@ -125,16 +124,8 @@ def _is_correction(bolus: JoinedBolus) -> bool:
     return "carb" not in bolus.types and (bolus.total_u is None or bolus.correction_u >= bolus.total_u - _TOLERANCE_U)
 
 
-def _is_automatic(bolus: JoinedBolus) -> bool:
-    return (
-        bolus.bolus_type == "automatic_correction"
-        or bolus.options in _AUTOMATIC_OPTIONS
-        or bolus.bolus_source in _AUTOMATIC_SOURCES
-    )
-
-
 def _notes(bolus: JoinedBolus) -> Iterator[str]:
-    if _is_automatic(bolus):
+    if is_automatic(bolus):
         yield "automatic"
     elif bolus.options in _WAYS:
         yield _WAYS[bolus.options]

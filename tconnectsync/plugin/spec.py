@@ -88,9 +88,15 @@ class Sink:
 
 
 @attrs.frozen(kw_only=True)
+class NoOptions:
+    """The options of a sink that has none."""
+
+
+@attrs.frozen(kw_only=True)
 class SinkSpec:
     """A kind of sink: configured by ``[sinks.NAME]``, opened with its options.
 
+    - ``options``: the attrs class of its table's keys; by default it has none but ``enabled``.
     - ``features``: names of the older bridge that turn the sink on, each with the option that it stands for (None: the whole
       sink). If the user gives features, the options of the other features are off.
     - ``problems(options, sections)``: as for sources.
@@ -98,7 +104,7 @@ class SinkSpec:
     """
 
     name: str
-    options: type[Any]
+    options: type[Any] = NoOptions
     open: Callable[[Any, Context], Sink]
     default_enabled: bool = False
     features: Mapping[str, str | None] = attrs.field(factory=dict)

@@ -9,9 +9,12 @@ import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import tconnectsync
+from tconnectsync import Context, SourceSpec, option
 from tconnectsync.plugin import spec as hookspecs
 from tests.e2e.installation import ZONE, Installation, recent_pump
 from tests.support.clocks import ShiftedClock
@@ -27,15 +30,22 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", GUIDE.read_text(), flags=re.MULTILINE | re.DOTALL)
 
 
+def example_with_options() -> str:
+    """The first example with the end that the section about options gives it."""
+    first, options, *_ = blocks("python")
+    return first.partition("@hookimpl\n")[0] + options
+
+
 def test_example_is_small() -> None:
-    """A sink for one kind of event takes 25 lines beside its imports."""
-    lines = [line for line in blocks("python")[0].splitlines() if line and not line.startswith(("import ", "from "))]
-    assert len(lines) <= 25
+    """A sink for one kind of event takes 25 lines, with its imports."""
+    assert len([line for line in blocks("python")[0].splitlines() if line]) <= 25
 
 
 def test_examples_pass_their_tests(tmp_path: Path) -> None:
     """The guide's test file passes against the guide's sink and fold."""
-    for name, code in zip(("site_changes", "exercise", "test_site_changes"), blocks("python"), strict=True):
+    _, _, exercise, tests = blocks("python")
+    files = {"site_changes": example_with_options(), "exercise": exercise, "test_site_changes": tests}
+    for name, code in files.items():
         (tmp_path / f"{name}.py").write_text(code)
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-W", "error"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
@@ -44,23 +54,22 @@ def test_examples_pass_their_tests(tmp_path: Path) -> None:
 
 
 def test_guide_example_on_demo(tmp_path: Path) -> None:
-    """The guide's example can be tried on the demo's pump."""
-    code, [switch_on] = blocks("python")[0], blocks("toml")
-    plugins, sites, tables = tmp_path / "plugins", tmp_path / "sites", tmp_path / "tables.toml"
+    """The first example, which has no options, can be tried on the demo's pump by the guide's commands."""
+    code, commands = blocks("python")[0], blocks("sh")[0]
+    plugins, sites = tmp_path / "plugins", tmp_path / "sites"
+    assert "/tmp/site-changes" in code
     plugins.mkdir()
-    (plugins / "site_changes.py").write_text(code)
-    tables.write_text(switch_on.partition("\n\n")[2].replace("/var/lib/tconnectsync/sites", str(sites)))
-    words = ["demo", "--once", "--days", "5", "--plugins-dir", str(plugins), "--tables", str(tables)]
-    done = subprocess.run(
-        [sys.executable, "-m", "tconnectsync", *words], capture_output=True, text=True, timeout=120, check=False
-    )
+    (plugins / "site_changes.py").write_text(code.replace("/tmp/site-changes", str(sites)))
+    lines = commands.replace("/tmp/site-changes", str(sites)).replace("demo --once", "demo --once --days 5")
+    shell = f'tconnectsync() {{ "{sys.executable}" -m tconnectsync "$@"; }}; set -e\n{lines}'
+    done = subprocess.run(["bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert list(sites.iterdir())
 
 
 def test_guide_example_runs(tmp_path: Path) -> None:
-    """The guide's example runs as it stands."""
-    code, [switch_on] = blocks("python")[0], blocks("toml")
+    """The guide's example with options runs as it stands."""
+    code, [switch_on] = example_with_options(), blocks("toml")
     plugins, sites = tmp_path / "plugins", tmp_path / "sites"
     plugins.mkdir()
     (plugins / "site_changes.py").write_text(code)
@@ -103,6 +112,22 @@ def test_guide_example_runs(tmp_path: Path) -> None:
             file.unlink()
         assert f"{len(written)} documents" in home.run("replay", "site-changes").stdout
         assert {path.stem: json.loads(path.read_text()) for path in sites.iterdir()} == written
+
+
+def test_guide_lists_all_names() -> None:
+    """The last table of the guide has each name that plugins can import, and no other."""
+    table = GUIDE.read_text().partition("\n## Reference: all names\n")[2]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    listed = [name for row in rows for name in re.findall(r"`(\w+)", row)]
+    assert sorted(listed) == sorted(set(tconnectsync.__all__) - {"__version__"})
+
+
+@pytest.mark.parametrize("what", [option, SourceSpec, Context])
+def test_guide_lists_fields(what: Any) -> None:
+    """The guide names each argument of ``option``, and each field of a plugin author's values."""
+    text = GUIDE.read_text()
+    names = [name for name in inspect.signature(what).parameters if name != "default"]
+    assert [name for name in names if not re.search(rf"`{name}\b", text)] == []
 
 
 def hooks() -> list[str]:

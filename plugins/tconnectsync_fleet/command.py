@@ -179,8 +179,8 @@ def run(options: ServerOptions, name: str, command: str, arguments: tuple[str, .
 
 def _ask(options: ServerOptions, name: str, command: str, arguments: dict[str, str]) -> int:
     with options.connected() as servers:
+        from tconnectsync_fleet.operator_requests import ask
         from tconnectsync_fleet.people import People
-        from tconnectsync_fleet.requests import ask
 
         People(servers).get(name)
         status = 1
@@ -228,9 +228,9 @@ def worker(
     """Work for the fleet until SIGTERM. Any number of workers share the people; each needs a folder of its own."""
     engine.serve()
     require_extra()
-    from tconnectsync_fleet.requests import answer_requests
+    from tconnectsync_fleet.log_person import mark_lines
+    from tconnectsync_fleet.operator_requests import answer_requests
     from tconnectsync_fleet.sealing import opener
-    from tconnectsync_fleet.speaking_for import mark_lines
     from tconnectsync_fleet.worker import Worker
     from tconnectsync_fleet.worker_folder import WorkerFolder
 

@@ -28,7 +28,7 @@ def metrics_text(worker: Worker) -> str:
     lines += [
         "# HELP tconnectsync_fleet_lease 1 while the worker has its lease",
         "# TYPE tconnectsync_fleet_lease gauge",
-        f"tconnectsync_fleet_lease {int(worker.session.holds())}",
+        f"tconnectsync_fleet_lease {int(worker.lease.holds())}",
     ]
     return "\n".join(lines) + "\n"
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import attrs
 
 from tconnectsync import LogEnd
+from tconnectsync_fleet.lease import live_workers
 from tconnectsync_fleet.people import NotPossible, People, check_name
 from tconnectsync_fleet.person_runner import NO_SNAPSHOT, FleetContext, sealed_config
 from tconnectsync_fleet.sealing import sealer
 from tconnectsync_fleet.servers import Servers
-from tconnectsync_fleet.session import live_workers
 from tconnectsync_fleet.snapshots import store_snapshot
 from tconnectsync_fleet.stream_replica import StreamReplica
 

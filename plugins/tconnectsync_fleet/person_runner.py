@@ -16,10 +16,10 @@ from nacl.public import PrivateKey, SealedBox
 from nats.errors import Error as NatsError
 
 from tconnectsync import LogEnd, Replica, Retryable, TconnectsyncError
+from tconnectsync_fleet.lease import WorkerLease
 from tconnectsync_fleet.people import Member, with_secrets_inside
 from tconnectsync_fleet.sealing import opened
 from tconnectsync_fleet.servers import Servers
-from tconnectsync_fleet.session import Session
 from tconnectsync_fleet.snapshots import clear, restore_snapshot, store_snapshot
 from tconnectsync_fleet.stream_replica import StreamReplica
 
@@ -125,16 +125,16 @@ class PersonRunner:
     _context: PersonContext | None = None
     _is_doubtful: bool = False
 
-    def take(self, session: Session, live: Collection[str]) -> bool:
+    def take(self, lease: WorkerLease, live: Collection[str]) -> bool:
         """Own the log from now on. False: a live worker has it. Errors: ReplicaFailed, OSError.
 
-        ``live``: the sessions of the workers with a lease.
+        ``live``: the owners of the leases of all workers.
         """
-        if self._replica is not None and self._replica.owner == session.owner and not self._is_doubtful:
+        if self._replica is not None and self._replica.owner == lease.owner and not self._is_doubtful:
             return True
-        replica = StreamReplica(self.servers, self.person.name, session.owner, session.holds)
+        replica = StreamReplica(self.servers, self.person.name, lease.owner, lease.holds)
         last = replica.look()
-        if last.owner in live and not last.snapshot and last.owner != session.owner:
+        if last.owner in live and not last.snapshot and last.owner != lease.owner:
             self._replica = None
             return False
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -143,9 +143,9 @@ class PersonRunner:
             clear(self.folder)
             if last.snapshot:
                 restore_snapshot(self.servers, self.person.name, self.folder, self.box, last.snapshot)
-        self._write_owners(last.owner, session.owner)
+        self._write_owners(last.owner, lease.owner)
         replica.claim()
-        self._write_owners(session.owner)
+        self._write_owners(lease.owner)
         self._replica, self._context, self._is_doubtful = replica, None, False
         return True
 

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from tconnectsync import counted
+from tconnectsync_fleet.lease import live_workers, worker_for
 from tconnectsync_fleet.people import People
 from tconnectsync_fleet.servers import STATUS, Servers
-from tconnectsync_fleet.session import live_workers, worker_for
 
 LATE = timedelta(hours=3)
 """Without a finished read for so long, a person is behind."""

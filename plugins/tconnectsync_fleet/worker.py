@@ -18,11 +18,11 @@ from nacl.public import PrivateKey, SealedBox
 from nats.errors import Error as NatsError
 
 from tconnectsync import ReplicaFailed, Retryable, TconnectsyncError
+from tconnectsync_fleet.lease import RENEWALS, WorkerLease, live_workers, worker_for
+from tconnectsync_fleet.log_person import log_person
 from tconnectsync_fleet.people import person_of
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner, TurnOutcome
 from tconnectsync_fleet.servers import PEOPLE, STATUS, Servers
-from tconnectsync_fleet.session import RENEWALS, Session, live_workers, worker_for
-from tconnectsync_fleet.speaking_for import speaking_for
 
 log = logging.getLogger("tconnectsync.fleet")
 LOOK_S = 1.0
@@ -62,7 +62,7 @@ class Worker:
     people: dict[str, ScheduledPerson] = attrs.field(factory=dict)
     turns: int = 0
     failed_turns: int = 0
-    _session: Session | None = None
+    _lease: WorkerLease | None = None
     _live: Mapping[str, Any] = attrs.field(factory=dict)
     _people_revision: int = 0
     _next_turn: float = 0.0
@@ -76,13 +76,13 @@ class Worker:
 
     def run(self) -> None:
         """Work until :meth:`stop`. Without a lease it waits for one."""
-        lease = threading.Thread(target=self._keep_lease, name="lease", daemon=True)
-        lease.start()
+        renewing = threading.Thread(target=self._keep_lease, name="lease", daemon=True)
+        renewing.start()
         with ThreadPoolExecutor(self.threads, thread_name_prefix="turn") as pool:
             while not self._stopping.is_set():
                 try:
                     if not self.is_healthy():
-                        self._begin_session()
+                        self._begin_lease()
                     self._look()
                 except (Retryable, NatsError) as error:
                     log.warning('fleet_not_reached message="%s"', error)
@@ -94,13 +94,13 @@ class Worker:
             for scheduled in self.people.values():
                 pool.submit(self._give_back, scheduled)
         self._finished.set()
-        lease.join()
-        if self._session is not None:
-            self._session.end()
+        renewing.join()
+        if self._lease is not None:
+            self._lease.end()
 
     def is_healthy(self) -> bool:
         """Whether it has a lease, so that it can work."""
-        return self._session is not None and self._session.holds()
+        return self._lease is not None and self._lease.holds()
 
     def report(self) -> dict[str, Any]:
         """Return what others see of this worker, as JSON values."""
@@ -115,25 +115,25 @@ class Worker:
         }
 
     @property
-    def session(self) -> Session:
-        """The present session, from :meth:`run` on."""
-        if self._session is None:
+    def lease(self) -> WorkerLease:
+        """The present lease, from :meth:`run` on."""
+        if self._lease is None:
             raise RuntimeError("the worker does not run yet")
-        return self._session
+        return self._lease
 
     # --- the lease --------------------------------------------------------------------------------------------------
 
-    def _begin_session(self) -> None:
-        session = Session(self.servers, self.name)
-        session.begin(self.report())
-        self._session = session
-        log.info("lease_taken worker=%s owner=%s", self.name, session.owner)
+    def _begin_lease(self) -> None:
+        lease = WorkerLease(self.servers, self.name)
+        lease.begin(self.report())
+        self._lease = lease
+        log.info("lease_taken worker=%s owner=%s", self.name, lease.owner)
 
     def _keep_lease(self) -> None:
-        while not self._finished.wait(self._session.life_s / RENEWALS if self._session else LOOK_S):
-            session = self._session
-            if session is not None and session.holds() and not session.renew(self.report()):
-                log.warning("lease_lost owner=%s its people are left to others", session.owner)
+        while not self._finished.wait(self._lease.life_s / RENEWALS if self._lease else LOOK_S):
+            lease = self._lease
+            if lease is not None and lease.holds() and not lease.renew(self.report()):
+                log.warning("lease_lost owner=%s its people are left to others", lease.owner)
 
     # --- who works for whom -----------------------------------------------------------------------------------------
 
@@ -184,7 +184,7 @@ class Worker:
     def _turn(self, scheduled: ScheduledPerson) -> None:
         """Give one person a turn. Whatever goes wrong in it concerns nobody else."""
         name = scheduled.runner.person.name
-        with speaking_for(name), scheduled.lock:
+        with log_person(name), scheduled.lock:
             try:
                 pause_s = self._work(scheduled)
                 scheduled.failures = 0
@@ -206,8 +206,8 @@ class Worker:
             scheduled.running = False
 
     def _work(self, scheduled: ScheduledPerson) -> float:
-        sessions = {report.get("owner", "") for report in self._live.values()}
-        if not scheduled.runner.take(self.session, sessions):
+        owners = {report.get("owner", "") for report in self._live.values()}
+        if not scheduled.runner.take(self.lease, owners):
             return BUSY_ELSEWHERE_S
         self.turns += 1
         outcome = scheduled.runner.work(self._stopping.is_set)
@@ -221,7 +221,7 @@ class Worker:
         return min(longest, shortest * 2.0 ** min(scheduled.failures - 1, 10)) * random.uniform(0.7, 1.3)  # noqa: S311 - jitter
 
     def _give_back(self, scheduled: ScheduledPerson) -> None:
-        with speaking_for(scheduled.runner.person.name), scheduled.lock:
+        with log_person(scheduled.runner.person.name), scheduled.lock:
             try:
                 scheduled.runner.release()
             except ReplicaFailed as error:
@@ -257,7 +257,7 @@ class Worker:
         scheduled = self.people.get(name)
         if scheduled is None or not scheduled.runner.is_owned:
             return False
-        with speaking_for(name), scheduled.lock:
+        with log_person(name), scheduled.lock:
             if not scheduled.runner.is_owned:
                 return False
             use(scheduled.runner)

@@ -9,8 +9,8 @@ import attrs
 import pytest
 
 from tconnectsync import Retryable
+from tconnectsync_fleet.lease import SAFE_SHARE, WorkerLease, live_workers, worker_for
 from tconnectsync_fleet.servers import Servers
-from tconnectsync_fleet.session import SAFE_SHARE, Session, live_workers, worker_for
 from tests.e2e.installation import eventually
 
 PEOPLE = [f"person-{number}" for number in range(2000)]
@@ -26,46 +26,46 @@ class Hand:
         return self.at
 
 
-def begun(servers: Servers, name: str, disk: str = "a", clock: Callable[[], float] | None = None) -> Session:
-    session = Session(servers, name) if clock is None else Session(servers, name, clock)
-    session.begin({"disk": disk})
-    return session
+def begun(servers: Servers, name: str, disk: str = "a", clock: Callable[[], float] | None = None) -> WorkerLease:
+    lease = WorkerLease(servers, name) if clock is None else WorkerLease(servers, name, clock)
+    lease.begin({"disk": disk})
+    return lease
 
 
 def test_lease_is_renewed_and_ends(servers: Servers, new_name: Callable[[], str]) -> None:
     """A renewed lease is seen by others; one that is given back is gone at once."""
     name = new_name()
-    session = begun(servers, name)
-    assert session.renew({"disk": "a", "people": 3})
-    assert live_workers(servers)[name] == {"disk": "a", "people": 3, "owner": session.owner}
-    session.end()
+    lease = begun(servers, name)
+    assert lease.renew({"disk": "a", "people": 3})
+    assert live_workers(servers)[name] == {"disk": "a", "people": 3, "owner": lease.owner}
+    lease.end()
     assert name not in live_workers(servers)
-    assert not session.holds()
+    assert not lease.holds()
 
 
 def test_silent_worker_loses_its_lease(servers: Servers, new_name: Callable[[], str]) -> None:
     """Without renewals the servers end the lease, and a renewal afterwards is refused."""
     name = new_name()
-    session = begun(servers, name, clock=Hand())  # its own clock stands: only the servers know
+    lease = begun(servers, name, clock=Hand())  # its own clock stands: only the servers know
     eventually(lambda: name not in live_workers(servers), "the end of the lease")
-    assert not session.renew({"disk": "a"})
-    assert not session.holds()
+    assert not lease.renew({"disk": "a"})
+    assert not lease.holds()
 
 
 def test_worker_stops_before_the_servers_end_its_lease(servers: Servers, new_name: Callable[[], str]) -> None:
     """The worker's own deadline comes first, counted from before it asked, and a late renewal does not bring the lease back."""
     clock = Hand()
-    session = begun(servers, new_name(), clock=clock)
-    clock.at += session.life_s * SAFE_SHARE - 0.01
-    assert session.holds()
+    lease = begun(servers, new_name(), clock=clock)
+    clock.at += lease.life_s * SAFE_SHARE - 0.01
+    assert lease.holds()
     clock.at += 0.02
-    assert not session.holds()
-    session.renew({"disk": "a"})
-    assert not session.holds()
+    assert not lease.holds()
+    lease.renew({"disk": "a"})
+    assert not lease.holds()
 
 
 def test_same_disk_takes_its_lease_again(servers: Servers, new_name: Callable[[], str]) -> None:
-    """A restarted worker does not wait for its own old lease; the old session cannot renew it any more."""
+    """A restarted worker does not wait for its own old lease; the old lease cannot renew it any more."""
     name = new_name()
     old = begun(servers, name)
     new = begun(servers, name)

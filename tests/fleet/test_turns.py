@@ -9,10 +9,10 @@ from typing import Any, cast
 import attrs
 from nacl.public import PrivateKey, SealedBox
 
+from tconnectsync_fleet.lease import WorkerLease
 from tconnectsync_fleet.people import Member
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
 from tconnectsync_fleet.servers import STATUS, Servers
-from tconnectsync_fleet.session import Session
 from tconnectsync_fleet.worker import ScheduledPerson, Worker
 
 
@@ -35,7 +35,7 @@ def test_unexpected_failure_is_in_the_status(servers: Servers, tmp_path: Path) -
         box=SealedBox(PrivateKey.generate()),
         engine=cast(FleetContext, None),
     )
-    worker._session = Session(servers, "w1")
+    worker._lease = WorkerLease(servers, "w1")
     scheduled = ScheduledPerson(cast(PersonRunner, FailingRunner(Member(name="unlucky", sealed=b""))))
     worker._turn(scheduled)
     entry = servers.changes(STATUS)["unlucky"]

@@ -11,7 +11,7 @@ _person: ContextVar[str] = ContextVar("person", default="")
 
 
 @contextlib.contextmanager
-def speaking_for(name: str) -> Iterator[None]:
+def log_person(name: str) -> Iterator[None]:
     """Mark every line that this thread logs inside the block."""
     token = _person.set(name)
     try:

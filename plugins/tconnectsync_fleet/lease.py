@@ -24,14 +24,14 @@ RENEWALS = 4
 
 
 @attrs.define
-class Session:
+class WorkerLease:
     """One lease of a worker. It ends for good when it could not be renewed in time; then the worker begins another one."""
 
     servers: Servers
     worker: str
     monotonic: Callable[[], float] = time.monotonic
     owner: str = attrs.field()
-    """The name of this session, which no other session ever has."""
+    """The name of this lease, which no other lease ever has."""
     life_s: float = 0.0
     _revision: int = 0
     _safe_until: float = 0.0

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tconnectsync.clock import Clock as Clock
     from tconnectsync.errors import CredentialsRefused as CredentialsRefused
     from tconnectsync.errors import FileUnreadable as FileUnreadable
+    from tconnectsync.errors import LogCorrupt as LogCorrupt
     from tconnectsync.errors import Rejected as Rejected
     from tconnectsync.errors import ReplicaFailed as ReplicaFailed
     from tconnectsync.errors import Retryable as Retryable
@@ -99,7 +100,7 @@ __version__ = "4.0.0"
 
 _NAMES = {
     "clock": "Clock",
-    "errors": "CredentialsRefused FileUnreadable Rejected ReplicaFailed Retryable SourceChanged TconnectsyncError",
+    "errors": "CredentialsRefused FileUnreadable LogCorrupt Rejected ReplicaFailed Retryable SourceChanged TconnectsyncError",
     "eventlog.replica": "LogEnd Replica",
     "events": "Event",
     "plugin.base_receiver": "BaseReceiver",

@@ -17,7 +17,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound
 
 from tconnectsync_web.languages import Languages, msg
-from tconnectsync_web.links import link, texts, wants_html
+from tconnectsync_web.links import link, texts, wants_html, with_commands
 from tconnectsync_web.pages.reader import PageReader
 from tconnectsync_web.sync_cycles import Cycles
 from tconnectsync_web.views import Views
@@ -142,6 +142,7 @@ def _set_up(state: BlueprintSetupState) -> None:
         newstyle=True,
     )
     environment.globals.update(link=link, texts=texts, live_address=_live_address)
+    environment.filters["commands"] = with_commands
     environment.trim_blocks = environment.lstrip_blocks = True
 
 

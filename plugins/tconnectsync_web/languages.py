@@ -74,6 +74,10 @@ class Texts:
         """A full hour, short enough for an axis."""
         return str(dates.format_time(local, "h a" if self.has_am_pm else "HH:mm", locale=self.locale))
 
+    def city(self, zone: str) -> str:
+        """The city of a time zone."""
+        return _city(zone, self._name)
+
     def day(self, day: date) -> str:
         """A day with its name, in full."""
         return str(dates.format_date(day, "full", locale=self.locale))
@@ -99,6 +103,11 @@ def _time(hour: int, minute: int, locale: str) -> str:
 def _time_around_minutes(hour: int, locale: str) -> tuple[str, str]:
     before, _, after = str(dates.format_time(time(hour, 59), "short", locale=locale)).rpartition("59")
     return before, after
+
+
+@lru_cache(maxsize=64)
+def _city(zone: str, locale: str) -> str:
+    return str(dates.get_timezone_location(zone, locale=locale, return_city=True))
 
 
 class Languages:

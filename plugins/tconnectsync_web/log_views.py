@@ -11,15 +11,20 @@ import attrs
 from flask import Flask, Response, render_template, request
 from flask.typing import ResponseReturnValue
 
-from tconnectsync import TconnectsyncError
+from tconnectsync import LogCorrupt, TconnectsyncError
+from tconnectsync_web.languages import msg
 from tconnectsync_web.links import link, texts, wants_html
 from tconnectsync_web.pages import wording
+from tconnectsync_web.pages.banner import banner
+from tconnectsync_web.pages.chain import chain
 from tconnectsync_web.pages.event_kinds import GROUPS, KIND_TITLES, kinds_of
 from tconnectsync_web.pages.event_log import LONGEST_SEARCH, EventSearch, describe_event, event_page
 from tconnectsync_web.pages.problems import problems_of
 from tconnectsync_web.pages.reader import PageReader
 from tconnectsync_web.pages.status_words import in_words
 
+CORRUPT = msg("A part of the stored data that this page needs is corrupt.")
+UNREADABLE = msg("The stored data that this page needs cannot be read.")
 FUTURE = timedelta(days=2)
 """A pump's clock may be ahead: the first page begins this long after now."""
 
@@ -51,14 +56,14 @@ class LogViews:
 
     def problems(self) -> ResponseReturnValue:
         """``/problems``: what is wrong, and the commands that correct it."""
-        words, now = texts(), self.reader.now()
+        words, now, status, zones = texts(), self.reader.now(), self.reader.status(), self.reader.zones
         return render_template(
             "problems.html",
-            page=problems_of(self.reader.status(), self.read_letters()),
+            page=problems_of(status, self.read_letters()),
+            state=banner(chain(status, words, now), words, zones, now),
             ago=lambda at: wording.ago(words, at, now),
-            age=lambda at: wording.duration(words, now - at),
-            local=self.reader.zones.wall_of,
-            in_words=partial(in_words, words),
+            moment=lambda at: wording.moment(words, zones, at, now),
+            titles=wording.SINK_WORDS,
             say=words,
         )
 
@@ -67,11 +72,16 @@ def add_trouble_page(app: Flask, redact: Callable[[str], str]) -> None:
     """Show a page with words, not an error of the server, if the data folder cannot be read."""
 
     def trouble(error: Exception) -> ResponseReturnValue:
+        what = CORRUPT if isinstance(error, LogCorrupt) else UNREADABLE
         message, remedy = redact(str(error)), redact(str(getattr(error, "remedy", None) or ""))
         if not wants_html():
             return {"message": message}, 503
         return Response(
-            render_template("trouble.html", message=message, remedy=remedy), status=503, mimetype="text/html"
+            render_template(
+                "trouble.html", what=what, message=message, remedy=remedy, in_words=partial(in_words, texts())
+            ),
+            status=503,
+            mimetype="text/html",
         )
 
     app.register_error_handler(TconnectsyncError, trouble)

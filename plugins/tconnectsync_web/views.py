@@ -17,6 +17,7 @@ from tconnectsync_web.charts.therapy_chart import therapy_charts
 from tconnectsync_web.languages import Texts
 from tconnectsync_web.links import link, texts
 from tconnectsync_web.pages import chain, wording
+from tconnectsync_web.pages.banner import Banner, banner
 from tconnectsync_web.pages.chart_content import ChartContent
 from tconnectsync_web.pages.day import day_page, is_shown
 from tconnectsync_web.pages.overview import HOURS, USUAL_HOURS, overview
@@ -36,7 +37,7 @@ class Views:
         found = overview(self.reader, hours)
         links = chain.chain(self.reader.status(), texts(), found.now)
         return self._page(
-            "overview.html", page=found, links=links, level=chain.worst(links), problems=list(chain.problems(links)),
+            "overview.html", page=found, links=links, state=banner(links, texts(), self.reader.zones, found.now),
             hours=hours, choices=HOURS, chart=self._chart(found.chart),
         )  # fmt: skip
 
@@ -53,7 +54,8 @@ class Views:
         if not is_shown(chosen, self.reader.now()):
             raise NotFound
         found = day_page(self.reader, chosen)
-        return self._page("day.html", page=found, chart=self._chart(found.chart))
+        state = self._state() if found.next is None else None
+        return self._page("day.html", page=found, state=state, chart=self._chart(found.chart))
 
     def report(self) -> ResponseReturnValue:
         """``/report?days=14``."""
@@ -76,6 +78,10 @@ class Views:
         answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
         return answer
 
+    def _state(self) -> Banner:
+        now = self.reader.now()
+        return banner(chain.chain(self.reader.status(), texts(), now), texts(), self.reader.zones, now)
+
     def _page(self, template: str, **content: Any) -> str:
         words = texts()
         return render_template(template, **content, **_helpers(self.reader, words))
@@ -89,7 +95,7 @@ class Views:
 
 def _helpers(reader: PageReader, words: Texts) -> dict[str, Any]:
     """What templates call to write values."""
-    local, units = reader.zones.wall_of, reader.units
+    local, units, now = reader.zones.wall_of, reader.units, reader.now()
 
     def share(value: float | None) -> str:
         return "–" if value is None else f"{words.number(value)} %"
@@ -99,8 +105,11 @@ def _helpers(reader: PageReader, words: Texts) -> dict[str, Any]:
         "say": words,
         "local": local,
         "clock": lambda at: words.time(local(at)),
-        "age": partial(_age, reader, words),
-        "ago": lambda at: wording.ago(words, at, reader.now()),
+        "age": lambda at: wording.duration(words, now - at),
+        "ago": lambda at: wording.ago(words, at, now),
+        "moment": lambda at: wording.moment(words, reader.zones, at, now),
+        "place": wording.place(words, reader.zones, now),
+        "now": now,
         "trend": wording.trend,
         "share": share,
         "range_bar": range_bar,
@@ -116,10 +125,6 @@ def _helpers(reader: PageReader, words: Texts) -> dict[str, Any]:
         "length": partial(wording.duration, words),
         "minute": timedelta(minutes=1),
     }
-
-
-def _age(reader: PageReader, words: Texts, at: datetime) -> str:
-    return wording.duration(words, reader.now() - at)
 
 
 def _bolus_end(words: Texts, given: Bolus) -> str:

@@ -37,21 +37,39 @@ DAY = date(2026, 6, 17)
 PLAN = SimulationPlan(seed=4, zone=ZONE, start=date(2026, 6, 9), days=10)
 
 
-def broken_status(now: datetime, newest: datetime) -> dict[str, Any]:
-    """A refused login, and a site that refuses what it gets."""
-    status = good_status_at(now, newest)
+def broken_status(begun: datetime, newest: datetime) -> dict[str, Any]:
+    """A login that is refused since shortly after ``begun``, and a site that does not answer."""
+    status = good_status_at(begun, newest)
+    since = _iso(begun + timedelta(minutes=1))
     status["sources"]["tandem"] |= {
         "state": "refused",
-        "message": "Tandem does not accept the password",
-        "remedy": "Correct the password file, then run `tconnectsync resume tandem`.",
+        "since": since,
+        "message": "Tandem refuses the user name or the password at the login of region EU",
+        "remedy": "Check email and password of [sources.tandem] (TCONNECT_EMAIL, TCONNECT_PASSWORD). If the account was created in"
+        ' the other region, set region = "US" (TCONNECT_REGION). Then run `tconnectsync check`.',
     }
-    status["sinks"]["nightscout-treatments"] |= {
-        "state": "backing_off",
-        "message": "the site does not answer (connection refused)",
-        "remedy": "It is tried again automatically. `tconnectsync check` tests the site now.",
-        "pending": 14,
-    }
+    for name in ("nightscout-treatments", "nightscout-pump-events"):
+        status["sinks"][name] |= {
+            "state": "backing_off",
+            "since": since,
+            "message": "https://my-site.example cannot be reached: no connection",
+            "remedy": "Is this computer online?",
+            "pending": 14,
+        }
     return status
+
+
+def phone_silent_status(now: datetime, newest: datetime) -> dict[str, Any]:
+    """Everything is read and delivered; the phone has uploaded nothing since shortly after the newest record."""
+    status = good_status_at(now, newest)
+    status["sources"]["tandem"]["last_upload"] = _iso(newest + timedelta(minutes=1))
+    for sink in status["sinks"].values():
+        sink["last_delivered"] = _iso(newest + timedelta(minutes=2))
+    return status
+
+
+def _iso(at: datetime) -> str:
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 class CorruptReader(FakeReader):
@@ -142,12 +160,15 @@ def _served(app: Any, watch: ChangeWatch, base_path: str = "") -> Iterator[str]:
 
 
 def _readers(log: Path, newest: datetime, live: FakeReader) -> Mapping[str, PageReader]:
-    later = PRESENT + timedelta(hours=5)
+    later, soon, just_now = (
+        PRESENT + wait for wait in (timedelta(hours=5), timedelta(minutes=42), timedelta(minutes=5))
+    )
     return {
         "good": reader_of(log, ZONE, PRESENT, lambda: good_status_at(PRESENT, newest)),
         "mmol": reader_of(log, ZONE, PRESENT, lambda: good_status_at(PRESENT, newest), units="mmol"),
-        "stale": reader_of(log, ZONE, later, lambda: good_status_at(PRESENT, newest)),
-        "broken": reader_of(log, ZONE, PRESENT, lambda: broken_status(PRESENT, newest)),
+        "stale": reader_of(log, ZONE, later, lambda: phone_silent_status(later, newest)),
+        "broken": reader_of(log, ZONE, soon, lambda: broken_status(PRESENT, newest)),
+        "justbroken": reader_of(log, ZONE, just_now, lambda: broken_status(PRESENT, newest)),
         "empty": reader_of(log.parent / "nothing", ZONE, PRESENT),
         "corrupt": CorruptReader(),
         "live": live,

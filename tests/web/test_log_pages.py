@@ -280,12 +280,12 @@ def test_pauses_and_corruption_have_the_next_command(tmp_path: Path) -> None:
     status["sinks"]["y"] = {"state": "off", "message": "never mind"}
     page = asker(tmp_path, BrowsingReader(found_status=status))("/problems").text
     for words in (
-        "segment 7 line 3",
+        "egment 7 line 3",
         "tconnectsync log check",
         "612 documents",
         "tconnectsync resume x",
         "paused",
-        "for 6 h",
+        "(6 h)",
     ):
         assert words in page, words
     assert "never mind" not in page

@@ -142,35 +142,67 @@ def test_what_a_parent_asks_at_night(visit: Visit) -> None:
     assert re.fullmatch(r"\d+ ?.? ?mg/dL", visit.text(".huge"))
     assert re.search(r"\d+ min ago|just now", visit.text(".glucose-now .age"))
     assert "All data are arriving" in visit.text(".state")
+    assert re.search(r"Now: 9:40.PM \(New York\)", visit.text(".glucose-now"))
     last = visit.page.locator(".value", has_text="Last bolus").inner_text()
     assert re.search(r"[\d.]+ U", last)
-    assert "ago" in last
+    assert re.search(r"\d+:\d\d.[AP]M, .*ago", last)
 
 
 @pytest.mark.parametrize("visit", [LIGHT_PHONE], indirect=True)
 def test_old_data_are_grey_and_say_their_age(visit: Visit) -> None:
     """Nobody takes a reading of five hours ago for the present glucose."""
     visit.open("stale/")
-    assert "5 h" in visit.text(".glucose-now.stale .age")
+    assert re.search(r"5 h \d+ min ago \(9:\d\d.PM\)", visit.text(".glucose-now.stale .age"))
     assert "do not rely on it" in visit.text(".glucose-now")
     assert visit.page.locator(".arrow").count() == 0
     struck = visit.page.locator(".value", has_text="Insulin on board").locator(".number")
     assert "line-through" in struck.evaluate("each => getComputedStyle(each).textDecorationLine")
     assert visit.page.locator(".value.stale", has_text="Last known bolus").count() == 1
     assert "no data yet" in (visit.page.locator("svg.chart:visible").text_content() or "")
-    assert "Phone upload: needs you" in visit.text(".state")
+    for title in ("Reservoir", "Battery", "Mode", "Infusion set age", "Sensor age"):
+        assert "as of 9:" in visit.text(f".value.stale:has-text('{title}')"), title
+    state = visit.text(".state")
+    for words in (
+        "phone has uploaded nothing new",
+        "Since 9:",
+        "without the phone",
+        "until morning",
+        "t:connect",
+    ):
+        assert words in state, words
+    levels = [visit.text(f".chain li >> nth={number} >> .level") for number in range(3)]
+    assert levels == ["not known", "needs you", "works"]
     visit.look("overview-stale-phone")
+    visit.open(f"stale/days/{DAY}")
+    assert "not complete" in visit.text(".hint")
+    visit.look("day-stale-phone")
 
 
 @pytest.mark.parametrize("visit", [DARK_DESKTOP], indirect=True)
 def test_broken_parts_say_what_to_do(visit: Visit) -> None:
     """The worst comes first, with since when and the next thing to do."""
     visit.open("broken/")
-    problems = visit.page.locator(".state .problem").all_inner_texts()
-    assert "Tandem: needs you" in problems[0]
-    assert "tconnectsync resume tandem" in problems[0]
-    assert "Nightscout (insulin and carbs): waits" in problems[1]
+    problems = visit.page.locator(".state .problem").all_text_contents()
+    assert "Tandem refuses the login" in problems[0]
+    assert re.search(r"Since 9:\d\d.PM \(41 min\)", problems[0])
+    assert problems[0].index("Sign in at Tandem with your browser") < problems[0].index("tconnectsync check")
+    assert "For the computer that runs tconnectsync" in problems[0]
+    assert len(problems) == 2
+    assert "do not reach Nightscout" in problems[1]
+    for words in ("Tandem refuses the user name", "Sign in at Tandem"):
+        assert visit.text("body").count(words) == 1, words
+    assert visit.page.locator(".glucose-now.stale").count() == 1
     visit.look("overview-broken-desktop")
+
+
+@pytest.mark.parametrize("visit", [{**DARK_PHONE, "locale": "de-DE"}], indirect=True)
+def test_the_last_value_before_a_fault_is_not_calm(visit: Visit) -> None:
+    """The login failed four minutes ago: the value is still good, and the page says that nothing newer may come."""
+    visit.open("justbroken/")
+    assert "keine neueren Werte" in visit.text(".glucose-now.last")
+    huge = visit.page.locator(".huge").evaluate("each => getComputedStyle(each).color")
+    assert huge == visit.page.locator("body").evaluate("each => getComputedStyle(each).color")
+    visit.look("overview-just-broken-german")
 
 
 @pytest.mark.parametrize("visit", [DARK_PHONE], indirect=True)

@@ -14,6 +14,7 @@ from tconnectsync_web.pages import wording
 from tconnectsync_web.pages.chain import Level, chain, problems, worst
 from tconnectsync_web.pages.chart_content import Band, ChartMark, chart_content
 from tconnectsync_web.pages.day import day_page
+from tconnectsync_web.pages.faults import Fault
 from tconnectsync_web.pages.overview import overview
 from tconnectsync_web.pages.report import report
 from tests.web.fake_reader import NOW, FakeReader, at, event, good_status, iso
@@ -32,13 +33,34 @@ def readings(*values: float, newest_min: float = 4) -> list[GlucosePoint]:
 
 
 def test_trend_from_the_last_quarter_of_an_hour() -> None:
-    """Without the sensor's own trend, the readings of a quarter of an hour give it."""
+    """The change that is shown is the one that the arrow and the words are from."""
     found = overview(FakeReader(whole=Therapy(glucose=readings(100, 105, 112, 130), until=at(4))), 3)
     assert found.glucose is not None
+    assert (found.glucose.change_mg_dl, found.glucose.change_over) == (30, timedelta(minutes=15))
     assert found.glucose.mg_dl_per_min == pytest.approx(2.0)
-    assert found.glucose.change_mg_dl == 18
     assert wording.trend(2.0) == ("↑", "rising fast")
     assert not found.glucose.stale
+
+
+def test_the_trend_does_not_contradict_the_numbers_beside_it() -> None:
+    """If the sensor says "steady" while its readings fall, the readings count: they are what is shown."""
+    points = [attrs.evolve(each, trend_mg_dl_per_min=0.0) for each in readings(175, 172, 167, 160)]
+    found = overview(FakeReader(whole=Therapy(glucose=points, until=at(4))), 3)
+    assert found.glucose is not None
+    assert found.glucose.change_mg_dl == -15
+    assert wording.trend(found.glucose.mg_dl_per_min or 0.0)[1] == "falling"
+    alone = overview(FakeReader(whole=Therapy(glucose=points[-1:], until=at(4))), 3).glucose
+    assert alone is not None
+    assert (alone.mg_dl_per_min, alone.change_mg_dl) == (0.0, None)
+
+
+@pytest.mark.parametrize(
+    ("mg_dl", "zone"),
+    [(53, "very-low"), (54, "low"), (69, "low"), (70, "in-range"), (180, "in-range"), (181, "high"), (250, "high"), (251, "very-high")],
+)  # fmt: skip
+def test_five_zones(mg_dl: float, zone: str) -> None:
+    """Very low and very high are zones of their own, by the international consensus."""
+    assert wording.zone_of(mg_dl) == zone
 
 
 @pytest.mark.parametrize(
@@ -132,8 +154,8 @@ def test_marks_leave_out_unfinished_fills_and_repeated_alarms() -> None:
     ]
 
 
-def links(status: dict[str, object]) -> dict[str, tuple[Level, str]]:
-    return {link.title: (link.level, link.remedy) for link in chain(status, ENGLISH, NOW)}
+def links(status: dict[str, object]) -> dict[str, tuple[Level, Fault | None]]:
+    return {link.title: (link.level, link.fault) for link in chain(status, ENGLISH, NOW)}
 
 
 def test_a_chain_that_works() -> None:
@@ -155,9 +177,8 @@ def test_a_phone_that_does_not_upload_is_named() -> None:
     status = good_status()
     status["sources"]["tandem"] |= {"last_upload": iso(600), "newest_event": iso(605)}
     found = links(status)
-    assert found["Phone upload"][0] is Level.BAD
-    assert "Internet" in found["Phone upload"][1]
-    assert found["Pump"][0] is Level.OK
+    assert found["Phone upload"] == (Level.BAD, Fault.PHONE_SILENT)
+    assert found["Pump"] == (Level.UNKNOWN, None), "nobody can know how the pump is"
 
 
 def test_a_phone_without_its_pump_is_named() -> None:
@@ -165,9 +186,25 @@ def test_a_phone_without_its_pump_is_named() -> None:
     status = good_status()
     status["sources"]["tandem"] |= {"last_upload": iso(5), "newest_event": iso(300)}
     found = links(status)
-    assert found["Pump"][0] is Level.BAD
-    assert "pump" in found["Pump"][1]
-    assert found["Phone upload"][0] is Level.OK
+    assert found["Pump"] == (Level.BAD, Fault.PUMP_SILENT)
+    assert found["Phone upload"] == (Level.OK, None)
+
+
+@pytest.mark.parametrize("state", ["refused", "backing_off", "ok"])
+def test_nothing_before_a_source_that_is_not_read_is_said_to_work(state: str) -> None:
+    """If nothing was read for hours, neither the phone nor the pump is known to work, and none of them is blamed."""
+    status = good_status()
+    status["sources"]["tandem"] |= {
+        "state": state,
+        "last_fetch": iso(300),
+        "last_upload": iso(310),
+        "newest_event": iso(305),
+    }
+    found = links(status)
+    assert found["Pump"] == found["Phone upload"] == (Level.UNKNOWN, None)
+    assert found["Tandem"][1] is not None
+    assert found["Nightscout (insulin and carbs)"][0] is Level.UNKNOWN
+    assert found["Event log"][0] is Level.OK
 
 
 def test_a_broken_sink_says_since_when_and_what_next() -> None:
@@ -177,27 +214,28 @@ def test_a_broken_sink_says_since_when_and_what_next() -> None:
         "state": "refused", "since": iso(75), "message": "the API secret was refused", "remedy": "Change `api_secret`.",
     }  # fmt: skip
     [link] = problems(chain(status, ENGLISH, NOW))
-    assert link.level is Level.BAD
-    assert "refused" in link.problem
-    assert "1 h 15 min" in link.problem
-    assert "api_secret" in link.remedy
+    assert (link.level, link.fault, link.since) == (Level.BAD, Fault.NOT_ADMITTED, at(75))
+    assert "refused" in link.report
+    assert "api_secret" in link.command
 
 
 def test_set_aside_documents_need_the_reader() -> None:
     """A sink that set documents aside does not "work"."""
     status = good_status()
     status["sinks"]["nightscout-treatments"] |= {"dead": 1, "message": "1 document was set aside"}
-    assert links(status)["Nightscout (insulin and carbs)"][0] is Level.BAD
+    assert links(status)["Nightscout (insulin and carbs)"] == (Level.BAD, Fault.SET_ASIDE)
 
 
 def test_a_corrupt_log_and_a_full_disk_are_problems_of_the_log() -> None:
     """Both come with their remedy."""
     status = good_status()
     status["log"] |= {"damaged": "segment 3 line 4", "remedy": "Run `tconnectsync log check`"}
-    assert links(status)["Event log"] == (Level.BAD, "Run `tconnectsync log check`")
+    assert links(status)["Event log"] == (Level.BAD, Fault.LOG_CORRUPT)
+    assert [link.command for link in problems(chain(status, ENGLISH, NOW))] == ["Run `tconnectsync log check`"]
     status = good_status()
     status["disk"] |= {"state": "halted", "message": "the disk is full", "remedy": "Free some space."}
-    assert links(status)["Event log"] == (Level.BAD, "Free some space.")
+    assert links(status)["Event log"] == (Level.BAD, Fault.DISK)
+    assert [link.command for link in problems(chain(status, ENGLISH, NOW))] == ["Free some space."]
 
 
 @pytest.mark.parametrize(
@@ -222,6 +260,19 @@ def test_today_has_no_next_day() -> None:
     """There is no page of tomorrow."""
     assert day_page(FakeReader(), date(2026, 6, 10)).next is None
     assert day_page(FakeReader(), date(2026, 6, 9)).next == date(2026, 6, 10)
+
+
+def test_a_day_that_lacks_hours_says_so() -> None:
+    """A day that is over lacks what is newer than the newest data; today may lack the two hours until the next upload."""
+    newest = Therapy(glucose=readings(120, newest_min=60), until=at(60))
+    yesterday, today = date(2026, 6, 9), date(2026, 6, 10)
+    assert day_page(FakeReader(whole=newest), today).missing_from is None
+    assert day_page(FakeReader(whole=newest), yesterday).missing_from is None
+    later = FakeReader(whole=newest, present=NOW + timedelta(hours=2))
+    assert day_page(later, today).missing_from == at(60)
+    later.present = NOW + timedelta(days=1)
+    assert day_page(later, today).missing_from == at(60)
+    assert day_page(FakeReader(), today).missing_from is None
 
 
 def test_an_extended_bolus_of_yesterday_is_a_bar_today_and_no_bolus_of_today() -> None:

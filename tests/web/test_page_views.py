@@ -79,7 +79,7 @@ def test_problems_are_in_the_readers_language(client: FlaskClient, reader: FakeR
     }
     for path in ("/?lang=de", "/problems?lang=de"):
         page = client.get(path, headers=HTML).text
-        assert "Führe `tconnectsync sync` aus." in page
+        assert "Führe <code>tconnectsync sync</code> aus." in page
         assert "och nicht gelesen" in page
 
 

@@ -44,7 +44,7 @@ def glucose_lane(
     places = [(scale.x(point.at), values.y(point.glucose_mg_dl)) for point in points]
     if points:
         shapes.append(element("path", d=_joined(points, places), class_="trace"))
-    for zone in ("in-range", "high", "low"):
+    for zone in wording.ZONES:
         dots = [
             f"M{number(x)} {number(y)}h0"
             for point, (x, y) in zip(points, places, strict=True)

@@ -19,19 +19,29 @@ def band_lane(bands: Sequence[Band], scale: TimeScale, top: float, texts: Texts)
     """Return the bands as bars with words, and the lane's lower edge."""
     ordered = sorted(bands, key=lambda band: band.begin)
     words = [texts.gettext(wording.BAND_WORDS.get(band.kind, band.kind)) for band in ordered]
-    spans = [(scale.x(band.begin), scale.x(band.end)) for band in ordered]
+    bars = [(scale.x(band.begin), max(2.0, scale.x(band.end) - scale.x(band.begin))) for band in ordered]
+    labels = [_label_box(left, width, label, scale) for (left, width), label in zip(bars, words, strict=True)]
     boxes = [
-        (left, max(right - left, label_width(label) + 2 * PADDING_PX))
-        for (left, right), label in zip(spans, words, strict=True)
+        (min(left, at), max(left + width, at + label_width(label)) - min(left, at))
+        for (left, width), label, at in zip(bars, words, labels, strict=True)
     ]
     placed = place(boxes, scale.left, scale.right)
     shapes = []
-    for band, (left, right), label, spot in zip(ordered, spans, words, placed, strict=True):
+    for band, (left, width), label, at, spot in zip(ordered, bars, words, labels, placed, strict=True):
         y = top + spot.row * ROW_PX
         title = f"{wording.band(texts, band)}, {wording.duration(texts, band.end - band.begin)}"
-        shapes.append(rect(left, y, max(2.0, right - left), BAND_PX, f"band {band.kind}", title, rx=3.0))
-        shapes.append(text(spot.left + PADDING_PX, y + 12, label, f"band-label {band.kind}"))
+        shapes.append(rect(left, y, width, BAND_PX, f"band {band.kind}", title, rx=3.0))
+        shapes.append(text(at, y + 12, label, f"band-label {band.kind}"))
     return shapes, top + rows(placed) * ROW_PX
+
+
+def _label_box(left: float, width: float, label: str, scale: TimeScale) -> float:
+    """Return where a bar's label begins: in the bar if it fits, else after it, or before it at the end of the chart."""
+    wide = label_width(label)
+    if wide + 2 * PADDING_PX <= width:
+        return left + PADDING_PX
+    after = left + width + PADDING_PX
+    return after if after + wide <= scale.right else max(scale.left, left - PADDING_PX - wide)
 
 
 def band_shades(bands: Sequence[Band], scale: TimeScale, top: float, bottom: float) -> Iterator[Markup]:

@@ -1,8 +1,8 @@
-"""The chain from the pump to each receiver: what works, since when, and what to do next."""
+"""The chain from the pump to each receiver: what is known to work, since when not, and what the status reports about it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
@@ -10,13 +10,19 @@ from typing import Any
 import attrs
 
 from tconnectsync_web.languages import Texts, msg
+from tconnectsync_web.pages.faults import SERVICE_FAULTS, SINK_FAULTS, SOURCE_FAULTS, Fault
 from tconnectsync_web.pages.status_words import in_words
-from tconnectsync_web.pages.wording import SINK_WORDS, ago, duration
+from tconnectsync_web.pages.wording import SINK_WORDS, ago
 
 UPLOAD_LATE = timedelta(hours=3)
 """A phone uploads about hourly."""
 PUMP_LATE = timedelta(minutes=90)
 """A pump writes a record every five minutes. If the newest is this much older than the upload, phone and pump are apart."""
+READ_LATE = timedelta(hours=3)
+"""A source that was read longer ago than this is not read any more, whatever its last state was."""
+KNOWN_FOR = timedelta(hours=2)
+"""Records older than this do not show that the pump works now."""
+SOURCE_TITLES: Mapping[str, str] = {"tandem": "Tandem", "tconnect": "t:connect"}
 
 
 class Level(str, Enum):
@@ -32,28 +38,30 @@ LEVELS: Mapping[str, Level] = {
     "ok": Level.OK,
     "waiting": Level.WAIT,
     "backing_off": Level.WAIT,
-    "braked": Level.BAD,
-    "halted": Level.BAD,
-    "refused": Level.BAD,
-    "damaged": Level.BAD,
 }
+"""By the state of a part; others are BAD."""
 LEVEL_WORDS: Mapping[Level, str] = {
     Level.OK: msg("works"),
     Level.WAIT: msg("waits"),
     Level.BAD: msg("needs you"),
-    Level.UNKNOWN: msg("nothing yet"),
+    Level.UNKNOWN: msg("not known"),
 }
 
 
 @attrs.frozen(kw_only=True)
 class Link:
-    """One link. ``news``: the newest that passed it; ``problem``: what is wrong; ``remedy``: the next thing to do."""
+    """One link. ``news``: the newest that passed it; ``fault``: what is wrong, ``since`` when.
+
+    ``report`` and ``command`` are the status's message and remedy, in the reader's language.
+    """
 
     title: str
     level: Level
     news: str = ""
-    problem: str = ""
-    remedy: str = ""
+    fault: Fault | None = None
+    since: datetime | None = None
+    report: str = ""
+    command: str = ""
 
     @property
     def words(self) -> str:
@@ -61,18 +69,47 @@ class Link:
         return LEVEL_WORDS[self.level]
 
 
+@attrs.frozen(kw_only=True)
+class Sources:
+    """All sources together, as the status reports them: the newest of each time."""
+
+    read_at: datetime | None
+    uploaded: datetime | None
+    newest: datetime | None
+    work: bool
+
+    @classmethod
+    def of(cls, sources: Iterable[Mapping[str, Any]], now: datetime) -> Sources:
+        """Return what the parts of the status say."""
+        parts = list(sources)
+        read_at = _newest(parts, "last_fetch")
+        return cls(
+            read_at=read_at,
+            uploaded=_newest(parts, "last_upload"),
+            newest=_newest(parts, "newest_event"),
+            work=read_at is not None
+            and now - read_at <= READ_LATE
+            and any(part.get("state") == "ok" for part in parts),
+        )
+
+
 def chain(status: Mapping[str, Any], texts: Texts, now: datetime) -> Sequence[Link]:
     """Return the links from the pump to each receiver. ``status``: as printed by ``status --json``."""
-    sources = {name: each for name, each in status.get("sources", {}).items() if each.get("state") != "off"}
-    sinks = {name: each for name, each in status.get("sinks", {}).items() if each.get("state") != "off"}
-    uploaded = _newest(sources.values(), "last_upload")
+    sources, sinks = _on(status.get("sources")), _on(status.get("sinks"))
+    found = Sources.of(sources.values(), now)
     return (
-        _pump(_newest(sources.values(), "newest_event"), uploaded, texts, now),
-        _phone(uploaded, texts, now),
+        _pump(found, texts, now),
+        _phone(found, texts, now),
         *(_source(name, each, texts, now) for name, each in sources.items()),
+        *_service(status.get("daemon") or {}, texts),
         _log(status, texts),
-        *(_sink(name, each, texts, now) for name, each in sinks.items()),
+        *(_sink(name, each, texts, now, runs=found.work or not sources) for name, each in sinks.items()),
     )
+
+
+def _on(parts: Mapping[str, Any] | None) -> Mapping[str, Mapping[str, Any]]:
+    """The parts that are not off."""
+    return {name: part for name, part in (parts or {}).items() if part.get("state") not in ("off", None)}
 
 
 def worst(links: Sequence[Link]) -> Level:
@@ -82,66 +119,76 @@ def worst(links: Sequence[Link]) -> Level:
 
 
 def problems(links: Sequence[Link]) -> Iterator[Link]:
-    """The links that have something to say: first those that need the reader."""
+    """The links that have a fault: first those that need the reader."""
     for level in (Level.BAD, Level.WAIT):
         yield from (link for link in links if link.level is level)
 
 
-def _pump(newest: datetime | None, uploaded: datetime | None, texts: Texts, now: datetime) -> Link:
+def _pump(found: Sources, texts: Texts, now: datetime) -> Link:
     title = texts.gettext("Pump")
-    if newest is None:
+    if found.newest is None:
         return Link(title=title, level=Level.UNKNOWN, news=texts.gettext("No data yet"))
-    news = texts.gettext("newest record %(age)s") % {"age": ago(texts, newest, now)}
-    if uploaded is not None and uploaded - newest > PUMP_LATE:
-        return Link(
-            title=title,
-            level=Level.BAD,
-            news=news,
-            problem=texts.gettext("The phone uploads, but it gets nothing new from the pump."),
-            remedy=texts.gettext("Open the pump's app on the phone and check that it is connected to the pump."),
-        )
-    return Link(title=title, level=Level.OK, news=news)
+    news = texts.gettext("newest record %(age)s") % {"age": ago(texts, found.newest, now)}
+    if found.work and found.uploaded is not None and found.uploaded - found.newest > PUMP_LATE:
+        return Link(title=title, level=Level.BAD, news=news, fault=Fault.PUMP_SILENT, since=found.newest)
+    known = now - found.newest <= KNOWN_FOR
+    return Link(title=title, level=Level.OK if known else Level.UNKNOWN, news=news)
 
 
-def _phone(uploaded: datetime | None, texts: Texts, now: datetime) -> Link:
+def _phone(found: Sources, texts: Texts, now: datetime) -> Link:
     title = texts.gettext("Phone upload")
-    if uploaded is None:
+    if found.uploaded is None:
         return Link(title=title, level=Level.UNKNOWN, news=texts.gettext("No data yet"))
-    news = texts.gettext("uploaded %(age)s") % {"age": ago(texts, uploaded, now)}
-    if now - uploaded > UPLOAD_LATE:
-        return Link(
-            title=title,
-            level=Level.BAD,
-            news=news,
-            problem=texts.gettext("The phone has not uploaded for a long time. The pump works without it."),
-            remedy=texts.gettext("Open the pump's app on the phone and check that the phone is on the Internet."),
-        )
-    return Link(title=title, level=Level.OK, news=news)
+    news = texts.gettext("uploaded %(age)s") % {"age": ago(texts, found.uploaded, now)}
+    if found.work and found.read_at is not None and found.read_at - found.uploaded > UPLOAD_LATE:
+        return Link(title=title, level=Level.BAD, news=news, fault=Fault.PHONE_SILENT, since=found.uploaded)
+    known = now - found.uploaded <= UPLOAD_LATE
+    return Link(title=title, level=Level.OK if known else Level.UNKNOWN, news=news)
 
 
 def _source(name: str, found: Mapping[str, Any], texts: Texts, now: datetime) -> Link:
-    fetched = _time(found.get("last_fetch"))
+    fetched, state = time_of(found.get("last_fetch")), str(found.get("state"))
     news = (
         texts.gettext("read %(age)s") % {"age": ago(texts, fetched, now)} if fetched else texts.gettext("not read yet")
     )
-    title = "Tandem" if name == "tandem" else name
-    return Link(title=title, level=_level(found), news=news, **_trouble(found, texts, now))
+    link = _link(SOURCE_TITLES.get(name, name), found, news, texts)
+    if state != "ok":
+        is_first = state == "waiting" and fetched is None
+        fault = Fault.FIRST_READ if is_first else SOURCE_FAULTS.get(state, Fault.SOURCE_STOPPED)
+        since = fetched if fault is Fault.NOT_READ and fetched else link.since
+        return attrs.evolve(link, fault=fault, since=None if is_first else since)
+    if fetched is not None and now - fetched > READ_LATE:
+        return attrs.evolve(link, level=Level.WAIT, fault=Fault.NOT_READ, since=fetched)
+    return link
+
+
+def _service(found: Mapping[str, Any], texts: Texts) -> Iterator[Link]:
+    """The daemon, if something is wrong with it. Without one, ``sync`` may run at intervals."""
+    state = str(found.get("state") or "off")
+    if state not in ("ok", "off"):
+        link = _link(texts.gettext("Service of tconnectsync"), found, "", texts)
+        yield attrs.evolve(link, fault=SERVICE_FAULTS.get(state, Fault.SERVICE_WAITS))
 
 
 def _log(status: Mapping[str, Any], texts: Texts) -> Link:
     title, log = texts.gettext("Event log"), status.get("log") or {}
     disk = status.get("disk") or {}
-    for part, words in ((log, log.get("damaged")), (disk, disk.get("message"))):
+    for part, words, fault in ((log, log.get("damaged"), Fault.LOG_CORRUPT), (disk, disk.get("message"), Fault.DISK)):
         if words:
-            remedy = in_words(texts, str(part.get("remedy") or ""))
-            return Link(title=title, level=Level.BAD, problem=in_words(texts, str(words)), remedy=remedy)
+            told = {"message": words, "remedy": part.get("remedy"), "since": part.get("since"), "state": "damaged"}
+            return attrs.evolve(_link(title, told, "", texts), fault=fault)
     records = int(log.get("positions") or 0)
     news = texts.ngettext("%(number)s record", "%(number)s records", records) % {"number": texts.number(records)}
     return Link(title=title, level=Level.OK if records else Level.UNKNOWN, news=news)
 
 
-def _sink(name: str, found: Mapping[str, Any], texts: Texts, now: datetime) -> Link:
-    delivered, pending = _time(found.get("last_delivered")), int(found.get("pending") or 0)
+def _sink(name: str, found: Mapping[str, Any], texts: Texts, now: datetime, *, runs: bool) -> Link:
+    """``runs``: data are read. If not, nobody knows how the receiver is."""
+    delivered, pending, state = (
+        time_of(found.get("last_delivered")),
+        int(found.get("pending") or 0),
+        str(found.get("state")),
+    )
     news = (
         texts.gettext("delivered %(age)s") % {"age": ago(texts, delivered, now)}
         if delivered
@@ -151,31 +198,33 @@ def _sink(name: str, found: Mapping[str, Any], texts: Texts, now: datetime) -> L
         news += ", " + texts.ngettext("%(number)s entry waits", "%(number)s entries wait", pending) % {
             "number": texts.number(pending)
         }
-    level = _level(found)
-    if level is Level.OK and found.get("dead"):
-        level = Level.BAD
-    title = texts.gettext(SINK_WORDS.get(name, name))
-    return Link(title=title, level=level, news=news, **_trouble(found, texts, now))
+    link = _link(texts.gettext(SINK_WORDS.get(name, name)), found, news, texts)
+    if state != "ok":
+        is_first = state == "waiting" and delivered is None
+        fault = Fault.FIRST_DELIVERY if is_first else SINK_FAULTS.get(state, Fault.DELIVERY_WAITS)
+        return attrs.evolve(link, fault=fault)
+    if found.get("dead"):
+        return attrs.evolve(link, level=Level.BAD, fault=Fault.SET_ASIDE, since=None)
+    return link if runs else attrs.evolve(link, level=Level.UNKNOWN)
 
 
-def _trouble(found: Mapping[str, Any], texts: Texts, now: datetime) -> dict[str, str]:
-    message = in_words(texts, str(found.get("message") or ""))
-    message = message[:1].upper() + message[1:]
-    since = _time(found.get("since"))
-    if found.get("state") != "ok" and since is not None:
-        message = (f"{message} " if message else "") + texts.gettext("(for %(length)s)") % {
-            "length": duration(texts, now - since)
-        }
-    return {"problem": message, "remedy": in_words(texts, str(found.get("remedy") or ""))}
+def _link(title: str, found: Mapping[str, Any], news: str, texts: Texts) -> Link:
+    report = in_words(texts, str(found.get("message") or ""))
+    state = str(found.get("state"))
+    return Link(
+        title=title,
+        level=LEVELS.get(state, Level.BAD),
+        news=news,
+        since=time_of(found.get("since")) if state != "ok" else None,
+        report=report if report.startswith("http") else report[:1].upper() + report[1:],
+        command=in_words(texts, str(found.get("remedy") or "")),
+    )
 
 
-def _level(found: Mapping[str, Any]) -> Level:
-    return LEVELS.get(str(found.get("state")), Level.WAIT)
+def _newest(parts: Iterable[Mapping[str, Any]], key: str) -> datetime | None:
+    return max((at for part in parts if (at := time_of(part.get(key))) is not None), default=None)
 
 
-def _newest(parts: Any, key: str) -> datetime | None:
-    return max((at for part in parts if (at := _time(part.get(key))) is not None), default=None)
-
-
-def _time(text: object) -> datetime | None:
+def time_of(text: object) -> datetime | None:
+    """Return a time of the status; None if it has none."""
     return datetime.fromisoformat(text.replace("Z", "+00:00")) if isinstance(text, str) else None

@@ -12,6 +12,8 @@ from tconnectsync_web.pages.chart_content import MARK_KINDS, ChartContent, chart
 from tconnectsync_web.pages.reader import PageReader
 
 DAY = timedelta(days=1)
+MAY_BE_LATE = timedelta(hours=2)
+"""A phone uploads about hourly: so much of the present day may be missing without anything being wrong."""
 LEAD = timedelta(hours=2)
 """The reader looks back twelve hours more, so that sleep, extended boluses and basal reach into the day."""
 
@@ -26,6 +28,8 @@ class DayPage:
     chart: ChartContent
     summary: Summary | None
     boluses: Sequence[Bolus]
+    missing_from: datetime | None = None
+    """The newest data, if this day has more hours that are over than these cover."""
 
     @property
     def hours(self) -> float:
@@ -48,7 +52,16 @@ def day_page(reader: PageReader, day: date) -> DayPage:
         chart=chart,
         summary=summary if summary.days_with_data else None,
         boluses=[bolus for bolus in chart.boluses if bolus.started_at >= begin],
+        missing_from=_missing_from(therapy.until, end, now),
     )
+
+
+def _missing_from(newest: datetime | None, end: datetime, now: datetime) -> datetime | None:
+    """Return the time of the newest data if the day lacks more than they may be late."""
+    if newest is None:
+        return None
+    lacks = end - newest if end <= now else now - newest - MAY_BE_LATE
+    return newest if lacks > timedelta(0) else None
 
 
 def is_shown(day: date, now: datetime) -> bool:

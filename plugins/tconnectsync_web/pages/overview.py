@@ -11,7 +11,7 @@ from tconnectsync.events.pump_state import PumpState, Reported
 from tconnectsync_web.languages import msg
 from tconnectsync_web.pages.chart_content import MARK_KINDS, ChartContent, chart_content
 from tconnectsync_web.pages.reader import PageReader
-from tconnectsync_web.pages.wording import zone_of
+from tconnectsync_web.pages.wording import MINUTE, zone_of
 
 HOURS = (3, 6, 12, 24)
 """The lengths of the chart that a reader can choose."""
@@ -24,8 +24,8 @@ STALE_AFTER = {
     "iob": timedelta(minutes=65),
     "basal": timedelta(minutes=30),
     "mode": timedelta(hours=2),
-    "reservoir": timedelta(hours=6),
-    "battery": timedelta(hours=6),
+    "reservoir": timedelta(hours=2),
+    "battery": timedelta(hours=2),
 }
 """A value that is older than this may be wrong by now, and is grey."""
 NEW_SITE, NEW_SENSOR = frozenset({"cannula.filled"}), frozenset({"sensor.started", "sensor.joined"})
@@ -55,13 +55,13 @@ class Value:
 
 @attrs.frozen(kw_only=True)
 class CurrentGlucose:
-    """The newest reading, its change, and the change since the reading before."""
+    """The newest reading, and how it changed over the last quarter of an hour."""
 
     point: GlucosePoint
     stale: bool
     mg_dl_per_min: float | None = None
     change_mg_dl: float | None = None
-    """From the reading before, which was ``change_over`` earlier."""
+    """Since the reading that was ``change_over`` earlier."""
     change_over: timedelta = timedelta(0)
 
 
@@ -91,8 +91,13 @@ class Overview:
         return self.newest is None or self.now - self.newest > STALE_AFTER["mode"]
 
     @property
+    def is_late(self) -> bool:
+        """Whether newer data than the newest should be there, if the phone uploaded all the time."""
+        return self.newest is None or self.now - self.newest > STALE_AFTER["glucose"]
+
+    @property
     def glucose_zone(self) -> str:
-        """Low, in-range or high; empty if the newest reading is old or missing."""
+        """The zone of the newest reading; empty if it is old or missing."""
         return "" if self.glucose is None or self.glucose.stale else zone_of(self.glucose.point.glucose_mg_dl)
 
     @property
@@ -137,17 +142,21 @@ def overview(reader: PageReader, hours: int) -> Overview:
 
 
 def current_glucose(therapy: Therapy, now: datetime) -> CurrentGlucose | None:
-    """Return the newest reading with its trend: as the sensor reports it, else from the readings of a quarter of an hour."""
+    """Return the newest reading with its trend over a quarter of an hour.
+
+    Arrow and words come from the change that is shown beside them, so that they cannot contradict it. The sensor's own trend counts
+    only if there is no earlier reading to compare with.
+    """
     if not therapy.glucose:
         return None
     newest = therapy.glucose[-1]
-    earlier = [each for each in therapy.glucose[-5:-1] if newest.at - each.at <= TREND_OVER]
+    earlier = next((each for each in therapy.glucose[-5:-1] if newest.at - each.at <= TREND_OVER), None)
     change, over, slope = None, timedelta(0), newest.trend_mg_dl_per_min
-    if earlier and newest.mark == earlier[-1].mark == "value":
-        change, over = newest.glucose_mg_dl - earlier[-1].glucose_mg_dl, newest.at - earlier[-1].at
-    if slope is None and earlier and newest.at > earlier[0].at:
-        minutes = (newest.at - earlier[0].at) / timedelta(minutes=1)
-        slope = (newest.glucose_mg_dl - earlier[0].glucose_mg_dl) / minutes
+    if earlier is not None and newest.mark == earlier.mark == "value":
+        minutes = round((newest.at - earlier.at) / MINUTE)
+        if minutes > 0:
+            change, over = newest.glucose_mg_dl - earlier.glucose_mg_dl, minutes * MINUTE
+            slope = change / minutes
     return CurrentGlucose(
         point=newest, stale=now - newest.at > STALE_AFTER["glucose"], mg_dl_per_min=slope,
         change_mg_dl=change, change_over=over,

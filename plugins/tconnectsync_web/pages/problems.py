@@ -1,12 +1,14 @@
-"""The content of the problems page: what was refused, what a comparison found, what is paused or corrupt."""
+"""The content of the problems page beside the banner: what was refused, and what a comparison found."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import attrs
+
+from tconnectsync_web.pages.chain import time_of
 
 MOST_LETTERS = 100
 VERDICTS = ("missing", "different", "doubled", "orphaned", "twice")
@@ -54,63 +56,28 @@ class Compared:
 
 
 @attrs.frozen(kw_only=True)
-class Trouble:
-    """A part that does not work, or is paused. ``name``: the part; ``state``: as in ``status --json``."""
-
-    name: str
-    state: str
-    since: datetime | None
-    message: str
-    remedy: str
-
-
-@attrs.frozen(kw_only=True)
 class Problems:
-    """Everything on the page. ``more_refused``: how many entries are not shown."""
+    """Everything on the page beside the banner. ``more_refused``: how many entries are not shown."""
 
-    troubles: Sequence[Trouble]
     refused: Sequence[RefusedEntry]
     more_refused: int
     compared: Sequence[Compared]
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no problem."""
-        return not self.troubles and not self.refused and not any(each.wrong for each in self.compared)
+        """Whether nothing was refused and no comparison found anything."""
+        return not self.refused and not any(each.wrong for each in self.compared)
 
 
 def problems_of(status: Mapping[str, Any], letters: Sequence[Mapping[str, Any]]) -> Problems:
     """Return the problems. ``status`` as printed by ``status --json``, ``letters`` by ``dead-letters list --json``."""
     refused = sorted((_refused(letter) for letter in letters), key=lambda each: each.at, reverse=True)
-    sinks = {name: sink for name, sink in status.get("sinks", {}).items() if sink.get("state") != "off"}
+    sinks = {name: sink for name, sink in (status.get("sinks") or {}).items() if sink.get("state") != "off"}
     compared = [_compared(name, sink) for name, sink in sinks.items()]
     return Problems(
-        troubles=list(_troubles(status)),
         refused=refused[:MOST_LETTERS],
         more_refused=max(0, len(refused) - MOST_LETTERS),
         compared=[each for each in compared if each is not None],
-    )
-
-
-def _troubles(status: Mapping[str, Any]) -> Iterator[Trouble]:
-    log = status.get("log") or {}
-    if log.get("damaged"):
-        yield _trouble("log", {**log, "state": "damaged", "message": log["damaged"]})
-    named = [(part, status.get(part) or {}) for part in ("disk", "daemon")]
-    for group in ("sources", "sinks"):
-        named += list((status.get(group) or {}).items())
-    for name, part in named:
-        if part.get("state") not in ("ok", "off", None):
-            yield _trouble(name, part)
-
-
-def _trouble(name: str, part: Mapping[str, Any]) -> Trouble:
-    return Trouble(
-        name=name,
-        state=str(part["state"]),
-        since=time_of(part.get("since")),
-        message=str(part.get("message") or ""),
-        remedy=str(part.get("remedy") or ""),
     )
 
 
@@ -120,7 +87,7 @@ def _refused(letter: Mapping[str, Any]) -> RefusedEntry:
         sink=str(letter["sink"]),
         id=str(letter["id"]),
         kind=str(content.get("eventType") or letter.get("collection") or ""),
-        at=_known_time(letter["at"]),
+        at=datetime.fromisoformat(letter["at"].replace("Z", "+00:00")),
         reason=str(letter.get("reason") or ""),
         attempts=int(letter.get("attempts") or 0),
     )
@@ -132,12 +99,3 @@ def _compared(name: str, sink: Mapping[str, Any]) -> Compared | None:
         return None
     wrong = [(verdict, int(counts[verdict])) for verdict in VERDICTS if counts.get(verdict)]
     return Compared(sink=name, at=at, good=int(counts.get("good") or 0), wrong=wrong)
-
-
-def time_of(text: object) -> datetime | None:
-    """Return a time of the status; None if it has none."""
-    return _known_time(text) if isinstance(text, str) else None
-
-
-def _known_time(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))

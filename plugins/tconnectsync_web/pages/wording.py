@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from tconnectsync import Bolus, GlucosePoint, GlucoseUnits
+from tconnectsync import Bolus, GlucosePoint, GlucoseUnits, Zones
 from tconnectsync_web.languages import Texts, msg
 from tconnectsync_web.pages.chart_content import Band, ChartMark
 
-MINUTE = timedelta(minutes=1)
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
+CLEAR_FOR = timedelta(hours=12)
+"""A time of day of the last so many hours needs no day, also after midnight."""
 TARGET_FROM, TARGET_TO = 70, 180
 """The target range in mg/dL, by the international consensus."""
+VERY_LOW, VERY_HIGH = 54, 250
+"""Below and above these (mg/dL) glucose is very low and very high, by the same consensus."""
+ZONES = ("very-low", "low", "in-range", "high", "very-high")
 
 BAND_WORDS: Mapping[str, str] = {
     "sleep": msg("Sleep"),
@@ -76,8 +81,12 @@ def trend(mg_dl_per_min: float) -> tuple[str, str]:
 
 
 def zone_of(mg_dl: float) -> str:
-    """Return low, in-range or high."""
-    return "low" if mg_dl < TARGET_FROM else "high" if mg_dl > TARGET_TO else "in-range"
+    """Return one of :data:`ZONES`."""
+    if mg_dl < TARGET_FROM:
+        return "very-low" if mg_dl < VERY_LOW else "low"
+    if mg_dl > TARGET_TO:
+        return "very-high" if mg_dl > VERY_HIGH else "high"
+    return "in-range"
 
 
 def duration(texts: Texts, length: timedelta) -> str:
@@ -99,7 +108,26 @@ def ago(texts: Texts, at: datetime, now: datetime) -> str:
     length = now - at
     if length < MINUTE:
         return texts.gettext("just now")
+    if length >= DAY:
+        days, hours = length.days, length.seconds // 3600
+        if not hours or days > 9:
+            return texts.ngettext("%(days)s day ago", "%(days)s days ago", days) % {"days": days}
+        words = texts.ngettext("%(days)s day %(hours)s h ago", "%(days)s days %(hours)s h ago", days)
+        return words % {"days": days, "hours": hours}
     return texts.gettext("%(length)s ago") % {"length": duration(texts, length)}
+
+
+def moment(texts: Texts, zones: Zones, at: datetime, now: datetime) -> str:
+    """A time of the wearer's clock, with its day unless it is clear: ``9:37 PM``, ``Tue, Jun 16, 9:37 PM``."""
+    local = zones.wall_of(at)
+    if local.date() == zones.wall_of(now).date() or timedelta(0) <= now - at < CLEAR_FOR:
+        return texts.time(local)
+    return f"{texts.short_day(local.date())}, {texts.time(local)}"
+
+
+def place(texts: Texts, zones: Zones, now: datetime) -> str:
+    """The city of the wearer's time zone, such as ``New York``."""
+    return texts.city(zones.name_at(zones.wall_of(now).date()))
 
 
 def glucose(texts: Texts, units: GlucoseUnits, mg_dl: float) -> str:

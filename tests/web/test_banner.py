@@ -1,0 +1,153 @@
+"""What the top of a page says when something is wrong: what, since when, the pump, what to do, and whether it can wait."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+
+from tconnectsync import Zones
+from tconnectsync.retry.health import HealthState
+from tconnectsync_web.languages import Languages
+from tconnectsync_web.pages.banner import Banner, banner
+from tconnectsync_web.pages.chain import chain
+from tconnectsync_web.pages.faults import FAULTS, SINK_FAULTS, SOURCE_FAULTS, Fault
+from tests.web.fake_reader import NOW, good_status, iso
+
+LANGUAGES = Languages()
+ENGLISH, GERMAN = LANGUAGES.choose(["en-US"]), LANGUAGES.choose(["de"])
+BERLIN = Zones(timezone="Europe/Berlin")  # NOW is 18:00 there
+NIGHT = datetime(2026, 6, 11, 1, 12, tzinfo=timezone.utc)
+
+
+def shown(status: Mapping[str, Any], texts: Any = ENGLISH, now: datetime = NOW) -> Banner:
+    return banner(chain(status, texts, now), texts, BERLIN, now)
+
+
+def with_source(**changes: Any) -> dict[str, Any]:
+    status = good_status()
+    status["sources"]["tandem"] |= changes
+    return status
+
+
+REFUSED = with_source(
+    state="refused", since=iso(40), last_fetch=iso(45), message="Tandem refuses it", remedy="Run `tconnectsync check`."
+)
+
+
+def test_without_a_problem_there_are_no_lines() -> None:
+    found = shown(good_status())
+    assert (found.level.value, found.problems, found.pump, found.wait, found.arrives) == ("ok", (), "", "", True)
+
+
+def test_a_refused_login_says_all_that_a_parent_asks() -> None:
+    """What, since when by the clock and how long, the pump, what to do in a browser first, the command second, the morning."""
+    found = shown(REFUSED)
+    [problem] = found.problems
+    assert "Tandem refuses the login" in problem.what
+    assert problem.since == "Since 5:20\u202fPM (40 min)."
+    assert "browser" in problem.step
+    assert "`" not in problem.step
+    assert problem.commands == ["Run `tconnectsync check`."]
+    assert problem.reports == ["Tandem refuses it"]
+    assert "not affected" in found.pump
+    assert "not urgent if you look at the glucose on the pump" in found.wait
+    assert not found.arrives
+
+
+def test_at_night_it_says_whether_it_can_wait_until_morning() -> None:
+    found = shown(REFUSED, now=NIGHT)
+    assert "until morning" in found.wait
+    assert found.problems[0].since == "Since 5:20\u202fPM (9 h 52 min)."
+
+
+def test_a_phone_that_gets_nothing_from_the_pump_cannot_wait() -> None:
+    """Nobody can know whether the pump works: it is not said to be unaffected."""
+    found = shown(with_source(last_upload=iso(5), newest_event=iso(300)))
+    assert "connected to the pump" in found.problems[0].step
+    assert "cannot see whether the pump works" in found.pump
+    assert "Do not wait" in found.wait
+
+
+def test_a_silent_phone_names_the_time_of_its_last_upload() -> None:
+    found = shown(with_source(last_upload=iso(600), newest_event=iso(605)))
+    assert "8:00\u202fAM (10 h)" in found.problems[0].since
+    assert "t:connect" in found.problems[0].step
+    assert not found.arrives
+
+
+def test_a_receiver_that_fails_does_not_make_this_page_doubtful() -> None:
+    status = good_status()
+    status["sinks"]["nightscout-treatments"] |= {"state": "backing_off", "since": iso(75), "message": "no answer"}
+    found = shown(status)
+    assert found.arrives
+    assert "This page is not affected" in found.wait
+
+
+def test_the_parts_of_one_site_are_one_problem() -> None:
+    """Six sinks of one Nightscout that does not answer are no six boxes."""
+    status = good_status()
+    for name in ("nightscout-treatments", "nightscout-iob", "nightscout-profiles"):
+        remedy = f"Run `tconnectsync resume {name}`."
+        status["sinks"][name] = {"state": "refused", "since": iso(75), "message": "no right", "remedy": remedy}
+    status["sinks"]["mqtt"] = {"state": "refused", "since": iso(9), "message": "no right", "remedy": ""}
+    first, second = shown(status).problems
+    assert "Nightscout refuses" in first.what
+    assert len(first.commands) == 3
+    assert "Home Assistant (MQTT)" in second.what
+
+
+def test_the_most_urgent_comes_first() -> None:
+    """A refused entry needs somebody some day; a source that is not read needs attention now."""
+    status = with_source(state="backing_off", since=iso(100), message="no answer", remedy="")
+    status["sinks"]["nightscout-treatments"] |= {"dead": 2, "message": "2 documents were set aside"}
+    found = shown(status)
+    assert ["Reading from Tandem" in each.what for each in found.problems] == [True, False]
+    assert not found.arrives
+
+
+def test_a_service_that_ended_is_named() -> None:
+    status = good_status()
+    status["daemon"] = {
+        "state": "halted",
+        "since": None,
+        "message": "process 7 ended",
+        "remedy": "Run `systemctl start tconnectsync`.",
+    }
+    found = shown(status)
+    assert "service of tconnectsync has ended" in found.problems[0].what
+    assert "computer" in found.problems[0].step
+    status["daemon"]["state"] = "off"
+    assert shown(status).problems == ()
+
+
+@pytest.mark.parametrize(
+    "state", [state.value for state in HealthState if state not in (HealthState.OK, HealthState.OFF)]
+)
+@pytest.mark.parametrize("group", ["sources", "sinks", "daemon"])
+def test_every_state_has_words(group: str, state: str) -> None:
+    """In German too; no state of any part leaves the top of the page empty."""
+    status, part = (
+        good_status(),
+        {"state": state, "since": iso(30), "message": "", "remedy": None, "last_fetch": iso(40)},
+    )
+    if group == "daemon":
+        status["daemon"] = part
+    else:
+        status[group] = {"some": part}
+    german = shown(status, GERMAN)
+    [problem] = german.problems
+    assert problem.what
+    assert problem.step
+    assert problem.what != shown(status).problems[0].what
+    assert german.wait
+    assert german.pump
+
+
+def test_words_name_the_part_only_where_there_is_one() -> None:
+    """Every fault of a part has its name in the text, and every state that is mapped has words."""
+    assert set(FAULTS) == set(Fault)
+    for fault in {*SOURCE_FAULTS.values(), *SINK_FAULTS.values(), Fault.FIRST_READ, Fault.SOURCE_STOPPED}:
+        assert "%(name)s" in FAULTS[fault].what

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import Phase, settings
 
+from tconnectsync.runtime.memory_limit import collect_cycles_less_often
 from tests.support.influx_server import influx
 from tests.support.loopback_only import only_loopback
 from tests.support.memory_folder import memory_folder, use_memory
@@ -25,6 +27,7 @@ settings.register_profile(
     "first failure", parent=settings.get_profile("deterministic"), phases=(Phase.explicit, Phase.generate)
 )
 use_memory(os.environ)
+collect_cycles_less_often()  # as a daemon does
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if in_ci(os.environ) else "dev"))
 
 
@@ -57,3 +60,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"broker", "browser", "influx", "nats_server", "real_nightscout"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.real)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Thousands of tests and their modules stay to the end: Python need not look through them for what is no longer used."""
+    gc.collect()
+    gc.freeze()

@@ -12,6 +12,7 @@ import pytest
 
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
+from tconnectsync_simulator.pump.truth import Truth
 from tconnectsync_web.pages.day import DayPage, day_page
 from tests.e2e.engine_in_process import ZONE, InProcessEngine
 from tests.statistics.simulated_log import true_days
@@ -25,7 +26,7 @@ UTC = timezone.utc
 FIRST, DAYS = date(2026, 3, 5), 7
 """The clock is set forward in this week."""
 SECONDS = timedelta(seconds=2)
-PUMP = simulate(SimulationPlan(seed=12, zone=ZONE, start=FIRST - timedelta(days=2), days=DAYS + 4, late_share=0.1))
+PLAN = SimulationPlan(seed=12, zone=ZONE, start=FIRST - timedelta(days=2), days=DAYS + 4, late_share=0.1)
 
 
 class Stretch(NamedTuple):
@@ -46,8 +47,8 @@ class Entry(NamedTuple):
 class Week:
     """What both show of the same days."""
 
-    def __init__(self, pages: Sequence[DayPage], treatments: Sequence[dict[str, Any]]) -> None:
-        self.pages, self.treatments = pages, sorted(treatments, key=at_of)
+    def __init__(self, truth: Truth, pages: Sequence[DayPage], treatments: Sequence[dict[str, Any]]) -> None:
+        self.truth, self.pages, self.treatments = truth, pages, sorted(treatments, key=at_of)
         self.begin, self.end = pages[0].chart.begin, pages[-1].chart.end
 
     def of_type(self, *types: str) -> list[dict[str, Any]]:
@@ -72,16 +73,17 @@ class Week:
 @pytest.fixture
 def week(site: Site, tmp_path: Path) -> Iterator[Week]:
     """One installation fills the site, and its log is shown."""
-    now = all_uploaded_at(PUMP)
+    pump = simulate(PLAN)
+    now = all_uploaded_at(pump)
     clock = FakeClock(now)
-    with FaultyTandemCloud([PUMP], clock, token_life_s=8 * 3600) as cloud, contextlib.ExitStack() as stack:
+    with FaultyTandemCloud([pump], clock, token_life_s=8 * 3600) as cloud, contextlib.ExitStack() as stack:
         running = InProcessEngine(tmp_path / "home", cloud, site, clock, history_days=DAYS + 8)
         stack.callback(running.engine.close)
         assert running.ask("sync").status == 0
         reader = reader_of(tmp_path / "home" / "data", ZONE, now)
         stack.callback(reader.close)
         pages = [day_page(reader, FIRST + timedelta(days=number)) for number in range(DAYS)]
-        yield Week(pages, site.documents("treatments"))
+        yield Week(pump.truth, pages, site.documents("treatments"))
 
 
 def at_of(document: dict[str, Any]) -> datetime:
@@ -142,7 +144,7 @@ def test_page_and_real_nightscout_show_the_same_week(week: Week) -> None:
     for kind, name in (("site", "Site Change"), ("cartridge", "Insulin Change")):
         assert_same([Entry(mark.at) for mark in marks if mark.kind == kind], week.entries(week.of_type(name)))
 
-    truth = true_days(PUMP.truth, ZONE, [page.day for page in pages])
+    truth = true_days(week.truth, ZONE, [page.day for page in pages])
     for page in pages:
         summary, true = page.summary, truth[page.day]
         assert summary is not None

@@ -44,6 +44,9 @@ class WebConfig(Protocol):
     def data_dir(self) -> Path:
         """The data folder."""
 
+    def problem_of(self, part: str) -> str | None:
+        """Why a section cannot be used; None if it can."""
+
 
 class CommandContext(Protocol):
     """What the command line passes to a plugin's command as click's context object."""
@@ -133,11 +136,9 @@ class Person:
 
     def start_interval(self, pause: Callable[[float], bool]) -> None:
         """Start cycles at the configured interval, if there is one, until ``pause`` returns True."""
-        if self.problem() is not None:
-            return
-        minutes = self.config().sections["web"].interval_mins
-        if minutes:
-            interval = (self.cycles, minutes * 60.0, pause)
+        options = None if self.problem() is not None else self.config().sections.get("web")
+        if options is not None and options.interval_mins:
+            interval = (self.cycles, options.interval_mins * 60.0, pause)
             threading.Thread(target=at_intervals, args=interval, name="interval", daemon=True).start()
 
     def wait_for_cycle(self, timeout_s: float) -> None:
@@ -197,12 +198,14 @@ class Settings:
 def settings_of(people: Sequence[Person]) -> Settings:
     """Return the settings of the first person whose ``[web]`` has a secret, else of the first.
 
-    Errors: those of the first configuration, if all are broken; NotSetUp if a broken one may have the only secret.
+    Errors: those of the first configuration, if all are broken; NotSetUp if a broken configuration or ``[web]`` may have the only
+    secret.
     """
     good = [person for person in people if person.problem() is None]
     if not good:
         people[0].config()
-    closed = [person for person in good if person.config().sections["web"].secret is not None]
+    usable = [person for person in good if "web" in person.config().sections]
+    closed = [person for person in usable if person.config().sections["web"].secret is not None]
     if not closed:
         for person in people:
             if person not in good and may_have_secret(person.file):
@@ -210,7 +213,12 @@ def settings_of(people: Sequence[Person]) -> Settings:
                     f"{person.file} cannot be used and seems to have the secret of the page; without it the page would be"
                     f" open. Nothing was started. {person.problem()}"
                 )
-    chosen = [*closed, *good][0].config()
+            problem = None if person not in good else person.config().problem_of("web")
+            if problem is not None:
+                raise NotSetUp(
+                    f"The table [web] cannot be used. Nothing was started. {problem} Then run `tconnectsync web` again."
+                )
+    chosen = [*closed, *usable][0].config()
     return Settings(options=chosen.sections["web"], data_dir=chosen.data_dir)
 
 

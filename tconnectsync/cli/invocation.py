@@ -158,6 +158,8 @@ class CliContext:
             self.logs.redact(config.secrets())
         for note in config.notes:
             self._warn("config_note", note)
+        for part in config.unusable:
+            self._warn("not_usable", part.words)
         for name, message in plugins.problems:
             self._warn("plugin_problem", f"plugin {name}: {message}")
         return config

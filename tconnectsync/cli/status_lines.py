@@ -204,9 +204,8 @@ def _alerts_line(alerts: Mapping[str, Any], now: datetime, zone: tzinfo) -> Stat
     if state == "off":
         return StatusLine(name="notifications", level="off", lines=("",))
     words = f"{counted(len(kinds), 'address', 'addresses')}: {', '.join(dict.fromkeys(kinds))}"
-    return StatusLine(
-        name="notifications", level=_LEVELS.get(state, "bad"), lines=(*_problem_lines(alerts, now, zone), words)
-    )
+    lines = (*_problem_lines(alerts, now, zone), *([words] if kinds else []))
+    return StatusLine(name="notifications", level=_LEVELS.get(state, "bad"), lines=lines)
 
 
 def _heartbeat_line(heartbeat: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:

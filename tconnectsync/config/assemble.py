@@ -19,6 +19,7 @@ from tconnectsync.config.messages import did_you_mean
 from tconnectsync.config.model import Config, DaemonOptions, Enabled, LimitOptions
 from tconnectsync.config.option_types import keys_of
 from tconnectsync.config.schema import Tables, has_secret
+from tconnectsync.config.unusable_parts import UnusablePart, core_parts, only_for_commands, section_part, sink_parts
 from tconnectsync.config.zone_names import EXPECTED, names_place, zone_problem
 from tconnectsync.errors import ConfigError, MachineNotReady
 from tconnectsync.events.alarms import alarm_names, names_match
@@ -67,21 +68,19 @@ class ConfigBuilder:
 
     tables: Tables
     features: str | None = None
+    unusable: list[UnusablePart] = attrs.field(factory=list)
 
     def build(self) -> Config:
         """Return the configuration. Errors: ConfigError with every problem; MachineNotReady if none of them needs an edit."""
         tables = self.tables
-        sections = {name: section.options for name, section in tables.plugins.sections().items()}
         keys = keys_of(CoreOptions)
-        tables.check_top_level([*keys, "sources", "sinks", *sections])
-        core, overlay = tables.build(
-            CoreOptions, {key: value for key, value in tables.file.tables.items() if key in keys}, ""
-        )
+        tables.check_top_level([*keys, "sources", "sinks", *tables.plugins.sections()])
+        given = {key: value for key, value in tables.file.tables.items() if key in keys}
+        core, overlay = tables.build(CoreOptions, given, "", without_secrets=True)
+        self.unusable.extend(core_parts(overlay))
         timezone = self._timezone(core, overlay)
-        built = {name: tables.build(options, tables.table_at(name), name) for name, options in sections.items()}
-        shared = {name: options for name, (options, _) in built.items()}
-        overlays = {name: section for name, (_, section) in built.items()}
-        sources = self._sources(tables.plugins.sources())
+        shared, overlays = self._sections()
+        sources = self._sources(tables.plugins.sources(), overlays)
         sinks = self._sinks(tables.plugins.sinks(), overlays)
         self._check_core(core)
         data_dir = None if core is None else self._data_dir(core, overlay)
@@ -103,7 +102,8 @@ class ConfigBuilder:
             hints = [*tables.notes, *self._no_file_hints(), _LATER if passing else _NEXT]
             if data_dir is None and overlay.valid_options is not None:
                 data_dir = self._configured_data_dir(overlay.valid_options, overlay)
-            raise kind(tuple(dict.fromkeys(tables.problems)), remedy="\n".join(dict.fromkeys(hints)), data_dir=data_dir)
+            problems = [*tables.problems, *(problem for part in self.unusable for problem in part.problems)]
+            raise kind(tuple(dict.fromkeys(problems)), remedy="\n".join(dict.fromkeys(hints)), data_dir=data_dir)
         return Config(
             timezone=timezone,
             zones=Zones(timezone=timezone, moves=tuple((move.first_day, move.timezone) for move in core.zones)),
@@ -119,6 +119,7 @@ class ConfigBuilder:
             heartbeat=core.heartbeat,
             origin=tables.file.path,
             notes=tuple(dict.fromkeys(tables.notes)),
+            unusable=tuple(self.unusable),
         )
 
     def _no_file_hints(self) -> list[str]:
@@ -189,9 +190,40 @@ class ConfigBuilder:
         base = Path(xdg) if xdg.startswith("/") else home_folder(self.tables.sources.environ) / ".local" / "state"
         return base / "tconnectsync"
 
-    # --- sources and sinks --------------------------------------------------------------------------------------
+    # --- sections, sources and sinks ----------------------------------------------------------------------------
 
-    def _sources(self, specs: Mapping[str, SourceSpec]) -> dict[str, Enabled]:
+    def _sections(self) -> tuple[dict[str, Any], dict[str, MergedTable]]:
+        """Return the options of the sections that can be used, and the merged tables of all.
+
+        A section that only commands need cannot stop the sources and sinks: its problems make it unusable.
+        """
+        tables, options, overlays = self.tables, dict[str, Any](), dict[str, MergedTable]()
+        for name, section in tables.plugins.sections().items():
+            before = len(tables.problems)
+            built, overlays[name] = tables.build(section.options, tables.table_at(name), name, without_secrets=True)
+            unread = overlays[name].unread_secrets
+            if only_for_commands(name, tables.plugins):
+                faults = [*tables.problems[before:], *unread.values()]
+                del tables.problems[before:]
+                if faults:
+                    self.unusable.append(section_part(name, faults, tables.plugins))
+                    continue
+            if not unread:
+                options[name] = built
+        return options, overlays
+
+    def _unread(self, kind: str, name: str, sections: Mapping[str, MergedTable]) -> list[str]:
+        """Return the problems with secrets in the sections that a source or sink of the same plugin uses."""
+        plugins = self.tables.plugins
+        owner = plugins.owner_of(kind, name)
+        return [
+            problem
+            for section, overlay in sections.items()
+            if plugins.owner_of("sections", section) == owner
+            for problem in overlay.unread_secrets.values()
+        ]
+
+    def _sources(self, specs: Mapping[str, SourceSpec], sections: Mapping[str, MergedTable]) -> dict[str, Enabled]:
         tables = self.tables
         tables.check_members("sources", list(specs))
         found: dict[str, Enabled] = {}
@@ -212,6 +244,7 @@ class ConfigBuilder:
                 continue
             enabled = bool(self._call_plugin(key, spec.enabled, options)) if wanted is None else wanted
             if enabled:
+                tables.problems.extend(self._unread("sources", name, sections))
                 self._add_plugin_problems(key, [overlay], spec.problems, options)
             found[name] = Enabled(enabled, options)
         if not unsure and not any(part.enabled for part in found.values()):
@@ -231,6 +264,7 @@ class ConfigBuilder:
         tables.check_members("sinks", list(specs))
         chosen = self._chosen_features(specs)
         found: dict[str, Enabled] = {}
+        unread: dict[str, list[str]] = {}
         for name, spec in specs.items():
             key = f"sinks.{name}"
             table = dict(tables.table_at("sinks", name))
@@ -240,17 +274,26 @@ class ConfigBuilder:
             if chosen is not None:
                 enabled = any(feature in chosen for feature in spec.features)
                 table |= {option: feature in chosen for feature, option in spec.features.items() if option is not None}
-            options, overlay = tables.build(spec.options, table, key, required=enabled)
+            options, overlay = tables.build(spec.options, table, key, required=enabled, without_secrets=True)
+            faults = [*overlay.unread_secrets.values(), *self._unread("sinks", name, sections)]
             if enabled:
                 shared = {section: each.valid_options for section, each in sections.items()}
                 self._add_plugin_problems(
                     key, [overlay, *sections.values()], spec.problems, overlay.valid_options, shared
                 )
+            if enabled and faults:
+                unread[name] = faults
+                found[name] = Enabled(True, None, "; ".join(faults))
+                continue
             if enabled and options is not None:
                 tables.notes.extend(
                     f"{tables.file.name}: {note}" for note in self._call_plugin(key, spec.notes, options) or ()
                 )
             found[name] = Enabled(enabled and options is not None, options)
+        if any(part.enabled and not part.problem for part in found.values()):
+            self.unusable.extend(sink_parts(unread))
+        else:  # nothing would be delivered at all
+            tables.problems.extend(problem for faults in unread.values() for problem in faults)
         return found
 
     def _chosen_features(self, specs: Mapping[str, SinkSpec]) -> frozenset[str] | None:

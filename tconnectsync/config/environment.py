@@ -44,6 +44,7 @@ class MergedTable:
     - ``origins``: where a value came from, if not from the file.
     - ``unusable``: keys with a value that cannot be used. Each has a sentence in ``problems``.
     - ``temporary``: the problems that may disappear without an edit.
+    - ``unread_secrets``: for the key of each secret whose file or credential cannot be used, its problem.
     - ``valid_options``: the options without the ``bad_keys``, for checks of the rest. None if even they are not possible.
     """
 
@@ -53,6 +54,7 @@ class MergedTable:
     notes: list[str] = attrs.field(factory=list)
     problems: list[str] = attrs.field(factory=list)
     temporary: set[str] = attrs.field(factory=set)
+    unread_secrets: dict[str, str] = attrs.field(factory=dict)
     valid_options: Any = attrs.field(default=None, repr=False)
     bad_keys: set[str] = attrs.field(factory=set)
 
@@ -138,7 +140,8 @@ def parse_text(text: str, kind: Any) -> Any:
 def read_secret_list(path: Path) -> tuple[list[str], str | None]:
     """Return the secrets of a file with one in each line, and the problem with the file, if any.
 
-    Empty lines and ``#`` comments are skipped. Errors: OSError if the file cannot be read.
+    Empty lines and ``#`` comments are skipped. A file with nothing else than comments has none, a file with nothing at all is a problem.
+    Errors: OSError if the file cannot be read.
     """
     with path.open("rb") as file:
         content = file.read(_MOST_SECRET_BYTES)
@@ -146,6 +149,8 @@ def read_secret_list(path: Path) -> tuple[list[str], str | None]:
         lines = [line.strip() for line in content.decode("utf-8-sig").splitlines()]
     except UnicodeDecodeError:
         return [], f"found {path}, which is not UTF-8 text, expected one secret in each line"
+    if not any(lines):
+        return [], f"found {path}, which is empty, expected one secret in each line"
     return [line for line in lines if line and not line.startswith("#")], None
 
 
@@ -185,6 +190,7 @@ def _merge_nested(overlay: MergedTable, inner: type[Any], key: str, sources: Con
     overlay.problems.extend(below.problems)
     overlay.notes.extend(below.notes)
     overlay.temporary |= below.temporary
+    overlay.unread_secrets |= below.unread_secrets
 
 
 @attrs.frozen(kw_only=True)
@@ -225,18 +231,22 @@ class _OptionMerger:
         if passing:
             self.overlay.temporary.add(f"{where}: {words}")
 
+    def refuse_secret(self, where: str, words: str, *, passing: bool = False) -> None:
+        self.refuse(where, words, passing=passing)
+        self.overlay.unread_secrets[self.prefix + self.key] = f"{where}: {words}"
+
     def take_secret(self, path: Path, origin: str, where: str) -> None:
         """Use the secret in the file at ``path``. A file that cannot be read may be on a disk that is not mounted yet."""
         text: str | list[str]
         try:
             text, words = read_secret_list(path) if is_list(self.field.type) else read_secret(path)
         except OSError as error:
-            self.refuse(where, unreadable_secret(path, error), passing=not is_permanent(error))
+            self.refuse_secret(where, unreadable_secret(path, error), passing=not is_permanent(error))
             return
         if words is None:
             self.put(text, origin)
         else:
-            self.refuse(where, words)
+            self.refuse_secret(where, words)
 
     def _from_credential(self) -> bool:
         name, folder = self.field.metadata.get("credential"), self.sources.credentials_folder
@@ -247,7 +257,7 @@ class _OptionMerger:
                 return False
         except OSError as error:
             words = f"found {folder}, which cannot be read ({error.strerror})"
-            self.refuse(f"credential {name}", words, passing=True)
+            self.refuse_secret(f"credential {name}", words, passing=True)
             return True
         self.take_secret(folder / name, f"credential {name}", f"credential {name}")
         return True

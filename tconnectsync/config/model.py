@@ -11,6 +11,7 @@ import attrs
 
 from tconnectsync.config.alert_options import AlertOptions, HeartbeatOptions
 from tconnectsync.config.file import SYSTEM_FILE, Bootstrap, find_config, read_bootstrap
+from tconnectsync.config.unusable_parts import UnusablePart
 from tconnectsync.plugin.options import Secret, option
 from tconnectsync.text.glucose_units import GlucoseUnits
 from tconnectsync.timeline.zones import Zones
@@ -32,10 +33,14 @@ def _from_one(number: int) -> str | None:
 
 
 class Enabled(NamedTuple):
-    """A source or sink: whether it is on, and its options (the plugin's class; None if it is off and incomplete)."""
+    """A source or sink: whether it is on, and its options (the plugin's class; None if it is off and incomplete).
+
+    ``problem``: why a sink that is on cannot be opened, such as a secret's file that cannot be read; then it has no options.
+    """
 
     enabled: bool
     options: Any
+    problem: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -58,6 +63,7 @@ class Config:
     """The configuration. ``origin`` is the file; None if everything comes from the environment.
 
     ``chosen_units`` are those of ``glucose_units``, None if the key is missing. ``zones`` combines ``timezone`` with the dated moves. ``notes`` are sentences about values that are allowed but look wrong.
+    ``unusable`` are parts that do not work while everything else does; a section among them is not in ``sections``.
     """
 
     timezone: str
@@ -74,6 +80,11 @@ class Config:
     heartbeat: HeartbeatOptions = attrs.field(factory=HeartbeatOptions)
     origin: Path | None = None
     notes: tuple[str, ...] = ()
+    unusable: tuple[UnusablePart, ...] = ()
+
+    def problem_of(self, part: str) -> str | None:
+        """Return why ``alerts``, ``heartbeat`` or a plugin's section cannot be used; None if it can."""
+        return next((each.words for each in self.unusable if each.name == part), None)
 
     @property
     def glucose_units(self) -> GlucoseUnits:

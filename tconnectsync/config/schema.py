@@ -57,15 +57,23 @@ class Tables:
         return found
 
     def build(
-        self, options: type[T], given: Mapping[str, Any], name: str, *, required: bool = True
+        self,
+        options: type[T],
+        given: Mapping[str, Any],
+        name: str,
+        *,
+        required: bool = True,
+        without_secrets: bool = False,
     ) -> tuple[T | None, MergedTable]:
         """Return ``given`` as ``options``, after the merge with the other sources; None if there are problems.
 
-        ``required`` False: the part is off, so missing keys are no problem.
+        ``required`` False: the part is off, so missing keys are no problem. ``without_secrets``: a secret whose file cannot be
+        used is no problem here, but an entry in ``unread_secrets``, and the options lack it.
         """
         prefix = f"{name}." if name else ""
         overlay = merge_sources(options, given, self.sources, prefix=prefix)
-        self.problems.extend(overlay.problems)
+        unread = overlay.unread_secrets if without_secrets else {}
+        self.problems.extend(problem for problem in overlay.problems if problem not in unread.values())
         self.notes.extend(overlay.notes)
         self.temporary |= overlay.temporary
         built, faults = structure(overlay.raw, options)
@@ -83,7 +91,7 @@ class Tables:
                 self.add_problem(key, fault.words + self._right_place_hint(key, fault.words))
             else:
                 self.problems.append(f"{origin}: {fault.words}")
-        return (None if overlay.unusable else built), overlay
+        return (None if overlay.unusable - unread.keys() else built), overlay
 
     def check_top_level(self, known: Sequence[str]) -> None:
         """Add problems for keys of the top level that are not ``known``."""

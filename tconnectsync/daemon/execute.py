@@ -147,6 +147,7 @@ def run_daemon(
             config_fingerprint(fresh),
             name,
             partial(watch, fresh),
+            tuple(part.words for part in fresh.unusable),
         )
 
     lock = FolderLock(folder)

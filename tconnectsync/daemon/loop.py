@@ -33,6 +33,10 @@ LAST_S = 8.0
 """After this long the process ends even if a call cannot be interrupted, such as a name server that does not answer."""
 
 
+LOOK_AGAIN_S = 50.0
+"""How often at most the configuration is read again, between two naps of the loop, while a part of it, such as a secret's file, cannot be used."""
+
+
 class ForcedStop(BaseException):
     """Raised in the middle of a call when a stop has waited long enough. Safe, because all storage is crash-safe."""
 
@@ -123,7 +127,7 @@ class Watcher(Protocol):
 class LoadedConfig:
     """A configuration in use: how to open the engine with it, the zone of each day, its id, and its file name.
 
-    ``watch`` starts what watches the daemon. Its arguments: whether the daemon before this one ended unexpectedly, and the receivers
+    ``unusable``: the parts that do not work, in words, such as a sink whose secret cannot be read. ``watch`` starts what watches the daemon. Its arguments: whether the daemon before this one ended unexpectedly, and the receivers
     that show whether this one works.
     """
 
@@ -132,6 +136,7 @@ class LoadedConfig:
     config_id: str = ""
     name: str = ""
     watch: Callable[[bool, Sequence[SupportsPresence]], Watcher | None] = lambda _after_crash, _presences: None
+    unusable: tuple[str, ...] = ()
 
 
 @attrs.define
@@ -143,6 +148,7 @@ class _RunningDaemon:
     record: DaemonRecord | None = None
     watcher: Watcher | None = None
     _pulse: str = ""
+    _next_look: float = attrs.field(factory=lambda: time.monotonic() + LOOK_AGAIN_S)
 
     def watch(self, *, after_crash: bool = False) -> None:
         """Start to watch with the current configuration, instead of an earlier one."""
@@ -176,6 +182,16 @@ class _RunningDaemon:
             " here. If you changed its file, run `systemctl reload tconnectsync`. To use another file, stop the daemon first."
         )
         return chain((Notice(words=words),), job)
+
+    def has_news(self, load: Callable[[], LoadedConfig]) -> bool:
+        """Whether other parts are unusable than at the last load, or none. While there are any, it looks about once a minute."""
+        if not self.loaded.unusable or time.monotonic() < self._next_look:
+            return False
+        self._next_look = time.monotonic() + LOOK_AGAIN_S
+        try:
+            return load().unusable != self.loaded.unusable
+        except TconnectsyncError:
+            return False  # the file is being edited: a reload would be refused
 
     def reload(self, load: Callable[[], LoadedConfig]) -> None:
         """Load the current configuration; keep the old one if the new one cannot be used."""
@@ -249,7 +265,7 @@ class Daemon:
             notifier.ready()
             log.info("started records=%d", running.engine.events.end)
             while not signals.stop:
-                if signals.reload and not control.busy:
+                if not control.busy and (signals.reload or running.has_news(self.load)):
                     signals.reload = False
                     notifier.reloading()
                     running.reload(self.load)
@@ -275,6 +291,7 @@ def _summary(engine: Engine) -> str:
         for name, condition in (
             *((name, poller.health) for name, poller in engine.pollers.items()),
             *((name, runner.health) for name, runner in engine.runners.items()),
+            *engine.unusable.items(),
         )
         if not condition.is_ok
     ]

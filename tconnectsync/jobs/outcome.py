@@ -33,6 +33,9 @@ def problems(engine: Engine, only: tuple[str, ...] | None = None) -> list[Proble
     for name, runner in engine.runners.items():
         if only is None or name in only:
             found += _sink_problems(engine, runner)
+    for name, health in engine.unusable.items():
+        if only is None or name in only:
+            found.append((ExitStatus.WAITING, _words(name, health)))
     if engine.log_problem is not None:
         found.append((ExitStatus.DAMAGED, f"{engine.log_problem.message} {engine.log_problem.remedy}"))
     return found

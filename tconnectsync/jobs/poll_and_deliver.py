@@ -70,8 +70,11 @@ def start_runs(engine: Engine, begin: Callable[[Poller], list[Fetch]]) -> list[F
 
 
 def find_runner(engine: Engine, sink: str) -> SinkRunner:
-    """Return the runner of a sink. Errors: RequestRefused if the sink is off."""
+    """Return the runner of a sink. Errors: RequestRefused if the sink is off, or cannot be used now."""
     runner = engine.runners.get(sink)
+    if sink in engine.unusable:
+        health = engine.unusable[sink]
+        raise RequestRefused(f"{sink}: {health.message}. Nothing was done.", remedy=health.remedy)
     if runner is None:
         on = ", ".join(sorted(engine.runners)) or "none"
         raise RequestRefused(

@@ -90,6 +90,8 @@ REWRITES_ALLOWED = Fact("rewrites_allowed", bool, False)
 """Whether the user agreed to change documents that were delivered long ago."""
 # health and reports
 HEALTH = Fact("health", Health, Health())
+UNUSABLE: Fact[Health | None] = Fact("unusable", Health | None, None)
+"""Why the sink could not be opened, such as a secret that cannot be read. It hides ``HEALTH``, which counts again afterwards."""
 COMPARED = Fact("compared", str, "")
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from tconnectsync.config.model import Config
+from tconnectsync.config.unusable_parts import REMEDY
 from tconnectsync.text.durations import iso_time
 from tconnectsync.text.plural import counted
 
@@ -22,6 +23,10 @@ def alert_status(config: Config, now: datetime) -> dict[str, Any]:
     """Return the keys ``alerts`` and ``heartbeat`` of ``status --json``. No code of alerts is imported if both are off."""
     alerts: dict[str, Any] = {**_OFF, "addresses": [], "waiting": 0}
     heartbeat: dict[str, Any] = {**_OFF, "kind": None, "last_called": None, "reported": ""}
+    for found, name in ((alerts, "alerts"), (heartbeat, "heartbeat")):
+        problem = config.problem_of(name)
+        if problem is not None:
+            found |= {"state": "halted", "message": problem, "remedy": REMEDY}
     if config.alerts.urls or config.heartbeat.url is not None:
         from tconnectsync.alerts.outgoing import load_state
 

@@ -56,7 +56,11 @@ def look_once(config: Config, *, clock: Clock, redact: Callable[[str], str]) -> 
 def alert_findings(config: Config) -> Iterator[CheckResult]:
     """Look at the configured addresses. Nothing is sent: `alerts test` does that."""
     urls = config.alerts.urls
-    if not urls and config.heartbeat.url is None:
+    if (
+        not urls
+        and config.heartbeat.url is None
+        and not (config.problem_of("alerts") or config.problem_of("heartbeat"))
+    ):
         yield CheckResult(good=True, what=f"alerts: not configured. {NOT_ALERTED}")
     if not urls:
         return

@@ -14,6 +14,7 @@ import attrs
 import tconnectsync
 from tconnectsync.clock import Clock
 from tconnectsync.config.model import Config
+from tconnectsync.config.unusable_parts import REMEDY
 from tconnectsync.disk_check import look_at_disk
 from tconnectsync.errors import ConfigError
 from tconnectsync.ingest.source_state import SourceState
@@ -73,6 +74,8 @@ def _all_results(config: Config, plugins: Plugins, clock: Clock) -> Iterator[Che
     )
     yield from _check_installation()
     yield from _check_clock(config, clock)
+    for part in config.unusable:
+        yield CheckResult(good=False, what=f"configuration: {part.words}", remedy=REMEDY)
     yield from alert_findings(config)
     for name, message in plugins.problems:
         yield CheckResult(

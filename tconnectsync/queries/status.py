@@ -18,7 +18,7 @@ from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.eventlog import EventLog, LogSize
 from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.outbox import Outbox, set_aside_words
-from tconnectsync.outbox.facts import HEALTH, LAST_DELIVERED, OTHERS_ALLOWED
+from tconnectsync.outbox.facts import HEALTH, LAST_DELIVERED, OTHERS_ALLOWED, UNUSABLE
 from tconnectsync.projection.pending_notes import NOTES
 from tconnectsync.queries.alert_status import alert_status
 from tconnectsync.reconcile.comparison_state import ComparisonState, twice_text
@@ -238,7 +238,7 @@ def _outbox_status(outbox: Outbox, *, on: bool, end: int, now: datetime) -> dict
     counts, comparison, cursor = outbox.dead_letters.counts(), ComparisonState.load(outbox), outbox.checkpoints.cursor
     health, notes = Health(state=HealthState.OFF), list[str]()
     if on:
-        health = outbox.facts.get(HEALTH)
+        health = outbox.facts.get(UNUSABLE) or outbox.facts.get(HEALTH)
         notes = [note.text(now) for note in outbox.facts.get(NOTES) if note.is_due(now)]
         if counts.dead:
             notes.insert(0, set_aside_words(counts.dead, outbox.dead_letters.last_reason()))

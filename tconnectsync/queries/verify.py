@@ -8,6 +8,7 @@ from datetime import date
 
 from tconnectsync.clock import Clock
 from tconnectsync.config.model import Config
+from tconnectsync.config.unusable_parts import REMEDY
 from tconnectsync.errors import RequestRefused
 from tconnectsync.eventlog import EventLog
 from tconnectsync.ingest.gaps import open_gaps_by_source
@@ -32,6 +33,11 @@ def verify(
 
     Errors: RequestRefused (the sink is off, cannot read back, or delivered nothing yet), LogCorrupt, the receiver's errors.
     """
+    problem = config.sinks[sink].problem if sink in config.sinks else ""
+    if problem:
+        raise RequestRefused(
+            f"The sink {sink} cannot be compared: its secret cannot be used: {problem}.", remedy=REMEDY
+        )
     opened = open_sinks(config, plugins, clock=clock, data_dir=config.data_dir).get(sink)
     if opened is None:
         raise RequestRefused(

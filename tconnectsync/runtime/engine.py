@@ -17,6 +17,7 @@ from tconnectsync.ingest.poller import Poller
 from tconnectsync.plugin.spec import Importer
 from tconnectsync.reconcile.daily import MAX_SOURCE_AGE
 from tconnectsync.retry.deadline import RememberedDeadline
+from tconnectsync.retry.health import Health
 from tconnectsync.runtime.sink_runner import SinkRunner
 from tconnectsync.timeline.event_stream import EventStream, event_streams
 from tconnectsync.timeline.resolver import TimelineResolver
@@ -35,6 +36,8 @@ class Engine:
     clock: Clock
     pollers: Mapping[str, Poller]
     runners: Mapping[str, SinkRunner]
+    unusable: Mapping[str, Health] = attrs.field(factory=dict)
+    """The sinks that are on and could not be opened, with the reason."""
     importers: Sequence[Importer] = ()
     free_space: Callable[[], str | None] = lambda: None
     """Returns a sentence if the disk is almost full, else None."""

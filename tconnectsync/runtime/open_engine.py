@@ -5,23 +5,26 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import tconnectsync
 from tconnectsync.clock import Clock
 from tconnectsync.config.fingerprint import options_fingerprint
 from tconnectsync.config.model import Config
+from tconnectsync.config.unusable_parts import REMEDY
 from tconnectsync.eventlog import EventLog, Files, Replica
 from tconnectsync.ingest.poller import Poller
 from tconnectsync.ingest.schedule import PollSchedule
 from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.facts import LOG_ID
+from tconnectsync.outbox.facts import LOG_ID, UNUSABLE
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.plugin.manager import Plugins
 from tconnectsync.plugin.source import Source
 from tconnectsync.plugin.spec import Context, Sink
 from tconnectsync.projection.fold_runner import FoldRunner
+from tconnectsync.retry.health import Health, HealthState
 from tconnectsync.runtime.data_dir import free_space_problem, outbox_path
 from tconnectsync.runtime.engine import Engine
 from tconnectsync.runtime.memory_limit import collect_cycles_less_often, release_large_blocks
@@ -74,6 +77,7 @@ def open_engine(
         decoders = {name: source.decoder for name, source in sorted(sources.items())}
         for name, sink in open_sinks(config, plugins, clock=clock, data_dir=config.data_dir).items():
             runners[name] = open_sink_runner(config, name, sink, events, clock, folder, decoders)
+        unusable = note_unusable_sinks(config, clock, folder)
     except BaseException:
         for runner in runners.values():
             runner.outbox.close()
@@ -85,6 +89,7 @@ def open_engine(
         clock=clock,
         pollers=pollers,
         runners=runners,
+        unusable=unusable,
         importers=tuple(plugins.importers().values()),
         free_space=lambda: free_space_problem(folder),
     )
@@ -100,6 +105,7 @@ def open_sink_runner(
             outbox.checkpoints.start_over()
             outbox.facts.put(LOG_ID, events.log_id)
     outbox.facts.put(LOG_ID, events.log_id)
+    outbox.facts.forget(UNUSABLE)
     runner = SinkRunner.build(
         name=name,
         fingerprint=f"{sink.fingerprint} decoders={dict(decoders)}",
@@ -113,6 +119,21 @@ def open_sink_runner(
     )
     runner.delivery.report.zone_at = config.zones.zone_at
     return runner
+
+
+def note_unusable_sinks(config: Config, clock: Clock, folder: Path) -> dict[str, Health]:
+    """Return, and store in their outboxes, why sinks that are on cannot be opened. They continue later where they stopped."""
+    found: dict[str, Health] = {}
+    for name, entry in config.sinks.items():
+        if entry.enabled and entry.problem:
+            health = Health(
+                state=HealthState.WAITING, message=f"its secret cannot be used: {entry.problem}", remedy=REMEDY
+            )
+            with closing(Outbox.opened(outbox_path(folder, name))) as outbox:
+                before = outbox.facts.get(UNUSABLE) or Health()
+                found[name] = health.with_since(before, clock.now())
+                outbox.facts.put(UNUSABLE, found[name])
+    return found
 
 
 def open_sources(config: Config, plugins: Plugins, *, clock: Clock, data_dir: Path) -> dict[str, Source]:
@@ -129,7 +150,7 @@ def open_sinks(config: Config, plugins: Plugins, *, clock: Clock, data_dir: Path
     return {
         name: specs[name].open(entry.options, _context(config, clock, data_dir, name))
         for name, entry in config.sinks.items()
-        if entry.enabled
+        if entry.enabled and not entry.problem
     }
 
 

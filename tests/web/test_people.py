@@ -34,13 +34,16 @@ class FakeConfig:
     sections: Mapping[str, Any]
     zones: Zones = attrs.field(factory=lambda: Zones(timezone="Europe/Berlin"))
 
+    def problem_of(self, part: str) -> str | None:
+        return None if part in self.sections else f"{part} is wrong"
+
 
 @attrs.define
 class FakeEngine:
     """The engine of one configuration: ``broken`` is why it cannot be read."""
 
     folder: Path
-    web: WebOptions = attrs.field(factory=WebOptions)
+    web: WebOptions | None = attrs.field(factory=WebOptions)
     broken: Exception | None = None
     fails: Exception | None = None
     loads: int = 0
@@ -53,7 +56,7 @@ class FakeEngine:
         self.loads += 1
         if self.broken is not None:
             raise self.broken
-        return FakeConfig(self.folder, {"web": self.web})
+        return FakeConfig(self.folder, {} if self.web is None else {"web": self.web})
 
     def request(self, command: str) -> tuple[int, tuple[str, ...]]:
         return 0, (command,)
@@ -237,6 +240,16 @@ def test_the_page_is_not_open_because_the_file_with_the_secret_is_broken(
         settings_of(people(engines, tmp_path))
     engines["ben"].web = WebOptions(secret=Secret("s"))
     assert settings_of(people(engines, tmp_path)).options.secret is not None
+
+
+def test_the_page_is_not_open_because_its_table_is_broken(engines: dict[str, FakeEngine], tmp_path: Path) -> None:
+    """A table that cannot be used may have had the only secret. Another person's secret protects the page too."""
+    engines["ben"].web = None
+    with pytest.raises(NotSetUp, match="web is wrong") as caught:
+        settings_of(people(engines, tmp_path))
+    assert caught.value.exit_code == 2
+    engines["cleo"].web = WebOptions(secret=Secret("s"), port=3)
+    assert settings_of(people(engines, tmp_path)).options.port == 3
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,9 @@ def test(invocation: CliContext) -> int:
     Exit status 0 if all took it, 5 if one could not be reached or refused, 2 if one cannot be used at all.
     """
     config = invocation.config()
+    unusable = [words for part in ("alerts", "heartbeat") if (words := config.problem_of(part))]
+    if unusable:
+        raise RequestRefused("\n".join(unusable), remedy="Nothing was sent. Correct this, then run the command again.")
     if not config.alerts.urls and config.heartbeat.url is None:
         raise RequestRefused(
             "No notifications are configured, so nobody is notified when data stop.",

@@ -1,0 +1,111 @@
+"""A secret's file that cannot be read, or a table that only one command needs, stops that part and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tconnectsync.config.load import load_config
+from tconnectsync.config.model import Config
+from tconnectsync.errors import ConfigError, MachineNotReady
+from tconnectsync.plugin.manager import load_plugins
+
+HEAD = 'timezone = "Europe/Berlin"\n'
+TANDEM = '[sources.tandem]\nemail = "a@example.org"\npassword = "pump-password"\nregion = "EU"\n'
+SITE = '[nightscout]\nurl = "https://my-site.example/"\napi_secret = "a-dummy-secret"\n'
+LOST_SITE = SITE.replace('api_secret = "a-dummy-secret"', 'api_secret_file = "lost"')
+MQTT = '[sinks.mqtt]\nenabled = true\nhost = "localhost"\nusername = "u"\n'
+INFLUX = '[sinks.influxdb]\nenabled = true\nurl = "http://localhost:8086"\norg = "o"\nbucket = "b"\n'
+
+
+def load(folder: Path, text: str, **environ: str) -> Config:
+    path = folder / "config.toml"
+    path.write_text(text)
+    path.chmod(0o600)
+    return load_config(path, {"HOME": str(folder), **environ}, load_plugins())
+
+
+@pytest.mark.parametrize(
+    ("part", "table", "key"),
+    [
+        ("mqtt", MQTT, "password"),
+        ("influxdb", INFLUX, "token"),
+        ("alerts", "[alerts]\n", "urls"),
+        ("heartbeat", "[heartbeat]\n", "url"),
+        ("web", "[web]\n", "secret"),
+    ],
+)
+def test_only_the_part_that_needs_the_secret_stops(tmp_path: Path, part: str, table: str, key: str) -> None:
+    """A missing or an empty file of a secret: this part is unusable, with the key in its words, and Nightscout is served."""
+    (tmp_path / "empty").write_text("\n")
+    for name in ("lost", "empty"):
+        config = load(tmp_path, HEAD + TANDEM + SITE + table + f'{key}_file = "{name}"\n')
+        [unusable] = config.unusable
+        assert f"{part}.{key}_file" in unusable.words
+        assert name in unusable.words
+        assert unusable.name == part
+        sinks = {name: sink for name, sink in config.sinks.items() if sink.enabled}
+        assert sinks["nightscout-treatments"].options is not None
+        assert [name for name, sink in sinks.items() if sink.problem] == [part] * (part in sinks)
+        assert all(sink.options is None for sink in sinks.values() if sink.problem)
+    (tmp_path / "lost").write_text("ntfy://topic" if part == "alerts" else "https://hc-ping.com/x")
+    assert load(tmp_path, HEAD + TANDEM + SITE + table + f'{key}_file = "lost"\n').unusable == ()
+
+
+def test_a_credential_that_cannot_be_used_stops_its_part_only(tmp_path: Path) -> None:
+    """The same for a systemd credential."""
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / "mqtt-password").write_text("")
+    config = load(tmp_path, HEAD + TANDEM + SITE + MQTT, CREDENTIALS_DIRECTORY=str(tmp_path / "credentials"))
+    assert config.sinks["mqtt"].problem
+
+
+@pytest.mark.parametrize(
+    "line", ["port = 99999", "prot = 1", 'secret = "a"\nsecret_file = "lost"', 'base_path = "a b"']
+)
+def test_a_wrong_page_stops_no_data(tmp_path: Path, line: str) -> None:
+    """Only commands need ``[web]``; it is absent instead of being used in part, because without its secret it would be open."""
+    config = load(tmp_path, HEAD + TANDEM + SITE + f"[web]\n{line}\n")
+    assert "web" not in config.sections
+    assert "tconnectsync web" in (config.problem_of("web") or "")
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, HEAD + TANDEM.replace("EU", "XX") + SITE + f"[web]\n{line}\n")
+    assert any("web" in problem for problem in caught.value.problems), "with another problem everything is listed"
+    assert any("region" in problem for problem in caught.value.problems)
+
+
+def test_a_shared_section_stops_its_own_sinks(tmp_path: Path) -> None:
+    """Without Nightscout's secret the other sinks work; the Nightscout sinks are unusable together."""
+    config = load(tmp_path, HEAD + TANDEM + LOST_SITE + MQTT + 'password = "p"\n')
+    [unusable] = config.unusable
+    assert "nightscout-iob" in unusable.words
+    assert "nightscout-treatments" in unusable.words
+    assert config.sinks["mqtt"].options is not None
+    assert "nightscout" not in config.sections
+
+
+def test_a_section_that_nobody_needs(tmp_path: Path) -> None:
+    """Nightscout's lost secret does not matter if no Nightscout sink is on."""
+    off = "".join(f"[sinks.nightscout-{name}]\nenabled = false\n" for name in ("treatments", "iob", "pump-events"))
+    config = load(tmp_path, HEAD + TANDEM + LOST_SITE + off + MQTT + 'password = "p"\n')
+    assert config.unusable == ()
+
+
+def test_nothing_left_to_deliver_to(tmp_path: Path) -> None:
+    """If no sink can be used, it is an error as before: the service is started again by systemd."""
+    with pytest.raises(MachineNotReady):
+        load(tmp_path, HEAD + TANDEM + LOST_SITE.replace('"lost"', '"/nowhere/lost"'))
+    with pytest.raises(MachineNotReady):
+        load(tmp_path, HEAD + TANDEM + LOST_SITE + MQTT + 'password_file = "lost"\n')
+
+
+@pytest.mark.parametrize(
+    "line", ["password = 5", 'password_file = "x"\npassword = "y"', "password_file = 5", "prot = 1"]
+)
+def test_what_needs_an_edit_is_still_an_error(tmp_path: Path, line: str) -> None:
+    """A wrong key of a sink is refused, because whoever edits the file is there to see it."""
+    with pytest.raises(ConfigError):
+        load(tmp_path, HEAD + TANDEM + SITE + MQTT + line + "\n")
+    with pytest.raises(MachineNotReady):
+        load(tmp_path, HEAD + TANDEM.replace('password = "pump-password"', 'password_file = "/nowhere/x"') + SITE)

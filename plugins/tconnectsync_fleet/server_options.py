@@ -25,9 +25,9 @@ class ExtraMissing(click.ClickException):
     exit_code = 2
 
 
-def require_extra() -> None:
-    """Check that NATS and PyNaCl are installed. Errors: ExtraMissing."""
-    for package in ("nats", "nacl.public"):
+def require_extra(*packages: str) -> None:
+    """Check that packages of the extra are installed; none: NATS and PyNaCl. Errors: ExtraMissing."""
+    for package in packages or ("nats", "nacl.public"):
         try:
             importlib.import_module(package)
         except ImportError as error:
@@ -41,24 +41,37 @@ def require_extra() -> None:
 class ServerOptions:
     """How to reach the servers."""
 
-    servers: tuple[str, ...]
+    servers: tuple[str, ...] = attrs.field(repr=False)
     user: str | None
     password_file: Path | None
-    credentials: Path | None
-    ca_file: Path | None
+    creds: Path | None
+    nkey: Path | None
+    ca: Path | None
+    cert: Path | None
+    cert_key: Path | None
 
     @contextlib.contextmanager
     def connected(self, name: str = "tconnectsync") -> Iterator[Servers]:
-        """Give a connection. Errors: ExtraMissing, Retryable."""
+        """Give a connection. Errors: ExtraMissing, LoginProblem, CredentialsRefused, Retryable."""
         require_extra()
-        from tconnectsync_fleet.servers import NatsLogin, Servers
+        if self.creds is not None or self.nkey is not None:
+            require_extra("nkeys")
+        from tconnectsync_fleet.nats_login import NatsLogin
+        from tconnectsync_fleet.servers import Servers
 
         password = None
         if self.password_file is not None:
             password = self.password_file.read_text(encoding="utf-8").strip("\r\n")
         addresses = [each.strip() for group in self.servers for each in group.split(",") if each.strip()]
-        login = NatsLogin(
-            servers=addresses, user=self.user, password=password, credentials=self.credentials, ca_file=self.ca_file
+        login = NatsLogin.of(
+            addresses,
+            user=self.user,
+            password=password,
+            credentials=self.creds,
+            nkey=self.nkey,
+            ca=self.ca,
+            cert=self.cert,
+            cert_key=self.cert_key,
         )
         servers = Servers(login, name=name)
         try:
@@ -89,10 +102,8 @@ key_option = click.option(
 )
 
 
-def with_servers(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options for the servers; the command gets them as ``options``."""
-
-    @click.option(
+_OPTIONS = (
+    click.option(
         "--servers",
         multiple=True,
         envvar="TCONNECTSYNC_FLEET_SERVERS",
@@ -100,23 +111,53 @@ def with_servers(command: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         metavar="URL",
         help="Address of a NATS server; several times, or with commas. tls://… encrypts.",
-    )
-    @click.option("--user", help="User name at the servers.")
-    @click.option("--password-file", type=file_path(exists=True), help="File with the user's password.")
-    @click.option("--credentials", type=file_path(exists=True), help="A .creds file of NATS, instead of a user name.")
-    @click.option("--ca-file", type=file_path(exists=True), help="The authority that signed the servers' certificates.")
-    @wraps(command)
-    def wrapped(
-        servers: tuple[str, ...],
-        user: str | None,
-        password_file: Path | None,
-        credentials: Path | None,
-        ca_file: Path | None,
-        **rest: Any,
-    ) -> Any:
-        options = ServerOptions(
-            servers=servers, user=user, password_file=password_file, credentials=credentials, ca_file=ca_file
-        )
-        return command(options=options, **rest)
+    ),
+    click.option("--user", envvar="TCONNECTSYNC_FLEET_USER", help="User name at the servers."),
+    click.option(
+        "--password-file",
+        type=file_path(exists=True),
+        envvar="TCONNECTSYNC_FLEET_PASSWORD_FILE",
+        help="File with the user's password.",
+    ),
+    click.option(
+        "--creds",
+        type=file_path(exists=True),
+        envvar="TCONNECTSYNC_FLEET_CREDS",
+        help="A .creds file of NATS, instead of a user name.",
+    ),
+    click.option(
+        "--nkey",
+        type=file_path(exists=True),
+        envvar="TCONNECTSYNC_FLEET_NKEY",
+        help="File with the seed of an nkey, instead of a user name.",
+    ),
+    click.option(
+        "--ca",
+        type=file_path(exists=True),
+        envvar="TCONNECTSYNC_FLEET_CA",
+        help="Certificate of the authority that signed the servers' certificates; encrypts.",
+    ),
+    click.option(
+        "--cert",
+        type=file_path(exists=True),
+        envvar="TCONNECTSYNC_FLEET_CERT",
+        help="This client's certificate, if the servers ask for one.",
+    ),
+    click.option(
+        "--cert-key", type=file_path(exists=True), envvar="TCONNECTSYNC_FLEET_CERT_KEY", help="The certificate's key."
+    ),
+)
 
+
+def with_servers(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options for the servers; the command gets them as ``options``."""
+    names = [field.name for field in attrs.fields(ServerOptions)]
+
+    @wraps(command)
+    def wrapped(**given: Any) -> Any:
+        options = ServerOptions(**{name: given.pop(name) for name in names})
+        return command(options=options, **given)
+
+    for option in reversed(_OPTIONS):
+        wrapped = option(wrapped)
     return wrapped

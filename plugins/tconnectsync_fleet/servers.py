@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 import threading
-from collections.abc import Coroutine, Sequence
-from pathlib import Path
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import attrs
-import nats
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.errors import NoServersError
@@ -30,6 +27,7 @@ from nats.js.errors import BucketNotFoundError, NotFoundError
 from nats.js.kv import KV_OP, KeyValue
 
 from tconnectsync import Retryable
+from tconnectsync_fleet.nats_login import Connection, NatsLogin
 
 T = TypeVar("T")
 _FETCH = 500
@@ -44,28 +42,6 @@ PEOPLE, WORKERS, STATUS, SNAPSHOTS = "people", "workers", "status", "snapshots"
 
 
 @attrs.frozen(kw_only=True)
-class NatsLogin:
-    """Where the servers are, and who asks. ``credentials``: a ``.creds`` file; ``certificates``: a CA file for TLS."""
-
-    servers: Sequence[str]
-    user: str | None = None
-    password: str | None = attrs.field(default=None, repr=False)
-    credentials: Path | None = None
-    ca_file: Path | None = None
-
-    def options(self) -> dict[str, Any]:
-        """Return the arguments for the client."""
-        found: dict[str, Any] = {"servers": list(self.servers)}
-        if self.user is not None:
-            found |= {"user": self.user, "password": self.password or ""}
-        if self.credentials is not None:
-            found["user_credentials"] = str(self.credentials)
-        if self.ca_file is not None:
-            found["tls"] = ssl.create_default_context(cafile=str(self.ca_file))
-        return found
-
-
-@attrs.frozen(kw_only=True)
 class Entry:
     """The newest entry of a key in a bucket. ``value`` None: it was deleted."""
 
@@ -77,16 +53,22 @@ class Servers:
     """The connected servers. Thread-safe. It reconnects by itself; meanwhile calls fail after :data:`ANSWER_S`."""
 
     def __init__(self, login: NatsLogin, *, name: str) -> None:
-        """Connect. Errors: Retryable if no server answers."""
+        """Connect. Errors: LoginProblem, CredentialsRefused, Retryable if no server answers."""
+        self._connection = Connection(login)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="nats", daemon=True)
         self._thread.start()
         try:
-            self._client: Client = self.call(self._connect(login, name))
-        except Retryable:
+            self._client: Client = self.call(self._connection.open(name))
+        except BaseException:
             self._stop_loop()
             raise
         self.js: JetStreamContext = self._client.jetstream(timeout=ANSWER_S / 2)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the servers have ended this connection for good, so that it does not reconnect: for example a login that expired."""
+        return self._client.is_closed
 
     @property
     def client(self) -> Client:
@@ -99,7 +81,8 @@ class Servers:
         try:
             return future.result()
         except (asyncio.TimeoutError, NoServersError, OSError) as error:
-            raise _no_answer(error) from error
+            why = self._connection.why(error)
+            raise Retryable(why.message, remedy=why.remedy) from error
 
     def bucket(self, name: str) -> KeyValue:
         """Return a key-value bucket. Errors: Retryable if the fleet was not set up."""
@@ -142,33 +125,10 @@ class Servers:
             self.call(self._client.close())
         self._stop_loop()
 
-    async def _connect(self, login: NatsLogin, name: str) -> Client:
-        async def ignore_error(_error: Exception) -> None:
-            """The client would print a traceback for every lost connection; the worker logs what it could not do."""
-
-        return await nats.connect(
-            name=name,
-            connect_timeout=3,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=0.5,
-            ping_interval=10,
-            error_cb=ignore_error,
-            allow_reconnect=True,
-            **login.options(),
-        )
-
     def _stop_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-
-
-def _no_answer(error: BaseException) -> Retryable:
-    reason = str(error) or type(error).__name__
-    return Retryable(
-        f"the NATS servers do not answer ({reason})",
-        remedy="Nothing is lost: the work goes on when they answer. Check them: `nats server check jetstream`.",
-    )
 
 
 def has_data(servers: Servers, person: str) -> bool:

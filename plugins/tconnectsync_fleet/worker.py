@@ -75,7 +75,11 @@ class Worker:
         self._stopping.set()
 
     def run(self) -> None:
-        """Work until :meth:`stop`. Without a lease it waits for one."""
+        """Work until :meth:`stop`. Without a lease it waits for one.
+
+        Errors: Retryable if the servers have ended the connection for good. A new process may log in with a new password.
+        """
+        ended: Exception | None = None
         renewing = threading.Thread(target=self._keep_lease, name="lease", daemon=True)
         renewing.start()
         with ThreadPoolExecutor(self.threads, thread_name_prefix="turn") as pool:
@@ -86,6 +90,9 @@ class Worker:
                     self._look()
                 except (Retryable, NatsError) as error:
                     log.warning('fleet_not_reached message="%s"', error)
+                    if self.servers.is_closed:
+                        ended = error
+                        self.stop()
                 until = time.monotonic() + LOOK_S
                 while time.monotonic() < until and not self._stopping.is_set():
                     if self.is_healthy():
@@ -97,6 +104,11 @@ class Worker:
         renewing.join()
         if self._lease is not None:
             self._lease.end()
+        if ended is not None:
+            raise Retryable(
+                f"the NATS servers have ended the connection ({ended})",
+                remedy="Start the worker again. If it ends again, check its login: `tconnectsync fleet status` with the same options.",
+            ) from ended
 
     def is_healthy(self) -> bool:
         """Whether it has a lease, so that it can work."""

@@ -105,6 +105,11 @@ class Server:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
+    def reload(self) -> None:
+        """Have it read its configuration again, as ``systemctl reload`` does."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
+
     def _came_up(self, process: subprocess.Popen[bytes], port: int) -> bool:
         deadline = time.monotonic() + _START_S
         while process.poll() is None and time.monotonic() < deadline:

@@ -1,0 +1,196 @@
+"""Connections to NATS servers: TLS with client certificates, passwords, nkeys; what a wrong one says; no secret in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+import attrs
+import pytest
+
+from tconnectsync import CredentialsRefused, Retryable
+from tconnectsync_fleet.nats_login import NatsLogin
+from tconnectsync_fleet.servers import Servers
+from tconnectsync_fleet.worker import Worker
+from tests.e2e.command_in_process import run_command
+from tests.e2e.installation import eventually
+from tests.support.certificates import Authority
+from tests.support.nats_servers import find_nats_server, greets
+from tests.support.real_servers import Server
+
+PASSWORD = "päss: wörd@/%20"
+REFUSED, NO_ANSWER, WRONG = 4, 3, 2
+
+
+@attrs.define
+class SecureServer:
+    """A server that wants certificates of one authority, and a user or an nkey."""
+
+    server: Server
+    folder: Path
+    authority: Authority
+    stranger: Authority
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.server.port}"
+
+    @property
+    def log(self) -> str:
+        return self.server.log.read_text()
+
+    def write_config(self, password: str = PASSWORD, nkey: str = "") -> None:
+        certificate, key = self.authority.sign("server", "127.0.0.1")
+        other = f", {{ nkey: {nkey} }}" if nkey else ""
+        (self.folder / "nats.conf").write_text(f"""
+            jetstream {{ store_dir: "{self.folder}/streams" }}
+            tls {{ cert_file: "{certificate}", key_file: "{key}", ca_file: "{self.authority.certificate}", verify: true }}
+            authorization {{ users: [ {{ user: "fleet", password: "{password}" }}{other} ] }}
+        """)
+
+    def words(self, *words: str, ca: Authority | None = None, client: Authority | None = None) -> list[str]:
+        """The options for TLS: by default the right authority and certificate."""
+        certificate, key = (client or self.authority).sign("client")
+        return [
+            "--ca",
+            str((ca or self.authority).certificate),
+            "--cert",
+            str(certificate),
+            "--cert-key",
+            str(key),
+            *words,
+        ]
+
+    def file(self, name: str, content: str) -> str:
+        path = self.folder / name
+        path.write_text(content)
+        return str(path)
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureServer]:
+    folder = tmp_path_factory.mktemp("secure")
+    program = find_nats_server()
+    server = Server(
+        command=lambda port: [program, "-a", "127.0.0.1", "-p", str(port), "-c", str(folder / "nats.conf")],
+        log=folder / "nats-server.log",
+        is_up=greets,
+    )
+    secure = SecureServer(server, folder, Authority(folder, "authority"), Authority(folder, "stranger"))
+    secure.write_config()
+    server.start()
+    fleet(secure, "init", "--replicas", "1", "--user", "fleet", "--password-file", secure.file("right", PASSWORD))
+    yield secure
+    server.stop()
+
+
+def fleet(secure: SecureServer, command: str, *words: str, tls: Sequence[str] | None = None, expect: int = 0) -> str:
+    """A command of the fleet; what it printed, in which no secret is."""
+    address = f"tls://{secure.address}"
+    done = run_command(
+        ["fleet", command, *([] if "--servers" in words else ["--servers", address]), *(tls or secure.words()), *words],
+        {"HOME": str(secure.folder)},
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == expect, said
+    for text in (said, secure.log):
+        assert not any(secret in text for secret in (PASSWORD, quote(PASSWORD, safe=""), "wrong password"))
+    return said
+
+
+def test_passwords(secure: SecureServer) -> None:
+    """A password in a file, and one in the address."""
+    user = quote(PASSWORD, safe="")
+    for words in (
+        ["--user", "fleet", "--password-file", secure.file("right", PASSWORD + "\n")],
+        ["--servers", f"tls://fleet:{user}@{secure.address}"],
+    ):
+        assert "0 workers" in fleet(secure, "status", *words)
+
+
+def test_nkey(secure: SecureServer) -> None:
+    """An nkey instead of a user."""
+    nkeys = pytest.importorskip("nkeys", reason="it comes with the extra `fleet`")
+    seed = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)
+    secure.write_config(nkey=nkeys.from_seed(bytearray(seed)).public_key.decode())
+    secure.server.reload()
+    file = secure.file("nkey", seed.decode())
+    eventually(lambda: "reloaded server configuration" in secure.log.lower(), "the new configuration")
+    said = fleet(secure, "status", "--nkey", file)
+    assert "0 workers" in said
+    assert seed.decode() not in said + secure.log
+
+
+def test_wrong_logins(secure: SecureServer) -> None:
+    """Each wrong thing has its own sentence, which names the option, and its exit status."""
+    user = ["--user", "fleet", "--password-file"]
+    right = [*user, secure.file("right", PASSWORD)]
+    assert "--password-file" in fleet(secure, "status", *user, secure.file("wrong", "wrong password"), expect=REFUSED)
+    assert "--user" in fleet(secure, "status", expect=REFUSED)
+    assert "--ca" in fleet(secure, "status", *right, tls=secure.words(ca=secure.stranger), expect=REFUSED)
+    assert "--cert" in fleet(secure, "status", *right, tls=secure.words(client=secure.stranger), expect=REFUSED)
+    assert "--cert" in fleet(secure, "status", *right, tls=secure.words()[:2], expect=REFUSED)
+    assert "--cert-key" in fleet(secure, "status", *right, tls=secure.words()[:4], expect=WRONG)
+    text = secure.file("text", "no certificate")
+    assert "text" in fleet(secure, "status", *right, tls=["--ca", text], expect=WRONG)
+    assert "nats://" in fleet(secure, "status", *right, "--servers", "http://127.0.0.1", expect=WRONG)
+
+
+def test_nothing_is_sent_unencrypted() -> None:
+    """A server, or somebody in between, that offers no TLS gets neither the login nor anything else."""
+    heard = bytearray()
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listener:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    with listener.accept()[0] as connection:
+                        connection.sendall(
+                            b'INFO {"server_id":"x","version":"2.11.0","auth_required":true,"max_payload":1024}\r\n'
+                        )
+                        while piece := connection.recv(1000):
+                            heard.extend(piece)
+
+        threading.Thread(target=serve, daemon=True).start()
+        address = f"tls://127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(CredentialsRefused, match="does not encrypt"):
+            Servers(NatsLogin.of([address], user="fleet", password=PASSWORD), name="tests")
+    assert not heard
+
+
+def test_login_ends_while_connected(secure: SecureServer, tmp_path: Path) -> None:
+    """A worker whose login the servers have withdrawn ends, so that it is started again; it does not wait for ever."""
+    certificate, key = secure.authority.sign("client")
+    login = NatsLogin.of(
+        [f"tls://{secure.address}"], user="fleet", password=PASSWORD, ca=secure.authority.certificate, cert=certificate,
+        cert_key=key,
+    )  # fmt: skip
+    servers = Servers(login, name="tests")
+    worker = Worker(name="w", folder=tmp_path, servers=servers, box=None, engine=None)  # type: ignore[arg-type]
+    ended: list[Retryable] = []
+
+    def run() -> None:
+        try:
+            worker.run()
+        except Retryable as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        eventually(worker.is_healthy, "a lease")
+        secure.write_config("another password")
+        secure.server.reload()
+        thread.join(60)
+        assert [error.remedy for error in ended]
+        assert "fleet status" in str(ended[0].remedy)
+    finally:
+        worker.stop()
+        servers.close()
+        secure.write_config()
+        secure.server.reload()

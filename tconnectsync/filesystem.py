@@ -58,7 +58,7 @@ class Files(Protocol):
         """Open for appending. A missing file is created, readable by its owner only."""
         ...
 
-    def write(self, path: Path, data: bytes) -> None:
+    def write(self, path: Path, data: bytes, *, sync: bool = True) -> None:
         """Write a whole file and sync it. Replaces an existing file, not atomically."""
         ...
 
@@ -86,10 +86,10 @@ TEMPORARY = ".tmp"
 def replace_file(files: Files, path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write a whole file atomically and durably. After a crash it has the old or the new content; after an OSError the old.
 
-    Not ``durable``: a power cut some time later may still bring the old content back.
+    Not ``durable``: after a power cut it may also be empty or corrupt. A killed process leaves the old or the new content.
     """
     temporary = path.with_name(path.name + TEMPORARY)
-    files.write(temporary, data)
+    files.write(temporary, data, sync=durable)
     files.rename(temporary, path)
     if durable:
         files.sync_folder(path.parent)
@@ -158,13 +158,14 @@ class OsFiles:
     def open_append(self, path: Path) -> AppendFile:
         return OsAppendFile(path)
 
-    def write(self, path: Path, data: bytes) -> None:
+    def write(self, path: Path, data: bytes, *, sync: bool = True) -> None:
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
         file = OsAppendFile(path)
         try:
             file.write(data)
-            file.sync()
+            if sync:
+                file.sync()
         finally:
             file.close()
 

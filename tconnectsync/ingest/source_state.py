@@ -1,7 +1,12 @@
-"""Stores the state of a source between runs in a small JSON file, which may be deleted."""
+"""Stores the state of a source between runs in two small JSON files, which may be deleted.
+
+Each poll changes the times in it. They have a file that is not synced to the disk, because an SD card wears out by each sync: if
+a power cut takes it, the times of the other file hold, and the next poll is early.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +20,15 @@ from tconnectsync.retry.health import Health
 from tconnectsync.retry.json_converter import CONVERTER
 
 _NOT_KEPT = {"json": None}
+
+
+@attrs.frozen(kw_only=True)
+class _Times:
+    """What changes with every poll."""
+
+    last_fetch: datetime | None = None
+    last_began: datetime | None = None
+    next_poll: RememberedDeadline | None = None
 
 
 @attrs.define
@@ -37,26 +51,31 @@ class SourceState:
     clock_override: str = attrs.field(default="", metadata={"json": "overruled"})
     """The time of a record that the user declared wrong: it was written while the computer's clock was ahead."""
     _saved: str = attrs.field(default="", init=False, eq=False, metadata=_NOT_KEPT)
-    """What the file has durably, without times; empty if that is not known."""
+    """What the file has, without times; empty if that is not known."""
 
     @classmethod
     def load(cls, path: Path, files: Files | None = None) -> SourceState:
-        """Read the file. A missing or corrupt file gives a new state."""
+        """Read the files. If the first is missing or corrupt, return a new state; if the second is, the times are older ones."""
         files = files or OsFiles()
         try:
             state = CONVERTER.loads(files.read(path), cls)
         except Exception:  # noqa: BLE001 - the remedy is the same for every cause
             return cls(path, files)
         state.path, state.files = path, files
+        with contextlib.suppress(Exception):  # whatever is wrong with it, the remedy is the same
+            times = CONVERTER.loads(files.read(_times_path(path)), _Times)
+            state.last_fetch, state.last_began, state.next_poll = times.last_fetch, times.last_began, times.next_poll
         return state
 
     def save(self) -> None:
-        """Write the file, all or nothing, and durably if more than times changed: if those are lost, the next poll is early."""
+        """Write the times, and before them the file, all or nothing and durably, if more than times changed."""
         self.files.make_folder(self.path.parent)
         apart_from_times = CONVERTER.dumps(attrs.evolve(self, last_fetch=None, last_began=None, next_poll=None))
-        durable = apart_from_times != self._saved
-        replace_file(self.files, self.path, CONVERTER.dumps(self, indent=1).encode(), durable=durable)
-        self._saved = apart_from_times
+        if apart_from_times != self._saved:
+            replace_file(self.files, self.path, CONVERTER.dumps(self, indent=1).encode())
+            self._saved = apart_from_times
+        times = _Times(last_fetch=self.last_fetch, last_began=self.last_began, next_poll=self.next_poll)
+        replace_file(self.files, _times_path(self.path), CONVERTER.dumps(times).encode(), durable=False)
 
     def count_unknown(self, events: Sequence[Event]) -> None:
         """Count the events that could not be decoded."""
@@ -66,3 +85,7 @@ class SourceState:
                     self.unknown_codes[event.body.code] = self.unknown_codes.get(event.body.code, 0) + 1
                 else:
                     self.set_aside += 1
+
+
+def _times_path(path: Path) -> Path:
+    return path.with_suffix(".times.json")

@@ -141,6 +141,7 @@ POINTS: dict[str, Point] = {
     "half a state": _point(f"{_FILES}:OsAppendFile.write", "half", _in_file("tandem.json.tmp")),
     "state not in place": _point(f"{_FILES}:OsFiles.rename", "before", _in_file("tandem.json.tmp")),
     "state in place, folder not synced": _point(f"{_FILES}:OsFiles.rename", "after", _in_file("tandem.json.tmp")),
+    "times not in place": _point(f"{_FILES}:OsFiles.rename", "before", _in_file("tandem.times.json.tmp")),
     "token not in place": _point("pathlib:Path.replace", "before", _in_file("token.json.new"), first="no token"),
     "token in place": _point("pathlib:Path.replace", "after", _in_file("token.json.new"), first="no token"),
     # a poll

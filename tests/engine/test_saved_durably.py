@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,17 +15,22 @@ from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.facts import CURSOR
 from tconnectsync.retry.health import Health, HealthState
 from tests.engine.fakes import START
+from tests.support.crashing_files import Crash, CrashingFiles, Turns
 
 
 @attrs.define
 class CountingFiles(OsFiles):
-    """Counts how often a folder was synced."""
+    """Counts how often something was synced."""
 
-    folder_syncs: int = 0
+    syncs: int = 0
 
     def sync_folder(self, folder: Path) -> None:
-        self.folder_syncs += 1
+        self.syncs += 1
         super().sync_folder(folder)
+
+    def write(self, path: Path, data: bytes, *, sync: bool = True) -> None:
+        self.syncs += sync
+        super().write(path, data, sync=sync)
 
 
 def test_times_of_a_source_not_synced(tmp_path: Path) -> None:
@@ -40,13 +46,36 @@ def test_times_of_a_source_not_synced(tmp_path: Path) -> None:
         {"health": Health(state=HealthState.REFUSED)},
     ]
     for change in changes:
-        before = files.folder_syncs
+        before = files.syncs
         for name, value in change.items():
             setattr(state, name, value)
         state.save()
-        synced.append(files.folder_syncs > before)
+        synced.append(files.syncs > before)
         assert SourceState.load(state.path, files) == state
     assert synced == [True, False, True, False, True]
+
+
+@pytest.mark.parametrize("crash_at", range(1, 40))
+def test_state_after_a_power_cut(crash_at: int) -> None:
+    """A refusal that was saved is known after any power cut; its times may be older, and are never those of a later poll."""
+    refused = Health(state=HealthState.REFUSED)
+    path, saved, tried = Path("/data/state/pump.json"), [None], [None]
+    files = CrashingFiles(turns=Turns(crash_at=crash_at))
+    state = SourceState(path, files)  # type: ignore[arg-type]  # it has what is used of the port
+    with contextlib.suppress(Crash):
+        for hour in range(4):
+            state.last_fetch = START + timedelta(hours=hour)
+            state.health = refused if hour else Health()
+            tried.append(state.last_fetch)
+            state.save()
+            saved.append(state.last_fetch)
+    for image in files.survivors(every_byte=True):
+        found = SourceState.load(path, CrashingFiles(image))
+        assert found.last_fetch in tried
+        if len(saved) > 2:
+            assert found.health == refused
+            assert found.last_fetch is not None
+    assert SourceState.load(path, CrashingFiles(files.now())).last_fetch in tried[-2:]
 
 
 def test_folding_not_synced(tmp_path: Path) -> None:

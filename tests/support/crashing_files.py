@@ -166,12 +166,13 @@ class CrashingFiles:
             self._name(path.parent, lambda names: names.__setitem__(path, inode))
         return CrashingFile(path, self._there[path], self.turns)
 
-    def write(self, path: Path, data: bytes) -> None:
+    def write(self, path: Path, data: bytes, *, sync: bool = True) -> None:
         if path in self._there:
             self.remove(path)
         file = self.open_append(path)
         file.write(data)
-        file.sync()
+        if sync:
+            file.sync()
         file.close()
 
     def rename(self, path: Path, target: Path) -> None:

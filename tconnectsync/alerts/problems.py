@@ -8,16 +8,15 @@ from typing import Any
 
 import attrs
 
+from tconnectsync.retry.severity import LONG_TROUBLE
 from tconnectsync.text.durations import parse_time
 from tconnectsync.text.plural import counted
 
-PASSING = timedelta(hours=3)
-"""What ends without a command, such as a server that is down, is a problem after this long."""
 CHANGED_FOR = timedelta(minutes=65)
 """An answer that cannot be read is asked for again after an hour: once may be chance."""
 GRACE: Mapping[str, timedelta] = {
-    "waiting": PASSING,
-    "backing_off": PASSING,
+    "waiting": LONG_TROUBLE,
+    "backing_off": LONG_TROUBLE,
     "changed": CHANGED_FOR,
     "refused": timedelta(0),
     "halted": timedelta(0),

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from tconnectsync.retry.severity import Severity, severity
 from tconnectsync.text.durations import parse_time, size_words, span_words, when_words
 from tconnectsync.text.plural import counted
 
@@ -16,18 +17,13 @@ LATE_UPLOAD = timedelta(hours=3)
 LONG_SILENT = timedelta(days=3)
 """After this long without data a pump may have been replaced."""
 
-LONG_TROUBLE = timedelta(hours=3)
-"""If something waits or is retried longer than this, it is bad."""
-
-_LEVELS = {"ok": "ok", "off": "off", "waiting": "wait", "backing_off": "wait"}
-
 
 @attrs.frozen(kw_only=True)
 class StatusLine:
-    """One step: ``level`` is "ok", "wait", "bad" or "off"; ``lines`` say since when, what happened and what to do."""
+    """One step: ``lines`` say since when, what happened and what to do."""
 
     name: str
-    level: str
+    level: Severity
     lines: tuple[str, ...]
 
 
@@ -53,19 +49,21 @@ def status_lines(status: Mapping[str, Any], now: datetime, zone: tzinfo) -> Sequ
 
 def verdict(lines: Sequence[StatusLine]) -> StatusLine:
     """Return the whole in one line: the worst level, and the names of the steps that have it."""
-    for level, words in (("bad", "needs you: {}. See what to do below."), ("wait", "waiting: {}.")):
+    for level, words in ((Severity.BAD, "needs you: {}. See what to do below."), (Severity.WAIT, "waiting: {}.")):
         names = list(dict.fromkeys(line.name for line in lines if line.level == level))
         if names:
             return StatusLine(name="", level=level, lines=(words.format(", ".join(names)),))
     newest = [line.lines[0].split(";")[0] for line in lines if line.name.startswith("pump ")]
-    return StatusLine(name="", level="ok", lines=("everything works" + (f"; {newest[0]}" if newest else "") + ".",))
+    return StatusLine(
+        name="", level=Severity.OK, lines=("everything works" + (f"; {newest[0]}" if newest else "") + ".",)
+    )
 
 
 def _disk_line(disk: Mapping[str, Any]) -> StatusLine:
     if disk.get("message"):
         lines = tuple(str(line) for line in (disk["message"], disk.get("remedy")) if line)
-        return StatusLine(name="disk", level="bad", lines=lines)
-    return StatusLine(name="disk", level="ok", lines=(f"{size_words(int(disk.get('free_bytes') or 0))} free",))
+        return StatusLine(name="disk", level=Severity.BAD, lines=lines)
+    return StatusLine(name="disk", level=Severity.OK, lines=(f"{size_words(int(disk.get('free_bytes') or 0))} free",))
 
 
 def _daemon_line(daemon: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
@@ -73,27 +71,17 @@ def _daemon_line(daemon: Mapping[str, Any], now: datetime, zone: tzinfo) -> Stat
     since = parse_time(daemon.get("since"))
     if state == "ok":
         words = f"running since {when_words(since, now, zone)}" if since else "running"
-        return StatusLine(name="daemon", level="ok", lines=(f"{words}, process {daemon.get('pid')}",))
+        return StatusLine(name="daemon", level=Severity.OK, lines=(f"{words}, process {daemon.get('pid')}",))
     if since:
         message = f"since {when_words(since, now, zone)}: {message}"
     lines = tuple(str(line) for line in (message, daemon.get("remedy")) if line)
-    return StatusLine(name="daemon", level=_LEVELS.get(state, "bad"), lines=lines)
-
-
-def is_late(part: Mapping[str, Any], now: datetime) -> bool:
-    """Whether a temporary problem has lasted too long."""
-    since = parse_time(part.get("since"))
-    return part.get("state") in ("waiting", "backing_off") and since is not None and now - since > LONG_TROUBLE
-
-
-def _level(part: Mapping[str, Any], now: datetime) -> str:
-    return "bad" if is_late(part, now) else _LEVELS.get(part.get("state", "ok"), "bad")
+    return StatusLine(name="daemon", level=severity(daemon, now), lines=lines)
 
 
 def _source_lines(name: str, source: Mapping[str, Any], now: datetime, zone: tzinfo) -> Iterator[StatusLine]:
     state = source.get("state", "ok")
     if state == "off":
-        yield StatusLine(name=name, level="off", lines=("",))
+        yield StatusLine(name=name, level=Severity.OFF, lines=("",))
         return
     yield _upload_line(name, source, now, zone)
     fetched = parse_time(source.get("last_fetch"))
@@ -101,20 +89,24 @@ def _source_lines(name: str, source: Mapping[str, Any], now: datetime, zone: tzi
     last = f"last read {when_words(fetched, now, zone)}" if fetched else "never read completely"
     trouble = _problem_lines(source, now, zone)
     if state == "refused":
-        yield StatusLine(name=f"{name} login", level="bad", lines=trouble)
-        yield StatusLine(name=f"{name} data", level="wait", lines=(f"not read while the login is refused; {last}",))
+        yield StatusLine(name=f"{name} login", level=Severity.BAD, lines=trouble)
+        yield StatusLine(
+            name=f"{name} data", level=Severity.WAIT, lines=(f"not read while the login is refused; {last}",)
+        )
         return
     login = "accepted" if accepted else "not tried yet"
-    yield StatusLine(name=f"{name} login", level="ok" if accepted else "wait", lines=(login,))
+    yield StatusLine(name=f"{name} login", level=Severity.OK if accepted else Severity.WAIT, lines=(login,))
     if state == "ok" and not source.get("message"):
         due = parse_time(source.get("next_poll"))
         coming = f"; next {when_words(due, now, zone)}" if due and due > now else ""
         yield StatusLine(
-            name=f"{name} data", level="ok" if fetched else "wait", lines=(last + coming, *_unreadable_records(source))
+            name=f"{name} data",
+            level=Severity.OK if fetched else Severity.WAIT,
+            lines=(last + coming, *_unreadable_records(source)),
         )
     else:
         yield StatusLine(
-            name=f"{name} data", level=_level(source, now), lines=(*trouble, last, *_unreadable_records(source))
+            name=f"{name} data", level=severity(source, now), lines=(*trouble, last, *_unreadable_records(source))
         )
     for serial, pump in source.get("pumps", {}).items():
         yield _pump_line(serial, pump, now, zone)
@@ -124,18 +116,18 @@ def _upload_line(name: str, source: Mapping[str, Any], now: datetime, zone: tzin
     title = f"phone to {name}"
     uploaded = parse_time(source.get("last_upload"))
     if uploaded is None:
-        return StatusLine(name=title, level="wait", lines=("no upload seen yet",))
+        return StatusLine(name=title, level=Severity.WAIT, lines=("no upload seen yet",))
     words = f"last upload {when_words(uploaded, now, zone)}"
     fetched = parse_time(source.get("last_fetch"))
     # the phone counts as silent only if the source was read since
     if now - uploaded <= LATE_UPLOAD or (fetched is not None and fetched - uploaded <= LATE_UPLOAD):
-        return StatusLine(name=title, level="ok", lines=(words,))
+        return StatusLine(name=title, level=Severity.OK, lines=(words,))
     if source.get("state") == "changed":
         return StatusLine(
-            name=title, level="wait", lines=(f"{words}; unknown since then, because the data cannot be read",)
+            name=title, level=Severity.WAIT, lines=(f"{words}; unknown since then, because the data cannot be read",)
         )
     remedy = "Open the pump's app on the phone: is it logged in, connected to the pump, and on the internet?"
-    return StatusLine(name=title, level="bad", lines=(words, remedy))
+    return StatusLine(name=title, level=Severity.BAD, lines=(words, remedy))
 
 
 def _pump_line(serial: str, pump: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
@@ -148,7 +140,7 @@ def _pump_line(serial: str, pump: Mapping[str, Any], now: datetime, zone: tzinfo
     if pump.get("worn") and newest is not None and now - newest > LONG_SILENT:
         worn = "the last one that was worn, as far as known"
     parts = [words, worn, f"{clock}, by {str(basis).replace('_', ' ')}" if basis else clock]
-    return StatusLine(name=f"pump {serial}", level="ok" if newest else "wait", lines=("; ".join(parts),))
+    return StatusLine(name=f"pump {serial}", level=Severity.OK if newest else Severity.WAIT, lines=("; ".join(parts),))
 
 
 def _offset_words(minutes: float) -> str:
@@ -162,27 +154,27 @@ def _log_line(log: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine
         what = log["damaged"] if isinstance(log["damaged"], str) else "some records are corrupt"
         return StatusLine(
             name="event log",
-            level="bad",
+            level=Severity.BAD,
             lines=(
                 f"damaged: {what}",
                 log.get("remedy") or "Run `tconnectsync log check`, then `tconnectsync log repair`.",
             ),
         )
     if not positions:
-        return StatusLine(name="event log", level="wait", lines=("empty",))
+        return StatusLine(name="event log", level=Severity.WAIT, lines=("empty",))
     year = int(log.get("bytes_a_year") or 0)
     typical = " (estimate)" if log.get("bytes_a_year_basis") == "typical" else ""
     grows = f"; a year adds about {size_words(year)}{typical}" if year else ""
     verified = parse_time(log.get("verified_at"))
     checked = f"; checked {when_words(verified, now, zone)}" if verified else ""
     words = f"{counted(positions, 'record')}, {size_words(size)}{grows}{checked}"
-    return StatusLine(name="event log", level="ok", lines=(words,))
+    return StatusLine(name="event log", level=Severity.OK, lines=(words,))
 
 
 def _sink_line(name: str, sink: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
     state = sink.get("state", "ok")
     if state == "off":
-        return StatusLine(name=name, level="off", lines=("",))
+        return StatusLine(name=name, level=Severity.OFF, lines=("",))
     delivered = parse_time(sink.get("last_delivered"))
     words = [f"last delivered {when_words(delivered, now, zone)}" if delivered else "nothing delivered yet"]
     if sink.get("behind"):
@@ -191,9 +183,9 @@ def _sink_line(name: str, sink: Mapping[str, Any], now: datetime, zone: tzinfo) 
         words.append(f"{counted(sink['pending'], 'document')} waiting")
     lines = list(_problem_lines(sink, now, zone)) if state != "ok" or sink.get("message") else []
     lines.append(", ".join(words))
-    level = _level(sink, now)
+    level = severity(sink, now)
     if sink.get("dead"):
-        level = "bad" if level == "ok" else level
+        level = Severity.BAD if level is Severity.OK else level
         lines.append(f"List the refused documents: `tconnectsync dead-letters list {name}`")
     return StatusLine(name=name, level=level, lines=tuple(lines))
 
@@ -202,21 +194,21 @@ def _alerts_line(alerts: Mapping[str, Any], now: datetime, zone: tzinfo) -> Stat
     """Who is notified, as kinds: an address is a secret."""
     state, kinds = alerts.get("state", "off"), alerts.get("addresses") or []
     if state == "off":
-        return StatusLine(name="notifications", level="off", lines=("",))
+        return StatusLine(name="notifications", level=Severity.OFF, lines=("",))
     words = f"{counted(len(kinds), 'address', 'addresses')}: {', '.join(dict.fromkeys(kinds))}"
     lines = (*_problem_lines(alerts, now, zone), *([words] if kinds else []))
-    return StatusLine(name="notifications", level=_LEVELS.get(state, "bad"), lines=lines)
+    return StatusLine(name="notifications", level=severity(alerts, now), lines=lines)
 
 
 def _heartbeat_line(heartbeat: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
     state, called = heartbeat.get("state", "off"), parse_time(heartbeat.get("last_called"))
     if state == "off":
-        return StatusLine(name="heartbeat", level="off", lines=("",))
+        return StatusLine(name="heartbeat", level=Severity.OFF, lines=("",))
     words = f"{heartbeat.get('kind')}; last called {when_words(called, now, zone)}" if called else ""
     if words and heartbeat.get("reported"):
         words += f", to report: {heartbeat['reported']}"
     lines = (*_problem_lines(heartbeat, now, zone), words)
-    return StatusLine(name="heartbeat", level=_LEVELS.get(state, "bad"), lines=tuple(line for line in lines if line))
+    return StatusLine(name="heartbeat", level=severity(heartbeat, now), lines=tuple(line for line in lines if line))
 
 
 def _problem_lines(part: Mapping[str, Any], now: datetime, zone: tzinfo) -> tuple[str, ...]:

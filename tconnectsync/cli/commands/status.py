@@ -18,12 +18,13 @@ from tconnectsync.cli.parameters import Duration, common_options, pass_invocatio
 from tconnectsync.cli.status_lines import StatusLine, status_lines, too_old, verdict
 from tconnectsync.errors import ConfigError
 from tconnectsync.exit_status import ExitStatus
+from tconnectsync.retry.severity import Severity
 
 _SYMBOLS = {
-    "ok": click.style("ok  ", fg="green"),
-    "wait": click.style("WAIT", fg="yellow", bold=True),
-    "bad": click.style("BAD ", fg="red", bold=True),
-    "off": click.style("off ", dim=True),
+    Severity.OK: click.style("ok  ", fg="green"),
+    Severity.WAIT: click.style("WAIT", fg="yellow", bold=True),
+    Severity.BAD: click.style("BAD ", fg="red", bold=True),
+    Severity.OFF: click.style("off ", dim=True),
 }
 
 _NARROWEST = 30
@@ -62,18 +63,18 @@ def command(invocation: CliContext, as_json: bool, exit_code: bool, max_age: tim
     zone = ZoneInfo(config.zone_of(now.date()))
     links = status_lines(status, now, zone)
     stale = None if max_age is None else too_old(status, now, max_age)
-    bad = stale is not None or (exit_code and any(link.level == "bad" for link in links))
+    bad = stale is not None or (exit_code and any(link.level is Severity.BAD for link in links))
     invocation.status = int(ExitStatus.DIFFERENT if bad else ExitStatus.DONE)
     if as_json:
         print_json(status, indent=2)
         return invocation.status
     _print(verdict(links), 0)
     say("")
-    shown = [link for link in links if link.level != "off"]
+    shown = [link for link in links if link.level is not Severity.OFF]
     width = max((len(link.name) for link in shown), default=0)
     for link in shown:
         _print(link, width)
-    off = ", ".join(link.name for link in links if link.level == "off")
+    off = ", ".join(link.name for link in links if link.level is Severity.OFF)
     say(f"\n{f'Off: {off}. ' if off else ''}tconnectsync {status['version']}, data in {status['data_dir']}")
     if stale:
         say(stale, err=True)
@@ -86,7 +87,7 @@ def _print_machine_problems(data_dir: Path, now: datetime) -> None:
 
     links = status_lines(machine_status(data_dir), now, timezone.utc)
     for link in links:
-        if link.level not in ("ok", "off"):
+        if link.level not in (Severity.OK, Severity.OFF):
             _print(link, max(len(each.name) for each in links))
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from tconnectsync.cli.progress import ProgressLine
 from tconnectsync.clock import Clock
+from tconnectsync.retry.severity import RETRIED, WELL
 from tconnectsync.text.plural import counted
 
 LOOK_EVERY_S = 1.0
-_STOPPED = frozenset({"refused", "changed", "halted", "braked", "damaged"})
 
 
 class SyncState(Enum):
@@ -31,7 +31,7 @@ def sync_state(status: Mapping[str, Any]) -> SyncState:
     """Judge what ``status --json`` prints."""
     sources = [part for part in status["sources"].values() if part["state"] != "off"]
     sinks = [part for part in status["sinks"].values() if part["state"] != "off"]
-    if any(part["state"] in _STOPPED for part in (*sources, *sinks)):
+    if any(part["state"] not in WELL | RETRIED for part in (*sources, *sinks)):
         return SyncState.STOPPED
     read = all(part["last_fetch"] for part in sources)
     delivered = all(part["state"] == "ok" and not part["behind"] and not part["pending"] for part in sinks)

@@ -77,8 +77,8 @@ class FileUnreadable(TconnectsyncError):
 class Retryable(TconnectsyncError):
     """A temporary failure: the caller retries later. ``after_s`` is the minimum wait in seconds; None leaves it to the back-off.
 
-    ``unsure``: no answer came, but the other side may have acted on the request. ``narrow``: the size of the request may be the
-    reason, so a smaller batch may succeed.
+    ``in_doubt``: no answer came, but the other side may have acted on the request. ``narrow``: the size of the request may be
+    the reason, so a smaller batch may succeed.
     """
 
     exit_status = ExitStatus.SOURCE
@@ -92,13 +92,13 @@ class Retryable(TconnectsyncError):
         message: str,
         *,
         after_s: float | None = None,
-        unsure: bool = False,
+        in_doubt: bool = False,
         narrow: bool = False,
         remedy: str | None = None,
     ) -> None:
         super().__init__(message, remedy=remedy)
         self.after_s = after_s
-        self.in_doubt = unsure
+        self.in_doubt = in_doubt
         self.narrow = narrow
 
 
@@ -109,18 +109,20 @@ class SourceChanged(Retryable):
 class Rejected(TconnectsyncError):
     """The receiver will never accept this batch. Delivery halves the batch until the refused document is alone.
 
-    ``narrow``: the batch was too large; the accepted size is remembered. ``passing``: the fault may be on the receiver's side, so a
-    document that fails alone becomes a dead letter only after other documents were accepted several times.
+    ``narrow``: the batch was too large; the accepted size is remembered. ``receiver_fault``: the receiver may be at fault, so a document
+    that fails alone becomes a dead letter only after other documents were accepted several times.
     """
 
     exit_status = ExitStatus.WAITING
 
     usual_remedy = "`tconnectsync dead-letters list` shows the refused documents. `tconnectsync check` tests the site."
 
-    def __init__(self, message: str, *, narrow: bool = False, passing: bool = False, remedy: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, narrow: bool = False, receiver_fault: bool = False, remedy: str | None = None
+    ) -> None:
         super().__init__(message, remedy=remedy)
         self.narrow = narrow
-        self.passing = passing
+        self.receiver_fault = receiver_fault
 
 
 class CredentialsRefused(TconnectsyncError):

@@ -107,7 +107,7 @@ class Folder(BaseReceiver):
         except OSError as error:
             raise Retryable(
                 f"{self.folder} cannot be written: {error.strerror or error}",
-                unsure=wrote,
+                in_doubt=wrote,
                 remedy="Free space there and give tconnectsync write permission. The documents wait until then.",
             ) from error
         return outcomes

@@ -89,7 +89,7 @@ def raise_for_status(answer: HttpResponse, place: Place) -> None:
     if status == 413:
         raise Retryable(f"{place} refuses the size of the request ({said}); a smaller one is next", narrow=True)
     wait = retry_after_s(answer)
-    raise Retryable(f"{place} cannot do this now ({said})", after_s=wait, unsure=status >= 500)
+    raise Retryable(f"{place} cannot do this now ({said})", after_s=wait, in_doubt=status >= 500)
 
 
 def raise_for_write(answer: HttpResponse, place: Place) -> None:
@@ -104,7 +104,7 @@ def raise_for_write(answer: HttpResponse, place: Place) -> None:
     if _OUTDATED in words:
         return
     if "timeout" in words:
-        raise Retryable(f"{place} could not finish the write ({words})", unsure=True)
+        raise Retryable(f"{place} could not finish the write ({words})", in_doubt=True)
     remedy = None
     if "field type conflict" in words:
         remedy = (

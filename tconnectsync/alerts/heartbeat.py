@@ -69,8 +69,8 @@ def _troubles(status: Mapping[str, Any], now: datetime) -> Iterator[tuple[str, s
     for group in ("sources", "sinks"):
         for name, part in status.get(group, {}).items():
             state, since = str(part.get("state")), parse_time(part.get("since"))
-            passing = state in ("waiting", "backing_off") and (since is None or now - since < BAD_AFTER)
-            if state in GRACE and not passing:
+            temporary = state in ("waiting", "backing_off") and (since is None or now - since < BAD_AFTER)
+            if state in GRACE and not temporary:
                 yield f"{name} {state}", f"{name}: {state.replace('_', ' ')}: {part.get('message') or ''}".rstrip(": ")
 
 

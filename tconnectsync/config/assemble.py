@@ -97,9 +97,9 @@ class ConfigBuilder:
                 " which must read the file, put each secret into a separate file instead (`password_file` and so on)"
             )
         if tables.problems or core is None or data_dir is None or timezone is None:
-            passing = bool(tables.problems) and tables.temporary.issuperset(tables.problems)
-            kind = MachineNotReady if passing else ConfigError
-            hints = [*tables.notes, *self._no_file_hints(), _LATER if passing else _NEXT]
+            is_temporary = bool(tables.problems) and tables.temporary.issuperset(tables.problems)
+            kind = MachineNotReady if is_temporary else ConfigError
+            hints = [*tables.notes, *self._no_file_hints(), _LATER if is_temporary else _NEXT]
             if data_dir is None and overlay.valid_options is not None:
                 data_dir = self._configured_data_dir(overlay.valid_options, overlay)
             problems = [*tables.problems, *(problem for part in self.unusable for problem in part.problems)]

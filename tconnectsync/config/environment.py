@@ -224,15 +224,15 @@ class _OptionMerger:
         self.overlay.raw[self.key] = value
         self.overlay.origins[self.prefix + self.key] = origin
 
-    def refuse(self, where: str, words: str, *, passing: bool = False) -> None:
+    def refuse(self, where: str, words: str, *, temporary: bool = False) -> None:
         self.overlay.raw.pop(self.key, None)
         self.overlay.unusable.add(self.prefix + self.key)
         self.overlay.problems.append(f"{where}: {words}")
-        if passing:
+        if temporary:
             self.overlay.temporary.add(f"{where}: {words}")
 
-    def refuse_secret(self, where: str, words: str, *, passing: bool = False) -> None:
-        self.refuse(where, words, passing=passing)
+    def refuse_secret(self, where: str, words: str, *, temporary: bool = False) -> None:
+        self.refuse(where, words, temporary=temporary)
         self.overlay.unread_secrets[self.prefix + self.key] = f"{where}: {words}"
 
     def take_secret(self, path: Path, origin: str, where: str) -> None:
@@ -241,7 +241,7 @@ class _OptionMerger:
         try:
             text, words = read_secret_list(path) if is_list(self.field.type) else read_secret(path)
         except OSError as error:
-            self.refuse_secret(where, unreadable_secret(path, error), passing=not is_permanent(error))
+            self.refuse_secret(where, unreadable_secret(path, error), temporary=not is_permanent(error))
             return
         if words is None:
             self.put(text, origin)
@@ -257,7 +257,7 @@ class _OptionMerger:
                 return False
         except OSError as error:
             words = f"found {folder}, which cannot be read ({error.strerror})"
-            self.refuse_secret(f"credential {name}", words, passing=True)
+            self.refuse_secret(f"credential {name}", words, temporary=True)
             return True
         self.take_secret(folder / name, f"credential {name}", f"credential {name}")
         return True

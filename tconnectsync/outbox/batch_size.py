@@ -12,14 +12,14 @@ GROW_AFTER, GROW_AFTER_MOST = 3, 96
 
 @attrs.frozen(kw_only=True)
 class BatchSize:
-    """``limit``: the maximum number of documents; None: nothing was learned. ``failures`` in a row, ``passed`` full batches.
+    """``limit``: the maximum number of documents; None: nothing was learned. ``failures`` in a row; full batches that ``succeeded``.
 
     The limit grows after ``needed`` full batches. ``probing``: it has grown, and no batch of the new size succeeded yet.
     """
 
     limit: int | None = None
     failures: int = 0
-    passed: int = 0
+    succeeded: int = attrs.field(default=0, metadata={"json": "passed"})
     needed: int = GROW_AFTER
     probing: bool = False
 
@@ -34,8 +34,8 @@ class BatchSize:
             return BatchSize(limit=_half(size), needed=needed)
         failures = self.failures + 1
         if failures < HALVE_AFTER or size == 1:
-            return attrs.evolve(self, failures=failures, passed=0)
-        return attrs.evolve(self, limit=_half(size), failures=failures, passed=0)
+            return attrs.evolve(self, failures=failures, succeeded=0)
+        return attrs.evolve(self, limit=_half(size), failures=failures, succeeded=0)
 
     def after_refusal(self, size: int) -> BatchSize:
         """Return the size after the receiver said that a batch of ``size`` is too large."""
@@ -48,8 +48,8 @@ class BatchSize:
         if size < self.limit:
             return attrs.evolve(self, failures=0)
         needed = GROW_AFTER if self.probing else self.needed
-        if self.passed + 1 < needed:
-            return attrs.evolve(self, failures=0, passed=self.passed + 1, needed=needed, probing=False)
+        if self.succeeded + 1 < needed:
+            return attrs.evolve(self, failures=0, succeeded=self.succeeded + 1, needed=needed, probing=False)
         return BatchSize(limit=min(self.limit * 2, of_receiver), needed=needed, probing=True)
 
 

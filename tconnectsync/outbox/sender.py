@@ -185,7 +185,7 @@ class Sender:
             if error.narrow and len(batch) > 1:
                 self._remember_size(self._size().after_refusal(len(batch)))
             if len(batch) == 1:
-                refused = Refused(reason=error.message, passing=error.passing, remedy=error.remedy)
+                refused = Refused(reason=error.message, receiver_fault=error.receiver_fault, remedy=error.remedy)
                 trouble = self._record_outcomes(batch, [refused], now)
             else:
                 self.inconclusive = True
@@ -228,7 +228,7 @@ class Sender:
     ) -> Retryable | None:
         """Record the outcomes. Return the error for which the sink must back off, if any."""
         row = before = list(self.refused)
-        accepted, puts, unconfirmed, doubtful = [], [], [], []
+        accepted, puts, unconfirmed, receiver_faults = [], [], [], []
         for delivery, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Accepted):
                 accepted.append((delivery, outcome.receiver_key))
@@ -242,8 +242,8 @@ class Sender:
                 self.outbox.queue.postpone(delivery, now, wait_s)
                 if outcome.unconfirmed:
                     unconfirmed.append((delivery, outcome))
-            elif outcome.passing:
-                doubtful.append((delivery, outcome))
+            elif outcome.receiver_fault:
+                receiver_faults.append((delivery, outcome))
             else:
                 self.outbox.queue.dead_letter(delivery, outcome.reason)
                 row = _with(row, delivery.document_id)
@@ -253,8 +253,8 @@ class Sender:
             self.outbox.facts.put(REFUSED_IN_A_ROW, row)
         if puts:
             self._record_acceptance(puts)
-        return self._resolve_doubtful(doubtful, now, passed=bool(puts)) or self._unconfirmed(
-            unconfirmed, now, passed=bool(puts)
+        return self._resolve_receiver_faults(receiver_faults, now, others_accepted=bool(puts)) or self._unconfirmed(
+            unconfirmed, now, others_accepted=bool(puts)
         )
 
     def _record_acceptance(self, puts: Sequence[str]) -> None:
@@ -268,17 +268,17 @@ class Sender:
         if not self.outbox.facts.get(CONFIRMED):
             self.outbox.facts.put(CONFIRMED, True)
 
-    def _resolve_doubtful(
-        self, doubtful: Sequence[tuple[Delivery, Refused]], now: datetime, *, passed: bool
+    def _resolve_receiver_faults(
+        self, receiver_faults: Sequence[tuple[Delivery, Refused]], now: datetime, *, others_accepted: bool
     ) -> Retryable | None:
         """Handle refusals that may be the receiver's fault: back off, unless others were accepted or the other half is next."""
         fresh = [
-            (delivery, outcome) for delivery, outcome in doubtful
+            (delivery, outcome) for delivery, outcome in receiver_faults
             if not self._failed_alone(delivery, outcome.reason, now)
         ]  # fmt: skip
         if not fresh:
             return None
-        if passed:
+        if others_accepted:
             for delivery, _ in fresh:
                 self.outbox.queue.postpone(delivery, now, POSTPONE_S)
             self._record_acceptance([])
@@ -289,21 +289,21 @@ class Sender:
         self._halves.clear()
         self._remember_size(ONE_BY_ONE)
         _, refused = fresh[-1]
-        return Retryable(refused.reason, unsure=True, remedy=refused.remedy)
+        return Retryable(refused.reason, in_doubt=True, remedy=refused.remedy)
 
     def _unconfirmed(
-        self, unconfirmed: Sequence[tuple[Delivery, Postponed]], now: datetime, *, passed: bool
+        self, unconfirmed: Sequence[tuple[Delivery, Postponed]], now: datetime, *, others_accepted: bool
     ) -> Retryable | None:
         """Handle documents that the receiver accepted but does not show. Each attempt may store them again, so attempts are limited."""
         if not unconfirmed:
             return None
-        if passed or (len(unconfirmed) == 1 and self.outbox.facts.get(CONFIRMED)):
+        if others_accepted or (len(unconfirmed) == 1 and self.outbox.facts.get(CONFIRMED)):
             for delivery, outcome in unconfirmed:
                 self._failed_alone(delivery, outcome.reason, now)
             return None
         self.outbox.facts.put(UNCONFIRMED, self.outbox.facts.get(UNCONFIRMED) + 1)
         _, first = unconfirmed[0]
-        return Retryable(first.reason, unsure=True)
+        return Retryable(first.reason, in_doubt=True)
 
     def _retry_refused(self, refused: Sequence[str]) -> None:
         """Retry the documents that were refused just before an accepted one: the receiver may have had a temporary fault."""

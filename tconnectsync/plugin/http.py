@@ -219,7 +219,7 @@ class _RequestInfo:
         return HttpFailed(
             f"{host} {words.message.format(**names)}",
             reason=reason,
-            unsure=words.maybe_acted and self.method not in ("GET", "HEAD"),
+            in_doubt=words.in_doubt and self.method not in ("GET", "HEAD"),
             remedy=words.remedy.format(**names),
         )
 

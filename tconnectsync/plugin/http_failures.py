@@ -45,10 +45,10 @@ class HttpFailure(enum.Enum):
 
 
 class HttpFailed(Retryable):
-    """There is no complete answer. ``reason`` is the :class:`HttpFailure`; ``unsure``: the server may have made a change."""
+    """There is no complete answer. ``reason`` is the :class:`HttpFailure`; ``in_doubt``: the server may have made a change."""
 
-    def __init__(self, message: str, *, reason: HttpFailure, unsure: bool = False, remedy: str | None = None) -> None:
-        super().__init__(message, unsure=unsure, remedy=remedy)
+    def __init__(self, message: str, *, reason: HttpFailure, in_doubt: bool = False, remedy: str | None = None) -> None:
+        super().__init__(message, in_doubt=in_doubt, remedy=remedy)
         self.reason = reason
 
     @property
@@ -63,7 +63,7 @@ class FailureText:
 
     message: str
     remedy: str
-    maybe_acted: bool = False
+    in_doubt: bool = False
     """Whether the request may have reached the server."""
 
 
@@ -136,7 +136,7 @@ FAILURE_TEXTS: Mapping[HttpFailure, FailureText] = {
         "Write https:// instead of http:// in the address.",
     ),
     HttpFailure.TLS_BROKEN: FailureText(
-        "broke the TLS connection during the request for {what}", _AGAIN, maybe_acted=True
+        "broke the TLS connection during the request for {what}", _AGAIN, in_doubt=True
     ),
     HttpFailure.BAD_ADDRESS: FailureText(
         "cannot be reached: this is not a valid address", "Correct the address in the configuration."
@@ -145,25 +145,23 @@ FAILURE_TEXTS: Mapping[HttpFailure, FailureText] = {
         "cannot be reached: {detail}", "Type or copy the secret or token again, without blanks and special characters."
     ),
     HttpFailure.SILENT: FailureText(
-        "did not answer in time to the request for {what} (nothing within {silence_s:g} s)", _AGAIN, maybe_acted=True
+        "did not answer in time to the request for {what} (nothing within {silence_s:g} s)", _AGAIN, in_doubt=True
     ),
     HttpFailure.TOO_SLOW: FailureText(
-        "did not answer in time to the request for {what} (not complete within {whole_s:g} s)", _AGAIN, maybe_acted=True
+        "did not answer in time to the request for {what} (not complete within {whole_s:g} s)", _AGAIN, in_doubt=True
     ),
     HttpFailure.TOO_LARGE: FailureText(
-        "sent an answer to the request for {what} that is too large", _AGAIN, maybe_acted=True
+        "sent an answer to the request for {what} that is too large", _AGAIN, in_doubt=True
     ),
     HttpFailure.UNREADABLE: FailureText(
-        "sent an incomplete answer to the request for {what} (it cannot be decompressed)", _AGAIN, maybe_acted=True
+        "sent an incomplete answer to the request for {what} (it cannot be decompressed)", _AGAIN, in_doubt=True
     ),
     HttpFailure.CUT_OFF: FailureText(
-        "broke the connection during the request for {what}: no answer, or an incomplete one", _AGAIN, maybe_acted=True
+        "broke the connection during the request for {what}: no answer, or an incomplete one", _AGAIN, in_doubt=True
     ),
 }
 
-_BROKE_OFF = frozenset(reason for reason, words in FAILURE_TEXTS.items() if words.maybe_acted) - {
-    HttpFailure.TLS_BROKEN
-}
+_BROKE_OFF = frozenset(reason for reason, words in FAILURE_TEXTS.items() if words.in_doubt) - {HttpFailure.TLS_BROKEN}
 
 # X509_V_ERR_* of OpenSSL
 _CERTIFICATES: Mapping[int, HttpFailure] = {

@@ -48,10 +48,10 @@ class Postponed:
 
 @attrs.frozen(kw_only=True)
 class Refused:
-    """Never: the document becomes a dead letter with this reason. ``passing`` as in :class:`tconnectsync.Rejected`."""
+    """Never: the document becomes a dead letter with this reason. ``receiver_fault`` as in :class:`tconnectsync.Rejected`."""
 
     reason: str
-    passing: bool = False
+    receiver_fault: bool = False
     remedy: str | None = None
 
 

@@ -1,4 +1,4 @@
-"""What counts as a problem, and what is only a passing moment."""
+"""What counts as a problem, and what is only a temporary moment."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ POINTS: dict[str, Point] = {
     "folded, not committed": _point(_COMMIT, "uncommitted", caller=f"{_FOLDING}._fold_slice"),
     "folded": _point(_COMMIT, "committed", caller=f"{_FOLDING}._fold_slice"),
     # deliveries
-    "marked unsure, not committed": _point(_COMMIT, "uncommitted", caller=f"{_SENDER}.send_next"),
+    "marked in_doubt, not committed": _point(_COMMIT, "uncommitted", caller=f"{_SENDER}.send_next"),
     "about to deliver": _point(_RECEIVER, "before"),
     "posted, not heard": _point(_SEND, "after", _method("POST")),
     "taken away, new one not put": _point(_SEND, "after", _method("DELETE"), first="other wording"),

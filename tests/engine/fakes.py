@@ -153,7 +153,7 @@ class FakeReceiver:
             return [Refused(reason="nothing is taken here") for _ in batch]
         bad = self.rng.random() < self.trouble
         if bad and self.rng.random() < 0.3:
-            raise Retryable("not reached", unsure=False)
+            raise Retryable("not reached", in_doubt=False)
         if any(delivery.document_id in self.poison for delivery in batch):
             if len(batch) == 1:
                 return [Refused(reason="poison")]
@@ -169,7 +169,7 @@ class FakeReceiver:
                 self.there[delivery.document_id] = delivery.document
             outcomes.append(Accepted(receiver_key="here"))
         if bad and self.rng.random() < 0.5:
-            raise Retryable("no answer came", unsure=True)
+            raise Retryable("no answer came", in_doubt=True)
         return outcomes
 
     def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
@@ -203,7 +203,7 @@ class ReadableFakeReceiver(FakeReceiver):
     def copy_of(self, document: Document, **changes: Any) -> StoredDocument:
         copy = StoredDocument(
             document_id=document.id, collection=document.collection, at=document.at, receiver_key="here", unique_slot=document.unique_slot,
-            pump=self.pump_of.get(document.id, "1"), content=document.content, ephemeral=document.unique_slot == "passing",
+            pump=self.pump_of.get(document.id, "1"), content=document.content, ephemeral=document.unique_slot == "ephemeral",
         )  # fmt: skip
         return attrs.evolve(copy, **changes)
 

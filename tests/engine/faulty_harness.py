@@ -79,13 +79,13 @@ class RandomlyFailingReceiver(FakeReceiver):
         self.kill_switch.step_or_die()
         mood = self.rng.choice(["unreached", "silent", "half", "busy", "html"]) if self.rng.random() < self.bad else ""
         if mood == "unreached":
-            raise Retryable("not reached", unsure=False)
+            raise Retryable("not reached", in_doubt=False)
         if mood == "html":
             raise Rejected("somewhere in here")
         outcomes: list[Outcome] = []
         for number, delivery in enumerate(batch):
             if mood == "half" and number >= len(batch) / 2:
-                raise Retryable("the connection broke", unsure=True)
+                raise Retryable("the connection broke", in_doubt=True)
             if mood == "busy" and self.rng.random() < 0.5:
                 outcomes.append(Postponed(reason="busy", after_s=0.0))
             elif random.Random(delivery.document_id).random() < self.refused_share:
@@ -95,7 +95,7 @@ class RandomlyFailingReceiver(FakeReceiver):
                 outcomes.append(Accepted(receiver_key=f"key of {delivery.document_id}"))
         self.kill_switch.step_or_die()
         if mood == "silent" or self.silent:
-            raise Retryable("no answer came", unsure=True)
+            raise Retryable("no answer came", in_doubt=True)
         return outcomes
 
     def _store(self, delivery: Delivery) -> None:

@@ -37,7 +37,7 @@ class NarrowReceiver(FakeReceiver):
 
     batch_size: int = MOST
     most: int = 10
-    error: Callable[[], Exception] = lambda: Retryable("HTTP 503", narrow=True, unsure=True)
+    error: Callable[[], Exception] = lambda: Retryable("HTTP 503", narrow=True, in_doubt=True)
     bad: frozenset[str] = frozenset()
     sizes: list[int] = attrs.field(factory=list)
 
@@ -149,7 +149,7 @@ def test_batch_growth_slows_down() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [lambda: Rejected("HTTP 500", passing=True), lambda: Retryable("HTTP 503", narrow=True, unsure=True)],
+    [lambda: Rejected("HTTP 500", receiver_fault=True), lambda: Retryable("HTTP 503", narrow=True, in_doubt=True)],
     ids=["500 with a working read", "503"],
 )
 def test_receiver_full_for_hours(outbox: Outbox, error: Callable[[], Exception]) -> None:
@@ -168,7 +168,7 @@ def test_receiver_full_for_hours(outbox: Outbox, error: Callable[[], Exception])
 
 @pytest.mark.parametrize(
     "error",
-    [lambda: Rejected("HTTP 500", passing=True), lambda: Retryable("HTTP 403", narrow=True)],
+    [lambda: Rejected("HTTP 500", receiver_fault=True), lambda: Retryable("HTTP 403", narrow=True)],
     ids=["500 with a working read", "403"],
 )
 def test_suspect_document_alone(outbox: Outbox, error: Callable[[], Exception]) -> None:
@@ -206,7 +206,9 @@ def test_suspect_document_in_batch(outbox: Outbox) -> None:
     class OneByOneReceiver(FakeReceiver):
         def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
             answers = {each.document_id: outcome for each, outcome in zip(batch, super().deliver(batch), strict=True)}
-            answers |= {id_: Refused(reason="HTTP 500", passing=True) for id_ in answers if id_ == document(3).id}
+            answers |= {
+                id_: Refused(reason="HTTP 500", receiver_fault=True) for id_ in answers if id_ == document(3).id
+            }
             return list(answers.values())
 
     want(outbox, *(document(number) for number in range(5)))
@@ -229,7 +231,7 @@ def test_sync_names_waiting_reason(harness: EngineHarness) -> None:
     class PickyReceiver(FakeReceiver):
         def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
             if any(delivery.document_id == disliked for delivery in batch):
-                raise Rejected("HTTP 500: over quota", passing=True)
+                raise Rejected("HTTP 500: over quota", receiver_fault=True)
             return super().deliver(batch)
 
     harness.ask("sync")

@@ -325,7 +325,7 @@ def test_in_doubt_after_no_answer(outbox: Outbox) -> None:
 
     class SilentReceiver(FakeReceiver):
         def deliver(self, batch):  # type: ignore[no-untyped-def]
-            raise Retryable("no answer", unsure=True)
+            raise Retryable("no answer", in_doubt=True)
 
     want(outbox, document(1))
     with pytest.raises(Retryable):
@@ -351,7 +351,7 @@ def test_not_in_doubt_if_unreached(outbox: Outbox) -> None:
 
     class UnreachableReceiver(FakeReceiver):
         def deliver(self, batch):  # type: ignore[no-untyped-def]
-            raise Retryable("connection refused", unsure=False)
+            raise Retryable("connection refused", in_doubt=False)
 
     want(outbox, document(1))
     with pytest.raises(Retryable):
@@ -421,8 +421,8 @@ def test_replay_sends_current_short_lived(outbox: Outbox) -> None:
     """
     receiver = FakeReceiver()
     sender = Sender(outbox, receiver)
-    passing = {"ttl_s": 1800.0}
-    status, old, call = (document(n, at=NOW - timedelta(minutes=n), **passing) for n in (10, 31, 5))
+    short_lived = {"ttl_s": 1800.0}
+    status, old, call = (document(n, at=NOW - timedelta(minutes=n), **short_lived) for n in (10, 31, 5))
     with outbox.transaction():
         for each, fold in ((status, "status"), (old, "status"), (call, "calls")):
             outbox.checkpoints.save_state(fold, "1:0", 0, b"{}")

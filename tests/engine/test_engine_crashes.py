@@ -47,10 +47,10 @@ class UnreliableReceiver(FakeReceiver):
 
     def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
         if self.turns.next("deliver"):
-            raise Retryable("not reached", unsure=False)
+            raise Retryable("not reached", in_doubt=False)
         outcomes = super().deliver(batch)
         if self.turns.next("answer"):
-            raise Retryable("no answer came", unsure=True)
+            raise Retryable("no answer came", in_doubt=True)
         return outcomes
 
 

@@ -246,36 +246,38 @@ def test_verify_dead_letters(harness: EngineHarness, receiver: ReadableFakeRecei
 
 
 @attrs.frozen(kw_only=True)
-class PassingFold(StretchFold):
+class EphemeralFold(StretchFold):
     """Documents that are worth something for half an hour."""
 
-    name = "passing"
+    name = "ephemeral"
 
     def step(self, state: Any, event: Any) -> Any:
         state, documents = StretchFold.step(self, state, event)
-        return state, [self._passing(document) for document in documents]
+        return state, [self._ephemeral(document) for document in documents]
 
     def running(self, state: Any) -> Any:
-        return [self._passing(document) for document in StretchFold.running(self, state)]
+        return [self._ephemeral(document) for document in StretchFold.running(self, state)]
 
-    def _passing(self, document: Document) -> Document:
-        return attrs.evolve(document, id=document_id("passing", document.id), unique_slot="passing", ttl_s=1800.0)
+    def _ephemeral(self, document: Document) -> Document:
+        return attrs.evolve(document, id=document_id("ephemeral", document.id), unique_slot="ephemeral", ttl_s=1800.0)
 
 
 def test_verify_lapsed_document(tmp_path: Path, receiver: ReadableFakeReceiver) -> None:
     """A lapsed document is neither missing nor unclaimed."""
-    harness = EngineHarness(tmp_path, receiver=receiver, folds={"stretches": StretchFold(), "passing": PassingFold()})
+    harness = EngineHarness(
+        tmp_path, receiver=receiver, folds={"stretches": StretchFold(), "ephemeral": EphemeralFold()}
+    )
     harness.clock.time = BEGIN + DAY - timedelta(minutes=45)
     harness.ask("sync")
-    [passing] = [document for document in receiver.there.values() if document.unique_slot == "passing"]
+    [ephemeral] = [document for document in receiver.there.values() if document.unique_slot == "ephemeral"]
     assert compared(harness).good == 25
     harness.clock.sleep(7200)
     for _ in range(2):
         assert compared(harness).wrong == 0
         harness.ask("sync")
-    del receiver.there[passing.id]
+    del receiver.there[ephemeral.id]
     assert compared(harness).wrong == 0
-    receiver.beside.append(receiver.copy_of(passing))
+    receiver.beside.append(receiver.copy_of(ephemeral))
     assert compared(harness).wrong == 0
     harness.engine.close()
 
@@ -285,13 +287,15 @@ def test_wiped_disk_keeps_lapsed(tmp_path: Path, receiver: ReadableFakeReceiver)
 
     An announcement of yesterday is made by no fold any more; it was right when it was sent.
     """
-    harness = EngineHarness(tmp_path, receiver=receiver, folds={"stretches": StretchFold(), "passing": PassingFold()})
+    harness = EngineHarness(
+        tmp_path, receiver=receiver, folds={"stretches": StretchFold(), "ephemeral": EphemeralFold()}
+    )
     harness.clock.time = BEGIN + DAY - timedelta(minutes=45)
     harness.ask("sync")
     harness.clock.sleep(7200)
     harness.ask("sync")
     before = dict(receiver.there)
-    assert "passing" in {document.unique_slot for document in before.values()}
+    assert "ephemeral" in {document.unique_slot for document in before.values()}
     wiped(harness)
     assert before.keys() <= receiver.there.keys()
     harness.engine.close()

@@ -24,11 +24,11 @@ def folder(path: Path, file_format: str = "jsonl") -> Folder:
 
 
 def put(
-    name: str, at: datetime = NOVEMBER, stored: str | None = None, unsure: bool = False, **body: object
+    name: str, at: datetime = NOVEMBER, stored: str | None = None, in_doubt: bool = False, **body: object
 ) -> Delivery:
     content = {"pump_time": "2026-11-03T09:00:00", "pump": "1", "kind": "bolus.completed", **body}
     document = Document(id=name, collection="events", at=at, content=content)
-    return Delivery(document_id=name, collection="events", document=document, receiver_key=stored, in_doubt=unsure)
+    return Delivery(document_id=name, collection="events", document=document, receiver_key=stored, in_doubt=in_doubt)
 
 
 def held(path: Path) -> dict[str, list[str]]:
@@ -49,10 +49,10 @@ def test_the_same_twice_is_the_same_once_and_the_owner_alone_reads_it(tmp_path: 
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("known", [True, False], ids=["known", "unsure"])
+@pytest.mark.parametrize("known", [True, False], ids=["known", "in_doubt"])
 def test_a_correction_moves_a_line_to_its_month(tmp_path: Path, known: bool) -> None:
     folder(tmp_path).deliver([put("a"), put("b")])
-    folder(tmp_path).deliver([put("a", DECEMBER, stored="2026-11" if known else None, unsure=not known)])
+    folder(tmp_path).deliver([put("a", DECEMBER, stored="2026-11" if known else None, in_doubt=not known)])
     assert held(tmp_path) == {"tconnectsync-2026-11.jsonl": ["b"], "tconnectsync-2026-12.jsonl": ["a"]}
 
 
@@ -75,7 +75,7 @@ def test_a_failure_before_the_rename_leaves_the_old_file_whole(tmp_path: Path, m
         with pytest.raises(Retryable, match="No space left"):
             folder(tmp_path).deliver([put("b")])
     assert path.read_bytes() == before
-    folder(tmp_path).deliver([put("b", unsure=True)])
+    folder(tmp_path).deliver([put("b", in_doubt=True)])
     assert held(tmp_path) == {path.name: ["a", "b"]}
 
 

@@ -25,7 +25,7 @@ def put(
     *,
     collection: str = "treatments",
     stored: str | None = None,
-    unsure: bool = False,
+    in_doubt: bool = False,
     problem: str | None = None,
     **content: Any,
 ) -> Delivery:
@@ -34,13 +34,13 @@ def put(
         content = {"eventType": "Bolus", "insulin": 1.0, **content}
     document = Document(id=identity, collection=collection, at=at, content=content, problem=problem)
     return Delivery(
-        document_id=identity, collection=collection, document=document, receiver_key=stored, in_doubt=unsure
+        document_id=identity, collection=collection, document=document, receiver_key=stored, in_doubt=in_doubt
     )
 
 
-def take_back(name: object, stored: str | None, *, collection: str = "treatments", unsure: bool = False) -> Delivery:
+def take_back(name: object, stored: str | None, *, collection: str = "treatments", in_doubt: bool = False) -> Delivery:
     identity = document_id("test", str(name))
-    return Delivery(document_id=identity, collection=collection, document=None, receiver_key=stored, in_doubt=unsure)
+    return Delivery(document_id=identity, collection=collection, document=None, receiver_key=stored, in_doubt=in_doubt)
 
 
 def taken(outcomes: object) -> list[str]:
@@ -71,7 +71,7 @@ class Sender:
         self.wanted: dict[str, Document] = {}
         self.sent: dict[str, Document] = {}
         self.receiver_key: dict[str, str] = {}
-        self.unsure: set[str] = set()
+        self.in_doubt: set[str] = set()
 
     def want(self, name: int, slot: int, event_type: str, revision: int) -> None:
         document = put(name, minutes(slot), eventType=event_type, revision=revision).document
@@ -81,35 +81,35 @@ class Sender:
             self.wanted[document.id] = document
 
     def pending(self) -> list[Delivery]:
-        names = sorted(self.wanted.keys() | self.sent.keys() | self.unsure)
+        names = sorted(self.wanted.keys() | self.sent.keys() | self.in_doubt)
         found = [
             Delivery(
                 document_id=name,
                 collection="treatments",
                 document=self.wanted.get(name),
                 receiver_key=self.receiver_key.get(name),
-                in_doubt=name in self.unsure,
+                in_doubt=name in self.in_doubt,
             )
             for name in names
-            if self.wanted.get(name) != self.sent.get(name) or name in self.unsure
+            if self.wanted.get(name) != self.sent.get(name) or name in self.in_doubt
         ]
         return [delivery for delivery in found if delivery.document is None] or found
 
     def deliver(self, limit: int) -> None:
         batch = self.pending()[:limit]
-        before = set(self.unsure)
-        self.unsure |= {delivery.document_id for delivery in batch}
+        before = set(self.in_doubt)
+        self.in_doubt |= {delivery.document_id for delivery in batch}
         try:
             outcomes: list[Outcome] = list(self.receiver.deliver(batch)) if batch else []
         except Rejected:
             return
         except Retryable as error:
             if not error.in_doubt:
-                self.unsure = before
+                self.in_doubt = before
             return
         for delivery, outcome in zip(batch, outcomes, strict=True):
             assert isinstance(outcome, Accepted)
-            self.unsure.discard(delivery.document_id)
+            self.in_doubt.discard(delivery.document_id)
             if delivery.document is None:
                 self.sent.pop(delivery.document_id, None)
                 self.receiver_key.pop(delivery.document_id, None)

@@ -137,7 +137,7 @@ def test_status_decides(
 def test_refused_read(site: StubSite, client: NightscoutClient, status: int) -> None:
     """A refused read sets no document aside.
 
-    A proxy's page for a read is passing trouble: the doses that wait behind it are not set aside.
+    A proxy's page for a read is temporary trouble: the doses that wait behind it are not set aside.
     """
     site.fail("GET", "treatments", Fault(status=status))
     with pytest.raises(Retryable):
@@ -153,14 +153,14 @@ def test_write_without_careportal(site: StubSite, client: NightscoutClient) -> N
 
 
 @pytest.mark.parametrize(
-    ("status", "unsure"), [(500, True), (502, True), (503, True), (504, True), (429, False), (404, False)]
+    ("status", "in_doubt"), [(500, True), (502, True), (503, True), (504, True), (429, False), (404, False)]
 )
-def test_failed_write_in_doubt(site: StubSite, client: NightscoutClient, status: int, unsure: bool) -> None:
+def test_failed_write_in_doubt(site: StubSite, client: NightscoutClient, status: int, in_doubt: bool) -> None:
     """A failed write says whether it may have happened."""
     site.fail("POST", "treatments", Fault(status=status))
     with pytest.raises(Retryable) as told:
         create(client)
-    assert told.value.in_doubt is unsure
+    assert told.value.in_doubt is in_doubt
 
 
 @pytest.mark.parametrize(

@@ -53,11 +53,15 @@ def readings(place: AnySite) -> Iterator[NightscoutReceiver]:
     receiver.client.close()
 
 
-def reading(number: int, at: datetime, sgv: int = 120, *, stored: str | None = None, unsure: bool = False) -> Delivery:
+def reading(
+    number: int, at: datetime, sgv: int = 120, *, stored: str | None = None, in_doubt: bool = False
+) -> Delivery:
     content = {"type": "sgv", "sgv": sgv, "device": "tandem 1", "pump": {"serial": "1", "events": [number]}}
     identity = document_id("test", number)
     document = Document(id=identity, collection="entries", at=at, content=content, unique_slot="sgv")
-    return Delivery(document_id=identity, collection="entries", document=document, receiver_key=stored, in_doubt=unsure)
+    return Delivery(
+        document_id=identity, collection="entries", document=document, receiver_key=stored, in_doubt=in_doubt
+    )
 
 
 def held(place: AnySite) -> dict[str, tuple[str, int]]:
@@ -72,7 +76,7 @@ def test_readings_life(place: AnySite, readings: NightscoutReceiver) -> None:
     times = [LONG_AGO + timedelta(minutes=5 * number) for number in range(30)]
     stored = taken(readings.deliver([reading(number, at) for number, at in enumerate(times)]))
     assert len(held(place)) == 30
-    taken(readings.deliver([reading(number, at, unsure=True) for number, at in enumerate(times)]))
+    taken(readings.deliver([reading(number, at, in_doubt=True) for number, at in enumerate(times)]))
     taken(readings.deliver([reading(0, times[0], 180, stored=stored[0])]))
     assert held(place)[document_id("test", 0)] == ("2025-03-31T01:00:00.000Z", 180)
     assert len(held(place)) == 30

@@ -269,7 +269,7 @@ def test_withdraw_moved_copy(site: StubSite, receiver: NightscoutReceiver, versi
 def test_withdraw_searches_all_times(site: StubSite, receiver: NightscoutReceiver) -> None:
     """If nothing is known of a copy, all times are searched."""
     taken(receiver.deliver([put("a", minutes(-900 * 1440))]))
-    taken(receiver.deliver([take_back("a", None, unsure=True)]))
+    taken(receiver.deliver([take_back("a", None, in_doubt=True)]))
     assert site.receiver_key["treatments"] == []
 
 
@@ -306,7 +306,7 @@ def test_lost_answer(site: StubSite, receiver: NightscoutReceiver, version: str,
     with pytest.raises(Retryable) as told:
         receiver.deliver(batch)
     assert told.value.in_doubt
-    taken(receiver.deliver([put(number, minutes(number), unsure=True) for number in range(20)]))
+    taken(receiver.deliver([put(number, minutes(number), in_doubt=True) for number in range(20)]))
     assert len(held(site)) == 20
 
 
@@ -321,7 +321,7 @@ def test_lost_answer_forgotten_key(site: StubSite, receiver: NightscoutReceiver,
     site.fail("POST", "treatments", Fault(broken="after"))
     with pytest.raises(Retryable):
         receiver.deliver([put("a", minutes(15), stored=stored)])
-    taken(receiver.deliver([put("a", minutes(30), stored=stored, unsure=True)]))
+    taken(receiver.deliver([put("a", minutes(30), stored=stored, in_doubt=True)]))
     assert held(site)[document_id("test", "a")][0] == created_at_text(minutes(30))
 
 
@@ -331,7 +331,7 @@ def test_doubled_copies_become_one(site: StubSite, receiver: NightscoutReceiver,
     site.version = version
     taken(receiver.deliver([put("a")]))
     site.receiver_key["treatments"].append({**site.receiver_key["treatments"][0], "_id": "f" * 24})
-    taken(receiver.deliver([put("a", unsure=True, insulin=2.0)]))
+    taken(receiver.deliver([put("a", in_doubt=True, insulin=2.0)]))
     assert held(site)[document_id("test", "a")][1]["insulin"] == 2.0
 
 
@@ -342,7 +342,7 @@ def test_failing_batch_on_healthy_site(site: StubSite, receiver: NightscoutRecei
     for part in (batch, batch[1:2]):
         with pytest.raises(Rejected, match=r"HTTP 500.*Mongo Error") as told:
             receiver.deliver(part)
-        assert told.value.passing, "a full database answers the same"
+        assert told.value.receiver_fault, "a full database answers the same"
     taken(receiver.deliver(batch[::2]))
     assert len(held(site)) == 2
 
@@ -452,7 +452,7 @@ def test_activity_stays_one(site: StubSite, receiver: NightscoutReceiver, versio
 def test_activity_current(site: StubSite, receiver: NightscoutReceiver) -> None:
     """A current activity is not written again."""
     taken(receiver.deliver([iob(1.0)]))
-    taken(receiver.deliver([iob(1.0, unsure=True)]))
+    taken(receiver.deliver([iob(1.0, in_doubt=True)]))
     assert len(site.asked("POST")) == 1
 
 
@@ -464,7 +464,7 @@ def test_device_status_lost_answer(site: StubSite, receiver: NightscoutReceiver,
     with pytest.raises(Retryable) as told:
         receiver.deliver([put("d", **status)])
     assert told.value.in_doubt
-    taken(receiver.deliver([put("d", unsure=True, **status)]))
+    taken(receiver.deliver([put("d", in_doubt=True, **status)]))
     assert len(held(site, "devicestatus")) == 1
 
 
@@ -486,7 +486,7 @@ def test_failure_after_put_in_doubt(site: StubSite, receiver: NightscoutReceiver
     """A failure to look at what was put says that it may be there."""
     site.fail("GET", "treatments", Fault(status=200, body=b"null"))
     with pytest.raises(Retryable) as told:
-        receiver.deliver([put("a"), put("b", minutes(1), unsure=True)])
+        receiver.deliver([put("a"), put("b", minutes(1), in_doubt=True)])
     assert told.value.in_doubt
 
 
@@ -505,7 +505,7 @@ def test_failure_after_second_post_in_doubt(site: StubSite, receiver: Nightscout
     assert told.value.in_doubt
     taken(
         receiver.deliver(
-            [put(n, minutes(i), collection="devicestatus", pump={}, unsure=True) for i, n in enumerate("ab")]
+            [put(n, minutes(i), collection="devicestatus", pump={}, in_doubt=True) for i, n in enumerate("ab")]
         )
     )
     assert len(held(site, "devicestatus")) == 2
@@ -517,7 +517,7 @@ def test_keyless_bad_document(site: StubSite, receiver: NightscoutReceiver, coll
     site.culprit = lambda document: document["value"] == 1
     bad, good = receiver.deliver([put(value, collection=collection, value=value) for value in (1, 2)])
     assert isinstance(bad, Refused)
-    assert bad.passing
+    assert bad.receiver_fault
     assert isinstance(good, Accepted)
 
 

@@ -40,7 +40,7 @@ def test_real_history(site: Site, receiver: NightscoutReceiver) -> None:
     basal = {"eventType": "Temp Basal", "absolute": 0, "rate": 0, "duration": 5.0833, "insulin": None}
     batch = [put(number, at, **basal) for number, at in enumerate(times)]
     stored = taken(receiver.deliver(batch))
-    taken(receiver.deliver([put(number, at, unsure=True, **basal) for number, at in enumerate(times)]))
+    taken(receiver.deliver([put(number, at, in_doubt=True, **basal) for number, at in enumerate(times)]))
     assert len(ours(site)) == 400
     assert {(item["absolute"], item["duration"]) for item in site.documents("treatments")} == {(0, 5.0833)}
 
@@ -78,7 +78,9 @@ def test_real_activity_and_device_status(site: Site, receiver: NightscoutReceive
         at = LONG_AGO + timedelta(minutes=value)
         (stored,) = taken(receiver.deliver([put("iob", at, collection="activity", stored=stored, iob=value)]))
         taken(
-            receiver.deliver([put("d", LONG_AGO, collection="devicestatus", unsure=True, pump={"iob": {"iob": value}})])
+            receiver.deliver(
+                [put("d", LONG_AGO, collection="devicestatus", in_doubt=True, pump={"iob": {"iob": value}})]
+            )
         )
         assert [item["iob"] for item in site.documents("activity")] == [value]
         assert [item["pump"]["iob"]["iob"] for item in site.documents("devicestatus")] == [value]

@@ -78,7 +78,7 @@ def test_simulated_lost_answer(site: SimulatedNightscout, receiver: NightscoutRe
             with pytest.raises(Retryable) as told:
                 receiver.deliver([put(collection, collection=collection, value=1)])
             assert told.value.in_doubt
-        taken(receiver.deliver([put(collection, collection=collection, value=2, unsure=True)]))
+        taken(receiver.deliver([put(collection, collection=collection, value=2, in_doubt=True)]))
         assert [item["value"] for item in site.documents(collection)] == [2]
 
 

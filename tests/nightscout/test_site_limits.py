@@ -225,6 +225,6 @@ def test_refusal_condemns_what_it_names(site: StubSite, clock: FakeClock) -> Non
         site.fail("POST", "treatments", Fault(status=status))
         with pytest.raises(Rejected) as told:
             receiver.deliver([put("a")])
-        assert (told.value.narrow, told.value.passing) == (narrow, False)
+        assert (told.value.narrow, told.value.receiver_fault) == (narrow, False)
     taken(receiver.deliver([put("a", NOW - timedelta(minutes=1))]))
     receiver.client.close()

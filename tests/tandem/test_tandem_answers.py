@@ -94,7 +94,7 @@ def test_no_connection_is_no_reason_to_halve(world: TandemHarness) -> None:
 
 
 def test_passing_error_keeps_token(world: TandemHarness) -> None:
-    """After a passing error it asks again once, and keeps the token."""
+    """After a temporary error it asks again once, and keeps the token."""
     world.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
     world.cloud.faults.append(Fault("pump-logs", status=500, body=b""))
     world.poll()

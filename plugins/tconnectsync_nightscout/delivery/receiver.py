@@ -145,7 +145,7 @@ class NightscoutReceiver:
         return prepare(delivery, entered_by=self.entered_by, sink=self.sink)
 
     def _deliver_tasks(self, tasks: Mapping[str, Sequence[Task]]) -> dict[str, Outcome]:
-        """After the first write, a failure is marked ``unsure``; otherwise the outbox would assume that nothing
+        """After the first write, a failure is marked ``in_doubt``; otherwise the outbox would assume that nothing
         changed.
         """
         changed, patience = self.client.changed_count, TimeBudget(self.client.clock)
@@ -159,7 +159,7 @@ class NightscoutReceiver:
             if error.in_doubt or self.client.changed_count == changed:
                 raise
             raise Retryable(
-                error.message, after_s=error.after_s, unsure=True, narrow=error.narrow, remedy=error.remedy
+                error.message, after_s=error.after_s, in_doubt=True, narrow=error.narrow, remedy=error.remedy
             ) from error
         return outcomes
 
@@ -244,16 +244,16 @@ class NightscoutReceiver:
 
     def _stored(self, collection: str, item: Mapping[str, Any], begin: datetime) -> StoredDocument:
         copy, event_type = copy_of(item), slot_of(item)
-        passing = collection == DEVICESTATUS or event_type == ANNOUNCEMENT
+        ephemeral = collection == DEVICESTATUS or event_type == ANNOUNCEMENT
         if copy is not None and item.get(SINK_FIELD) == self.sink and is_ours(copy.identifier):
             return StoredDocument(
                 document_id=copy.identifier, collection=collection, at=copy.key.at, receiver_key=stored_text(copy.key),
-                unique_slot=event_type, pump=_pump_of(item), ephemeral=passing, content=item,
+                unique_slot=event_type, pump=_pump_of(item), ephemeral=ephemeral, content=item,
             )  # fmt: skip
         at = time_of(item)
         alone = collection == ENTRIES or (collection == TREATMENTS and not self.client.status().identifier_is_key)
         return StoredDocument(
-            document_id="", collection=collection, at=at or begin, unique_slot=event_type, ephemeral=passing, content=item,
+            document_id="", collection=collection, at=at or begin, unique_slot=event_type, ephemeral=ephemeral, content=item,
             author=str(item.get("enteredBy") or item.get("device") or ""),
             receiver_key=stored_text(Key(at=at, event_type=event_type)) if alone and at is not None else "",
         )  # fmt: skip

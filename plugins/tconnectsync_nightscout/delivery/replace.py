@@ -37,8 +37,8 @@ def deliver_unkeyed(
             outcomes[task.id] = _replace(client, collection, task, budget)
             in_a_row = 0
         except Rejected as error:
-            in_a_row += error.passing
-            outcomes[task.id] = Refused(reason=error.message, passing=error.passing, remedy=error.remedy)
+            in_a_row += error.receiver_fault
+            outcomes[task.id] = Refused(reason=error.message, receiver_fault=error.receiver_fault, remedy=error.remedy)
     return outcomes
 
 

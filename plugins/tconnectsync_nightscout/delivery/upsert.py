@@ -173,6 +173,6 @@ def server_fault(fault: ServerFault) -> Rejected:
     """Status 500 to a write while reading works."""
     return Rejected(
         f"{fault.message}, although reading works",
-        passing=True,
+        receiver_fault=True,
         remedy="Look at the site's log: its database may be full or read-only. Nothing is lost; the delivery is retried.",
     )

@@ -248,7 +248,7 @@ class NightscoutClient:
     def _unclear(self, answered: str) -> TconnectsyncError:
         """The error for a response that does not show whether the site was changed."""
         remedy = f"Open {self.url} in a browser. The documents are checked and retried later."
-        return self._failed(Retryable(f"{self.url} answered {answered}", unsure=True, remedy=remedy))
+        return self._failed(Retryable(f"{self.url} answered {answered}", in_doubt=True, remedy=remedy))
 
     def _exchange(self, method: str, path: str, query: Find, body: bytes | None, about: str) -> Answer:
         url = f"{self.url}api/v1/{path}"

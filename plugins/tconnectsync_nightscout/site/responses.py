@@ -34,9 +34,9 @@ class ServerFault(Retryable):
     status: int
 
     def __init__(
-        self, message: str, *, status: int, after_s: float | None, unsure: bool, narrow: bool, remedy: str
+        self, message: str, *, status: int, after_s: float | None, in_doubt: bool, narrow: bool, remedy: str
     ) -> None:
-        super().__init__(message, after_s=after_s, unsure=unsure, narrow=narrow, remedy=remedy)
+        super().__init__(message, after_s=after_s, in_doubt=in_doubt, narrow=narrow, remedy=remedy)
         self.status = status
 
 
@@ -85,13 +85,13 @@ def value_of(answer: Answer, question: SiteRequestInfo, now: datetime) -> Any:
         if "json" in kind:
             raise Retryable(
                 f"{question.site} sent an incomplete answer to a request about {question.about} (no complete JSON)",
-                unsure=question.writing,
+                in_doubt=question.writing,
                 narrow=question.writing,
                 remedy="It is retried automatically. If it continues, check the proxy or firewall in front of the site.",
             ) from None
         raise Retryable(
             f"{question.site} answered with {kind} instead of JSON to a request about {question.about}",
-            unsure=question.writing,
+            in_doubt=question.writing,
             narrow=question.writing,
             remedy=f"Open {question.site} in a browser: is it this Nightscout site, and is it awake? If not, correct nightscout.url.",
         ) from None
@@ -165,14 +165,14 @@ def error_of(answer: Answer, question: SiteRequestInfo, now: datetime) -> Tconne
             f"{site} failed on a request about {about} (HTTP {status}){quoted}",
             status=status,
             after_s=after_s,
-            unsure=writing,
+            in_doubt=writing,
             narrow=narrow,
             remedy=f"Open {site} in a browser: do the site and its database answer? Nothing is lost; it is retried.",
         )
     return Retryable(
         f"{site} refused the request about {about} (HTTP {status}){quoted}",
         after_s=after_s,
-        unsure=writing,
+        in_doubt=writing,
         narrow=narrow,
         remedy=CHECK,
     )

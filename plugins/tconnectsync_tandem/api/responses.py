@@ -157,7 +157,7 @@ def _object(body: Body, what: str) -> dict[str, Piece]:
     first, last = body[:_EDGE].lstrip()[:1], body[-_EDGE:].rstrip()[-1:]
     if first == b"<":
         raise shape_changed(what, "a web page")
-    half = BrokenAnswer(f"a truncated response to the request for {what} (incomplete JSON)", unsure=True)
+    half = BrokenAnswer(f"a truncated response to the request for {what} (incomplete JSON)", in_doubt=True)
     if first == b"{" and last != b"}":  # the tolerant parser would need many times its size in memory to tell
         raise half
     try:

@@ -99,7 +99,7 @@ class TandemTransport:
             )
         except HttpFailed as error:
             if error.broke_off:
-                raise BrokenAnswer(error.message, unsure=error.in_doubt, remedy=error.remedy) from error
+                raise BrokenAnswer(error.message, in_doubt=error.in_doubt, remedy=error.remedy) from error
             raise
         check_clock(answer.headers, self.clock.now(), maybe_cached=maybe_cached)
         log.debug('answered what="%s" status=%d bytes=%d', what, answer.status, len(answer.body))

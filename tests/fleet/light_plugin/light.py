@@ -56,7 +56,7 @@ def asked(method: str, url: str, **arguments: Any) -> Any:
         answer.raise_for_status()
         return answer.json()
     except requests.RequestException as error:
-        raise Retryable(f"no answer from {url}", unsure=True) from error
+        raise Retryable(f"no answer from {url}", in_doubt=True) from error
 
 
 @attrs.frozen

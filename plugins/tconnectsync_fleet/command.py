@@ -89,7 +89,11 @@ def add(engine: FleetContext, options: ServerOptions, name: str, file: Path, key
 
 @fleet.command()
 @click.argument("name")
-@click.option("--data", is_flag=True, help="Delete the event log and the snapshot, too. There is no way back.")
+@click.option(
+    "--data",
+    is_flag=True,
+    help="Delete the event log, the snapshot and the workers' copies, too. There is no way back.",
+)
 @with_servers
 def remove(options: ServerOptions, name: str, data: bool) -> int:
     """Remove a person. The event log stays, unless --data is given; nothing at the receivers changes."""
@@ -98,10 +102,11 @@ def remove(options: ServerOptions, name: str, data: bool) -> int:
         from tconnectsync_fleet.servers import delete_data, has_data
 
         people = People(servers)
-        if people.has(name) or not data or not has_data(servers, name):
-            people.remove(name)
-        if data:
+        if data and (people.has(name) or has_data(servers, name)):
+            people.remove(name, with_data=True)
             delete_data(servers, name)
+        else:
+            people.remove(name)
     click.echo(
         f"{name} was removed. " + ("The event log was deleted." if data else "The event log is still in the stream.")
     )

@@ -59,7 +59,7 @@ def serve_metrics(worker: Worker, address: str) -> int:
 
     try:
         server = ThreadingHTTPServer((host or "127.0.0.1", int(port)), Handler)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OverflowError) as error:
         raise click.ClickException(f"--metrics {address} cannot be used ({error}).") from error
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()

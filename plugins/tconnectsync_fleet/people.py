@@ -150,6 +150,9 @@ class People:
         except KeyWrongLastSequenceError:
             raise NotPossible(f"Somebody else has just changed {person.name}. Try again.") from None
 
-    def remove(self, name: str) -> None:
-        """Remove a person. The log stays in the stream. Errors: NotPossible."""
-        self._servers.call(self._bucket.delete(name, self.get(name).revision))
+    def remove(self, name: str, *, with_data: bool = False) -> None:
+        """Remove a person. The marker that stays tells the workers whether the log is deleted, too. Errors: NotPossible."""
+        if with_data:
+            self._servers.call(self._bucket.purge(check_name(name)))
+        else:
+            self._servers.call(self._bucket.delete(name, self.get(name).revision))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -19,7 +20,7 @@ from tconnectsync import LogEnd, Replica, Retryable, TconnectsyncError
 from tconnectsync_fleet.lease import WorkerLease
 from tconnectsync_fleet.people import Member, with_secrets_inside
 from tconnectsync_fleet.sealing import opened
-from tconnectsync_fleet.servers import Servers
+from tconnectsync_fleet.servers import Servers, delete_data
 from tconnectsync_fleet.snapshots import clear, restore_snapshot, store_snapshot
 from tconnectsync_fleet.stream_replica import StreamReplica
 
@@ -182,6 +183,22 @@ class PersonRunner:
                 snapshot = store_snapshot(self.servers, self.person.name, self.folder, self.box)
             replica.release(snapshot)
         self._replica = self._context = None
+
+    def forget(self, *, purged: bool) -> bool:
+        """Delete this disk's copies of a removed person, after :meth:`release` unless ``purged``.
+
+        False: they are kept, because they may be the last ones: the log was not to be deleted, and the stream does not have it.
+        Errors: ReplicaFailed, Retryable, NatsError, OSError; then try again.
+        """
+        replica = self._replica or StreamReplica(self.servers, self.person.name, owner="")
+        last = replica.look()
+        may_delete = purged or last.end.position > 0
+        if purged and last.owner and last.owner == replica.owner:
+            delete_data(self.servers, self.person.name, up_to=last.seq)  # what a turn has stored after the removal
+        if may_delete and self.folder.exists():
+            shutil.rmtree(self.folder)
+        self._replica = self._context = None
+        return may_delete
 
     def doubt(self) -> None:
         """Look at the stream before the next turn: the log may have another owner, or an end that is not known here."""

@@ -24,7 +24,7 @@ from nats.js.api import (
     StreamConfig,
 )
 from nats.js.errors import BucketNotFoundError, NotFoundError
-from nats.js.kv import KV_OP, KeyValue
+from nats.js.kv import KV_OP, KV_PURGE, KeyValue
 
 from tconnectsync import Retryable
 from tconnectsync_fleet.nats_login import Connection, NatsLogin
@@ -43,10 +43,11 @@ PEOPLE, WORKERS, STATUS, SNAPSHOTS = "people", "workers", "status", "snapshots"
 
 @attrs.frozen(kw_only=True)
 class Entry:
-    """The newest entry of a key in a bucket. ``value`` None: it was deleted."""
+    """The newest entry of a key in a bucket. ``value`` None: it was deleted; ``purged``: with everything that belongs to it."""
 
     revision: int
     value: bytes | None
+    purged: bool = False
 
 
 class Servers:
@@ -112,9 +113,13 @@ class Servers:
                 for message in await reading.fetch(min(pending, _FETCH), timeout=ANSWER_S / 4):
                     place = message.metadata
                     pending = place.num_pending
-                    deleted = bool((message.headers or {}).get(KV_OP))
+                    operation = (message.headers or {}).get(KV_OP)
                     key = message.subject.removeprefix(prefix)
-                    found[key] = Entry(revision=place.sequence.stream, value=None if deleted else message.data)
+                    found[key] = Entry(
+                        revision=place.sequence.stream,
+                        value=None if operation else message.data,
+                        purged=operation == KV_PURGE,
+                    )
             return found
         finally:
             await reading.unsubscribe()
@@ -140,11 +145,12 @@ def has_data(servers: Servers, person: str) -> bool:
     return True
 
 
-def delete_data(servers: Servers, person: str) -> None:
-    """Delete a person's log, snapshot and status. Errors: Retryable."""
+def delete_data(servers: Servers, person: str, *, up_to: int | None = None) -> None:
+    """Delete a person's log, snapshot and status. ``up_to``: only up to this message of the stream. Errors: Retryable."""
 
     async def delete() -> None:
-        await servers.js.purge_stream(EVENTS, subject=f"{EVENTS}.{person}")
+        before = None if up_to is None else up_to + 1
+        await servers.js.purge_stream(EVENTS, subject=f"{EVENTS}.{person}", seq=before)
         await (await servers.js.key_value(STATUS)).purge(person)
         with contextlib.suppress(NotFoundError):
             await (await servers.js.object_store(SNAPSHOTS)).delete(person)

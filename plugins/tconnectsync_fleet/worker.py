@@ -20,9 +20,9 @@ from nats.errors import Error as NatsError
 from tconnectsync import ReplicaFailed, Retryable, TconnectsyncError
 from tconnectsync_fleet.lease import RENEWALS, WorkerLease, live_workers, worker_for
 from tconnectsync_fleet.log_person import log_person
-from tconnectsync_fleet.people import person_of
+from tconnectsync_fleet.people import Member, person_of
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner, TurnOutcome
-from tconnectsync_fleet.servers import PEOPLE, STATUS, Servers
+from tconnectsync_fleet.servers import PEOPLE, STATUS, Entry, Servers
 
 log = logging.getLogger("tconnectsync.fleet")
 LOOK_S = 1.0
@@ -43,6 +43,8 @@ class ScheduledPerson:
     running: bool = False
     failures: int = 0
     removed: bool = False
+    removal: Entry | None = None
+    """How the person was removed, until this disk's copies are deleted. None: they stay."""
     lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
     """Held during a turn."""
 
@@ -158,16 +160,23 @@ class Worker:
             if person is None:
                 if entry.value is not None:
                     log.warning("person_unreadable name=%s add this person again with --replace", name)
+                elif scheduled is None and self._folder_of(name).exists():
+                    scheduled = self.people[name] = self._scheduled(Member(name=name, sealed=b""))
                 if scheduled is not None:
                     scheduled.removed = True
+                    scheduled.removal = entry if entry.value is None else None
             elif scheduled is None:
-                self.people[name] = ScheduledPerson(
-                    PersonRunner(person, self.folder / "people" / name, self.servers, self.box, self.engine)
-                )
+                self.people[name] = self._scheduled(person)
             else:
                 scheduled.runner.configure(person)
-                scheduled.due, scheduled.failures, scheduled.removed = 0.0, 0, False
+                scheduled.due, scheduled.failures, scheduled.removed, scheduled.removal = 0.0, 0, False, None
         self._live = live_workers(self.servers)
+
+    def _folder_of(self, name: str) -> Path:
+        return self.folder / "people" / name
+
+    def _scheduled(self, person: Member) -> ScheduledPerson:
+        return ScheduledPerson(PersonRunner(person, self._folder_of(person.name), self.servers, self.box, self.engine))
 
     def _wants(self, scheduled: ScheduledPerson) -> bool:
         person = scheduled.runner.person
@@ -180,7 +189,9 @@ class Worker:
             if scheduled.running:
                 continue
             if not self._wants(scheduled):
-                if scheduled.runner.is_owned and scheduled.due_back <= now:
+                if scheduled.due_back > now:
+                    continue
+                if scheduled.runner.is_owned or scheduled.removal is not None:
                     scheduled.running = True
                     pool.submit(self._give_back, scheduled)
                 elif scheduled.removed:
@@ -235,9 +246,14 @@ class Worker:
     def _give_back(self, scheduled: ScheduledPerson) -> None:
         with log_person(scheduled.runner.person.name), scheduled.lock:
             try:
-                scheduled.runner.release()
-            except ReplicaFailed as error:
-                log.warning('not_given_back message="%s"', error.message)
+                removal = scheduled.removal
+                if removal is None or not removal.purged:
+                    scheduled.runner.release()
+                if removal is not None and not scheduled.runner.forget(purged=removal.purged):
+                    log.warning("folder_kept the stream has no log of this person: see %s", scheduled.runner.folder)
+                scheduled.removal = None if scheduled.removal is removal else scheduled.removal
+            except (TconnectsyncError, NatsError, OSError) as error:
+                log.warning('not_given_back message="%s"', error)
                 scheduled.due_back = time.monotonic() + RETRY_S[0]
             except Exception:
                 log.exception("not_given_back")  # the border between people

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from nats.js.errors import NotFoundError
 
+from tconnectsync_fleet.nats_login import NatsLogin
 from tconnectsync_fleet.people import People
-from tconnectsync_fleet.servers import NatsLogin, Servers
+from tconnectsync_fleet.servers import PEOPLE, SNAPSHOTS, STATUS, Servers, has_data
 from tests.fleet.light_world import PASSWORD, LightFleet
 from tests.support.real_servers import Server
 
@@ -90,7 +93,7 @@ def test_name_twice(fleet: LightFleet) -> None:
 
 
 def test_life_of_people(fleet: LightFleet, connection: Servers) -> None:
-    """Add, work, a broken neighbour, show, run, pause, resume: with a real worker."""
+    """Add, work, a broken neighbour, show, run, pause, resume, remove: with a real worker."""
     fleet.add("anna", "berta")
     broken = People(connection)
     broken.add("broken", b"not sealed for this fleet", replace=False)
@@ -118,10 +121,29 @@ def test_life_of_people(fleet: LightFleet, connection: Servers) -> None:
     fleet.run("resume", "anna")
     before = fleet.cloud.asked["anna"]
     fleet.eventually(lambda: fleet.cloud.asked["anna"] > before, "anna asked again")
+    fleet.run("remove", "berta")
+    fleet.people.remove("berta")
+    people = fleet.folder / "w1" / "people"
+    fleet.eventually(lambda: not (people / "berta").exists(), "the worker's copies deleted")
+    assert has_data(connection, "berta")
     log = fleet.log("w1").read_text()
     assert "person=broken" in log
     assert PASSWORD not in log
     assert fleet.settle() == {"lost": [], "doubled": [], "wrong": []}
+
+    for name in ("anna", "berta"):  # one who is at work, and one who was removed before
+        fleet.run("remove", "--data", name)
+    fleet.eventually(lambda: not (people / "anna").exists(), "the worker's copies deleted")
+    fleet.signal("w1", signal.SIGTERM)
+    assert fleet.workers["w1"].wait(60) == 0, fleet.logs()
+    for name in ("anna", "berta"):
+        assert not has_data(connection, name)
+        assert {bucket: connection.changes(bucket)[name].value for bucket in (PEOPLE, STATUS)} == {
+            PEOPLE: None,
+            STATUS: None,
+        }
+        with pytest.raises(NotFoundError):
+            connection.call(connection.call(connection.js.object_store(SNAPSHOTS)).get(name))
 
 
 def test_extra_is_missing(tmp_path: Path) -> None:

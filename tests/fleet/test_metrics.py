@@ -1,0 +1,102 @@
+"""``/metrics`` and ``/healthz`` of a worker: numbers only, and true ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import cast
+
+import attrs
+import click
+import pytest
+import requests
+from nacl.public import PrivateKey, SealedBox
+from prometheus_client.parser import text_string_to_metric_families
+
+from tconnectsync_fleet.lease import WorkerLease
+from tconnectsync_fleet.metrics import serve_metrics
+from tconnectsync_fleet.people import Member
+from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
+from tconnectsync_fleet.servers import Servers
+from tconnectsync_fleet.worker import ScheduledPerson, Worker
+
+SECRETS = ("anna-90556643", "a password", "w-secret-host")
+
+
+@attrs.define
+class OwnedRunner:
+    """A person who is at work, with a name and a configuration that nobody else may read."""
+
+    person: Member = attrs.field(factory=lambda: Member(name=SECRETS[0], sealed=SECRETS[1].encode()))
+    is_owned: bool = True
+
+
+@attrs.define
+class Scraped:
+    """A worker that serves its metrics."""
+
+    worker: Worker
+    port: int
+
+    def get(self, path: str, method: str = "GET") -> requests.Response:
+        with requests.Session() as session:
+            session.trust_env = False
+            return session.request(method, f"http://127.0.0.1:{self.port}{path}", timeout=10)
+
+    def values(self) -> dict[str, float]:
+        families = text_string_to_metric_families(self.get("/metrics").text)
+        return {
+            sample.name.removeprefix("tconnectsync_fleet_"): sample.value
+            for each in families
+            for sample in each.samples
+        }
+
+
+@pytest.fixture
+def scraped(servers: Servers, tmp_path: Path, new_name: Callable[[], str]) -> Iterator[Scraped]:
+    worker = Worker(
+        name=f"{SECRETS[2]}-{new_name()}", folder=tmp_path, servers=servers, box=SealedBox(PrivateKey.generate()),
+        engine=cast(FleetContext, None),
+    )  # fmt: skip
+    people = (OwnedRunner(), OwnedRunner(), OwnedRunner(is_owned=False))
+    for number, runner in enumerate(people):
+        worker.people[f"{SECRETS[0]}-{number}"] = ScheduledPerson(cast(PersonRunner, runner))
+    yield Scraped(worker, serve_metrics(worker, "127.0.0.1:0"))
+    if worker._lease is not None:
+        worker._lease.end()
+
+
+def test_before_and_after_the_lease(scraped: Scraped) -> None:
+    """Without a lease it is unhealthy; with one, every number is what the worker counts."""
+    assert scraped.get("/healthz").status_code == 503
+    assert scraped.values() == {"lease": 0}
+    worker = scraped.worker
+    worker._begin_lease()
+    worker.turns, worker.failed_turns = 12, 3
+    first, second, _ = worker.people.values()
+    first.running, second.failures = True, 2
+    assert scraped.get("/healthz").status_code == 200
+    assert scraped.values() == {
+        "lease": 1, "people": 2, "running": 1, "failing": 1, "turns_total": 12, "failed_turns_total": 3,
+    }  # fmt: skip
+    lease = cast(WorkerLease, worker._lease)
+    lease.end()
+    assert scraped.get("/healthz").status_code == 503
+    assert scraped.values() == {"lease": 0}
+
+
+def test_nothing_of_a_person_is_shown(scraped: Scraped) -> None:
+    """No name, no serial number, no credential, no worker's name, whatever is asked for."""
+    scraped.worker._begin_lease()
+    for path in ("/metrics", "/healthz", "/", "/metrics?name=anna", "/../etc/passwd", "/people"):
+        answer = scraped.get(path)
+        assert answer.status_code == (200 if path in {"/metrics", "/healthz"} else 404)
+        assert not any(secret in answer.text + str(answer.headers) for secret in SECRETS)
+    assert scraped.get("/metrics", "POST").status_code == 501
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:ninety", "127.0.0.1:99999", "203.0.113.9:9110"])
+def test_address_that_cannot_be_used(scraped: Scraped, address: str) -> None:
+    """A wrong address names the option."""
+    with pytest.raises(click.ClickException, match="--metrics"):
+        serve_metrics(scraped.worker, address)

@@ -219,6 +219,14 @@ def test_a_broken_sink_says_since_when_and_what_next() -> None:
     assert "api_secret" in link.command
 
 
+@pytest.mark.parametrize(("minutes", "level"), [(75, Level.WAIT), (240, Level.BAD)])
+def test_a_long_retry_needs_the_reader_as_in_the_status(minutes: int, level: Level) -> None:
+    status = good_status()
+    status["sinks"]["nightscout-treatments"] |= {"state": "backing_off", "since": iso(minutes), "message": "no answer"}
+    [link] = problems(chain(status, ENGLISH, NOW))
+    assert link.level is level
+
+
 def test_set_aside_documents_need_the_reader() -> None:
     """A sink that set documents aside does not "work"."""
     status = good_status()

@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from tconnectsync import Severity, severity
 from tconnectsync_web.languages import Texts, msg
 from tconnectsync_web.pages.faults import SERVICE_FAULTS, SINK_FAULTS, SOURCE_FAULTS, Fault
 from tconnectsync_web.pages.status_words import in_words
@@ -34,12 +35,12 @@ class Level(str, Enum):
     UNKNOWN = "unknown"
 
 
-LEVELS: Mapping[str, Level] = {
-    "ok": Level.OK,
-    "waiting": Level.WAIT,
-    "backing_off": Level.WAIT,
+LEVELS: Mapping[Severity, Level] = {
+    Severity.OFF: Level.UNKNOWN,
+    Severity.OK: Level.OK,
+    Severity.WAIT: Level.WAIT,
+    Severity.BAD: Level.BAD,
 }
-"""By the state of a part; others are BAD."""
 LEVEL_WORDS: Mapping[Level, str] = {
     Level.OK: msg("works"),
     Level.WAIT: msg("waits"),
@@ -101,8 +102,8 @@ def chain(status: Mapping[str, Any], texts: Texts, now: datetime) -> Sequence[Li
         _pump(found, texts, now),
         _phone(found, texts, now),
         *(_source(name, each, texts, now) for name, each in sources.items()),
-        *_service(status.get("daemon") or {}, texts),
-        _log(status, texts),
+        *_service(status.get("daemon") or {}, texts, now),
+        _log(status, texts, now),
         *(_sink(name, each, texts, now, runs=found.work or not sources) for name, each in sinks.items()),
     )
 
@@ -151,7 +152,7 @@ def _source(name: str, found: Mapping[str, Any], texts: Texts, now: datetime) ->
     news = (
         texts.gettext("read %(age)s") % {"age": ago(texts, fetched, now)} if fetched else texts.gettext("not read yet")
     )
-    link = _link(SOURCE_TITLES.get(name, name), found, news, texts)
+    link = _link(SOURCE_TITLES.get(name, name), found, news, texts, now)
     if state != "ok":
         is_first = state == "waiting" and fetched is None
         fault = Fault.FIRST_READ if is_first else SOURCE_FAULTS.get(state, Fault.SOURCE_STOPPED)
@@ -162,21 +163,21 @@ def _source(name: str, found: Mapping[str, Any], texts: Texts, now: datetime) ->
     return link
 
 
-def _service(found: Mapping[str, Any], texts: Texts) -> Iterator[Link]:
+def _service(found: Mapping[str, Any], texts: Texts, now: datetime) -> Iterator[Link]:
     """The daemon, if something is wrong with it. Without one, ``sync`` may run at intervals."""
     state = str(found.get("state") or "off")
     if state not in ("ok", "off"):
-        link = _link(texts.gettext("Service of tconnectsync"), found, "", texts)
+        link = _link(texts.gettext("Service of tconnectsync"), found, "", texts, now)
         yield attrs.evolve(link, fault=SERVICE_FAULTS.get(state, Fault.SERVICE_WAITS))
 
 
-def _log(status: Mapping[str, Any], texts: Texts) -> Link:
+def _log(status: Mapping[str, Any], texts: Texts, now: datetime) -> Link:
     title, log = texts.gettext("Event log"), status.get("log") or {}
     disk = status.get("disk") or {}
     for part, words, fault in ((log, log.get("damaged"), Fault.LOG_CORRUPT), (disk, disk.get("message"), Fault.DISK)):
         if words:
             told = {"message": words, "remedy": part.get("remedy"), "since": part.get("since"), "state": "damaged"}
-            return attrs.evolve(_link(title, told, "", texts), fault=fault)
+            return attrs.evolve(_link(title, told, "", texts, now), fault=fault)
     records = int(log.get("positions") or 0)
     news = texts.ngettext("%(number)s record", "%(number)s records", records) % {"number": texts.number(records)}
     return Link(title=title, level=Level.OK if records else Level.UNKNOWN, news=news)
@@ -198,7 +199,7 @@ def _sink(name: str, found: Mapping[str, Any], texts: Texts, now: datetime, *, r
         news += ", " + texts.ngettext("%(number)s entry waits", "%(number)s entries wait", pending) % {
             "number": texts.number(pending)
         }
-    link = _link(texts.gettext(SINK_WORDS.get(name, name)), found, news, texts)
+    link = _link(texts.gettext(SINK_WORDS.get(name, name)), found, news, texts, now)
     if state != "ok":
         is_first = state == "waiting" and delivered is None
         fault = Fault.FIRST_DELIVERY if is_first else SINK_FAULTS.get(state, Fault.DELIVERY_WAITS)
@@ -208,12 +209,12 @@ def _sink(name: str, found: Mapping[str, Any], texts: Texts, now: datetime, *, r
     return link if runs else attrs.evolve(link, level=Level.UNKNOWN)
 
 
-def _link(title: str, found: Mapping[str, Any], news: str, texts: Texts) -> Link:
+def _link(title: str, found: Mapping[str, Any], news: str, texts: Texts, now: datetime) -> Link:
     report = in_words(texts, str(found.get("message") or ""))
     state = str(found.get("state"))
     return Link(
         title=title,
-        level=LEVELS.get(state, Level.BAD),
+        level=LEVELS[severity(found, now)],
         news=news,
         since=time_of(found.get("since")) if state != "ok" else None,
         report=report if report.startswith("http") else report[:1].upper() + report[1:],

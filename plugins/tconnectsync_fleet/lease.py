@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 from nats.errors import Error as NatsError
-from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
+from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError, NotFoundError
 from nats.js.kv import KeyValue
 
 from tconnectsync import Retryable
@@ -23,19 +23,25 @@ RENEWALS = 4
 """How often a lease is renewed in its life."""
 
 
+def waking_and_sleeping() -> float:
+    """Return the seconds of a clock that nobody sets and that counts on while the computer is suspended, where there is one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 @attrs.define
 class WorkerLease:
     """One lease of a worker. It ends for good when it could not be renewed in time; then the worker begins another one."""
 
     servers: Servers
     worker: str
-    monotonic: Callable[[], float] = time.monotonic
+    monotonic: Callable[[], float] = waking_and_sleeping
     owner: str = attrs.field()
     """The name of this lease, which no other lease ever has."""
     life_s: float = 0.0
     _revision: int = 0
     _safe_until: float = 0.0
     _lost: bool = False
+    _bucket: KeyValue | None = None
 
     @owner.default
     def _new_name(self) -> str:
@@ -43,15 +49,18 @@ class WorkerLease:
 
     def begin(self, report: Mapping[str, Any]) -> None:
         """Take the lease. ``report["disk"]`` identifies the worker's folder, which one process at a time uses. Errors: Retryable."""
-        bucket = self.servers.bucket(WORKERS)
+        bucket = self._bucket = self.servers.bucket(WORKERS)
         self.life_s = float(self.servers.call(bucket.status()).ttl or 0.0)
         asked = self.monotonic()
         value = self._value(report)
         try:
             try:
                 before = self.servers.call(bucket.get(self.worker))
-                if json.loads(before.value or b"{}").get("disk") != report["disk"]:
-                    raise Retryable(f"another worker is named {self.worker}: give this one a --name of its own")
+                if _report(before.value).get("disk") != report["disk"]:
+                    raise Retryable(
+                        f"another worker named {self.worker} has a lease: give this one a --name of its own."
+                        f" After a restart of this computer it begins within {self.life_s:.0f} seconds"
+                    )
                 self._revision = self.servers.call(bucket.update(self.worker, value, before.revision))
             except KeyNotFoundError:
                 self._revision = self.servers.call(bucket.create(self.worker, value))
@@ -66,17 +75,26 @@ class WorkerLease:
         """Prolong the lease, and publish the worker's report. False if it is lost."""
         asked = self.monotonic()
         try:
-            bucket = self.servers.bucket(WORKERS)
-            value = self._value(report)
-            self._revision = self.servers.call(bucket.update(self.worker, value, self._revision))
-        except KeyWrongLastSequenceError:
-            self._lost = True
+            try:
+                self._update(report)
+            except KeyWrongLastSequenceError:  # also if an earlier renewal was stored, and its answer lost
+                self._revision = lease_of(self.servers, self.owner)
+                if self._revision:
+                    self._update(report)
+                else:
+                    self._lost = True
         except (Retryable, NatsError):
             pass  # not known: the deadline decides
         else:
             if self.holds():
                 self._safe_until = asked + self.life_s * SAFE_SHARE
         return self.holds()
+
+    def _update(self, report: Mapping[str, Any]) -> None:
+        if self._bucket is None:
+            raise RuntimeError("the lease was not taken")
+        renewal = self._bucket.update(self.worker, self._value(report), self._revision)
+        self._revision = self.servers.call(renewal, max(1.0, self.life_s / RENEWALS))
 
     def holds(self) -> bool:
         """Whether nobody else can have taken this worker's people."""
@@ -88,16 +106,41 @@ class WorkerLease:
         """Give the lease back, so that other workers need not wait for its end."""
         self._lost = True
         try:
-            bucket: KeyValue = self.servers.bucket(WORKERS)
-            self.servers.call(bucket.delete(self.worker, self._revision))
+            if self._bucket is not None:
+                self.servers.call(self._bucket.delete(self.worker, self._revision))
         except (Retryable, NatsError):
             pass  # it ends by itself
 
 
 def live_workers(servers: Servers) -> dict[str, dict[str, Any]]:
-    """Return the reports of the workers with a lease, by name. Errors: Retryable, NatsError."""
-    found = servers.changes(WORKERS)
-    return {name: json.loads(entry.value) for name, entry in found.items() if entry.value is not None}
+    """Return the reports of the workers with a lease, by name; any server answers, perhaps a moment late. Errors: Retryable, NatsError."""
+    found = servers.newest(WORKERS)
+    reports = {name: _report(entry.value) for name, entry in found.items()}
+    return {name: report for name, report in reports.items() if "owner" in report}
+
+
+def lease_of(servers: Servers, owner: str) -> int:
+    """Return the revision of the lease with this owner, as the leader of the bucket has it; 0 if it has ended, which is for good.
+
+    Errors: Retryable, NatsError.
+    """
+    worker = owner.rpartition(".")[0]
+    if not worker:
+        return 0
+    try:
+        found = servers.call(servers.js.get_last_msg(f"KV_{WORKERS}", f"$KV.{WORKERS}.{worker}"))
+    except NotFoundError:
+        return 0
+    return (found.seq or 0) if _report(found.data).get("owner") == owner else 0
+
+
+def _report(value: bytes | None) -> dict[str, Any]:
+    """Return a worker's report; empty if it was deleted, or somebody else wrote it."""
+    try:
+        found = json.loads(value or b"{}")
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {}
 
 
 def worker_for(person: str, workers: Iterable[str]) -> str | None:

@@ -42,7 +42,7 @@ class Member:
 
 def person_of(name: str, entry: Entry) -> Member | None:
     """Return the person of an entry; None if it was removed or cannot be read."""
-    if entry.value is None:
+    if entry.value is None or NAME.fullmatch(name) is None:
         return None
     try:
         stored: Mapping[str, Any] = json.loads(entry.value)

@@ -17,7 +17,7 @@ from nacl.public import PrivateKey, SealedBox
 from nats.errors import Error as NatsError
 
 from tconnectsync import LogEnd, Replica, Retryable, TconnectsyncError
-from tconnectsync_fleet.lease import WorkerLease
+from tconnectsync_fleet.lease import WorkerLease, lease_of
 from tconnectsync_fleet.people import Member, with_secrets_inside
 from tconnectsync_fleet.sealing import opened
 from tconnectsync_fleet.servers import Servers, delete_data
@@ -123,19 +123,20 @@ class PersonRunner:
     box: SealedBox[PrivateKey]
     engine: FleetContext
     _replica: StreamReplica | None = None
-    _context: PersonContext | None = None
+    _context: tuple[Member, PersonContext] | None = None
+    """With the entry that it was loaded from: another thread may change the entry at any time."""
     _is_doubtful: bool = False
 
     def take(self, lease: WorkerLease, live: Collection[str]) -> bool:
-        """Own the log from now on. False: a live worker has it. Errors: ReplicaFailed, OSError.
+        """Own the log from now on. False: a live worker has it. Errors: ReplicaFailed, Retryable, NatsError, OSError.
 
-        ``live``: the owners of the leases of all workers.
+        ``live``: the owners of the leases that all workers had a moment ago.
         """
         if self._replica is not None and self._replica.owner == lease.owner and not self._is_doubtful:
             return True
         replica = StreamReplica(self.servers, self.person.name, lease.owner, lease.holds)
         last = replica.look()
-        if last.owner in live and not last.snapshot and last.owner != lease.owner:
+        if last.owner != lease.owner and not last.snapshot and self._is_alive(last.owner, live):
             self._replica = None
             return False
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -150,6 +151,10 @@ class PersonRunner:
         self._replica, self._context, self._is_doubtful = replica, None, False
         return True
 
+    def _is_alive(self, owner: str, live: Collection[str]) -> bool:
+        """Whether this owner has a lease. It may have begun since ``live`` was read; its claim came after its lease."""
+        return owner in live or lease_of(self.servers, owner) > 0
+
     def work(self, stops: Callable[[], bool]) -> TurnOutcome:
         """Do what is due. :meth:`take` comes before. Errors: TconnectsyncError, OSError."""
         return self.context().work(stops)
@@ -158,18 +163,22 @@ class PersonRunner:
         """Return the person's context, with the configuration loaded. Errors: TconnectsyncError."""
         if self._replica is None:
             raise RuntimeError("nobody owns the log")
-        if self._context is None:
-            text = opened(self.box, self.person.sealed)
-            if text is None:
-                raise NotReadable(
-                    "the configuration was sealed for another key",
-                    remedy=f"Add it again with this fleet's key: `tconnectsync fleet add --replace {self.person.name} …`.",
-                )
-            with private_file(f"{self.person.name}.toml", text) as path:
-                context = self.engine.for_person(path, data_dir=self.folder, replica=self._replica)
-                context.config()
-            self._context = context
-        return self._context
+        person, loaded = self.person, self._context
+        if loaded is None or loaded[0] is not person:
+            loaded = self._context = person, self._loaded(person, self._replica)
+        return loaded[1]
+
+    def _loaded(self, person: Member, replica: StreamReplica) -> PersonContext:
+        text = opened(self.box, person.sealed)
+        if text is None:
+            raise NotReadable(
+                "the configuration was sealed for another key",
+                remedy=f"Add it again with this fleet's key: `tconnectsync fleet add --replace {person.name} …`.",
+            )
+        with private_file(f"{person.name}.toml", text) as path:
+            context = self.engine.for_person(path, data_dir=self.folder, replica=replica)
+            context.config()
+        return context
 
     def release(self) -> None:
         """Give the log back, with a snapshot of the outboxes. Errors: ReplicaFailed; then it is still owned: try again.
@@ -211,7 +220,7 @@ class PersonRunner:
 
     def configure(self, person: Member) -> None:
         """Use a changed entry from the next turn on."""
-        self.person, self._context = person, None
+        self.person = person
 
     def _owners(self) -> list[str]:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -31,6 +32,7 @@ from tconnectsync_fleet.nats_login import Connection, NatsLogin
 
 T = TypeVar("T")
 _FETCH = 500
+_END_OF_BATCH, _NO_MESSAGES = "204", "404"
 ANSWER_S = 10.0
 """A call that has no answer after this long has failed; the servers may have done it or not."""
 
@@ -90,9 +92,15 @@ class Servers:
         try:
             return self.call(self.js.key_value(name))
         except (BucketNotFoundError, NotFoundError) as error:
-            raise Retryable(
-                f"the servers have no bucket {name!r}", remedy="Set the fleet up once: `tconnectsync fleet init`."
-            ) from error
+            raise _no_bucket(name) from error
+
+    def last_revision(self, bucket: str) -> int:
+        """Return the newest revision of a bucket. It becomes smaller if the bucket is created again. Errors: Retryable."""
+        try:
+            info = self.call(self.js.stream_info(f"KV_{bucket}"))
+        except NotFoundError as error:
+            raise _no_bucket(bucket) from error
+        return int(info.state.last_seq)
 
     def changes(self, bucket: str, after: int = 0) -> dict[str, Entry]:
         """Return the newest entry of each key that changed after this revision, also deleted ones. 0: all."""
@@ -122,7 +130,39 @@ class Servers:
                     )
             return found
         finally:
-            await reading.unsubscribe()
+            await self.end_reading(reading)
+
+    async def end_reading(self, reading: JetStreamContext.PullSubscription) -> None:
+        """Delete the consumer of a subscription: the servers would keep it for a while, and there are many."""
+        with contextlib.suppress(NatsError):  # then it ends by itself
+            info = await reading.consumer_info()
+            await self.js.delete_consumer(info.stream_name, info.name)
+        await reading.unsubscribe()
+
+    def newest(self, bucket: str) -> dict[str, Entry]:
+        """Return the newest entry of each key, also deleted ones, from any server: one that is late has older ones. Up to 1,000 keys."""
+        return self.call(self._newest(bucket))
+
+    async def _newest(self, bucket: str) -> dict[str, Entry]:
+        prefix, inbox = f"$KV.{bucket}.", self._client.new_inbox()
+        answers = await self._client.subscribe(inbox)
+        try:
+            request = json.dumps({"multi_last": [f"{prefix}>"], "batch": 1000}).encode()
+            await self._client.publish(f"$JS.API.DIRECT.GET.KV_{bucket}", request, reply=inbox)
+            found: dict[str, Entry] = {}
+            while True:
+                message = await answers.next_msg(timeout=ANSWER_S / 2)
+                headers = message.headers or {}
+                status = headers.get("Status")
+                if status in (_END_OF_BATCH, _NO_MESSAGES):
+                    return found
+                if status is not None:
+                    raise _no_bucket(bucket)
+                value = None if headers.get(KV_OP) else message.data
+                entry = Entry(revision=int(headers["Nats-Sequence"]), value=value)
+                found[headers["Nats-Subject"].removeprefix(prefix)] = entry
+        finally:
+            await answers.unsubscribe()
 
     def close(self) -> None:
         """Disconnect."""
@@ -134,6 +174,10 @@ class Servers:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+def _no_bucket(name: str) -> Retryable:
+    return Retryable(f"the servers have no bucket {name!r}", remedy="Set the fleet up once: `tconnectsync fleet init`.")
 
 
 def has_data(servers: Servers, person: str) -> bool:
@@ -176,7 +220,7 @@ def set_up(servers: Servers, *, replicas: int, lease_s: float) -> None:
         )
         await js.create_key_value(KeyValueConfig(bucket=PEOPLE, replicas=replicas))
         await js.create_key_value(KeyValueConfig(bucket=STATUS, replicas=replicas))
-        await js.create_key_value(KeyValueConfig(bucket=WORKERS, ttl=lease_s, replicas=replicas))
+        await js.create_key_value(KeyValueConfig(bucket=WORKERS, ttl=lease_s, replicas=replicas, direct=True))
         await js.create_object_store(SNAPSHOTS, ObjectStoreConfig(replicas=replicas))
 
     servers.call(create(), 60.0)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import shutil
 import tarfile
 from pathlib import Path
 
 from nacl.public import PrivateKey, PublicKey, SealedBox
-from nats.js.errors import NotFoundError
+from nats.errors import Error as NatsError
 
+from tconnectsync import Retryable
 from tconnectsync_fleet.sealing import opened
 from tconnectsync_fleet.servers import SNAPSHOTS, Servers
 
+log = logging.getLogger("tconnectsync.fleet")
 FOLDERS = ("outbox", "state", "plugins")
 """The folders of a data folder that the log cannot replace exactly. Without them, documents are read back from the receiver."""
 
@@ -42,9 +45,9 @@ def store_snapshot(
 def restore_snapshot(servers: Servers, person: str, folder: Path, box: SealedBox[PrivateKey], checksum: str) -> bool:
     """Restore the snapshot with this checksum into a folder without outboxes. False: there is none that can be used."""
     try:
-        bucket = servers.call(servers.js.object_store(SNAPSHOTS))
-        sealed = servers.call(bucket.get(person), 60.0).data or b""
-    except NotFoundError:
+        sealed = servers.call(_stored(servers, person), 60.0)
+    except (Retryable, NatsError) as error:
+        log.warning('snapshot_not_read message="%s"', error)
         return False
     if hashlib.sha256(sealed).hexdigest() != checksum:
         return False
@@ -54,6 +57,16 @@ def restore_snapshot(servers: Servers, person: str, folder: Path, box: SealedBox
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
         _extract(archive, folder)
     return True
+
+
+async def _stored(servers: Servers, person: str) -> bytes:
+    bucket = await servers.js.object_store(SNAPSHOTS)
+    info = await bucket.get_info(person)
+    chunks = f"$O.{SNAPSHOTS}.C.{info.nuid}"
+    found = (await servers.js.stream_info(f"OBJ_{SNAPSHOTS}", subjects_filter=chunks)).state.subjects or {}
+    if found.get(chunks, 0) != info.chunks:  # the client would wait for the rest
+        raise Retryable("the snapshot is not complete")
+    return (await bucket.get(person)).data or b""
 
 
 def _extract(archive: tarfile.TarFile, folder: Path) -> None:

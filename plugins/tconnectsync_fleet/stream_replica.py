@@ -21,9 +21,14 @@ from tconnectsync_fleet.servers import EVENTS, Servers
 
 POSITION, CHECKSUM, OWNER, SNAPSHOT = "Log-Position", "Log-Checksum", "Log-Owner", "Log-Snapshot"
 WRONG_LAST_SEQUENCE = (10071, 10164)
+STREAM_NOT_FOUND = 10059
 _FETCH = 200
 _FETCH_S = 5.0
 _LEVEL = 1
+
+
+class TakenOver(ReplicaFailed):
+    """Another worker owns the log, or may own it: this worker's lease has ended."""
 
 
 @attrs.frozen(kw_only=True)
@@ -55,7 +60,12 @@ class StreamReplica:
         """Return the last message, as the leader of the stream has it. Errors: ReplicaFailed."""
         try:
             found = self.servers.call(self.servers.js.get_last_msg(EVENTS, self.subject))
-        except NotFoundError:
+        except NotFoundError as error:
+            if error.err_code == STREAM_NOT_FOUND:
+                raise ReplicaFailed(
+                    "the NATS servers have no stream with event logs",
+                    remedy="Restore it from a backup (`nats stream restore`). Only if nobody has a log yet: `tconnectsync fleet init`.",
+                ) from error
             self.last = LastMessage()
             return self.last
         except (Retryable, NatsError) as error:
@@ -150,11 +160,11 @@ class StreamReplica:
                     if seq <= self.last.seq and message.data and int(headers[POSITION]) > after:
                         yield zlib.decompress(message.data)
         finally:
-            servers.call(reading.unsubscribe())
+            servers.call(servers.end_reading(reading))
 
 
-def _taken_over(person: str) -> ReplicaFailed:
-    return ReplicaFailed(
+def _taken_over(person: str) -> TakenOver:
+    return TakenOver(
         f"{person}: another worker owns the event log now",
         remedy="Nothing is lost: that worker continues. `tconnectsync fleet status` shows it.",
     )

@@ -20,9 +20,10 @@ from nats.errors import Error as NatsError
 from tconnectsync import ReplicaFailed, Retryable, TconnectsyncError
 from tconnectsync_fleet.lease import RENEWALS, WorkerLease, live_workers, worker_for
 from tconnectsync_fleet.log_person import log_person
-from tconnectsync_fleet.people import Member, person_of
+from tconnectsync_fleet.people import NAME, Member, person_of
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner, TurnOutcome
 from tconnectsync_fleet.servers import PEOPLE, STATUS, Entry, Servers
+from tconnectsync_fleet.stream_replica import TakenOver
 
 log = logging.getLogger("tconnectsync.fleet")
 LOOK_S = 1.0
@@ -45,6 +46,8 @@ class ScheduledPerson:
     removed: bool = False
     removal: Entry | None = None
     """How the person was removed, until this disk's copies are deleted. None: they stay."""
+    is_wanted: bool = False
+    """Whether this worker should have the person."""
     lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
     """Held during a turn."""
 
@@ -95,6 +98,8 @@ class Worker:
                     if self.servers.is_closed:
                         ended = error
                         self.stop()
+                except Exception:
+                    log.exception("fleet_not_read")  # one wrong entry must not stop the work for everybody
                 until = time.monotonic() + LOOK_S
                 while time.monotonic() < until and not self._stopping.is_set():
                     if self.is_healthy():
@@ -146,31 +151,52 @@ class Worker:
     def _keep_lease(self) -> None:
         while not self._finished.wait(self._lease.life_s / RENEWALS if self._lease else LOOK_S):
             lease = self._lease
-            if lease is not None and lease.holds() and not lease.renew(self.report()):
-                log.warning("lease_lost owner=%s its people are left to others", lease.owner)
+            try:
+                if lease is not None and lease.holds() and not lease.renew(self.report()):
+                    log.warning("lease_lost owner=%s its people are left to others", lease.owner)
+            except Exception:
+                log.exception("lease_not_renewed")  # without this thread the worker would lose every lease
 
     # --- who works for whom -----------------------------------------------------------------------------------------
 
     def _look(self) -> None:
         """Read which people and workers there are now. Errors: Retryable, NatsError."""
-        for name, entry in self.servers.changes(PEOPLE, self._people_revision).items():
-            self._people_revision = max(self._people_revision, entry.revision)
-            person = person_of(name, entry)
-            scheduled = self.people.get(name)
-            if person is None:
-                if entry.value is not None:
-                    log.warning("person_unreadable name=%s add this person again with --replace", name)
-                elif scheduled is None and self._folder_of(name).exists():
-                    scheduled = self.people[name] = self._scheduled(Member(name=name, sealed=b""))
-                if scheduled is not None:
-                    scheduled.removed = True
-                    scheduled.removal = entry if entry.value is None else None
-            elif scheduled is None:
-                self.people[name] = self._scheduled(person)
-            else:
-                scheduled.runner.configure(person)
-                scheduled.due, scheduled.failures, scheduled.removed, scheduled.removal = 0.0, 0, False, None
-        self._live = live_workers(self.servers)
+        last = self.servers.last_revision(PEOPLE)
+        changed = last != self._people_revision
+        if last < self._people_revision:
+            log.warning("people_read_again the bucket of people was created again")
+            self._people_revision = 0
+            for scheduled in self.people.values():
+                scheduled.removed = True
+        if changed:
+            for name, entry in self.servers.changes(PEOPLE, self._people_revision).items():
+                self._people_revision = max(self._people_revision, entry.revision)
+                if NAME.fullmatch(name):  # it becomes the name of a folder
+                    self._read_person(name, entry)
+            self._people_revision = max(self._people_revision, last)
+        live = live_workers(self.servers)
+        changed = changed or live.keys() != self._live.keys()
+        self._live = live
+        if changed:
+            for scheduled in self.people.values():
+                scheduled.is_wanted = self._wants(scheduled)
+
+    def _read_person(self, name: str, entry: Entry) -> None:
+        person = person_of(name, entry)
+        scheduled = self.people.get(name)
+        if person is None:
+            if entry.value is not None:
+                log.warning("person_unreadable name=%s add this person again with --replace", name)
+            elif scheduled is None and self._folder_of(name).exists():
+                scheduled = self.people[name] = self._scheduled(Member(name=name, sealed=b""))
+            if scheduled is not None:
+                scheduled.removed = True
+                scheduled.removal = entry if entry.value is None else None
+        elif scheduled is None:
+            self.people[name] = self._scheduled(person)
+        else:
+            scheduled.runner.configure(person)
+            scheduled.due, scheduled.failures, scheduled.removed, scheduled.removal = 0.0, 0, False, None
 
     def _folder_of(self, name: str) -> Path:
         return self.folder / "people" / name
@@ -188,7 +214,7 @@ class Worker:
         for name, scheduled in list(self.people.items()):
             if scheduled.running:
                 continue
-            if not self._wants(scheduled):
+            if not scheduled.is_wanted:
                 if scheduled.due_back > now:
                     continue
                 if scheduled.runner.is_owned or scheduled.removal is not None:
@@ -206,25 +232,28 @@ class Worker:
 
     def _turn(self, scheduled: ScheduledPerson) -> None:
         """Give one person a turn. Whatever goes wrong in it concerns nobody else."""
-        name = scheduled.runner.person.name
-        with log_person(name), scheduled.lock:
+        person = scheduled.runner.person
+        with log_person(person.name), scheduled.lock:
             try:
                 pause_s = self._work(scheduled)
                 scheduled.failures = 0
-            except ReplicaFailed as error:
+            except TakenOver as error:
                 log.warning('log_not_owned message="%s"', error.message)
                 scheduled.runner.doubt()
                 pause_s = self._after_failure(scheduled)
             except (TconnectsyncError, NatsError, OSError) as error:
                 log.warning('turn_failed message="%s"', error)
+                if isinstance(error, ReplicaFailed):
+                    scheduled.runner.doubt()
                 pause_s = self._after_failure(scheduled)
-                self._publish(name, status=getattr(error, "exit_status", 1), lines=[str(error)])
+                self._publish(person.name, status=getattr(error, "exit_status", 1), lines=[str(error)])
             except Exception as error:
                 log.exception("turn_failed")  # the border between people
                 pause_s = self._after_failure(scheduled)
-                self._publish(
-                    name, status=1, lines=[f"failed unexpectedly ({type(error).__name__}); see the worker's log"]
-                )
+                lines = [f"failed unexpectedly ({type(error).__name__}); see the worker's log"]
+                self._publish(person.name, status=1, lines=lines)
+            if scheduled.runner.person is not person:
+                pause_s = 0.0  # it was changed meanwhile
             scheduled.due = time.monotonic() + pause_s
             scheduled.running = False
 

@@ -1,4 +1,9 @@
-"""A worker's folder: one process at a time uses it, and it has a name."""
+"""A worker's folder: one process at a time uses it, and it has a name.
+
+Its identity says whether two processes mean the same folder, so that the later one may take the earlier one's lease at once: the
+lock shows that the earlier one has ended. A folder that was copied with its computer (an image, a clone) has the same random number,
+and no common lock. Hence the identity also has the running kernel and the place of the lock's file.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +18,7 @@ import click
 
 
 class WorkerFolder:
-    """The folder, locked until the process ends or the block is left. ``disk``: its random id; ``name``: a name for the worker."""
+    """The folder, locked until the process ends or the block is left. ``disk``: its identity; ``name``: a name for the worker."""
 
     def __init__(self, folder: Path) -> None:
         """Lock the folder. Errors: ClickException if another worker uses it."""
@@ -24,16 +29,26 @@ class WorkerFolder:
         except BlockingIOError:
             os.close(self._lock)
             raise click.ClickException(f"Another worker uses {folder}. Give this one a --folder of its own.") from None
-        self.disk = os.pread(self._lock, 64, 0).decode()
-        if not self.disk:
-            self.disk = secrets.token_hex(8)
-            os.pwrite(self._lock, self.disk.encode(), 0)
+        number = os.pread(self._lock, 64, 0).decode()
+        if not number:
+            number = secrets.token_hex(8)
+            os.pwrite(self._lock, number.encode(), 0)
             os.fsync(self._lock)
+        place = os.fstat(self._lock)
+        self.disk = f"{number}.{_running_kernel()}.{place.st_dev}.{place.st_ino}"
         host = re.sub(r"[^a-z0-9]+", "-", socket.gethostname().lower()).strip("-") or "worker"
-        self.name = f"{host}-{self.disk[:4]}"
+        self.name = f"{host}-{number[:4]}"
 
     def __enter__(self) -> WorkerFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
         os.close(self._lock)
+
+
+def _running_kernel() -> str:
+    """Return a random id of the computer's present start; empty where the system has none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

@@ -16,19 +16,23 @@ from tconnectsync_fleet.nats_login import NatsLogin
 from tconnectsync_fleet.people import People
 from tconnectsync_fleet.servers import PEOPLE, SNAPSHOTS, STATUS, Servers, has_data
 from tests.fleet.light_world import PASSWORD, LightFleet
-from tests.support.real_servers import Server
+from tests.support.nats_servers import server_in
 
 TROUBLED = 9
 
 
 @pytest.fixture(scope="module")
-def fleet(nats_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LightFleet]:
-    """A fleet with one worker."""
-    world = LightFleet(tmp_path_factory.mktemp("fleet"), f"nats://127.0.0.1:{nats_server.port}")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LightFleet]:
+    """A fleet with one worker, and a server of its own: others have people of the same names."""
+    folder = tmp_path_factory.mktemp("fleet")
+    server = server_in(folder)
+    server.start()
+    world = LightFleet(folder, f"nats://127.0.0.1:{server.port}")
     try:
         yield world
     finally:
         world.close()
+        server.stop()
 
 
 @pytest.fixture(scope="module")

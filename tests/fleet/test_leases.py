@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 import pytest
@@ -95,3 +97,31 @@ def test_only_people_of_a_lost_worker_move() -> None:
     after = {person: worker_for(person, ["a", "b", "d"]) for person in PEOPLE}
     assert {before[person] for person in PEOPLE if before[person] != after[person]} == {"c"}
     assert worker_for("anna", []) is None
+
+
+def test_renewal_without_an_answer(
+    servers: Servers, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A renewal that the servers stored, and whose answer was lost, does not cost the lease: the next one finds it."""
+    name = new_name()
+    lease = begun(servers, name)
+    answered = servers.call
+
+    def lost(*arguments: Any) -> Any:
+        found = answered(*arguments)
+        if isinstance(found, int):  # the revision of a stored entry
+            raise Retryable("the answer was lost")
+        return found
+
+    monkeypatch.setattr(servers, "call", lost)
+    assert lease.renew({"disk": "a"})
+    monkeypatch.undo()
+    assert lease.renew({"disk": "a"})
+    assert live_workers(servers)[name]["owner"] == lease.owner
+
+
+def test_lease_ends_while_the_computer_sleeps(servers: Servers, new_name: Callable[[], str]) -> None:
+    """The clock of a lease counts the time that a computer is suspended."""
+    lease = begun(servers, new_name())
+    assert abs(lease.monotonic() - time.clock_gettime(time.CLOCK_BOOTTIME)) < 60
+    assert lease.monotonic is not time.monotonic

@@ -1,0 +1,150 @@
+"""Who may take a person over, and with which outboxes, on a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import attrs
+import pytest
+from nacl.public import PrivateKey, SealedBox
+
+from tconnectsync import ReplicaFailed
+from tconnectsync_fleet import stream_replica
+from tconnectsync_fleet.lease import WorkerLease
+from tconnectsync_fleet.people import Member
+from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
+from tconnectsync_fleet.servers import SNAPSHOTS, WORKERS, Servers
+from tconnectsync_fleet.snapshots import restore_snapshot, store_snapshot
+
+OUTBOX = "outbox/light.sqlite"
+
+
+@attrs.define
+class Hands:
+    """Workers of one fleet, each with a disk of its own."""
+
+    servers: Servers
+    folder: Path
+    box: SealedBox[PrivateKey] = attrs.field(factory=lambda: SealedBox(PrivateKey.generate()))
+
+    def lease(self, worker: str) -> WorkerLease:
+        lease = WorkerLease(self.servers, worker)
+        lease.begin({"disk": worker})
+        return lease
+
+    def runner(self, worker: str, person: str) -> PersonRunner:
+        member = Member(name=person, sealed=b"")
+        return PersonRunner(member, self.disk(worker), self.servers, self.box, cast(FleetContext, None))
+
+    def disk(self, worker: str) -> Path:
+        return self.folder / worker
+
+    def write_outbox(self, worker: str, content: str) -> None:
+        path = self.disk(worker) / OUTBOX
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+    def outbox(self, worker: str) -> str | None:
+        path = self.disk(worker) / OUTBOX
+        return path.read_text() if path.exists() else None
+
+
+@pytest.fixture
+def hands(servers: Servers, tmp_path: Path) -> Hands:
+    return Hands(servers, tmp_path)
+
+
+def test_worker_that_has_just_begun_is_alive(hands: Hands, new_name: Callable[[], str]) -> None:
+    """A worker with an older picture of the fleet does not take a person from one that began since."""
+    person, old, new = new_name(), new_name(), new_name()
+    mine = hands.lease(old)
+    picture = {mine.owner}
+    other = hands.lease(new)
+    assert hands.runner(new, person).take(other, {mine.owner, other.owner})
+    assert not hands.runner(old, person).take(mine, picture)
+    other.end()
+    assert hands.runner(old, person).take(mine, picture)
+
+
+def test_outboxes_of_an_earlier_claim_are_not_used(hands: Hands, new_name: Callable[[], str]) -> None:
+    """A disk's outboxes count only if the last claim was written with them. Without a snapshot there are none."""
+    person, first, second = new_name(), new_name(), new_name()
+    mine, other = hands.lease(first), hands.lease(second)
+    assert hands.runner(first, person).take(mine, ())
+    hands.write_outbox(first, "by the first")
+    mine.end()
+    again = hands.lease(first)
+    assert hands.runner(first, person).take(again, ())
+    assert hands.outbox(first) == "by the first"
+    again.end()
+    assert hands.runner(second, person).take(other, ())
+    other.end()
+    assert hands.runner(first, person).take(hands.lease(first), ())
+    assert hands.outbox(first) is None
+
+
+def test_snapshot_moves_with_the_person(hands: Hands, new_name: Callable[[], str]) -> None:
+    """A person who is given back brings the outboxes to the next worker, which has older ones."""
+    person, first, second = new_name(), new_name(), new_name()
+    mine, other = hands.lease(first), hands.lease(second)
+    giving = hands.runner(first, person)
+    assert giving.take(mine, ())
+    hands.write_outbox(first, "newer")
+    hands.write_outbox(second, "older")
+    giving.release()
+    assert hands.runner(second, person).take(other, {mine.owner, other.owner})
+    assert hands.outbox(second) == "newer"
+
+
+def chunks_of(servers: Servers, person: str) -> str:
+    async def found() -> str:
+        store = await servers.js.object_store(SNAPSHOTS)
+        return f"$O.{SNAPSHOTS}.C.{(await store.get_info(person)).nuid}"
+
+    return servers.call(found())
+
+
+@pytest.mark.parametrize("damage", ["lost", "half", "deleted", "another one"])
+def test_damaged_snapshot_is_none(hands: Hands, new_name: Callable[[], str], damage: str) -> None:
+    """A snapshot that is not complete, or not the one that was named, is not used, and nobody waits for its rest."""
+    person, worker = new_name(), new_name()
+    big = "x" * 20
+    hands.write_outbox(worker, big + "".join(map(chr, range(48, 120))) * 9000)
+    checksum = store_snapshot(hands.servers, person, hands.disk(worker), hands.box)
+    js = hands.servers.js
+    if damage == "lost":
+        hands.servers.call(js.purge_stream(f"OBJ_{SNAPSHOTS}", subject=chunks_of(hands.servers, person)))
+    elif damage == "half":
+        hands.servers.call(js.publish(chunks_of(hands.servers, person), b"more"))
+    elif damage == "deleted":
+        hands.servers.call(hands.servers.call(js.object_store(SNAPSHOTS)).delete(person))
+    else:
+        store_snapshot(hands.servers, person, hands.disk(worker), hands.box)
+    target = hands.folder / "target"
+    assert not restore_snapshot(hands.servers, person, target, hands.box, checksum)
+    assert not target.exists()
+
+
+def test_deleted_stream_is_not_an_empty_log(
+    hands: Hands, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the stream nobody takes a person over, and nothing on the disk is deleted."""
+    person, worker = new_name(), new_name()
+    mine = hands.lease(worker)
+    assert hands.runner(worker, person).take(mine, ())
+    hands.write_outbox(worker, "what was delivered")
+    monkeypatch.setattr(stream_replica, "EVENTS", "deleted")
+    with pytest.raises(ReplicaFailed) as caught:
+        hands.runner(worker, person).take(mine, ())
+    assert "restore" in (caught.value.remedy or "").lower()
+    assert hands.outbox(worker) == "what was delivered"
+
+
+def test_nothing_is_left_of_a_look(hands: Hands) -> None:
+    """Reading a bucket leaves no consumer behind on the servers."""
+    for _ in range(5):
+        hands.servers.changes(WORKERS)
+    info = hands.servers.call(hands.servers.js.stream_info(f"KV_{WORKERS}"))
+    assert info.state.consumer_count == 0

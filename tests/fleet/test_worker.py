@@ -1,0 +1,157 @@
+"""One worker: what fails is seen in the status, and nothing ends its work."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+import pytest
+from nacl.public import PrivateKey, SealedBox
+
+from tconnectsync import ReplicaFailed
+from tconnectsync_fleet.lease import WorkerLease
+from tconnectsync_fleet.people import Member
+from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
+from tconnectsync_fleet.servers import PEOPLE, STATUS, WORKERS, NatsLogin, Servers, set_up
+from tconnectsync_fleet.worker import ScheduledPerson, Worker
+from tconnectsync_fleet.worker_folder import WorkerFolder
+from tests.e2e.installation import eventually
+from tests.support.nats_servers import server_in
+
+
+@attrs.define
+class FailingRunner:
+    """A runner that fails."""
+
+    person: Member
+    error: Exception
+    is_owned: bool = False
+
+    def take(self, *_: Any) -> bool:
+        raise self.error
+
+    def doubt(self) -> None:
+        pass
+
+
+@attrs.define
+class Engine:
+    """Loads a person's configuration: its text."""
+
+    loading: Callable[[], None] = lambda: None
+    text: str = ""
+
+    def for_person(self, path: Path, **_: Any) -> Engine:
+        return Engine(self.loading, path.read_text())
+
+    def config(self) -> None:
+        self.loading()
+
+
+def worker_in(folder: Path, servers: Servers, name: str = "w1", engine: Engine | None = None) -> Worker:
+    box = SealedBox(PrivateKey.generate())
+    return Worker(name=name, folder=folder, servers=servers, box=box, engine=cast(FleetContext, engine), disk=name)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), ReplicaFailed("RuntimeError: no room on the servers")])
+def test_failure_is_in_the_status(servers: Servers, tmp_path: Path, error: Exception) -> None:
+    """A failure is published, and the turn is repeated later: one that nobody foresaw, and one of the shared log."""
+    worker = worker_in(tmp_path, servers)
+    worker._lease = WorkerLease(servers, "w1")
+    scheduled = ScheduledPerson(cast(PersonRunner, FailingRunner(Member(name="unlucky", sealed=b""), error)))
+    worker._turn(scheduled)
+    entry = servers.changes(STATUS)["unlucky"]
+    assert entry.value is not None
+    published = json.loads(entry.value)
+    assert published["status"]
+    assert "RuntimeError" in published["lines"][0]
+    assert scheduled.failures == 1
+    assert scheduled.due > 0
+    assert not scheduled.running
+
+
+def test_changed_configuration_counts_from_the_next_turn(
+    servers: Servers, tmp_path: Path, new_name: Callable[[], str]
+) -> None:
+    """A configuration that was changed while the one before was loaded is used in the next turn."""
+    engine = Engine()
+    box = SealedBox(PrivateKey.generate())
+    name = new_name()
+    runner = PersonRunner(
+        Member(name=name, sealed=box.encrypt(b"old")), tmp_path, servers, box, cast(FleetContext, engine)
+    )
+    lease = WorkerLease(servers, new_name())
+    lease.begin({"disk": "a"})
+    assert runner.take(lease, ())
+    engine.loading = lambda: runner.configure(Member(name=name, sealed=box.encrypt(b"new")))
+    assert cast(Engine, runner.context()).text == "old"
+    engine.loading = lambda: None
+    assert cast(Engine, runner.context()).text == "new"
+
+
+@pytest.fixture
+def own_servers(tmp_path: Path) -> Iterator[Servers]:
+    """A connection to a server of its own, whose buckets may be deleted."""
+    server = server_in(tmp_path)
+    server.start()
+    connected = Servers(NatsLogin(servers=[f"nats://127.0.0.1:{server.port}"]), name="tests")
+    set_up(connected, replicas=1, lease_s=2.0)
+    yield connected
+    connected.close()
+    server.stop()
+
+
+def test_nothing_ends_the_work(own_servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker survives an entry that is no JSON, a lease that fails for an unknown reason, and a bucket that is created again."""
+    servers = own_servers
+    worker = worker_in(tmp_path / "worker", servers)
+    monkeypatch.setattr(Worker, "_start_turns", lambda *_: None)
+    thread = threading.Thread(target=worker.run, daemon=True)
+    people = servers.bucket(PEOPLE)
+    servers.call(people.put("anna", Member(name="anna", sealed=b"x").value()))
+    servers.call(people.put("/elsewhere", Member(name="b", sealed=b"x").value()))
+    thread.start()
+    try:
+        eventually(lambda: list(worker.people) == ["anna"], "anna")
+        servers.call(servers.bucket(WORKERS).put("junk", b"no JSON"))
+        with monkeypatch.context() as patched:
+            failed = threading.Event()
+
+            def fail(*_: Any) -> bool:
+                failed.set()
+                raise RuntimeError("a bug")
+
+            patched.setattr(WorkerLease, "renew", fail)
+            assert failed.wait(60)
+        begun = worker.lease
+        eventually(lambda: worker.lease is not begun and worker.is_healthy(), "another lease")
+        held_until = time.monotonic() + 3.0  # longer than a lease: it is renewed again
+        eventually(lambda: time.monotonic() > held_until, "the time of a lease")
+        assert worker.is_healthy()
+        servers.call(servers.js.delete_key_value(PEOPLE))
+        set_up(servers, replicas=1, lease_s=2.0)
+        servers.call(servers.bucket(PEOPLE).put("berta", Member(name="berta", sealed=b"x").value()))
+        eventually(lambda: "berta" in worker.people, "berta")
+        assert worker.people["anna"].removed
+        assert worker.people["berta"].is_wanted
+    finally:
+        worker.stop()
+        thread.join(60)
+    assert not thread.is_alive()
+
+
+def test_copied_folder_is_another_one(tmp_path: Path) -> None:
+    """A folder keeps its identity over a restart; a copy of it, as in a computer's clone, has another one."""
+    with WorkerFolder(tmp_path / "one") as first:
+        pass
+    with WorkerFolder(tmp_path / "one") as again:
+        assert again.disk == first.disk
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    with WorkerFolder(tmp_path / "two") as copy:
+        assert copy.disk != first.disk

@@ -46,6 +46,46 @@ def test_links_lead_somewhere(path: Path) -> None:
     assert [link for link in LINK.findall(path.read_text(encoding="utf-8")) if not (path.parent / link).exists()] == []
 
 
+def anchors(path: Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, ROOT / "SECURITY.md", ROOT / "CHANGELOG.md"], ids=lambda path: path.name)
+def test_anchors_exist(path: Path) -> None:
+    """Every link to a heading, on the same page or on another one, names a heading that exists."""
+    links = re.findall(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)", path.read_text(encoding="utf-8"))
+    assert [link for link in links if link[1] not in anchors(path.parent / link[0] if link[0] else path)] == []
+
+
+CONTINUED = re.compile(r"(?<=\S)\n *(?=\S)(?![|#>]|[-*] |\d+\. )")
+"""Where a paragraph or list item continues on the next line."""
+
+
+LONGER = {"fleet.md": 150}
+"""For operators of servers, who need all of it at once."""
+
+
+def screen_lines(text: str) -> int:
+    """Return the lines that a page takes at 100 columns, with its paragraphs wrapped anew."""
+    parts = re.split(r"^( *```.*?^ *```)$", text, flags=re.DOTALL | re.MULTILINE)
+    shown = "".join(part if part.lstrip().startswith("```") else CONTINUED.sub(" ", part) for part in parts)
+    return sum(max(1, -(-len(line) // 100)) for line in shown.splitlines())
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "user").glob("*.md")), ids=lambda path: path.name)
+def test_user_pages_stay_short(path: Path) -> None:
+    """A page for users takes two screens: at most 110 lines of 100 columns."""
+    assert screen_lines(path.read_text(encoding="utf-8")) <= LONGER.get(path.name, 110)
+
+
+def test_every_user_page_is_in_the_readme() -> None:
+    """The README links to each page in docs/user."""
+    linked = set(LINK.findall((ROOT / "README.md").read_text(encoding="utf-8")))
+    assert [page for page in (ROOT / "docs" / "user").glob("*.md") if f"docs/user/{page.name}" not in linked] == []
+
+
 def test_the_readme_installs_as_the_install_page_does() -> None:
     """A command under "Install" in the README is also on the page that explains it."""
     section = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Install")[2].partition("\n## ")[0]

@@ -1,4 +1,4 @@
-"""What docs/user/operating.md tells people to copy holds what the contract of exit statuses says, and runs commands that there are."""
+"""The examples for supervisord and cron in docs/user fit the contract of exit statuses, and run commands that exist."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from tconnectsync.exit_status import ExitStatus
 
 NO_PROGRAM = 127
 """What supervisord's child ends with where the command may not be run."""
-TEXT = (Path(__file__).parents[1] / "docs" / "user" / "operating.md").read_text(encoding="utf-8")
+USER = Path(__file__).parents[1] / "docs" / "user"
+TEXT = "".join((USER / f"{name}.md").read_text(encoding="utf-8") for name in ("services", "monitoring"))
 
 
 def blocks(language: str) -> list[str]:
@@ -31,23 +32,24 @@ def program() -> configparser.SectionProxy:
     return parser["program:tconnectsync"]
 
 
-def test_supervisord_does_not_start_it_again_after_a_stop_a_bad_configuration_or_refused_credentials(
+def test_supervisord_exit_codes(
     program: configparser.SectionProxy,
 ) -> None:
+    """It is not started again after a stop, a bad configuration or refused credentials."""
     final = {int(status) for status in program["exitcodes"].split(",")}
     assert final == {ExitStatus.DONE, ExitStatus.USAGE, ExitStatus.REFUSED, NO_PROGRAM}
     assert program["autorestart"] == "unexpected"
     assert program["startsecs"] == "0", "else a start that ends at once is tried again whatever its status"
 
 
-def test_supervisord_gives_it_time_to_stop(program: configparser.SectionProxy) -> None:
+def test_supervisord_stop_time(program: configparser.SectionProxy) -> None:
     from tconnectsync.daemon.loop import LAST_S
 
     assert program["stopsignal"] == "TERM"
     assert int(program["stopwaitsecs"]) > LAST_S
 
 
-def test_what_is_run_are_commands_that_there_are(program: configparser.SectionProxy) -> None:
+def test_commands_exist(program: configparser.SectionProxy) -> None:
     assert shlex.split(program["command"])[-1] == "run"
     assert "run" in COMMANDS
     cycle, monitor = [line for cron in blocks("cron") for line in cron.splitlines() if line.startswith("*")]
@@ -57,7 +59,7 @@ def test_what_is_run_are_commands_that_there_are(program: configparser.SectionPr
 
 
 @pytest.mark.parametrize(("status", "mailed"), [(0, ""), (9, "BAD  disk\nold\n")])
-def test_the_monitors_line_says_something_only_when_something_is_bad(tmp_path: Path, status: int, mailed: str) -> None:
+def test_cron_monitor_prints_only_if_bad(tmp_path: Path, status: int, mailed: str) -> None:
     program = tmp_path / "tconnectsync"
     program.write_text(f"#!/bin/sh\necho 'BAD  disk'; echo old >&2; exit {status}\n")
     program.chmod(0o755)

@@ -35,7 +35,7 @@ def _region(_ctx: click.Context, _parameter: click.Parameter, given: str | None)
 
 
 def legacy_options(function: F) -> F:
-    """Add the older flags, hidden in the help; docs/user/operating.md lists them."""
+    """Add the older flags, hidden in the help; docs/user/older-settings.md lists them."""
     for option in (
         click.option("--region", callback=_region, hidden=True),
         click.option("--days", type=click.IntRange(1, 3650), hidden=True),

@@ -53,7 +53,7 @@ class Mismatch:
         return f"  {self.verdict:<9}  {self.at:%Y-%m-%d %H:%M:%S} UTC  {self.kind}: {words}".rstrip(": ")
 
     def to_json(self) -> dict[str, Any]:
-        """Return JSON for scripts: see ``docs/user/operating.md``."""
+        """Return JSON for scripts: see ``docs/user/scripts.md``."""
         return {
             "verdict": self.verdict,
             "id": self.id,

@@ -294,8 +294,8 @@ def test_dashboard_shows_what_is_written(influx: Influx, example: str) -> None:
 
 
 def test_document_lists_measurements_tags_and_fields(influx: Influx, example: str) -> None:
-    """docs/user/influxdb.md names every measurement, tag and field that is written."""
-    text = (ROOT / "docs" / "user" / "influxdb.md").read_text(encoding="utf-8")
+    """docs/user/influxdb-measurements.md names every measurement, tag and field that is written."""
+    text = (ROOT / "docs" / "user" / "influxdb-measurements.md").read_text(encoding="utf-8")
     fields = {str(row["fieldKey"]) for row in influx.rows("SHOW FIELD KEYS", example)}
     tags = {str(row["tagKey"]) for row in influx.rows("SHOW TAG KEYS", example)}
     names = {str(row["name"]) for row in influx.rows("SHOW MEASUREMENTS", example)}

@@ -64,7 +64,7 @@ def test_no_serial_number_and_no_message() -> None:
 
 
 def test_the_document_lists_every_metric() -> None:
-    text = (ROOT / "docs" / "user" / "operating.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "user" / "monitoring.md").read_text(encoding="utf-8")
     assert [name for name, *_ in families(FULL, 0.0) if f"`{name}`" not in text] == []
 
 

@@ -78,7 +78,7 @@ def service_hint(invocation: CliContext, draft: Path, path: Path) -> str:
     if has_secret(configfile.read_file(draft), invocation.plugins(tolerant=True)):
         return (
             "Only its owner can read it, because it contains secrets. The service runs as another user and cannot read it. For "
-            "the service, keep the secrets in files: --password-file, --api-secret-file (see docs/user/install.md)."
+            "the service, keep the secrets in files: --password-file, --api-secret-file (see docs/user/install-by-hand.md)."
         )
     system_file, name = configfile.SYSTEM_FILE, shlex.quote(str(path))
     in_place = path.parent == system_file.parent

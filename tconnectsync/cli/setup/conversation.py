@@ -157,7 +157,7 @@ def say_how_to_run(places: Places, service: Service | NoService) -> None:
         say(f"\n{service.reason}, so nothing was started. {service.remedy}".rstrip())
     say(
         f"\nRun the daemon: tconnectsync --config {shlex.quote(str(places.config))} run\n"
-        "It must run all the time, also after a restart of the computer: docs/user/operating.md shows how (supervisord, cron)."
+        "It must run all the time, also after a restart of the computer: docs/user/services.md shows how (supervisord, cron)."
     )
 
 

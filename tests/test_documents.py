@@ -63,7 +63,7 @@ CONTINUED = re.compile(r"(?<=\S)\n *(?=\S)(?![|#>]|[-*] |\d+\. )")
 """Where a paragraph or list item continues on the next line."""
 
 
-LONGER = {"fleet.md": 150}
+LONGER = {"fleet.md": 220}
 """For operators of servers, who need all of it at once."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -48,6 +48,10 @@ class Files(Protocol):
 
     def size(self, path: Path) -> int:
         """Length in bytes."""
+        ...
+
+    def sizes(self, folder: Path) -> Mapping[str, int]:
+        """Length in bytes of every file in ``folder``, by name; empty if the folder is missing."""
         ...
 
     def read(self, path: Path, offset: int = 0, length: int | None = None) -> bytes:
@@ -143,6 +147,14 @@ class OsFiles:
 
     def size(self, path: Path) -> int:
         return path.stat().st_size
+
+    def sizes(self, folder: Path) -> Mapping[str, int]:
+        found = {}
+        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):  # it was removed meanwhile
+                    found[entry.name] = entry.stat().st_size
+        return found
 
     def read(self, path: Path, offset: int = 0, length: int | None = None) -> bytes:
         with os.fdopen(open_own(path, os.O_RDONLY), "rb", buffering=0) as file:

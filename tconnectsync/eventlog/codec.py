@@ -17,8 +17,9 @@ import cattrs
 import msgspec
 from cattrs.gen import make_dict_unstructure_fn, override
 
+from tconnectsync import events
 from tconnectsync.eventlog.json_safe import is_too_deep, json_safe
-from tconnectsync.events import BODIES, FACTS, Body, Event, Unknown
+from tconnectsync.events import BODIES, FACTS, Body, Event
 
 EPOCH = datetime(2008, 1, 1)
 """The pump's own time zero, on its wall clock."""
@@ -202,7 +203,7 @@ class Codec:
             if kind in FACTS:
                 raise ValueError(f"{event.id}: the body of {kind} cannot be written: {error}") from error
             bodies, reason = self._bodies["unknown"], json_safe(f"body: {error}")
-            kind, body = "unknown", self._encode(bodies.pack(Unknown(code=kind, reason=reason)))
+            kind, body = "unknown", self._encode(bodies.pack(events.Unknown(code=kind, reason=reason)))
         pump_us = micros(event.pump_time)
         slot, content = slot_of(event, pump_us), digest(bodies.tag + body)
         entry = IndexEntry(slot, kind, event.pump, event.source, event.decoder, pump_us, content)
@@ -253,9 +254,10 @@ class Codec:
                 if bodies is not None:
                     body = bodies.read(found.body)
             except msgspec.MsgspecError as error:
-                kind, body = "unknown", Unknown(code=kind, reason=f"body: {error}")
+                kind, body = "unknown", events.Unknown(code=kind, reason=f"body: {error}")
             if body is None:
-                kind, body = "unknown", Unknown(code=kind, reason="this release does not know this kind of event")
+                body = events.Unknown(code=kind, reason="this release does not know this kind of event")
+                kind = "unknown"
         return Event(
             id=found.id,
             kind=kind,

@@ -19,12 +19,18 @@ class Segment:
     """A segment: one file of the log, with the position of its first record."""
 
     first: int
-    path: Path
+    folder: Path
+    name: str
+
+    @property
+    def path(self) -> Path:
+        """The file. A path is made only when it is needed: a log of ten years has thousands of segments."""
+        return self.folder / self.name
 
     @property
     def packed(self) -> bool:
         """Whether the file is compressed."""
-        return self.path.name.endswith(PACKED)
+        return self.name.endswith(PACKED)
 
 
 @attrs.frozen(kw_only=True)

@@ -148,7 +148,7 @@ class EventLog:
 
     def size(self) -> LogSize:
         segments = self._segments.all()
-        sizes = [self._segments.size(segment) for segment in segments]
+        sizes = self._segments.sizes(segments)
         followed = zip(sizes, pairwise(segments), strict=False)
         packed = [(size, after.first - segment.first) for size, (segment, after) in followed if segment.packed]
         return LogSize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tconnectsync.filesystem import OsFiles
@@ -44,6 +44,9 @@ class OverlayFiles(OsFiles):
 
     def size(self, path: Path) -> int:
         return super().size(self._real_path(path))
+
+    def sizes(self, folder: Path) -> Mapping[str, int]:
+        return {name: self.size(folder / name) for name in self.names(folder)}
 
     def read(self, path: Path, offset: int = 0, length: int | None = None) -> bytes:
         return super().read(self._real_path(path), offset, length)

@@ -73,10 +73,9 @@ class Segments:
         for name in names:
             match = _NAME.fullmatch(name)
             # a crash during compression may leave both: the plain file is complete
-            if match and (int(match[1]) not in found or name.endswith(PLAIN)):
-                found[int(match[1])] = Segment(first=int(match[1]), path=self.folder / name)
-        self._list = [found[first] for first in sorted(found)]
-        self._firsts = sorted(found)
+            if match and ((first := int(match[1])) not in found or name.endswith(PLAIN)):
+                found[first] = Segment(first=first, folder=self.folder, name=name)
+        self._firsts, self._list = list(found), list(found.values())  # the names are sorted
         self._texts = {first: text for first, text in self._texts.items() if first in found and found[first].packed}
 
     def all(self) -> Sequence[Segment]:
@@ -85,9 +84,12 @@ class Segments:
             self.refresh()
         return tuple(self._list)
 
-    def size(self, segment: Segment) -> int:
-        """Return the size of a segment on disk."""
-        return self._retry(segment, lambda found: self.files.size(found.path))
+    def sizes(self, segments: Iterable[Segment]) -> list[int]:
+        """Return the size of each segment on disk."""
+        known = self.files.sizes(self.folder)
+        return [
+            known.get(each.name) or self._retry(each, lambda found: self.files.size(found.path)) for each in segments
+        ]
 
     def path_for(self, first: int, ending: str = PLAIN) -> Path:
         """Return the path for the segment that starts at ``first``."""
@@ -259,13 +261,10 @@ class Segments:
 
     def _read(self, segment: Segment, locations: list[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
         self._refuse_foreign(segment, locations[0])
-        start = 0
+        start = 0 if segment.packed else max(0, locations[0][1] - _MARGIN)
+        length = locations[-1][1] - start + _MARGIN
         try:
-            if segment.packed:
-                text = self._text(segment)
-            else:
-                start = max(0, locations[0][1] - _MARGIN)
-                text = self.files.read(segment.path, start, locations[-1][1] - start + _MARGIN)
+            text = self._text(segment) if segment.packed else self.files.read(segment.path, start, length)
         except SegmentCorrupt as error:
             text = error.text
         except OSError as error:

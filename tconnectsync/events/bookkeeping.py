@@ -1,4 +1,4 @@
-"""Facts about the data: uploads, fetched days, delivered days, clock anchors, gaps, and which pump is active."""
+"""Facts about the data: uploads, fetched days, delivered days, gaps, and which pump is active."""
 
 from __future__ import annotations
 
@@ -31,17 +31,6 @@ class HistoryOpened:
 
     first_day: str
     last_day: str | None = None
-
-
-@attrs.frozen(kw_only=True)
-class ClockAnchored:
-    """The offset from UTC of a part of the pump's clock (a component), and why it was chosen."""
-
-    from_key: int  # first key of the component
-    at_key: int  # the offset holds at this key; clock changes give the offsets at other keys
-    offset_min: int
-    basis: str  # configuration, evidence, zone_at_clock_change, zone_at_first_event
-    zone: str | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -1,4 +1,4 @@
-"""Events of the pump itself: battery, clock, day, settings, and records that sinks do not use."""
+"""Events of the pump itself: battery, day, settings, and records that sinks do not use."""
 
 from __future__ import annotations
 
@@ -22,15 +22,6 @@ class PumpNoted:
 
     name: str
     values: Mapping[str, Any]
-
-
-@attrs.frozen(kw_only=True)
-class ClockChanged:
-    """The wearer set the clock (records 13, 14). Its pump time is by the new clock. ``step_s`` = after - before of this part."""
-
-    part: str  # time, date
-    step_s: float
-    rtc_ms: int | None = None
 
 
 @attrs.frozen(kw_only=True)

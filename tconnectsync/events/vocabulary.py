@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from tconnectsync.events.alerts import AlarmCleared, AlarmRaised, AlertCleared, AlertRaised, MalfunctionRaised
 from tconnectsync.events.bookkeeping import (
-    ClockAnchored,
     HistoryOpened,
     LogGap,
     UploadSeen,
@@ -17,9 +16,9 @@ from tconnectsync.events.bookkeeping import (
     WearEnded,
     WindowFetched,
 )
+from tconnectsync.events.clock_events import ClockAnchored, ClockChanged
 from tconnectsync.events.device import (
     BatteryMeasured,
-    ClockChanged,
     DayStarted,
     DaySummary,
     PumpNoted,

@@ -21,7 +21,7 @@ api_secret = "abcdefghijklm"
 """
 TESTS_ONLY = ("tconnectsync.testing", "pytest", "hypothesis")
 NOT_FOR_STATUS = (
-    "tconnectsync.events.vocabulary", "tconnectsync.events.insulin", "tconnectsync.events.glucose", "tconnectsync.plugin.receiver",
+    "tconnectsync.events.vocabulary", "tconnectsync.events.insulin", "tconnectsync.events.glucose", "tconnectsync.events.device", "tconnectsync.plugin.receiver",
     "tconnectsync.outbox.sender", "tconnectsync.projection.fold_runner", "tconnectsync.reconcile.comparison",
     "tconnectsync.eventlog.repair", "requests",
 )  # fmt: skip

@@ -156,6 +156,9 @@ class CrashingFiles:
     def size(self, path: Path) -> int:
         return len(self._at(path).now)
 
+    def sizes(self, folder: Path) -> Mapping[str, int]:
+        return {name: self.size(folder / name) for name in self.names(folder)}
+
     def read(self, path: Path, offset: int = 0, length: int | None = None) -> bytes:
         return self._at(path).now[offset : None if length is None else offset + length]
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tconnectsync.plugin.base_receiver import BaseReceiver as BaseReceiver
     from tconnectsync.plugin.fold import Document as Document
     from tconnectsync.plugin.fold import Fold as Fold
+    from tconnectsync.plugin.fold import ReportsPending as ReportsPending
+    from tconnectsync.plugin.fold import SentOnce as SentOnce
     from tconnectsync.plugin.fold import document_id as document_id
     from tconnectsync.plugin.http import HttpClient as HttpClient
     from tconnectsync.plugin.http import HttpLimits as HttpLimits
@@ -49,11 +51,13 @@ if TYPE_CHECKING:
     from tconnectsync.plugin.receiver import Postponed as Postponed
     from tconnectsync.plugin.receiver import ReadableReceiver as ReadableReceiver
     from tconnectsync.plugin.receiver import Receiver as Receiver
+    from tconnectsync.plugin.receiver import ReceiverConflict as ReceiverConflict
     from tconnectsync.plugin.receiver import Refused as Refused
-    from tconnectsync.plugin.receiver import SiteConflict as SiteConflict
     from tconnectsync.plugin.receiver import StoredDocument as StoredDocument
     from tconnectsync.plugin.receiver import SupportsAdoption as SupportsAdoption
+    from tconnectsync.plugin.receiver import SupportsMemory as SupportsMemory
     from tconnectsync.plugin.receiver import SupportsPresence as SupportsPresence
+    from tconnectsync.plugin.receiver import SupportsRendering as SupportsRendering
     from tconnectsync.plugin.source import Batch as Batch
     from tconnectsync.plugin.source import History as History
     from tconnectsync.plugin.source import Source as Source
@@ -85,7 +89,7 @@ if TYPE_CHECKING:
     from tconnectsync.statistics.tables import daily_csv as daily_csv
     from tconnectsync.statistics.tables import day_row as day_row
     from tconnectsync.statistics.tables import period_json as period_json
-    from tconnectsync.statistics.therapy import BasalSegment as BasalSegment
+    from tconnectsync.statistics.therapy import BasalSpan as BasalSpan
     from tconnectsync.statistics.therapy import Bolus as Bolus
     from tconnectsync.statistics.therapy import CarbEntry as CarbEntry
     from tconnectsync.statistics.therapy import GlucosePoint as GlucosePoint
@@ -94,7 +98,7 @@ if TYPE_CHECKING:
     from tconnectsync.text.durations import parse_duration as parse_duration
     from tconnectsync.text.glucose_units import MG_DL_PER_MMOL_L as MG_DL_PER_MMOL_L
     from tconnectsync.text.glucose_units import GlucoseUnits as GlucoseUnits
-    from tconnectsync.text.glucose_units import glucose_units as glucose_units
+    from tconnectsync.text.glucose_units import parse_glucose_units as parse_glucose_units
     from tconnectsync.text.plural import counted as counted
     from tconnectsync.timeline.zones import Zones as Zones
 
@@ -106,13 +110,13 @@ _NAMES = {
     "eventlog.replica": "LogEnd Replica",
     "events": "Event",
     "plugin.base_receiver": "BaseReceiver",
-    "plugin.fold": "Document document_id Fold",
+    "plugin.fold": "Document document_id Fold ReportsPending SentOnce",
     "plugin.http": "host_of http_date HttpClient HttpLimits HttpResponse retry_after_s",
     "plugin.http_failures": "HttpFailed HttpFailure",
     "plugin.options": "option Secret",
     "plugin.receiver": (
-        "Accepted CheckResult Delivery FieldDiff LegacyMatch Outcome Postponed ReadableReceiver Receiver "
-        "Refused SiteConflict StoredDocument UNITS_WORD SupportsAdoption SupportsPresence"
+        "Accepted CheckResult Delivery FieldDiff LegacyMatch Outcome Postponed ReadableReceiver Receiver ReceiverConflict "
+        "Refused StoredDocument SupportsAdoption SupportsMemory SupportsPresence SupportsRendering UNITS_WORD"
     ),
     "plugin.source": "Batch History Source",
     "plugin.spec": "Context hookimpl Importer ImportOptions Section Sink SinkSpec SourceSpec",
@@ -125,9 +129,9 @@ _NAMES = {
     "statistics.reading": "read_therapy",
     "statistics.summary": "add_up day_span days_between InsulinSums summarise_day summarise_days Summary",
     "statistics.tables": "daily_csv day_row period_json",
-    "statistics.therapy": "BasalSegment Bolus CarbEntry GlucosePoint ModeSpan Therapy",
+    "statistics.therapy": "BasalSpan Bolus CarbEntry GlucosePoint ModeSpan Therapy",
     "text.durations": "parse_duration",
-    "text.glucose_units": "glucose_units GlucoseUnits MG_DL_PER_MMOL_L",
+    "text.glucose_units": "GlucoseUnits MG_DL_PER_MMOL_L parse_glucose_units",
     "text.plural": "counted",
     "timeline.zones": "Zones",
 }
@@ -140,7 +144,7 @@ _FORMER_NAMES = {
     "BadFile": "FileUnreadable",
     "Contrast": "FieldDiff",
     "Finding": "CheckResult",
-    "Hold": "SiteConflict",
+    "Hold": "ReceiverConflict",
     "Older": "LegacyMatch",
     "Surveyed": "ReadableReceiver",
     "Taken": "Accepted",

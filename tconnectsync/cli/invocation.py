@@ -174,9 +174,9 @@ class CliContext:
     def glucose_units(self) -> GlucoseUnits:
         """Return the units in which glucose is shown: the configuration's, else the site's, else mg/dL. Errors: ConfigError."""
         config = self.config()
-        from tconnectsync.queries.site_units import site_units
+        from tconnectsync.queries.receiver_units import receiver_units
 
-        return config.chosen_units or site_units(config.data_dir) or config.glucose_units
+        return config.chosen_units or receiver_units(config.data_dir) or config.glucose_units
 
     def open_log(self) -> PumpLog:
         """Open the event log for reading, for one thread; close it afterwards. Errors: ConfigError, LogCorrupt, OSError."""

@@ -7,9 +7,9 @@ from datetime import date, datetime, timedelta, timezone
 
 import attrs
 
+from tconnectsync.clock import milliseconds
 from tconnectsync.eventlog import EventLog
 from tconnectsync.events import Event
-from tconnectsync.outbox import milliseconds
 
 MARGIN = timedelta(days=2)
 """Added around a gap's times: they are the pump's wall clock, and documents may begin before the gap."""

@@ -24,7 +24,7 @@ def adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any
     name = str(args.get("sink"))
     runner = find_runner(engine, name)
     if args.get("skip"):
-        runner.allow_others()
+        runner.allow_foreign()
         yield from drain(engine, (name,))
         yield conclude(
             engine,
@@ -63,7 +63,7 @@ def adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any
         )
         yield Result.of_error(error, f"{again}{waits}", status=ExitStatus.WAITING)
         return
-    runner.allow_others_once()
+    runner.allow_foreign_once()
     yield from drain(engine, (name,))
     pending = runner.outbox.queue.waiting(engine.clock.now())
     yield conclude(engine, *found.lines(name, done=True, keep_unclear=True, pending=pending), only=(name,))

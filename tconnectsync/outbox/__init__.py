@@ -12,7 +12,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from tconnectsync.clock import milliseconds, moment
 from tconnectsync.outbox.checkpoints import Checkpoints
 from tconnectsync.outbox.comparison_rows import DocumentRow, DocumentRows
 from tconnectsync.outbox.database import OtherVersion, move_aside, open_to_read, open_to_write
@@ -23,7 +22,7 @@ from tconnectsync.outbox.found_documents import FoundDocuments
 from tconnectsync.outbox.queue import DeliveryQueue
 from tconnectsync.outbox.states import RUNNING
 
-__all__ = ["RUNNING", "Counts", "DeadLetter", "DocumentRow", "Outbox", "milliseconds", "moment", "set_aside_words"]
+__all__ = ["RUNNING", "Counts", "DeadLetter", "DocumentRow", "Outbox", "set_aside_words"]
 
 O = TypeVar("O", bound="Outbox")  # noqa: E741
 

@@ -17,7 +17,7 @@ from tconnectsync.retry.json_converter import CONVERTER
 T = TypeVar("T")
 
 
-class OthersAllowed(str, Enum):
+class ForeignAllowed(str, Enum):
     """The user's consent to documents of other programs at the receiver."""
 
     ONCE = "once"
@@ -71,7 +71,7 @@ ADMITTED_FOLDS: Fact[list[str]] = Fact("admitted_folds", list[str], [])
 """The folds for which the receiver was checked."""
 LOOKED_AT: Fact[datetime | None] = Fact("looked_at", datetime | None, None)
 """When the receiver was last checked before a delivery."""
-OTHERS_ALLOWED: Fact[OthersAllowed | None] = Fact("others_allowed", OthersAllowed | None, None)
+FOREIGN_ALLOWED: Fact[ForeignAllowed | None] = Fact("others_allowed", ForeignAllowed | None, None)
 READ_BACK: Fact[ReadBack | None] = Fact("read_back", ReadBack | None, None)
 # delivery
 RECEIVER_MEMORY = Fact("receiver_memory", str, "")

@@ -13,15 +13,15 @@ from tconnectsync.outbox.facts import (
     ADDRESS,
     ADMITTED_FOLDS,
     ADMITTED_FROM,
+    FOREIGN_ALLOWED,
     LAST_DELIVERED,
     LOOKED_AT,
-    OTHERS_ALLOWED,
     READ_BACK,
-    OthersAllowed,
+    ForeignAllowed,
     ReadBack,
 )
 from tconnectsync.outbox.sender import Sender
-from tconnectsync.plugin.receiver import SiteConflict, StoredDocument
+from tconnectsync.plugin.receiver import ReceiverConflict, StoredDocument
 
 READ_BACK_AT_ONCE = 500
 AHEAD = timedelta(days=1)
@@ -35,7 +35,7 @@ SILENCE = timedelta(days=1)
 class DeliveryBlock:
     """Nothing is sent until the user confirms. ``new_address`` is set if the address changed."""
 
-    conflict: SiteConflict
+    conflict: ReceiverConflict
     new_address: str = ""
 
 
@@ -61,7 +61,7 @@ class Preflight:
     def blocker(self, days: tuple[datetime, datetime] | None) -> DeliveryBlock | None:
         """Return why delivery is blocked, else None. ``days`` come from :meth:`unchecked_days`. Raises the receiver's errors."""
         block = self.address_change()
-        if block is not None or days is None or self.sender.outbox.facts.get(OTHERS_ALLOWED):
+        if block is not None or days is None or self.sender.outbox.facts.get(FOREIGN_ALLOWED):
             return block
         conflict = self.sender.receiver.inspect(*days)
         return None if conflict is None else DeliveryBlock(conflict=conflict)
@@ -115,8 +115,8 @@ class Preflight:
             facts.put(LOOKED_AT, self.clock.now())
             facts.put(ADMITTED_FROM, min(first, facts.get(ADMITTED_FROM) or first))
             facts.put(ADMITTED_FOLDS, sorted({*self.folds, *facts.get(ADMITTED_FOLDS)}))
-            if facts.get(OTHERS_ALLOWED) is OthersAllowed.ONCE:
-                facts.forget(OTHERS_ALLOWED)
+            if facts.get(FOREIGN_ALLOWED) is ForeignAllowed.ONCE:
+                facts.forget(FOREIGN_ALLOWED)
         return True
 
     def start_over(self) -> None:
@@ -128,7 +128,7 @@ class Preflight:
         known, address = self.sender.outbox.facts.get(ADDRESS), self.sender.receiver.address
         if known in ("", address):
             return None
-        conflict = SiteConflict(
+        conflict = ReceiverConflict(
             reason=f"the address changed from {known} to {address}: nothing is sent to the new one until you confirm",
             remedy=f"Run `tconnectsync replay {self.name}` to fill the new site, or restore the old address.",
         )

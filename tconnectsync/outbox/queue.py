@@ -198,7 +198,7 @@ class DeliveryQueue:
             self._checkpoints.invalidate_origin(fold, stream, interval)
         return changed
 
-    def forget_site(self) -> None:
+    def forget_receiver(self) -> None:
         """Prepare for a new address: withdraw nothing there, and deliver only what is replayed."""
         self._db.execute("DELETE FROM document WHERE ownership_state = 'withdrawn' OR fold IS NULL")
         self._db.execute("UPDATE document SET receiver_key = NULL, in_doubt = 0")

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from tconnectsync.plugin.receiver import CheckResult, Delivery, Outcome, SiteConflict, StoredDocument
+from tconnectsync.plugin.receiver import CheckResult, Delivery, Outcome, ReceiverConflict, StoredDocument
 
 
 class BaseReceiver(ABC):
@@ -29,7 +29,7 @@ class BaseReceiver(ABC):
     def deliver(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
         """See :meth:`tconnectsync.Receiver.deliver`."""
 
-    def inspect(self, first: datetime, last: datetime) -> SiteConflict | None:  # noqa: ARG002 - the protocol's signature
+    def inspect(self, first: datetime, last: datetime) -> ReceiverConflict | None:  # noqa: ARG002 - the protocol's signature
         """Return no conflict."""
         return None
 

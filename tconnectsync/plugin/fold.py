@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import attrs
 
@@ -72,3 +72,34 @@ class Fold(Protocol[S]):
     def running(self, state: S) -> Sequence[Document]:
         """Return the documents that can still change. They are delivered too, and replaced when they change or finish."""
         ...
+
+
+@runtime_checkable
+class ReportsPending(Protocol):
+    """An optional part of a fold: it reports what it still waits for."""
+
+    def waiting(self, state: Any) -> Sequence[tuple[str, datetime]]:
+        """Return what it waits for, in words, each with the UTC time since when."""
+        ...
+
+
+@runtime_checkable
+class SentOnce(Protocol):
+    """An optional part of a fold: its documents with a ``ttl_s`` are notifications, so a replay never sends them again.
+
+    In other folds, documents with a ``ttl_s`` are current values: a replay sends them again, and `status` reports a missing one.
+    """
+
+    sent_once: bool
+
+
+@runtime_checkable
+class HasTitle(Protocol):
+    """An optional part of a fold: the name that `status` shows in "no current TITLE"."""
+
+    title: str
+
+
+def title_of(fold: Fold[Any]) -> str:
+    """Return the fold's title; by default its name."""
+    return fold.title if isinstance(fold, HasTitle) else fold.name

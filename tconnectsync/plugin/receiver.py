@@ -92,7 +92,7 @@ class FieldDiff:
 
 
 @attrs.frozen(kw_only=True)
-class SiteConflict:
+class ReceiverConflict:
     """A reason to wait for the user before the first delivery."""
 
     reason: str
@@ -126,7 +126,7 @@ class Receiver(Protocol):
     batch_size: int
     """The most deliveries that one call of ``deliver`` takes."""
 
-    def inspect(self, first: datetime, last: datetime) -> SiteConflict | None:
+    def inspect(self, first: datetime, last: datetime) -> ReceiverConflict | None:
         """Before the first delivery: return a conflict if another program stored copies of the same facts."""
         ...
 
@@ -144,12 +144,12 @@ class Receiver(Protocol):
 
 
 UNITS_WORD = "glucose_units="
-"""How a word of :meth:`Remembering.memory` begins that names the receiver's units."""
+"""The beginning of the word of :meth:`SupportsMemory.memory` that names the receiver's units."""
 
 
 @runtime_checkable
-class Remembering(Protocol):
-    """A receiver that learns something about its place and keeps it over a restart."""
+class SupportsMemory(Protocol):
+    """A receiver that learns something about its site and remembers it over a restart."""
 
     def memory(self) -> str:
         """Return what it learned as words; "" for nothing.
@@ -181,7 +181,7 @@ class SupportsPresence(Protocol):
 
 
 @runtime_checkable
-class SupportsRender(Protocol):
+class SupportsRendering(Protocol):
     """A receiver that can show what it would send. Use :func:`rendered`, which works for every receiver."""
 
     def rendered(self, document: Document) -> Mapping[str, Any] | Refused:
@@ -193,7 +193,7 @@ def rendered(receiver: Receiver, document: Document) -> Mapping[str, Any] | Refu
     """Return what ``receiver`` would send for ``document``; by default the content that the fold made."""
     if document.problem is not None:
         return Refused(reason=document.problem)
-    if isinstance(receiver, SupportsRender):
+    if isinstance(receiver, SupportsRendering):
         return receiver.rendered(document)
     return document.content
 
@@ -219,17 +219,17 @@ class SupportsAdoption(Protocol):
         """Whether an older bridge wrote the kinds of facts of this sink."""
         ...
 
-    def recognise_older(
-        self, documents: Sequence[Document], others: Sequence[StoredDocument], claimed: set[str]
+    def recognise_legacy(
+        self, documents: Sequence[Document], foreign: Sequence[StoredDocument], claimed: set[str]
     ) -> Sequence[LegacyMatch]:
-        """Return which of ``others`` an older bridge wrote about the facts of this sink. ``others`` come from the survey.
+        """Return which of ``foreign`` an older bridge wrote about the events of this sink. ``foreign`` come from the survey.
 
-        ``documents`` are this sink's own, from two days before to two days after the others. ``claimed`` has the identities that
+        ``documents`` are this sink's own, from two days before to two days after those. ``claimed`` has the identities that
         were matched already, on these days or on others; add the new matches. Leave out the documents of other programs.
         """
         ...
 
-    def remove(self, others: Sequence[StoredDocument]) -> None:
+    def remove(self, foreign: Sequence[StoredDocument]) -> None:
         """Delete exactly these, each by the receiver's own name for it. A missing one is no error.
 
         Raises Retryable also if the receiver reports success but still has some of them.

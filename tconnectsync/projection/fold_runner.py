@@ -10,16 +10,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import attrs
 import msgspec
 
+from tconnectsync.clock import milliseconds
 from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.events import Event, WearBegan, WearEnded
-from tconnectsync.outbox import RUNNING, Outbox, milliseconds
+from tconnectsync.outbox import RUNNING, Outbox
 from tconnectsync.outbox.facts import CURSOR
-from tconnectsync.plugin.fold import Document, Fold
+from tconnectsync.plugin.fold import Document, Fold, ReportsPending, SentOnce, title_of
 from tconnectsync.projection.pending_notes import PendingNote
 from tconnectsync.retry.json_converter import CONVERTER
 
@@ -28,7 +29,6 @@ NUMBERED_INTERVAL = 512
 """Sequence numbers per interval: about four hours of a pump."""
 UNNUMBERED_INTERVAL = 6 * 3600 * 1000
 """Milliseconds of pump time per interval, for sources without numbers."""
-_LAST_KEY = 1 << 62
 
 
 class FoldInput(Protocol):
@@ -68,25 +68,6 @@ def keys_of(interval: int, *, numbered: bool) -> tuple[int, int]:
     """Return the first and the last order key of an interval."""
     width = NUMBERED_INTERVAL if numbered else UNNUMBERED_INTERVAL
     return interval * width, (interval + 1) * width - 1
-
-
-@runtime_checkable
-class ReportsPending(Protocol):
-    """An optional part of a fold: it reports what it still waits for."""
-
-    def waiting(self, state: Any) -> Sequence[tuple[str, datetime]]:
-        """Return what it waits for, in words, each with the UTC time since when."""
-        ...
-
-
-@runtime_checkable
-class SentOnce(Protocol):
-    """An optional part of a fold: its documents with a ``ttl_s`` are notifications, so a replay never sends them again.
-
-    In other folds, documents with a ``ttl_s`` are current values: a replay sends them again, and `status` reports a missing one.
-    """
-
-    sent_once: bool
 
 
 class FoldFailed(TconnectsyncError):
@@ -259,8 +240,9 @@ class FoldRunner:
                         newest = document
             if newest is not None and newest.ttl_s is not None:
                 after = timedelta(seconds=newest.ttl_s)
-                title = getattr(fold, "title", name)
-                found.append(PendingNote(words=f"no current {title}", since=newest.at, after=after, current=True))
+                found.append(
+                    PendingNote(words=f"no current {title_of(fold)}", since=newest.at, after=after, current=True)
+                )
         return found
 
 

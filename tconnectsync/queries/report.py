@@ -13,7 +13,7 @@ from tconnectsync.config.model import Config
 from tconnectsync.errors import RequestRefused
 from tconnectsync.plugin.manager import Plugins
 from tconnectsync.queries.open_log import open_pump_log
-from tconnectsync.queries.site_units import site_units
+from tconnectsync.queries.receiver_units import receiver_units
 from tconnectsync.statistics.summary import DAY, Summary, add_up
 from tconnectsync.statistics.tables import day_row, period_json
 from tconnectsync.text.glucose_units import GlucoseUnits
@@ -67,7 +67,7 @@ def read_report(
             days=days,
             whole=add_up(days),
             timezone=config.zone_of(last),
-            units=config.chosen_units or site_units(config.data_dir) or config.glucose_units,
+            units=config.chosen_units or receiver_units(config.data_dir) or config.glucose_units,
             newest=newest,
             made_at=now,
             pumps=log.pumps(),

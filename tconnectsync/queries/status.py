@@ -18,7 +18,7 @@ from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.eventlog import EventLog, LogSize
 from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.outbox import Outbox, set_aside_words
-from tconnectsync.outbox.facts import HEALTH, LAST_DELIVERED, OTHERS_ALLOWED, UNUSABLE
+from tconnectsync.outbox.facts import FOREIGN_ALLOWED, HEALTH, LAST_DELIVERED, UNUSABLE
 from tconnectsync.projection.pending_notes import NOTES
 from tconnectsync.queries.alert_status import alert_status
 from tconnectsync.reconcile.comparison_state import ComparisonState, twice_text
@@ -245,7 +245,7 @@ def _outbox_status(outbox: Outbox, *, on: bool, end: int, now: datetime) -> dict
         if comparison.problem and health.is_ok:
             health = _not_compared(comparison, health, now)
         twice = comparison.counts.get("twice", 0)
-        if twice and not outbox.facts.get(OTHERS_ALLOWED):
+        if twice and not outbox.facts.get(FOREIGN_ALLOWED):
             notes.append(twice_text(twice, outbox.path.stem))
     return {
         **_health_json(health, ". ".join(part for part in (health.message, *notes) if part)),

@@ -80,16 +80,16 @@ def adopt_documents(
     claimed: set[str] = set()
     for week in verifier.weeks_with_foreign(first, last):
         if week is not None:
-            documents, others, lost = week
+            documents, foreign, lost = week
             replaced: list[StoredDocument] = []
-            for older in receiver.recognise_older(documents, others, claimed):
-                kind = older.stored.unique_slot or older.stored.collection
-                if older.same:
-                    replaced.append(older.stored)
-                    (report.impossible if older.impossible else report.replaced)[kind] += 1
-                elif older.same is None:
-                    author = f" of {older.stored.author}" if older.stored.author else ""
-                    report.unclear.append(f"{older.stored.at:%Y-%m-%d %H:%M:%S} UTC  {kind}{author}")
+            for match in receiver.recognise_legacy(documents, foreign, claimed):
+                kind = match.stored.unique_slot or match.stored.collection
+                if match.same:
+                    replaced.append(match.stored)
+                    (report.impossible if match.impossible else report.replaced)[kind] += 1
+                elif match.same is None:
+                    author = f" of {match.stored.author}" if match.stored.author else ""
+                    report.unclear.append(f"{match.stored.at:%Y-%m-%d %H:%M:%S} UTC  {kind}{author}")
                 else:
                     report.left[kind] += 1
             if replaced and send_again is not None:

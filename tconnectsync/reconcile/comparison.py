@@ -9,10 +9,10 @@ from itertools import islice
 
 import attrs
 
-from tconnectsync.clock import Clock, moment
+from tconnectsync.clock import Clock, milliseconds, moment
 from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.eventlog import EventLog
-from tconnectsync.outbox import DocumentRow, Outbox, milliseconds, receiver_memory
+from tconnectsync.outbox import DocumentRow, Outbox, receiver_memory
 from tconnectsync.outbox.desired_documents import content_hash
 from tconnectsync.outbox.facts import READ_BACK, ReadBack
 from tconnectsync.outbox.states import OwnershipState
@@ -166,7 +166,7 @@ class Verifier:
         if not period.foreign or not can_adopt(self.receiver):
             return 0
         ours = [made.document for id_, made in period.folded.items() if id_ in period.stored]
-        return sum(older.same is True for older in self.receiver.recognise_older(ours, period.foreign, set()))
+        return sum(match.same is True for match in self.receiver.recognise_legacy(ours, period.foreign, set()))
 
     def _survey(self, period: _Period) -> Iterator[None]:
         copies = self.receiver.survey(period.first, period.last)

@@ -12,7 +12,7 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.eventlog import EventLog
 from tconnectsync.outbox import Counts, DocumentRow, Outbox
-from tconnectsync.outbox.facts import ADDRESS, LOG_ID, OTHERS_ALLOWED, READ_BACK, REWRITES_ALLOWED, OthersAllowed
+from tconnectsync.outbox.facts import ADDRESS, FOREIGN_ALLOWED, LOG_ID, READ_BACK, REWRITES_ALLOWED, ForeignAllowed
 from tconnectsync.outbox.preflight import Preflight
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.plugin.receiver import ReadableReceiver
@@ -104,8 +104,8 @@ class SinkRunner:
         """Deliver this period again; it counts as consent to every rewrite in it. Return the number of documents."""
         with self.outbox.transaction():
             if self.outbox.facts.get(ADDRESS) not in ("", self.sender.receiver.address):
-                self.outbox.queue.forget_site()
-                self.outbox.facts.forget(ADDRESS, OTHERS_ALLOWED, READ_BACK)
+                self.outbox.queue.forget_receiver()
+                self.outbox.facts.forget(ADDRESS, FOREIGN_ALLOWED, READ_BACK)
                 self.sender.forget_receiver()
             count = self.outbox.queue.replay(
                 tuple(self.fold_runner.folds),
@@ -127,17 +127,17 @@ class SinkRunner:
                 self.outbox.dead_letters.retry(self.sender.refused)
         self._clear_health()
 
-    def allow_others(self) -> None:
+    def allow_foreign(self) -> None:
         """Deliver although other programs have documents there, from now on."""
         with self.outbox.transaction():
-            self.outbox.facts.put(OTHERS_ALLOWED, OthersAllowed.ALWAYS)
+            self.outbox.facts.put(FOREIGN_ALLOWED, ForeignAllowed.ALWAYS)
         self._clear_health()
 
-    def allow_others_once(self) -> None:
+    def allow_foreign_once(self) -> None:
         """Deliver although other programs have documents there now. Later ones are checked again."""
         with self.outbox.transaction():
-            if self.delivery.preflight.unchecked_days() is not None and not self.outbox.facts.get(OTHERS_ALLOWED):
-                self.outbox.facts.put(OTHERS_ALLOWED, OthersAllowed.ONCE)
+            if self.delivery.preflight.unchecked_days() is not None and not self.outbox.facts.get(FOREIGN_ALLOWED):
+                self.outbox.facts.put(FOREIGN_ALLOWED, ForeignAllowed.ONCE)
         self._clear_health()
 
     def _clear_health(self) -> None:

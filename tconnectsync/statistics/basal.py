@@ -1,4 +1,4 @@
-"""Basal rates as segments: when which rate was delivered, and when delivery was suspended.
+"""Basal rates as spans: when which rate was delivered, and when delivery was suspended.
 
 ``basal.delivered`` (record 279, or a row with its own length) is better than ``basal.rate_changed`` (record 3), which reports
 the same delivery: it is ignored while a delivered rate applies.
@@ -14,7 +14,7 @@ import attrs
 from tconnectsync import events
 from tconnectsync.events import Event
 from tconnectsync.events.limits import MAX_RATE_U_PER_H, is_possible
-from tconnectsync.statistics.therapy import BasalSegment
+from tconnectsync.statistics.therapy import BasalSpan
 
 KINDS = frozenset({"basal.delivered", "basal.rate_changed", "pumping.resumed", "pumping.suspended"})
 NO_SIGNS = frozenset({"clock.changed", "settings.captured", "unknown", "wear.began", "wear.ended"})
@@ -22,7 +22,7 @@ NO_SIGNS = frozenset({"clock.changed", "settings.captured", "unknown", "wear.beg
 CONFIRMED_FOR = timedelta(minutes=15)
 """How long a delivered rate applies without another record; they come every five minutes."""
 JOINT = timedelta(seconds=1)
-"""Rows with their own length that are this close are one segment: their lengths are whole seconds."""
+"""Rows with their own length that are this close are one span: their lengths are whole seconds."""
 RESUME_PAIR = timedelta(seconds=60)
 """A rate this close before record 12 is the one with which the pump resumed."""
 
@@ -52,14 +52,14 @@ class _RunningRate:
 
 @attrs.define(kw_only=True)
 class BasalReader:
-    """Reads the segments of one stream. Give it events with UTC times in the pump's order, then call :meth:`end`."""
+    """Reads the spans of one stream. Give it events with UTC times in the pump's order, then call :meth:`end`."""
 
     pump: str = ""
     _running: _RunningRate | None = None
     _records_deliveries: bool = False
 
-    def add(self, event: Event) -> Iterator[BasalSegment]:
-        """Yield the segment that ``event`` ended, if it did. Kinds other than :data:`KINDS` only confirm the current rate."""
+    def add(self, event: Event) -> Iterator[BasalSpan]:
+        """Yield the span that ``event`` ended, if it did. Kinds other than :data:`KINDS` only confirm the current rate."""
         at, body = event.at, event.body
         if at is None:
             return
@@ -76,11 +76,11 @@ class BasalReader:
         elif isinstance(body, events.PumpingResumed):
             yield from self._resumed(at)
 
-    def end(self, at: datetime) -> Iterator[BasalSegment]:
+    def end(self, at: datetime) -> Iterator[BasalSpan]:
         """Yield the rate that still applies, up to ``at``: the newest event."""
         yield from self._end_at(at)
 
-    def _delivered(self, at: datetime, body: events.BasalDelivered) -> Iterator[BasalSegment]:
+    def _delivered(self, at: datetime, body: events.BasalDelivered) -> Iterator[BasalSpan]:
         span_s = body.span_s
         if span_s is not None and span_s <= 0:
             return
@@ -104,7 +104,7 @@ class BasalReader:
             )
         )
 
-    def _changed(self, at: datetime, body: events.BasalRateChanged) -> Iterator[BasalSegment]:
+    def _changed(self, at: datetime, body: events.BasalRateChanged) -> Iterator[BasalSpan]:
         running = self._running
         if running is not None and running.delivered and running.until is not None and at <= running.until:
             return
@@ -125,7 +125,7 @@ class BasalReader:
             )
         )
 
-    def _suspended(self, at: datetime, body: events.PumpingSuspended) -> Iterator[BasalSegment]:
+    def _suspended(self, at: datetime, body: events.PumpingSuspended) -> Iterator[BasalSpan]:
         yield from self._begin(
             _RunningRate(
                 begin=at,
@@ -139,7 +139,7 @@ class BasalReader:
             )
         )
 
-    def _resumed(self, at: datetime) -> Iterator[BasalSegment]:
+    def _resumed(self, at: datetime) -> Iterator[BasalSpan]:
         running = self._running
         if running is None:
             return
@@ -148,11 +148,11 @@ class BasalReader:
         elif at - running.told_at > RESUME_PAIR and not running.spanned:
             yield from self._end_at(running.seen_at)  # the suspension before it is missing
 
-    def _unknown(self, at: datetime) -> Iterator[BasalSegment]:
+    def _unknown(self, at: datetime) -> Iterator[BasalSpan]:
         if self._running is not None and not self._running.suspended:
             yield from self._end_at(at)
 
-    def _begin(self, other: _RunningRate) -> Iterator[BasalSegment]:
+    def _begin(self, other: _RunningRate) -> Iterator[BasalSpan]:
         running = self._running
         if running is not None and running.begin <= other.begin and running.continues(other):
             running.told_at = running.seen_at = other.told_at
@@ -162,13 +162,13 @@ class BasalReader:
         yield from self._end_at(other.begin)
         self._running = other
 
-    def _end_at(self, at: datetime) -> Iterator[BasalSegment]:
+    def _end_at(self, at: datetime) -> Iterator[BasalSpan]:
         running, self._running = self._running, None
         if running is None:
             return
         end = at if running.until is None else min(at, running.until)
         if end > running.begin:
-            yield BasalSegment(
+            yield BasalSpan(
                 begin=running.begin,
                 end=end,
                 rate_u_per_h=running.rate_u_per_h,

@@ -9,7 +9,7 @@ from tconnectsync import events
 from tconnectsync.events import Event
 from tconnectsync.events.limits import MAX_CARBS_G, is_possible
 from tconnectsync.statistics import basal, boluses, glucose
-from tconnectsync.statistics.therapy import BasalSegment, Bolus, CarbEntry, GlucosePoint, ModeSpan, Therapy
+from tconnectsync.statistics.therapy import BasalSpan, Bolus, CarbEntry, GlucosePoint, ModeSpan, Therapy
 
 KINDS = basal.KINDS | boluses.KINDS | glucose.KINDS | {"carbs.entered", "mode.changed"}
 """The kinds of events that :func:`read_therapy` needs."""
@@ -21,7 +21,7 @@ def read_therapy(stream: Iterable[Event], *, pump: str = "") -> Therapy:
     Whether the pump was the active one is not considered: see :meth:`Therapy.while_active`.
     """
     rates, doses, readings = basal.BasalReader(pump=pump), boluses.BolusReader(pump=pump), glucose.GlucoseDeduplicator()
-    segments: list[BasalSegment] = []
+    spans: list[BasalSpan] = []
     given: list[Bolus] = []
     points: list[GlucosePoint] = []
     carbs: list[CarbEntry] = []
@@ -33,7 +33,7 @@ def read_therapy(stream: Iterable[Event], *, pump: str = "") -> Therapy:
         if at is None:
             continue
         until = at if until is None else max(until, at)
-        segments.extend(rates.add(event))
+        spans.extend(rates.add(event))
         if event.kind in boluses.KINDS:
             given.extend(doses.add(event))
         elif isinstance(body, events.GlucoseReading):
@@ -46,11 +46,11 @@ def read_therapy(stream: Iterable[Event], *, pump: str = "") -> Therapy:
         elif isinstance(body, events.ModeChanged):
             _change_mode(modes, body.mode, at, pump)
     if until is not None:
-        segments.extend(rates.end(until))
+        spans.extend(rates.end(until))
     given.extend(doses.end())
     return Therapy(
         glucose=sorted(points, key=lambda each: each.at),
-        basal=sorted(segments, key=lambda each: each.begin),
+        basal=sorted(spans, key=lambda each: each.begin),
         boluses=sorted(given, key=lambda each: each.started_at),
         carbs=carbs,
         modes=modes,

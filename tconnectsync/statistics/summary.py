@@ -185,8 +185,8 @@ def _insulin(therapy: Therapy, begin: datetime, end: datetime) -> InsulinSums:
     carbs = [each.carbs_g for each in started if each.carbs_g]
     carbs += [entry.carbs_g for entry in therapy.carbs]
     return InsulinSums(
-        basal_u=sum((segment.insulin_u for segment in basal), 0.0),
-        basal_known_s=sum(((segment.end - segment.begin).total_seconds() for segment in basal), 0.0),
+        basal_u=sum((span.insulin_u for span in basal), 0.0),
+        basal_known_s=sum(((span.end - span.begin).total_seconds() for span in basal), 0.0),
         suspended_s=sum(((each.end - each.begin).total_seconds() for each in basal if each.suspended), 0.0),
         bolus_u=sum((amount for _, amount in amounts), 0.0),
         automatic_u=sum((amount for bolus, amount in amounts if bolus.automatic), 0.0),

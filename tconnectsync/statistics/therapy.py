@@ -29,7 +29,7 @@ class GlucosePoint:
 
 
 @attrs.frozen(kw_only=True)
-class BasalSegment:
+class BasalSpan:
     """A constant basal rate from ``begin`` until just before ``end``; a suspension has rate 0 and perhaps a reason.
 
     ``rate_source``: suspended, profile, temp_rate, algorithm, temp_rate_and_algorithm, rate_change or unknown.
@@ -45,7 +45,7 @@ class BasalSegment:
 
     @property
     def insulin_u(self) -> float:
-        """The insulin of the segment."""
+        """The insulin of the span."""
         return self.rate_u_per_h * ((self.end - self.begin) / HOUR)
 
 
@@ -104,7 +104,7 @@ class ModeSpan:
     pump: str = ""
 
 
-Timed = TypeVar("Timed", BasalSegment, ModeSpan)
+Timed = TypeVar("Timed", BasalSpan, ModeSpan)
 T = TypeVar("T")
 
 
@@ -113,7 +113,7 @@ class Therapy:
     """The therapy in a period, each kind in time order. ``until``: the newest event that was read; None if there is none."""
 
     glucose: Sequence[GlucosePoint] = ()
-    basal: Sequence[BasalSegment] = ()
+    basal: Sequence[BasalSpan] = ()
     boluses: Sequence[Bolus] = ()
     carbs: Sequence[CarbEntry] = ()
     modes: Sequence[ModeSpan] = ()
@@ -146,8 +146,8 @@ class Therapy:
             until=self.until,
         )
 
-    def _basal_of(self, begin: datetime, end: datetime) -> Sequence[BasalSegment]:
-        """Return the segments that may reach into the period: they do not overlap."""
+    def _basal_of(self, begin: datetime, end: datetime) -> Sequence[BasalSpan]:
+        """Return the spans that may reach into the period: they do not overlap."""
         first = max(0, bisect_left(self.basal, begin, key=_begin) - 1)
         return self.basal[first : bisect_left(self.basal, end, key=_begin)]
 
@@ -156,7 +156,7 @@ def _at(item: GlucosePoint | CarbEntry) -> datetime:
     return item.at
 
 
-def _begin(item: BasalSegment | ModeSpan) -> datetime:
+def _begin(item: BasalSpan | ModeSpan) -> datetime:
     return item.begin
 
 
@@ -185,12 +185,12 @@ def merged(parts: Iterable[Therapy]) -> Therapy:
     )
 
 
-def _cut(segment: Timed, begin: datetime, end: datetime) -> list[Timed]:
-    """Return the part of ``segment`` between two times, if there is one."""
-    begins, ends = max(segment.begin, begin), min(segment.end or LATEST, end)
+def _cut(span: Timed, begin: datetime, end: datetime) -> list[Timed]:
+    """Return the part of ``span`` between two times, if there is one."""
+    begins, ends = max(span.begin, begin), min(span.end or LATEST, end)
     if begins >= ends:
         return []
-    if begins == segment.begin and ends == (segment.end or LATEST):
-        return [segment]
+    if begins == span.begin and ends == (span.end or LATEST):
+        return [span]
     bounds: dict[str, Any] = {"begin": begins, "end": None if ends == LATEST else ends}
-    return [attrs.evolve(segment, **bounds)]
+    return [attrs.evolve(span, **bounds)]

@@ -28,7 +28,7 @@ class GlucoseUnits(str, Enum):
         return f"{self.convert(mg_dl):.{1 if self is GlucoseUnits.MMOL_L else 0}f}"
 
 
-def glucose_units(name: str | None) -> GlucoseUnits:
+def parse_glucose_units(name: str | None) -> GlucoseUnits:
     """Return the units that ``name`` means, as Nightscout and Tandem spell them; mg/dL if it is unknown or None."""
     plain = (name or "").lower()
     return GlucoseUnits.MMOL_L if plain.startswith(("mmol", "millimol")) else GlucoseUnits.MG_DL

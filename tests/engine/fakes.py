@@ -17,10 +17,10 @@ from tconnectsync import (
     FieldDiff,
     Outcome,
     Postponed,
+    ReceiverConflict,
     Refused,
     Rejected,
     Retryable,
-    SiteConflict,
     document_id,
 )
 from tconnectsync.events import BasalDelivered
@@ -136,13 +136,13 @@ class FakeReceiver:
     batch_size: int = 7
     there: dict[str, Document] = attrs.field(factory=dict)
     poison: frozenset[str] = frozenset()
-    hold: SiteConflict | None = None
+    hold: ReceiverConflict | None = None
     refuse_all: bool = False
     pump_of: dict[str, str] = attrs.field(factory=dict)
     calls: int = 0
     trouble_delivering: Exception | None = None
 
-    def inspect(self, first: datetime, last: datetime) -> SiteConflict | None:
+    def inspect(self, first: datetime, last: datetime) -> ReceiverConflict | None:
         return self.hold
 
     def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tconnectsync import Document, Event, Retryable, SiteConflict
+from tconnectsync import Document, Event, ReceiverConflict, Retryable
 from tconnectsync.timeline.zones import Zones
 from tests.engine.fakes import FakeReceiver, State, StretchFold
 from tests.engine.harness import BEGIN, EngineHarness
@@ -211,7 +211,7 @@ def test_new_address_known_after_replay(told: EngineHarness) -> None:
 def test_inhabited_site_until_adopted(tmp_path: Path) -> None:
     """A site with an older bridge's documents gets nothing, also over restarts, until it is adopted."""
     harness = EngineHarness(tmp_path)
-    harness.receiver.hold = SiteConflict(
+    harness.receiver.hold = ReceiverConflict(
         reason="another bridge was here", remedy="Run `tconnectsync adopt SINK --skip`."
     )
     for _ in range(3):

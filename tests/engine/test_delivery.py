@@ -10,7 +10,8 @@ import attrs
 import pytest
 
 from tconnectsync import Delivery, Document, Outcome, Retryable, document_id
-from tconnectsync.outbox import RUNNING, Outbox, milliseconds
+from tconnectsync.clock import milliseconds
+from tconnectsync.outbox import RUNNING, Outbox
 from tconnectsync.outbox.sender import HALT_AFTER, Sender
 from tests.engine.fakes import START, FakeReceiver
 
@@ -383,7 +384,7 @@ def test_replay_to_new_site(outbox: Outbox) -> None:
     with outbox.transaction():
         outbox.documents.mark_unclaimed([document(2).id])
         outbox.documents.retire_unclaimed("fold", "1:0")
-        outbox.queue.forget_site()
+        outbox.queue.forget_receiver()
         outbox.queue.replay(["fold"])
     want(outbox, document(1))
     other = FakeReceiver(address="shelf://two")

@@ -18,8 +18,8 @@ from tconnectsync import (
     Document,
     History,
     Outcome,
+    ReceiverConflict,
     Retryable,
-    SiteConflict,
     document_id,
 )
 from tconnectsync.events import FACTS, BasalDelivered, ClockChanged, HistoryOpened, Unknown, UploadSeen
@@ -194,7 +194,7 @@ def test_rewrites_wait_for_user(harness: EngineHarness) -> None:
 
 def test_inhabited_site_waits_for_user(harness: EngineHarness) -> None:
     """A site with an older bridge's documents is left alone until the user decides."""
-    harness.receiver.hold = SiteConflict(
+    harness.receiver.hold = ReceiverConflict(
         reason="another bridge was here", remedy="Run `tconnectsync adopt SINK --skip`."
     )
     result = harness.ask("sync")

@@ -24,7 +24,7 @@ AT = datetime(2026, 6, 1, 12, 0, 0, 5000, tzinfo=timezone.utc)
         (facts.GAPS.of("1:0"), [(1, 2)]),
         (facts.ADMITTED_FROM, AT),
         (facts.ADMITTED_FOLDS, ["boluses"]),
-        (facts.OTHERS_ALLOWED, facts.OthersAllowed.ONCE),
+        (facts.FOREIGN_ALLOWED, facts.ForeignAllowed.ONCE),
         (facts.READ_BACK, facts.ReadBack(since=AT)),
         (facts.BATCH_SIZE, BatchSize(limit=5, failures=1, probing=True)),
         (facts.SUSPECTS, Suspects({"a": Suspect(strikes=2, tries=3, others_passed=True, reason="HTTP 500")})),

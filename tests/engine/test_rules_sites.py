@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tconnectsync import Delivery, Outcome, SiteConflict
+from tconnectsync import Delivery, Outcome, ReceiverConflict
 from tconnectsync.outbox.checkpoints import Checkpoints
 from tests.engine.fakes import FakeReceiver
 from tests.engine.harness import BEGIN, EngineHarness
@@ -56,7 +56,7 @@ def test_withdrawals_of_old_site(harness: EngineHarness) -> None:
 def test_new_inhabited_site(harness: EngineHarness) -> None:
     """A new site with an older bridge's documents waits as a first one does."""
     harness.ask("sync")
-    hold = SiteConflict(reason="another bridge was here", remedy="Run `tconnectsync adopt SINK --skip`.")
+    hold = ReceiverConflict(reason="another bridge was here", remedy="Run `tconnectsync adopt SINK --skip`.")
     harness.reopen(receiver=FakeReceiver(address="shelf://two", batch_size=100, hold=hold))
     assert harness.ask("replay", sink="shelf").status == 6
     assert harness.receiver.there == {}

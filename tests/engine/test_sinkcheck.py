@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tconnectsync import CredentialsRefused, SiteConflict
+from tconnectsync import CredentialsRefused, ReceiverConflict
 from tconnectsync.queries.sink_check import sink_findings
 from tests.engine.harness import EngineHarness
 
@@ -20,7 +20,7 @@ def test_check_healthy_sink(harness: EngineHarness) -> None:
 def test_check_stopped_sink(harness: EngineHarness, state: str) -> None:
     """A stopped sink is named, with what waits and the next command."""
     if state == "halted":
-        harness.receiver.hold = SiteConflict(reason="inhabited", remedy="Run `tconnectsync adopt SINK`.")
+        harness.receiver.hold = ReceiverConflict(reason="inhabited", remedy="Run `tconnectsync adopt SINK`.")
     else:
         harness.receiver.trouble_delivering = CredentialsRefused("refused the secret", remedy="Check the secret.")
     for _ in range(2):

@@ -16,8 +16,8 @@ from tconnectsync import (
     CredentialsRefused,
     Document,
     History,
+    ReceiverConflict,
     Retryable,
-    SiteConflict,
     StoredDocument,
     document_id,
 )
@@ -699,7 +699,7 @@ def test_daily_comparison_of_wrong_clock(harness: EngineHarness, receiver: Reada
 def test_daily_comparison_before_first_delivery(tmp_path: Path, receiver: ReadableFakeReceiver) -> None:
     """Nothing is compared before the first delivery was allowed."""
     harness = EngineHarness(tmp_path, receiver=receiver)
-    receiver.hold = SiteConflict(reason="somebody was here", remedy="adopt")
+    receiver.hold = ReceiverConflict(reason="somebody was here", remedy="adopt")
     lived(harness, 3 * DAY)
     assert receiver.surveys == 0
     harness.engine.close()

@@ -150,7 +150,7 @@ def test_older_bridges_readings(place: AnySite, readings: NightscoutReceiver) ->
     assert "tconnectsync adopt nightscout-cgm" in hold.remedy
     ours = reading(1, LONG_AGO).document
     assert ours is not None
-    found = readings.recognise_older([ours], list(readings.survey(*span)), set())
+    found = readings.recognise_legacy([ours], list(readings.survey(*span)), set())
     assert sorted((each.same, each.impossible) for each in found) == [(True, False), (True, True)]
     readings.remove([each.stored for each in found])
     assert [entry["device"] for entry in place.documents("entries")] == ["another uploader"]

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tconnectsync import GlucoseUnits, Summary, Therapy, Zones, add_up, glucose_units, summarise_day
+from tconnectsync import GlucoseUnits, Summary, Therapy, Zones, add_up, parse_glucose_units, summarise_day
 from tconnectsync.retry.json_converter import CONVERTER
 from tconnectsync.statistics.glucose_counts import GlucoseCounts
-from tconnectsync.statistics.therapy import BasalSegment, Bolus, CarbEntry, GlucosePoint
+from tconnectsync.statistics.therapy import BasalSpan, Bolus, CarbEntry, GlucosePoint
 
 UTC = timezone.utc
 BERLIN = Zones(timezone="Europe/Berlin")
@@ -93,7 +93,7 @@ def test_insulin_over_midnight_is_split() -> None:
     midnight = BERLIN.day_start(DAY)
     begin = midnight - timedelta(hours=1)
     therapy = Therapy(
-        basal=[BasalSegment(begin=begin, end=midnight + timedelta(hours=2), rate_u_per_h=0.6)],
+        basal=[BasalSpan(begin=begin, end=midnight + timedelta(hours=2), rate_u_per_h=0.6)],
         boluses=[
             Bolus(
                 bolus_id=1,
@@ -166,7 +166,7 @@ def test_time_in_range_by_hour() -> None:
 )  # fmt: skip
 def test_units_by_name(name: str | None, units: GlucoseUnits) -> None:
     """Units as Nightscout, Tandem and the configuration spell them."""
-    assert glucose_units(name) is units
+    assert parse_glucose_units(name) is units
 
 
 def test_glucose_in_both_units() -> None:

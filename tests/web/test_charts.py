@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import attrs
 import pytest
 
-from tconnectsync import BasalSegment, Bolus, GlucoseCounts, GlucosePoint, GlucoseUnits, Zones
+from tconnectsync import BasalSpan, Bolus, GlucoseCounts, GlucosePoint, GlucoseUnits, Zones
 from tconnectsync_web.charts.report_charts import hours_chart, percentile_chart
 from tconnectsync_web.charts.scale import TimeScale, hour_ticks, place
 from tconnectsync_web.charts.svg import element
@@ -48,7 +48,7 @@ BUSY = ChartContent(
     now=NOW,
     until=at(4),
     glucose=[GlucosePoint(at=at(5 * number), glucose_mg_dl=60.0 + 3 * number) for number in range(70, 0, -1)],
-    basal=[BasalSegment(begin=at(360), end=at(200), rate_u_per_h=0.8), BasalSegment(begin=at(200), end=at(180), rate_u_per_h=0.0, suspended=True)],
+    basal=[BasalSpan(begin=at(360), end=at(200), rate_u_per_h=0.8), BasalSpan(begin=at(200), end=at(180), rate_u_per_h=0.0, suspended=True)],
     boluses=[
         Bolus(bolus_id=number, started_at=at(300 - 4 * number), immediate_u=0.5 + number, automatic=number % 2 == 0, ended_at=at(1))
         for number in range(12)

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta, timezone
 import attrs
 import pytest
 
-from tconnectsync import BasalSegment, Bolus, CarbEntry, GlucosePoint, Therapy, Zones, events
+from tconnectsync import BasalSpan, Bolus, CarbEntry, GlucosePoint, Therapy, Zones, events
 from tconnectsync.events.pump_state import PumpState, Reported
 from tconnectsync_web.languages import Languages
 from tconnectsync_web.pages import wording
@@ -131,9 +131,9 @@ def test_a_chart_has_carbs_of_boluses_and_alone() -> None:
 def test_suspensions_that_touch_are_one_band() -> None:
     """A suspension is one band with its reason, although its basal has several parts."""
     parts = [
-        BasalSegment(begin=at(60), end=at(45), rate_u_per_h=0.0, suspended=True, reason="user"),
-        BasalSegment(begin=at(45), end=at(30), rate_u_per_h=0.0, suspended=True, reason="user"),
-        BasalSegment(begin=at(30), end=at(0), rate_u_per_h=0.7),
+        BasalSpan(begin=at(60), end=at(45), rate_u_per_h=0.0, suspended=True, reason="user"),
+        BasalSpan(begin=at(45), end=at(30), rate_u_per_h=0.0, suspended=True, reason="user"),
+        BasalSpan(begin=at(30), end=at(0), rate_u_per_h=0.7),
     ]
     found = chart_content(Therapy(basal=parts), [], at(180), NOW)
     assert list(found.bands) == [Band(kind="suspended", begin=at(60), end=at(30), reason="user")]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from tconnectsync import BasalSegment, Bolus, GlucosePoint, Therapy
+from tconnectsync import BasalSpan, Bolus, GlucosePoint, Therapy
 from tconnectsync_web.access.admission import open_access
 from tconnectsync_web.app import web_app
 from tconnectsync_web.sync_cycles import Cycles, Outcome
@@ -60,8 +60,8 @@ def test_a_log_of_one_reading(client: FlaskClient) -> None:
 def test_days_that_lack_basal_are_marked(client: FlaskClient, reader: FakeReader) -> None:
     """Their insulin is too low: report and day say so. A day with all of it is not marked."""
     begin, hour = at(60 * 24).replace(hour=0, minute=0) - timedelta(days=2), timedelta(hours=1)
-    half = BasalSegment(begin=begin, end=begin + 34 * hour, rate_u_per_h=1.0)
-    rest = BasalSegment(begin=begin + 46 * hour, end=at(0), rate_u_per_h=1.0)
+    half = BasalSpan(begin=begin, end=begin + 34 * hour, rate_u_per_h=1.0)
+    rest = BasalSpan(begin=begin + 46 * hour, end=at(0), rate_u_per_h=1.0)
     reader.whole = Therapy(basal=[half, rest], glucose=ONE_READING.glucose, until=at(0))
     page = client.get("/report", headers=HTML).text
     assert page.count(" U*") == 4  # basal and total of two days

@@ -1,4 +1,4 @@
-"""Basal rates: one point where each stretch of a constant rate begins."""
+"""Basal rates: one point where each span of a constant rate begins."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tconnectsync.events.limits import MAX_RATE_U_PER_H, is_possible
 from tconnectsync_influxdb.folds.facts import fact, record_of, utc_of
 
 CONFIRMED_FOR = timedelta(minutes=15)
-"""The pump repeats its rate every five minutes. After a longer silence a stretch begins anew."""
+"""The pump repeats its rate every five minutes. After a longer silence a new span begins."""
 JOINT = timedelta(seconds=1)
-"""Rows with their own length that are this close are one stretch: their lengths are whole seconds."""
+"""Rows with their own length that are this close are one span: their lengths are whole seconds."""
 
 
 @attrs.frozen(kw_only=True)
 class BasalRateState:
-    """The present stretch (``rate_u_per_h`` None: unknown), and until when it is known to last (None: until the next change)."""
+    """The present span (``rate_u_per_h`` None: unknown), and until when it is known to last (None: until the next change)."""
 
     worn: bool = True
     rate_u_per_h: float | None = None
@@ -47,7 +47,7 @@ class BasalPointFold:
         return BasalRateState()
 
     def step(self, state: BasalRateState, event: Event) -> tuple[BasalRateState, Sequence[Document]]:
-        """Return the state after ``event``, and the point of the stretch that began."""
+        """Return the state after ``event``, and the point of the span that began."""
         body = event.body
         if isinstance(body, events.WearBegan):
             return BasalRateState(delivered=state.delivered), ()
@@ -72,7 +72,7 @@ class BasalPointFold:
         return _rate(state, event, body.rate_u_per_h, "change", CONFIRMED_FOR if state.delivered else None)
 
     def running(self, state: BasalRateState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
-        """Nothing: the beginning of a stretch does not change."""
+        """Nothing: the beginning of a span does not change."""
         return ()
 
 

@@ -17,7 +17,7 @@ from tconnectsync import Document, LegacyMatch, StoredDocument
 from tconnectsync_nightscout.site.client import is_mongo_id
 from tconnectsync_nightscout.site.document_format import SINK_FIELD, slot_of
 
-OLDER_BRIDGE = "Pump (tconnectsync)"
+LEGACY_AUTHOR = "Pump (tconnectsync)"
 KINDS_OF_SINK = {
     "nightscout-treatments": frozenset({"dose", "basal"}),
     "nightscout-pump-events": frozenset({"other"}),
@@ -37,7 +37,7 @@ _SPARSE = timedelta(hours=12)
 
 def is_legacy(item: Mapping[str, Any]) -> bool:
     """Whether an older bridge wrote this treatment or entry. Entries have its name in ``device``."""
-    marked = OLDER_BRIDGE in (item.get("enteredBy"), item.get("device")) or bool(item.get("pump_event_id"))
+    marked = LEGACY_AUTHOR in (item.get("enteredBy"), item.get("device")) or bool(item.get("pump_event_id"))
     return marked and not item.get(SINK_FIELD)
 
 
@@ -65,12 +65,12 @@ def sequence_numbers(item: Mapping[str, Any]) -> frozenset[int]:
 
 
 def match_legacy(
-    documents: Sequence[Document], others: Sequence[StoredDocument], claimed: set[str], *, kinds: frozenset[str]
+    documents: Sequence[Document], foreign: Sequence[StoredDocument], claimed: set[str], *, kinds: frozenset[str]
 ) -> Sequence[LegacyMatch]:
     """See :class:`tconnectsync.Adopting`; ``kinds`` are the sink's of :data:`KINDS_OF_SINK`."""
     ours = [_OwnDocument.of(document) for document in documents]
     found = []
-    for stored in others:
+    for stored in foreign:
         item = stored.content
         if stored.collection != "treatments" or not is_legacy(item) or _kind(stored.unique_slot) not in kinds:
             continue
@@ -120,7 +120,7 @@ class _OwnDocument:
         )  # fmt: skip
 
     def has_records(self, numbers: frozenset[int]) -> frozenset[int]:
-        """A basal segment names its first and its last record."""
+        """A basal span names its first and its last record."""
         if self.kind != "basal":
             return self.numbers & numbers
         return frozenset(number for number in numbers if self.first <= number <= self.last)
@@ -141,7 +141,7 @@ class _OwnDocument:
 def _same_records(numbers: frozenset[int], near: Sequence[_OwnDocument]) -> bool | None:
     """Whether documents of one pump describe it.
 
-    Unclear if two pumps match. One common record identifies a dose; a basal segment needs all of its records.
+    Unclear if two pumps match. One common record identifies a dose; a basal span needs all of its records.
     """
     pumps = set()
     low, high = min(numbers), max(numbers)

@@ -26,11 +26,11 @@ _SAME_MINUTE = timedelta(minutes=3)
 _COVERED = timedelta(minutes=15)
 
 
-def match_legacy_readings(documents: Sequence[Document], others: Sequence[StoredDocument]) -> Sequence[LegacyMatch]:
+def match_legacy_readings(documents: Sequence[Document], foreign: Sequence[StoredDocument]) -> Sequence[LegacyMatch]:
     """See :class:`tconnectsync.Adopting`. A reading of another uploader beside ours is unclear: both would be shown."""
     ours = _OwnReadings.of(documents)
     found = []
-    for stored in others:
+    for stored in foreign:
         if stored.collection != ENTRIES or stored.unique_slot not in ("sgv", "mbg"):
             continue
         if not is_legacy(stored.content):

@@ -16,18 +16,18 @@ from tconnectsync import (
     FieldDiff,
     LegacyMatch,
     Outcome,
+    ReceiverConflict,
     Refused,
     Retryable,
-    SiteConflict,
     StoredDocument,
     counted,
-    glucose_units,
+    parse_glucose_units,
 )
 from tconnectsync_nightscout.delivery.announcement_age import ANNOUNCEMENT, STAMPED_FIELDS, with_age
 from tconnectsync_nightscout.delivery.check import check_site
 from tconnectsync_nightscout.delivery.legacy_documents import (
     KINDS_OF_SINK,
-    OLDER_BRIDGE,
+    LEGACY_AUTHOR,
     Covered,
     belongs_to_sink,
     is_deletable,
@@ -112,7 +112,7 @@ class NightscoutReceiver:
         return [outcomes[delivery.document_id] for delivery in batch]
 
     def rendered(self, document: Document) -> Mapping[str, Any] | Refused:
-        """Return the body that is posted for a document. See :class:`tconnectsync.plugin.receiver.SupportsRender`."""
+        """Return the body that is posted for a document. See :class:`tconnectsync.plugin.receiver.SupportsRendering`."""
         delivery = Delivery(document_id=document.id, collection=document.collection, document=document)
         task = self._prepare(delivery)
         return task if isinstance(task, Refused) else task.body or {}
@@ -121,11 +121,11 @@ class NightscoutReceiver:
         """What is remembered: whether this site accepts compressed bodies and keeps identifiers, and its units."""
         words = [f"{DROPS_IDENTIFIER}{collection}" for collection in sorted(self.client.drops_identifier)]
         if self.client.known_units is not None:
-            self._units = f"{UNITS_WORD}{glucose_units(self.client.known_units).value}"
+            self._units = f"{UNITS_WORD}{parse_glucose_units(self.client.known_units).value}"
         return " ".join(word for word in (self.client.compression.memory, *words, self._units) if word)
 
     def recall(self, memory: str) -> None:
-        """Restore what was remembered. See :class:`tconnectsync.plugin.receiver.Remembering`."""
+        """Restore what was remembered. See :class:`tconnectsync.plugin.receiver.SupportsMemory`."""
         words = memory.split()
         self._units = next((word for word in words if word.startswith(UNITS_WORD)), self._units)
         self.client.compression.recall(words)
@@ -163,17 +163,17 @@ class NightscoutReceiver:
             ) from error
         return outcomes
 
-    def inspect(self, first: datetime, last: datetime) -> SiteConflict | None:
+    def inspect(self, first: datetime, last: datetime) -> ReceiverConflict | None:
         """Pause for the user if somebody else wrote the same events in this span: sending would show them twice."""
         hold = self._legacy_conflict(first, last) if self.adopts else None
         return hold or (self._readings_conflict(first, last) if ENTRIES in self.collections else None)
 
-    def _legacy_conflict(self, first: datetime, last: datetime) -> SiteConflict | None:
+    def _legacy_conflict(self, first: datetime, last: datetime) -> ReceiverConflict | None:
         """Documents where this sink already delivered do not count: the user has seen them."""
         found: set[object] = set()
         covered: Covered | None = None
         collection, mark = (ENTRIES, "device") if ENTRIES in self.collections else (TREATMENTS, "enteredBy")
-        marks: tuple[Find, ...] = ([(mark, OLDER_BRIDGE)], [("pump_event_id[$regex]", "[0-9]")])
+        marks: tuple[Find, ...] = ([(mark, LEGACY_AUTHOR)], [("pump_event_id[$regex]", "[0-9]")])
         for find in marks:
             for item in pages(self.client, collection, first, last, find):
                 if not belongs_to_sink(self.sink, item):
@@ -193,20 +193,20 @@ class NightscoutReceiver:
         number = counted(len(found), what)
         if len(found) >= COUNT_UP_TO:
             number = f"{COUNT_UP_TO:,} or more {what}s"
-        return SiteConflict(
-            reason=f"{self.address} already holds {number} of an older bridge ({OLDER_BRIDGE!r})"
+        return ReceiverConflict(
+            reason=f"{self.address} already holds {number} of an older bridge ({LEGACY_AUTHOR!r})"
             f" between {first:%Y-%m-%d} and {last:%Y-%m-%d}; sending now would show the same {facts} twice",
             remedy=f"Stop the older bridge first. `tconnectsync adopt {self.sink} --dry-run` shows what would be replaced."
             f" Run `tconnectsync adopt {self.sink}` to replace it, or `tconnectsync adopt {self.sink} --skip` to keep both.",
         )
 
-    def _readings_conflict(self, first: datetime, last: datetime) -> SiteConflict | None:
+    def _readings_conflict(self, first: datetime, last: datetime) -> ReceiverConflict | None:
         """Sensor readings of another uploader, which nearly every site has. Legacy readings were checked before."""
         others = (item for item in pages(self.client, ENTRIES, first, last) if item.get(SINK_FIELD) != self.sink)
         reading = next((item for item in others if item.get("type") == "sgv" and not is_legacy(item)), None)
         if reading is None:
             return None
-        return SiteConflict(
+        return ReceiverConflict(
             reason=f"{self.address} already receives glucose readings from {reading.get('device') or 'someone else'};"
             " with the pump's copies, each reading would be shown twice",
             remedy=f"Leave sinks.{self.sink} off, or run `tconnectsync adopt {self.sink} --skip` to send them anyway.",
@@ -273,20 +273,20 @@ class NightscoutReceiver:
         """See :class:`tconnectsync.SupportsAdoption`."""
         return self.sink in KINDS_OF_SINK
 
-    def recognise_older(
-        self, documents: Sequence[Document], others: Sequence[StoredDocument], claimed: set[str]
+    def recognise_legacy(
+        self, documents: Sequence[Document], foreign: Sequence[StoredDocument], claimed: set[str]
     ) -> Sequence[LegacyMatch]:
         """See :class:`tconnectsync.SupportsAdoption`."""
         if ENTRIES in self.collections:
-            return match_legacy_readings(documents, others)
-        return match_legacy(documents, others, claimed, kinds=KINDS_OF_SINK.get(self.sink, frozenset()))
+            return match_legacy_readings(documents, foreign)
+        return match_legacy(documents, foreign, claimed, kinds=KINDS_OF_SINK.get(self.sink, frozenset()))
 
-    def remove(self, others: Sequence[StoredDocument]) -> None:
+    def remove(self, foreign: Sequence[StoredDocument]) -> None:
         """See :class:`tconnectsync.SupportsAdoption`."""
-        going = {item["_id"]: stored.collection for stored in others if is_deletable(item := stored.content)}
+        going = {item["_id"]: stored.collection for stored in foreign if is_deletable(item := stored.content)}
         for mongo_id, collection in going.items():
             self.client.delete(collection, mongo_id)
-        times = [stored.at for stored in others]
+        times = [stored.at for stored in foreign]
         first, last = min(times) - REACH, max(times) + REACH
         stayed = sum(
             item.get("_id") in going

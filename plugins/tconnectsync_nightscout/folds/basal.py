@@ -1,4 +1,4 @@
-"""Basal as Temp Basal treatments: one for each segment of constant commanded rate and source.
+"""Basal as Temp Basal treatments: one for each span of constant commanded rate and source.
 
 Sources of the rate, best first: record 279 or a row with its own length (``basal.delivered``), then record 3
 (``basal.rate_changed``). Both describe the same delivery, so a change is ignored while a delivered rate applies.
@@ -13,13 +13,13 @@ import attrs
 
 from tconnectsync import Document, Event, events
 from tconnectsync.events.limits import MAX_RATE_U_PER_H, is_possible
-from tconnectsync_nightscout.folds.basal_segments import SUSPENDED, RateSegment, segment_document
+from tconnectsync_nightscout.folds.basal_spans import SUSPENDED, RateSpan, span_document
 from tconnectsync_nightscout.folds.documents import Mark, impossible_note, mark_of, milli, utc_of
 
 CONFIRMED_FOR = timedelta(minutes=15)
 """How long a rate from record 279 applies without another one; they come every five minutes."""
 JOINT = timedelta(seconds=1)
-"""Rows with their own length that are this close are one segment: their lengths are whole seconds."""
+"""Rows with their own length that are this close are one span: their lengths are whole seconds."""
 RESUME_PAIR = timedelta(seconds=60)
 """A rate this close before record 12 is the one with which the pump resumed."""
 
@@ -36,10 +36,10 @@ diagnostics (a third of a whole response; reading them is not worth it).
 
 @attrs.frozen(kw_only=True)
 class BasalState:
-    """The current segment, whether this pump is active, and when it last recorded a delivered rate."""
+    """The current span, whether this pump is active, and when it last recorded a delivered rate."""
 
     worn: bool = True
-    run: RateSegment | None = None
+    run: RateSpan | None = None
     delivered: Mark | None = None
 
 
@@ -48,10 +48,10 @@ class BasalFold:
     """``basal.delivered``, ``basal.rate_changed``, suspensions and pump changes as Temp Basal treatments.
 
     A rate ends at the next basal record or suspension, at most 15 minutes after the last record that confirmed it;
-    then there is a gap. A suspension ends at ``pumping.resumed`` or a rate above 0. Segments of an inactive pump are
+    then there is a gap. A suspension ends at ``pumping.resumed`` or a rate above 0. Spans of an inactive pump are
     not shown.
 
-    The current segment is shown ahead of the newest record (see :attr:`RateSegment.shown_until`), and cut when it ends.
+    The current span is shown ahead of the newest record (see :attr:`RateSpan.shown_until`), and cut when it ends.
     """
 
     name = "basal"
@@ -64,7 +64,7 @@ class BasalFold:
         return BasalState()
 
     def step(self, state: BasalState, event: Event) -> tuple[BasalState, Sequence[Document]]:
-        """Return the state after ``event``, and the segment that it ended."""
+        """Return the state after ``event``, and the span that it ended."""
         body = event.body
         if isinstance(body, events.BasalDelivered):
             return _delivered(state, event, body)
@@ -84,11 +84,11 @@ class BasalFold:
         return state, ()
 
     def running(self, state: BasalState) -> Sequence[Document]:
-        """The current segment and a little ahead; otherwise the site shows the scheduled rate until the next upload."""
+        """The current span and a little ahead; otherwise the site shows the scheduled rate until the next upload."""
         run = state.run
         if run is None or not state.worn:
             return ()
-        return segment_document(run, run.shown_until)
+        return span_document(run, run.shown_until)
 
 
 def _delivered(state: BasalState, event: Event, body: events.BasalDelivered) -> tuple[BasalState, Sequence[Document]]:
@@ -115,7 +115,7 @@ def _delivered(state: BasalState, event: Event, body: events.BasalDelivered) -> 
         and run.begin <= at <= run.until + (JOINT if spanned else timedelta())
     ):
         return BasalState(worn=state.worn, run=run.confirmed(mark, until), delivered=mark), ()
-    started = RateSegment(
+    started = RateSpan(
         first=mark,
         begin=at,
         rate_u_per_h=rate,
@@ -149,7 +149,7 @@ def _changed(state: BasalState, event: Event, body: events.BasalRateChanged) -> 
         and (run.until is None or at <= run.until)
     ):
         return attrs.evolve(state, run=run.confirmed(mark, until)), ()
-    started = RateSegment(
+    started = RateSpan(
         first=mark,
         begin=at,
         rate_u_per_h=rate,
@@ -164,7 +164,7 @@ def _suspended(state: BasalState, event: Event, body: events.PumpingSuspended) -
     run, mark = state.run, mark_of(event)
     if run is not None and run.suspended:
         return attrs.evolve(state, run=run.seen(mark.at, mark)), ()
-    started = RateSegment(
+    started = RateSpan(
         first=mark,
         begin=mark.at,
         rate_u_per_h=0.0,
@@ -201,7 +201,7 @@ def _put_on(state: BasalState, event: Event) -> tuple[BasalState, Sequence[Docum
         return state, ()
     if state.run is None:
         return attrs.evolve(state, worn=True), ()
-    # the part before the pump change may have been shown with the segment's own identity
+    # the part before the pump change may have been shown with the span's own identity
     run = attrs.evolve(state.run, begin=utc_of(event), part=state.run.part + 1)
     return attrs.evolve(state, worn=True, run=run), ()
 
@@ -217,7 +217,7 @@ def _unknown_rate(state: BasalState, mark: Mark, rate: float) -> tuple[BasalStat
 
 
 def _ended_by(state: BasalState, mark: Mark) -> Sequence[Document]:
-    """End the current segment at the document that begins with ``mark``, without gap or overlap."""
+    """End the current span at the document that begins with ``mark``, without gap or overlap."""
     if state.run is None:
         return ()
     run = state.run

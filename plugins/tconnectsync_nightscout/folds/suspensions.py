@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tconnectsync import Document, Event, each, events
-from tconnectsync_nightscout.folds.basal_segments import suspension_words
+from tconnectsync_nightscout.folds.basal_spans import suspension_words
 from tconnectsync_nightscout.folds.documents import mark_of, treatment
 
 

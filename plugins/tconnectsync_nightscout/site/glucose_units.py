@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tconnectsync import GlucoseUnits, glucose_units
+from tconnectsync import GlucoseUnits, parse_glucose_units
 
 
 def is_mmol(units: str | None) -> bool:
     """Whether ``units`` of a site or document are mmol/L; unknown units count as mg/dl."""
-    return glucose_units(units) is GlucoseUnits.MMOL_L
+    return parse_glucose_units(units) is GlucoseUnits.MMOL_L
 
 
 def in_units(fields: Mapping[str, Any], units: str | None) -> Mapping[str, Any]:

@@ -32,7 +32,7 @@ LAST_PLACE: Place = (_HIGHEST, 0)
 
 _DIGITS = bytes(ord("0") if ord("0") <= byte <= ord("9") else ord(" ") for byte in range(256))
 _LONG_NUMBER = b"0" * 19
-_STRETCH = 1 << 20
+_CHUNK = 1 << 20
 _EDGE = 1024
 _MOST_LEVELS = 50
 """No record is nested more than four levels deep; deeper ones are stored as text."""
@@ -173,8 +173,8 @@ def has_long_number(body: Body) -> bool:
     """Whether a number may be too large for the log. (Searching for nineteen digits takes four times as long.)"""
     overlap = len(_LONG_NUMBER) - 1
     return any(
-        _LONG_NUMBER in body[start : start + _STRETCH + overlap].translate(_DIGITS)
-        for start in range(0, len(body), _STRETCH)
+        _LONG_NUMBER in body[start : start + _CHUNK + overlap].translate(_DIGITS)
+        for start in range(0, len(body), _CHUNK)
     )
 
 

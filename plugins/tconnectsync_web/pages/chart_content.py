@@ -7,7 +7,7 @@ from datetime import datetime
 
 import attrs
 
-from tconnectsync import BasalSegment, Bolus, CarbEntry, Event, GlucosePoint, Therapy, events
+from tconnectsync import BasalSpan, Bolus, CarbEntry, Event, GlucosePoint, Therapy, events
 
 MARK_KINDS = frozenset(
     {
@@ -60,7 +60,7 @@ class ChartContent:
     until: datetime | None = None
     now: datetime | None = None
     glucose: Sequence[GlucosePoint] = ()
-    basal: Sequence[BasalSegment] = ()
+    basal: Sequence[BasalSpan] = ()
     boluses: Sequence[Bolus] = ()
     carbs: Sequence[Carbs] = ()
     bands: Sequence[Band] = ()
@@ -100,16 +100,16 @@ def all_carbs(
     return sorted((each for each in found if begin <= each.at < end), key=lambda each: each.at)
 
 
-def suspensions(basal: Iterable[BasalSegment]) -> Sequence[Band]:
+def suspensions(basal: Iterable[BasalSpan]) -> Sequence[Band]:
     """Return the suspensions; parts that touch are one."""
     found: list[Band] = []
-    for segment in basal:
-        if not segment.suspended:
+    for span in basal:
+        if not span.suspended:
             continue
-        if found and found[-1].end == segment.begin and found[-1].reason == segment.reason:
-            found[-1] = attrs.evolve(found[-1], end=segment.end)
+        if found and found[-1].end == span.begin and found[-1].reason == span.reason:
+            found[-1] = attrs.evolve(found[-1], end=span.end)
         else:
-            found.append(Band(kind="suspended", begin=segment.begin, end=segment.end, reason=segment.reason))
+            found.append(Band(kind="suspended", begin=span.begin, end=span.end, reason=span.reason))
     return found
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.facts import RECEIVER_MEMORY
 from tconnectsync.plugin.receiver import UNITS_WORD
-from tconnectsync.text.glucose_units import GlucoseUnits, glucose_units
+from tconnectsync.text.glucose_units import GlucoseUnits, parse_glucose_units
 
 
-def site_units(data_dir: Path) -> GlucoseUnits | None:
+def receiver_units(data_dir: Path) -> GlucoseUnits | None:
     """Return the units that a receiver reported; None if none did. An outbox that cannot be read is skipped."""
     for path in sorted((data_dir / "outbox").glob("*.sqlite")):
         try:
@@ -22,5 +22,5 @@ def site_units(data_dir: Path) -> GlucoseUnits | None:
             continue
         for word in words:
             if word.startswith(UNITS_WORD):
-                return glucose_units(word.removeprefix(UNITS_WORD))
+                return parse_glucose_units(word.removeprefix(UNITS_WORD))
     return None

@@ -1,4 +1,4 @@
-"""A segment of constant basal rate, and its Temp Basal treatment."""
+"""A span of constant basal rate, and its Temp Basal treatment."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SUSPENSION_WORDS = {
 
 
 @attrs.frozen(kw_only=True)
-class RateSegment:
+class RateSpan:
     """One constant rate. ``first`` names it; it is shown from ``begin`` (later than ``first.at`` after a pump change).
 
     ``until``: how long it applies at most (None: until something ends it). ``seen_at``: the newest event that confirms
@@ -61,45 +61,45 @@ class RateSegment:
         ahead = self.seen_at + (SUSPENSION_AHEAD if self.suspended else RATE_AHEAD)
         return ahead if self.until is None else min(ahead, self.until)
 
-    def seen(self, at: datetime, mark: Mark | None = None) -> RateSegment:
-        """Return the segment, still current at ``at``; ``mark`` is a record that confirms it."""
+    def seen(self, at: datetime, mark: Mark | None = None) -> RateSpan:
+        """Return the span, still current at ``at``; ``mark`` is a record that confirms it."""
         return attrs.evolve(self, seen_at=max(self.seen_at, at), last=mark or self.last)
 
-    def confirmed(self, mark: Mark, until: datetime | None) -> RateSegment:
-        """Return the segment, confirmed by another record of the same rate."""
+    def confirmed(self, mark: Mark, until: datetime | None) -> RateSpan:
+        """Return the span, confirmed by another record of the same rate."""
         if until is not None and self.until is not None:
             until = max(until, self.until)
         return attrs.evolve(self, seen_at=max(self.seen_at, mark.at), until=until, last=mark)
 
     def ended(self, at: datetime, *, shown: datetime | None = None) -> Sequence[Document]:
-        """The final document of a segment that ended at ``at`` (its document at ``shown``); none if it has no length."""
+        """The final document of a span that ended at ``at`` (its document at ``shown``); none if it has no length."""
         if self.until is not None and self.until < at:
             at, shown = self.until, None
-        return segment_document(self, at, shown=shown)
+        return span_document(self, at, shown=shown)
 
 
-def segment_document(stretch: RateSegment, end: datetime, *, shown: datetime | None = None) -> Sequence[Document]:
-    """The Temp Basal of ``stretch`` up to ``end``; none if it has no length."""
-    if end <= stretch.begin:
+def span_document(span: RateSpan, end: datetime, *, shown: datetime | None = None) -> Sequence[Document]:
+    """The Temp Basal of ``span`` up to ``end``; none if it has no length."""
+    if end <= span.begin:
         return ()
-    at = stamp(stretch.begin, stretch.first.seq)
+    at = stamp(span.begin, span.first.seq)
     duration = (shown or end) - at
     if duration.total_seconds() <= 0:
         return ()
-    sources = [stretch.first.source] if stretch.last is None else [stretch.first.source, stretch.last.source]
-    identity = ["basal", stretch.first.key] if stretch.part == 0 else ["basal", stretch.first.key, stretch.part]
+    sources = [span.first.source] if span.last is None else [span.first.source, span.last.source]
+    identity = ["basal", span.first.key] if span.part == 0 else ["basal", span.first.key, span.part]
     document = treatment(
         "Temp Basal",
-        stretch.first,
+        span.first,
         *identity,
         at=at,
         sources=sources,
         fields={
-            "absolute": stretch.rate_u_per_h,
-            "rate": stretch.rate_u_per_h,
+            "absolute": span.rate_u_per_h,
+            "rate": span.rate_u_per_h,
             "duration": minutes(duration),
-            "reason": words(stretch.rate_source),
-            "notes": suspension_words(stretch.reason) if stretch.suspended else None,
+            "reason": words(span.rate_source),
+            "notes": suspension_words(span.reason) if span.suspended else None,
         },
     )
     return (document,)

@@ -18,6 +18,8 @@ from tconnectsync_mqtt.state_fold import CURRENT, CURRENT_FOR_S, LASTING, TRENDS
 LASTING_FOR_S = 3 * 3600.0
 """Values that the pump records hourly, and phones upload hourly, expire after this."""
 STATUS, ALARM = "status", "alarm"
+BIRTH = "status"
+"""Below the discovery prefix: Home Assistant's birth message."""
 ONLINE, OFFLINE = "online", "offline"
 
 

@@ -1,17 +1,22 @@
-"""The daemon's own connection to the broker. If the daemon dies, the broker publishes the last will."""
+"""The daemon's own connection to the broker. If the daemon dies, the broker publishes the last will.
+
+It also hears when Home Assistant starts (its birth message), and notices when the broker was away: then the device and its values are
+published again.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from paho.mqtt.client import Client
+from paho.mqtt.client import Client, MQTTMessage
 
-from tconnectsync_mqtt.discovery import OFFLINE, ONLINE, STATUS
+from tconnectsync_mqtt.announcer import Announcer
+from tconnectsync_mqtt.discovery import BIRTH, OFFLINE, ONLINE, STATUS
 from tconnectsync_mqtt.options import MqttOptions
-from tconnectsync_mqtt.session import is_login_refused, new_client
+from tconnectsync_mqtt.session import Message, is_login_refused, new_client
 
 KEEPALIVE_S = 60
 """After one and a half times as long without a sign the broker publishes the last will, for example after a power failure."""
@@ -20,6 +25,7 @@ PAUSES_S = (1, 120)
 REFUSED_PAUSES_S = (3600, 6 * 3600)
 """The same after a refused login: a broker may lock out who tries a wrong password again and again."""
 _LEAVE_S = 1.0
+_ANSWER_S = 2.0
 
 
 def status_payload(availability: str, problems: Sequence[str]) -> bytes:
@@ -30,10 +36,27 @@ def status_payload(availability: str, problems: Sequence[str]) -> bytes:
 
 
 class Presence:
-    """A connection that lasts as long as the daemon. It connects again by itself, and then publishes the status again."""
+    """A connection that lasts as long as the daemon. It connects again by itself, and then publishes everything again.
 
-    def __init__(self, options: MqttOptions) -> None:
+    ``publish_device`` and ``publish_values`` call their argument with each message, in the announcer's thread. ``is_moved``: the device
+    is announced at once, because it was announced under another prefix before.
+    """
+
+    def __init__(
+        self,
+        options: MqttOptions,
+        *,
+        publish_device: Callable[[Callable[[Message], None]], None],
+        publish_values: Callable[[Callable[[Message], None]], None],
+        is_moved: bool,
+    ) -> None:
         self._topic = f"{options.prefix}/{STATUS}"
+        self._birth_topic = f"{options.discovery_prefix}/{BIRTH}" if options.discovery_prefix else ""
+        self._is_outdated = is_moved
+        self._announcer = Announcer(
+            announce=lambda: publish_device(self._publish_acknowledged),
+            publish_values=lambda: publish_values(self._publish_acknowledged),
+        )
         self._payload = status_payload(ONLINE, ())
         client = new_client(options, reconnect=True)
         client.reconnect_delay_set(*PAUSES_S)
@@ -41,6 +64,7 @@ class Presence:
             self._topic, status_payload(OFFLINE, ["tconnectsync ended unexpectedly"]), qos=1, retain=True
         )  # fmt: skip
         client.on_connect = self._connected
+        client.on_message = self._heard
         client.connect_async(options.host or "", options.broker_port, keepalive=KEEPALIVE_S)
         client.loop_start()
         self._client = client
@@ -53,6 +77,7 @@ class Presence:
 
     def leave(self) -> None:
         """Say that the daemon was stopped, and disconnect. Then the broker drops the last will."""
+        self._announcer.stop()
         connected = self._client.is_connected()
         if connected:
             self._payload = status_payload(OFFLINE, ["tconnectsync was stopped"])
@@ -67,5 +92,23 @@ class Presence:
 
     def _connected(self, client: Client, _data: object, _flags: object, answer: Any, _more: object) -> None:
         client.reconnect_delay_set(*(REFUSED_PAUSES_S if is_login_refused(answer) else PAUSES_S))
-        if not answer.is_failure:
-            self._publish(client)
+        if answer.is_failure:
+            return
+        if self._birth_topic:
+            client.subscribe(self._birth_topic, qos=1)
+        self._publish(client)
+        if self._is_outdated:
+            self._announcer.request()
+        self._is_outdated = True  # when it connects again, the broker was away and may have lost everything
+
+    def _heard(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+        if message.payload == ONLINE.encode():  # Home Assistant says so when it has started
+            self._announcer.request()
+
+    def _publish_acknowledged(self, message: Message) -> None:
+        """Publish, and wait for the broker's answer: a later message of another connection must not be overtaken."""
+        if not self._client.is_connected():
+            return  # the next connection announces again
+        with contextlib.suppress(ValueError, RuntimeError):
+            sent = self._client.publish(message.topic, message.payload, qos=1, retain=message.retained)
+            sent.wait_for_publish(_ANSWER_S)

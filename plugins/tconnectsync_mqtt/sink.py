@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from tconnectsync import (
     Accepted,
@@ -23,6 +26,7 @@ from tconnectsync import (
 )
 from tconnectsync_mqtt import alarm_fold
 from tconnectsync_mqtt.alarm_fold import AlarmFold
+from tconnectsync_mqtt.announcer import SUBSCRIBE_S
 from tconnectsync_mqtt.details_fold import DETAILS, DetailsFold
 from tconnectsync_mqtt.discovery import (
     ALARM,
@@ -34,6 +38,7 @@ from tconnectsync_mqtt.discovery import (
     device_topic,
     older_topics,
 )
+from tconnectsync_mqtt.memory import BrokerMemory
 from tconnectsync_mqtt.options import MqttOptions
 from tconnectsync_mqtt.state_fold import COLLECTION, CURRENT, LASTING, StateFold
 from tconnectsync_mqtt.value_age import left_s, without_expired
@@ -45,10 +50,6 @@ if TYPE_CHECKING:
 _TOPICS = {document_id("site", COLLECTION, topic): topic for topic in (CURRENT, LASTING, DETAILS)}
 _RETAINED = frozenset({LASTING, DETAILS})
 """The current state is not retained: a broker would send it to later subscribers as news. Nor are alarms."""
-SUBSCRIBE_S = 2.0
-"""Home Assistant subscribes to the topics of a device that is new to it a moment after the discovery message (2025.4: 0.2 s)."""
-_ONE_DEVICE = "device discovery"
-"""What the receiver remembers once the discovery messages of earlier releases are replaced."""
 
 
 def open_sink(options: MqttOptions, context: Context) -> Sink:
@@ -68,23 +69,30 @@ class Broker(BaseReceiver):
         self.options, self.version, self.clock, self.units = options, version, clock, units
         scheme = "mqtts" if options.tls else "mqtt"
         self.address = f"{scheme}://{options.host}:{options.broker_port}/{options.prefix}"
-        self._memory = ""
+        self._memory = BrokerMemory()
         self._presence: Presence | None = None
+        self._order = threading.Lock()
+        """Held while older values are published again, so that they come before newer ones."""
 
     def memory(self) -> str:
-        """Whether the discovery messages of earlier releases are replaced."""
-        return self._memory
+        """Where the device was announced, and the newest values."""
+        return self._memory.text()
 
     def recall(self, memory: str) -> None:
         """Take it back."""
-        self._memory = memory
+        self._memory = BrokerMemory.of(memory, self.options.discovery_prefix)
 
     def show(self, problems: Sequence[str]) -> None:
         """Publish that the daemon runs, and its problems. The first call opens a connection with a last will."""
         from tconnectsync_mqtt.presence import Presence
 
         if self._presence is None:
-            self._presence = Presence(self.options)
+            self._presence = Presence(
+                self.options,
+                publish_device=self._publish_device_again,
+                publish_values=self._publish_values_again,
+                is_moved=self._memory.announced not in (None, self.options.discovery_prefix),
+            )
         self._presence.show(problems)
 
     def leave(self) -> None:
@@ -100,17 +108,42 @@ class Broker(BaseReceiver):
         contents = {
             _topic_of(delivery): delivery.document.content for delivery in batch if delivery.document is not None
         }
+        self._keep_values(batch)
         # first the expiry of each value: Home Assistant counts it from the value's arrival
-        is_new = self._memory != _ONE_DEVICE
-        discovery = self._discovery(contents, now, replace=is_new and any(each.receiver_key for each in batch))
+        is_new = self._memory.announced != self.options.discovery_prefix
+        is_first = self._memory.announced is None
+        discovery = self._discovery(contents, now, replace=is_first and any(each.receiver_key for each in batch))
         if is_new and discovery:
             self._publish(*discovery)
             self.clock.sleep(SUBSCRIBE_S)
             discovery = []
         self._publish(*discovery, [*self._alive(), *(each for each in messages if each.payload or each.retained)])
         if LASTING in contents:  # if an earlier release had published anything, then this
-            self._memory = _ONE_DEVICE
+            self._memory = attrs.evolve(self._memory, announced=self.options.discovery_prefix)
         return [Accepted(receiver_key=_topic_of(delivery)) for delivery in batch]
+
+    def _keep_values(self, batch: Sequence[Delivery]) -> None:
+        values = dict(self._memory.values)
+        for delivery in batch:
+            topic = _topic_of(delivery)
+            values.pop(topic, None)
+            if delivery.document is not None and topic != ALARM:
+                values[topic] = delivery.document.content
+        with self._order:
+            self._memory = attrs.evolve(self._memory, values=values)
+
+    def _publish_device_again(self, publish: Callable[[Message], None]) -> None:
+        with self._order:
+            if self._memory.values:  # else nothing was published yet, and there is nothing to show
+                for group in self._discovery(self._memory.values, self.clock.now(), replace=False):
+                    for message in group:
+                        publish(message)
+
+    def _publish_values_again(self, publish: Callable[[Message], None]) -> None:
+        """Publish the newest values as of now: what is too old by now is null."""
+        with self._order:
+            for topic, content in self._memory.values.items():
+                publish(self._value_message(topic, content, self.clock.now()))
 
     def check(self) -> Iterator[CheckResult]:
         """Check the login at the broker, with an empty message that nobody reads."""
@@ -148,9 +181,12 @@ class Broker(BaseReceiver):
         """
         from tconnectsync_mqtt.session import Message
 
-        options = self.options
+        options, before = self.options, self._memory.announced
+        cleared = []
+        if before and before != options.discovery_prefix:  # else Home Assistant would find two devices
+            cleared = [[Message(topic=device_topic(options.prefix, before), payload=b"", retained=True)]]
         if not options.discovery_prefix:
-            return []
+            return cleared
         left = {
             entity.key: max(left, 1.0)
             for entity in ENTITIES
@@ -162,7 +198,7 @@ class Broker(BaseReceiver):
             retained=True,
         )
         if not replace:
-            return [[device]]
+            return [*cleared, [device]]
         older = older_topics(options.prefix, options.discovery_prefix)
         return [
             [Message(topic=topic, payload=_json(MIGRATE), retained=False) for topic in older],
@@ -171,10 +207,14 @@ class Broker(BaseReceiver):
         ]
 
     def _message(self, delivery: Delivery, now: datetime) -> Message:
+        content = None if delivery.document is None else delivery.document.content
+        return self._value_message(_topic_of(delivery), content, now)
+
+    def _value_message(self, topic: str, content: Mapping[str, Any] | None, now: datetime) -> Message:
+        """Return the message of a topic; empty if there is no content any more."""
         from tconnectsync_mqtt.session import Message
 
-        topic = _topic_of(delivery)
-        payload = b"" if delivery.document is None else _json(without_expired(topic, delivery.document.content, now))
+        payload = b"" if content is None else _json(without_expired(topic, content, now))
         return Message(topic=f"{self.options.prefix}/{topic}", payload=payload, retained=topic in _RETAINED)
 
 

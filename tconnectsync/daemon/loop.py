@@ -153,8 +153,12 @@ class _RunningDaemon:
     def watch(self, *, after_crash: bool = False) -> None:
         """Start to watch with the current configuration, instead of an earlier one."""
         self.stop_watching()
-        receivers = [runner.sender.receiver for runner in self.engine.runners.values()]
-        presences = [receiver for receiver in receivers if isinstance(receiver, SupportsPresence)]
+        presences = []
+        for runner in self.engine.runners.values():
+            receiver = runner.sender.receiver
+            if isinstance(receiver, SupportsPresence):
+                runner.sender.recall()  # it may show what it delivered last
+                presences.append(receiver)
         self.watcher = self.loaded.watch(after_crash, presences)
 
     def stop_watching(self) -> None:

@@ -102,7 +102,7 @@ class Sender:
         """
         self.accepted_count, self.inconclusive, self.batch_shrunk = 0, False, False
         self.accepted_newest = None
-        self._recall()
+        self.recall()
         batch = self._next_batch(now)
         if not batch:
             return 0
@@ -168,7 +168,8 @@ class Sender:
     def _suspects(self) -> Suspects:
         return self.outbox.facts.get(SUSPECTS) or Suspects()
 
-    def _recall(self) -> None:
+    def recall(self) -> None:
+        """Give the receiver what it learned before, once."""
         if not self._recalled:
             receiver_memory.recall(self.outbox, self.receiver)
         self._recalled = True

@@ -160,7 +160,7 @@ class SupportsMemory(Protocol):
         ...
 
     def recall(self, memory: str) -> None:
-        """Take back the text of :meth:`memory`. Called before the first delivery and before each comparison."""
+        """Take back the text of :meth:`memory`. Called before the first delivery, comparison or :meth:`SupportsPresence.show`."""
         ...
 
 

@@ -59,14 +59,27 @@ def test_sync_publishes_last_values(tmp_path: Path, broker: Callable[..., int]) 
 
 
 def test_daemon_dies(tmp_path: Path, broker: Callable[..., int]) -> None:
-    """The broker says that the daemon works; when it was killed, the last will says so; and when it was stopped."""
+    """The broker says that the daemon works; when it was killed, the last will says so; and when it was stopped.
+
+    When Home Assistant starts, the values of before the daemon's start are published again.
+    """
     port = broker()
     table = f'[sinks.mqtt]\nenabled = true\nhost = "127.0.0.1"\nport = {port}\n'
     with FaultyTandemCloud([recent_pump(1)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1, more=table)
         found: list[bytes] = []
+        home.run("sync")
         client = heard_on(port, "tconnectsync/status", threading.Event(), found)
         try:
+            eventually(lambda: found, "the status that the sync left")
+            with daemon(home):
+                eventually(lambda: len(found) > 1, "the daemon is there")
+                values, arrived = list[bytes](), threading.Event()
+                listener = heard_on(port, "tconnectsync/current", arrived, values)
+                client.publish("homeassistant/status", b"online")
+                assert arrived.wait(60), "Home Assistant has started, and the values come although no upload did"
+                listener.disconnect()
+                listener.loop_stop()
             for end, words in ((RunningDaemon.kill, "ended unexpectedly"), (RunningDaemon.stop, "was stopped")):
                 with daemon(home) as living:
                     eventually(lambda: found and json.loads(found[-1])["problem"] == "OFF", "the daemon is there")

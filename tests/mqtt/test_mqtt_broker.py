@@ -17,7 +17,9 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
 from tconnectsync import Accepted, CredentialsRefused, Delivery, Event, Fold, GlucoseUnits, Retryable, Secret, events
+from tconnectsync_mqtt import announcer
 from tconnectsync_mqtt.discovery import ENTITIES, device_message, device_topic, older_topics
+from tconnectsync_mqtt.memory import BrokerMemory
 from tconnectsync_mqtt.options import MqttOptions, problems
 from tconnectsync_mqtt.sink import Broker
 from tconnectsync_mqtt.state_fold import StateFold
@@ -333,6 +335,139 @@ def test_a_broker_that_comes_back_is_told_again(broker: Callable[..., int]) -> N
             assert listener.said("tconnectsync/status")["problems"] == ["a problem"]
     finally:
         receiver.leave()
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pauses of a round are short."""
+    monkeypatch.setattr(announcer, "SUBSCRIBE_S", 0.3)
+    monkeypatch.setattr("tconnectsync_mqtt.sink.SUBSCRIBE_S", 0.0)
+    monkeypatch.setattr("tconnectsync_mqtt.presence.PAUSES_S", (1, 1))
+
+
+@contextmanager
+def showing(receiver: Broker) -> Iterator[None]:
+    """The daemon's connection of this receiver."""
+    receiver.show([])
+    try:
+        yield
+    finally:
+        receiver.leave()
+
+
+def born(listener: Listener, prefix: str = "homeassistant") -> None:
+    """Home Assistant has started."""
+    listener.client.publish(f"{prefix}/status", b"online", qos=1)
+
+
+VALUES = ("tconnectsync/current", "tconnectsync/lasting", DEVICE)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_home_assistant_that_starts_gets_everything_again(broker: Callable[..., int]) -> None:
+    """At its birth message: the device, then the values as of now; also if the daemon was restarted since the last upload."""
+    port = broker()
+    options = MqttOptions(host="127.0.0.1", port=port)
+    first = Broker(options, version="4", clock=Told())
+    first.deliver(deliveries())
+    again = Broker(options, version="4", clock=Told(minutes=31.2))
+    again.recall(first.memory())
+    with listening(port) as listener, showing(again):
+        listener.until(DEVICE, "tconnectsync/status")
+        listener.heard.clear()
+        born(listener)
+        listener.until(*VALUES)
+        assert list(listener.heard).index(DEVICE) < list(listener.heard).index("tconnectsync/current")
+        current = listener.said("tconnectsync/current")
+        assert (current["iob"], current["iob_at"]) == (None, "2026-05-14T12:01:00+00:00"), "too old by now"
+        assert listener.said("tconnectsync/lasting")["last_bolus"] == 3.5
+        assert components(listener)["last_bolus"]["expire_after"] == 3 * 3600 - 60 * 30 - 12
+        assert "tconnectsync/alarm" not in listener.heard
+
+
+@pytest.mark.usefixtures("hasty")
+def test_many_births_are_one_round(broker: Callable[..., int]) -> None:
+    """A Home Assistant that starts again and again costs one round in ten seconds."""
+    port = broker()
+    receiver = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told())
+    receiver.deliver(deliveries())
+    with listening(port) as listener, showing(receiver):
+        listener.until("tconnectsync/status", DEVICE)
+        listener.heard.clear()
+        for _ in range(20):
+            born(listener)
+        listener.until(*VALUES)
+        assert len(listener.heard["homeassistant/status"]) == 20
+        assert len(listener.heard[DEVICE]) == 1
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_broker_that_forgot_everything_gets_everything_again(broker: Callable[..., int]) -> None:
+    """A restarted broker without a disk has neither the device nor any value."""
+    port = broker()
+    receiver = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told())
+    receiver.deliver(deliveries())
+    with showing(receiver):
+        with listening(port) as listener:
+            listener.until("tconnectsync/status")
+        broker(port=port)
+        with listening(port) as listener:
+            listener.until("tconnectsync/status", *VALUES)
+        assert listener.said("tconnectsync/current")["iob"] == 3.25
+        assert listener.said("tconnectsync/status")["availability"] == "online"
+
+
+OTHER = device_topic("tconnectsync", "ha2")
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("daemon", [True, False])
+def test_a_changed_discovery_prefix_moves_the_device(broker: Callable[..., int], daemon: bool) -> None:
+    """The old message is cleared, so that there is no second device; the daemon does it at once, else with the next delivery."""
+    port = broker()
+    first = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told())
+    first.deliver(deliveries())
+    waits: list[float] = []
+    moved = MqttOptions(host="127.0.0.1", port=port, discovery_prefix="ha2")
+    second = Broker(moved, version="4", clock=Told(wait=waits.append))
+    second.recall(first.memory())
+    with listening(port) as listener:
+        listener.until(DEVICE)
+        if daemon:
+            with showing(second):
+                listener.until(OTHER, "tconnectsync/current")
+                listener.heard.clear()
+                born(listener, "ha2")
+                listener.until("ha2/status")
+        else:
+            second.deliver(deliveries())
+            listener.until(OTHER, "tconnectsync/current")
+            assert len(waits) == 1, "the device is new under this prefix"
+            second.deliver(deliveries())
+            assert len(waits) == 1
+    with listening(port) as later:
+        later.until(OTHER)
+    assert DEVICE not in later.heard
+
+
+@pytest.mark.usefixtures("hasty")
+def test_discovery_that_is_turned_off_leaves_no_device(broker: Callable[..., int]) -> None:
+    port = broker()
+    first = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told())
+    first.deliver(deliveries())
+    second = Broker(MqttOptions(host="127.0.0.1", port=port, discovery_prefix=""), version="4", clock=Told())
+    second.recall(first.memory())
+    second.deliver(deliveries())
+    with listening(port) as later:
+        later.until("tconnectsync/lasting")
+    assert DEVICE not in later.heard
+
+
+@pytest.mark.parametrize("text", ["", "device discovery", "{", "[]", '{"announced":1}'])
+def test_a_memory_of_another_release_is_usable(text: str) -> None:
+    memory = BrokerMemory.of(text, "homeassistant")
+    assert memory.announced == ("homeassistant" if text.startswith("device") else None)
+    assert memory.values == {}
 
 
 def test_a_wrong_password_is_not_tried_again_and_again(broker: Callable[..., int], tmp_path: Path) -> None:

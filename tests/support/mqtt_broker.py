@@ -30,12 +30,17 @@ def find_mosquitto() -> str:
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Callable[..., int]]:
-    """Starts a broker with these further lines of configuration; answers its port."""
+    """Starts a broker with these further lines of configuration; answers its port. One that has this port already is stopped first."""
     running: list[subprocess.Popen[bytes]] = []
+    ports: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(*lines: str, port: int | None = None) -> int:
         program = find_mosquitto()
+        if port in ports:
+            ports[port].kill()
+            ports[port].wait(10)
         with socket.socket() as free:
+            free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             free.bind(("127.0.0.1", 0 if port is None else port))
             port = free.getsockname()[1]
         path = tmp_path / f"mosquitto-{len(running)}.conf"
@@ -46,6 +51,7 @@ def broker(tmp_path: Path) -> Iterator[Callable[..., int]]:
         running.append(
             subprocess.Popen([program, "-c", str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         )
+        ports[port] = running[-1]
         for _ in range(200):
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()

@@ -88,7 +88,7 @@ def read(path: Path, file_format: str) -> dict[str, Row]:
         return rows
     raise Retryable(
         f"{path} is corrupt or was not written by tconnectsync: line {line} cannot be read. The file was not changed",
-        remedy=f"Move {path} elsewhere, then run `tconnectsync replay file`to write it again.",
+        remedy=f"Move {path} elsewhere, then run `tconnectsync replay file` to write it again.",
     )
 
 

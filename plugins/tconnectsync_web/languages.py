@@ -15,6 +15,8 @@ from babel.messages.pofile import read_po
 
 FOLDER = Path(__file__).parent / "translations"
 SOURCE_LANGUAGE = "en"
+NAME_CONTEXT = "name"
+"""The context of the pump's words in a language's file."""
 
 
 def msg(text: str) -> str:
@@ -45,6 +47,12 @@ class Texts:
         """The translation; the English text if there is none."""
         found = self.catalog.get(message) if self.catalog is not None else None
         return found.string if found is not None and isinstance(found.string, str) and found.string else message
+
+    def name(self, words: str) -> str:
+        """One of the pump's words, such as ``low_battery``, the name of an alert or of a value; English if there is no translation."""
+        words = words.replace("_", " ")
+        found = self.catalog.get(words, NAME_CONTEXT) if self.catalog is not None else None
+        return str(found.string) if found is not None and found.string else words
 
     def ngettext(self, singular: str, plural: str, count: int) -> str:
         """The form for ``count``."""

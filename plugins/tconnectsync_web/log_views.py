@@ -64,6 +64,7 @@ class LogViews:
             ago=lambda at: wording.ago(words, at, now),
             moment=lambda at: wording.moment(words, zones, at, now),
             titles=wording.SINK_WORDS,
+            in_words=partial(in_words, words),
             say=words,
         )
 

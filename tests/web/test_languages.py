@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
+import attrs
 import pytest
 from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_dir
 
+from tconnectsync import events
 from tconnectsync.disk_check import MAKE_ROOM
+from tconnectsync.events.alarms import ALARMS, MALFUNCTIONS, alarm_names
 from tconnectsync.plugin.http_failures import FAILURE_TEXTS, HttpFailure
+from tconnectsync_tandem.decode import codes, insulin, modes
 from tconnectsync_web import languages
 from tconnectsync_web.languages import Languages
 from tconnectsync_web.pages import status_words
+from tconnectsync_web.pages.event_kinds import KIND_TITLES
+from tconnectsync_web.pages.event_log import HIDDEN, UNITS
+from tests.web.status_messages import written_messages
 
 PLUGIN = Path(languages.__file__).parent
 KEYWORDS = {"gettext": None, "_": None, "msg": None, "ngettext": (1, 2)}
 OPTIONS = {"**.html": {"extensions": "jinja2.ext.i18n", "newstyle_gettext": "true", "trim_blocks": "true"}}
+VALUE_TABLES: list[Mapping[int, str]] = [
+    found
+    for module in (insulin, modes)
+    for name, found in vars(module).items()
+    if isinstance(found, dict) and re.fullmatch(r"_[A-Z_]+", name)
+]
+"""The tables of values in records."""
+SPOKEN = {"hidden", "alarm", "plgs"}
+"""Words that are in code, not in a table."""
 KNOWN = Languages()
+TRANSLATED = [code for code, catalog in KNOWN.catalogs.items() if catalog is not None]
 
 
 def texts_in_the_source() -> set[str | tuple[str, ...]]:
@@ -43,18 +60,50 @@ def strings(message: Message) -> Iterable[str]:
     return (message.string,) if isinstance(message.string, str) else message.string
 
 
-@pytest.mark.parametrize("code", [code for code, catalog in KNOWN.catalogs.items() if catalog is not None])
+@pytest.mark.parametrize("code", TRANSLATED)
 def test_every_text_is_translated(code: str) -> None:
     """A new text without a translation fails here, and so does a translation that nobody uses."""
     catalog = KNOWN.catalogs[code]
     assert isinstance(catalog, Catalog)
-    translated = {message.id for message in catalog if message.id and all(strings(message))}
+    own = [message for message in catalog if message.context is None]
+    translated = {message.id for message in own if message.id and all(strings(message))}
     assert texts_in_the_source() - translated == set()
     assert translated - texts_in_the_source() == set()
-    for message in catalog:
+    for message in own:
         ids = (message.id,) if isinstance(message.id, str) else message.id
         for text in strings(message) if message.id else ():
             assert fields(text) == fields(ids[-1]), message.id
+
+
+def pump_words() -> set[str]:
+    """Names of alarms and alerts, fields of records as the log's page writes them, and the values that these usually have."""
+    tables = [ALARMS, MALFUNCTIONS, codes.ALERTS, codes.SENSOR_ALERTS, codes.SESSION_REASONS, *VALUE_TABLES]
+    words = {str(name) for table in tables for name in table.values()} | {*alarm_names(), "none"} - {""}
+    words = {name for name in words if not name.startswith("malfunction_")}
+    for kind in KIND_TITLES:
+        for field in attrs.fields(events.BODIES[kind]):
+            if field.name not in HIDDEN:
+                ending = next((end for end, _ in UNITS if field.name.endswith(end)), "")
+                words.add(
+                    re.sub(
+                        r"_mg_dl.*|_s$",
+                        "",
+                        field.name.removesuffix(ending) if "_mg_dl" not in field.name else field.name,
+                    )
+                )
+    return {name.replace("_", " ") for name in words if not name.startswith("reserved")}
+
+
+@pytest.mark.parametrize("code", TRANSLATED)
+def test_the_pumps_words_are_translated(code: str) -> None:
+    """Each alarm, alert, field and usual value; and no word that the pump does not use."""
+    catalog = KNOWN.catalogs[code]
+    assert isinstance(catalog, Catalog)
+    known = {str(message.id) for message in catalog if message.context == languages.NAME_CONTEXT and message.string}
+    assert pump_words() - known == set()
+    assert known - pump_words() - SPOKEN == set()
+    assert KNOWN.choose([code]).name("low_battery") != "low battery"
+    assert KNOWN.choose(["en"]).name("low_battery") == "low battery"
 
 
 @pytest.mark.parametrize(
@@ -109,13 +158,40 @@ def test_a_language_is_a_file(tmp_path: Path) -> None:
     assert [italian.gettext(text) for text in ("Days", "Report")] == ["Giorni", "Report"]
 
 
-@pytest.mark.parametrize("template", status_words.TEMPLATES)
-def test_the_status_is_translated(template: str) -> None:
-    """Each of its usual sentences, with what is in it; a command stays as it is typed."""
-    inside = {name: f"`tconnectsync {name}`" if name in status_words.COMMANDS else name for name in fields_of(template)}
-    german = status_words.in_words(KNOWN.choose(["de"]), template % inside)
-    assert german != template % inside
-    assert all(value in german for value in inside.values())
+WRITTEN = written_messages()
+
+
+@pytest.mark.parametrize("code", TRANSLATED)
+def test_every_message_of_the_program_is_translated(code: str) -> None:
+    """Whatever a part of the program may report, sentence by sentence. A new message without a translation fails here."""
+    texts = KNOWN.choose([code])
+    assert texts.catalog is not None
+    sentences = status_words.sentences_of(texts.catalog)
+    lacking = {
+        f"{each.place}: {sentence}"
+        for each in WRITTEN
+        for sentence in each.sentences
+        if status_words.translated(sentences, sentence, texts) is None
+    }
+    assert lacking == set()
+
+
+@pytest.mark.parametrize("code", TRANSLATED)
+def test_every_translation_of_a_message_is_used(code: str) -> None:
+    """What the program does not say any more is no work for translators. A command stays as it is typed."""
+    texts = KNOWN.choose([code])
+    assert texts.catalog is not None
+    said = {sentence for each in WRITTEN for sentence in each.sentences}
+    for message in texts.catalog:
+        if message.context == status_words.CONTEXT:
+            pattern = status_words.pattern_of(str(message.id))
+            assert any(pattern.fullmatch(each.removesuffix(".")) for each in said), message.id
+            assert fields(str(message.string)) == fields(str(message.id)) or "way" in fields_of(str(message.id)), (
+                message.id
+            )
+    asked = status_words.in_words(texts, "Run `tconnectsync check`, or `tconnectsync sync`.")
+    assert "`tconnectsync check`" in asked
+    assert "`tconnectsync sync`" in asked
 
 
 def test_the_status_as_the_parts_report_it() -> None:

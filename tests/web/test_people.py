@@ -11,17 +11,23 @@ from typing import Any
 
 import attrs
 import pytest
+from flask import Flask, render_template
 from werkzeug.test import Client, TestResponse
 
-from tconnectsync import CheckResult, GlucoseUnits, PumpLog, Secret, TconnectsyncError, Zones
+from tconnectsync import CheckResult, GlucosePoint, GlucoseUnits, PumpLog, Secret, TconnectsyncError, Therapy, Zones
 from tconnectsync.clock import SystemClock
 from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_web.access.path_prefix import PathPrefix
+from tconnectsync_web.blueprint import frame_blueprint
+from tconnectsync_web.languages import Languages
 from tconnectsync_web.options import WebOptions
+from tconnectsync_web.pages import wording
+from tconnectsync_web.pages.person_card import person_card
 from tconnectsync_web.people import NotSetUp, may_have_secret, names_of, people_of, settings_of
 from tconnectsync_web.wsgi import open_application
 from tests.e2e.installation import ZONE, Installation, recent_pump
 from tests.support.clocks import ShiftedClock
+from tests.web.fake_reader import FakeReader, at
 from tests.web.test_web_whole import listening
 
 HTML = {"Accept": "text/html"}
@@ -207,6 +213,28 @@ def test_cards_show_glucose_and_follow_everybodys_news(engines: dict[str, FakeEn
     assert 'data-live="/live?since=' in front
     assert front.count("No reading in the last day") == len(engines)
     assert 'href="/"' in ask("/p/anna/").text, "the way back"
+
+
+@pytest.mark.parametrize("units", GlucoseUnits)
+def test_a_card_says_unit_time_and_whether_the_value_is_to_be_trusted(units: GlucoseUnits) -> None:
+    """A number without its unit is wrong by eighteen times for whoever thinks of the other one."""
+    texts = Languages().choose(["en-US"])
+    reader = FakeReader(whole=Therapy(glucose=[GlucosePoint(at=at(3), glucose_mg_dl=180.0)], until=at(3)), units=units)
+    card = person_card("anna", reader, 3, texts)
+    assert (card.reading, card.units) == {"mg/dL": ("180", "mg/dL"), "mmol/L": ("10.0", "mmol/L")}[units.label]
+    assert card.age == "3 min ago (5:57\u202fPM)"
+    app, frame = Flask("cards"), frame_blueprint()
+    frame.add_url_rule("/", "overview", lambda: "")
+    app.register_blueprint(frame)
+    app.add_url_rule("/p/<name>/", "person", lambda name: name)
+    with app.test_request_context("/"):
+        app.preprocess_request()
+        page = render_template("people.html", cards=[card], navigation=[], trend=wording.trend)
+        assert f'<span class="unit">{units.label}</span>' in page
+        reader.present = at(-60)
+        assert "do not rely on it" in render_template(
+            "people.html", cards=[person_card("anna", reader, 3, texts)], navigation=[], trend=wording.trend
+        )
 
 
 # --- whose [web] counts -------------------------------------------------------------------------------------------------

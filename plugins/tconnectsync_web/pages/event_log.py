@@ -141,7 +141,7 @@ def _details(body: Any, texts: Texts, units: GlucoseUnits) -> Iterator[str]:
         if value is None or value == () or value is False or field.name in HIDDEN or USUAL.get(field.name) == value:
             continue
         if isinstance(value, Mapping):
-            yield from (f"{key} {each}" for key, each in sorted(value.items()))
+            yield from (f"{texts.name(str(key))} {each}" for key, each in sorted(value.items()))
         else:
             yield _detail(field.name, value, texts, units)
 
@@ -149,25 +149,25 @@ def _details(body: Any, texts: Texts, units: GlucoseUnits) -> Iterator[str]:
 def _detail(name: str, value: Any, texts: Texts, units: GlucoseUnits) -> str:
     """Return a field in words, such as ``delivered 3.5 U``."""
     if value is True:
-        return _words(name)
+        return texts.name(name)
     if isinstance(value, datetime):
-        return f"{_words(name)} {value:%H:%M}"
+        return f"{texts.name(name)} {texts.time(value)}"
     if isinstance(value, tuple):
-        return f"{_words(name)} {', '.join(_words(str(each)) for each in value)}"
+        return f"{texts.name(name)} {', '.join(texts.name(str(each)) for each in value)}"
     if isinstance(value, (int, float)):
         if name == "glucose_mg_dl" or name.endswith(("_mg_dl", "_mg_dl_per_u", "_mg_dl_per_min")):
             label, _, per = name.partition("_mg_dl")
             digits = 1 if units is GlucoseUnits.MMOL_L or per else 0
             ending = per.replace("_per_u", "/U").replace("_per_min", "/min")
-            return f"{_words(label)} {texts.number(units.convert(value), digits)} {units.label}{ending}"
+            return f"{texts.name(label)} {texts.number(units.convert(value), digits)} {units.label}{ending}"
         if name.endswith("_s"):
-            return f"{_words(name.removesuffix('_s'))} {texts.amount(value / 60, 1)} min"
+            return f"{texts.name(name.removesuffix('_s'))} {texts.amount(value / 60, 1)} min"
         for ending, unit in UNITS:
             if name.endswith(ending):
-                return f"{_words(name.removesuffix(ending))} {texts.amount(value, 3)} {unit}"
-        return f"{_words(name)} {value}"
-    return f"{_words(name)} {_words(str(value))}" if name not in ("name", "mark", "mode") else _words(str(value))
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+                return f"{texts.name(name.removesuffix(ending))} {texts.amount(value, 3)} {texts.gettext(unit)}"
+        return f"{texts.name(name)} {value}"
+    return (
+        f"{texts.name(name)} {texts.name(str(value))}"
+        if name not in ("name", "mark", "mode")
+        else texts.name(str(value))
+    )

@@ -188,5 +188,5 @@ def mark(texts: Texts, shown: ChartMark) -> str:
     if shown.kind != "alarm" or shown.name is None:
         return words
     known = ALARM_WORDS.get(shown.name)
-    name = texts.gettext(known) if known else shown.name.replace("_", " ")
+    name = texts.gettext(known) if known else texts.name(shown.name)
     return f"{words}: {name}"

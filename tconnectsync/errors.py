@@ -42,6 +42,10 @@ class ConfigError(TconnectsyncError):
         super().__init__("\n".join(self.problems), remedy=remedy)
 
 
+class NotConfigured(ConfigError):
+    """There is no configuration yet: no file, and nothing in the environment. The only problem says what to do. Exit status 2."""
+
+
 class MachineNotReady(ConfigError):
     """The configuration may be correct, but a file or folder that it names cannot be used now. Example: a disk that mounts late.
 

@@ -13,6 +13,7 @@ from tconnectsync.cli.output import say
 from tconnectsync.errors import (
     ConfigError,
     MachineNotReady,
+    NotConfigured,
     RequestRefused,
     TconnectsyncError,
 )
@@ -26,7 +27,7 @@ DETAILS_NAME = "last-failure.txt"
 
 def report_error(error: TconnectsyncError) -> int:
     """Print an expected error to stderr and return the exit status."""
-    if isinstance(error, ConfigError):
+    if isinstance(error, ConfigError) and not isinstance(error, NotConfigured):
         count = len(error.problems)
         noun = counted(count, "problem")
         not_ready = isinstance(error, MachineNotReady)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
@@ -14,7 +13,8 @@ import attrs
 
 from tconnectsync.config.alert_options import AlertOptions, HeartbeatOptions
 from tconnectsync.config.environment import MergedTable, misspelt_variables, proxy_notes, variables_of
-from tconnectsync.config.file import find_legacy_settings, full_path, home_folder
+from tconnectsync.config.file import full_path, home_folder
+from tconnectsync.config.first_steps import check_begun, no_file_hint
 from tconnectsync.config.messages import did_you_mean
 from tconnectsync.config.model import Config, DaemonOptions, Enabled, LimitOptions
 from tconnectsync.config.option_types import keys_of
@@ -71,8 +71,9 @@ class ConfigBuilder:
     unusable: list[UnusablePart] = attrs.field(factory=list)
 
     def build(self) -> Config:
-        """Return the configuration. Errors: ConfigError with every problem; MachineNotReady if none of them needs an edit."""
+        """Return the configuration. Errors: NotConfigured; ConfigError with every problem; MachineNotReady if none needs an edit."""
         tables = self.tables
+        check_begun(tables)
         keys = keys_of(CoreOptions)
         tables.check_top_level([*keys, "sources", "sinks", *tables.plugins.sections()])
         given = {key: value for key, value in tables.file.tables.items() if key in keys}
@@ -99,7 +100,9 @@ class ConfigBuilder:
         if tables.problems or core is None or data_dir is None or timezone is None:
             is_temporary = bool(tables.problems) and tables.temporary.issuperset(tables.problems)
             kind = MachineNotReady if is_temporary else ConfigError
-            hints = [*tables.notes, *self._no_file_hints(), _LATER if is_temporary else _NEXT]
+            hints = [*tables.notes, _LATER if is_temporary else _NEXT]
+            if tables.file.path is None:
+                hints.insert(-1, no_file_hint(tables.sources.environ))
             if data_dir is None and overlay.valid_options is not None:
                 data_dir = self._configured_data_dir(overlay.valid_options, overlay)
             problems = [*tables.problems, *(problem for part in self.unusable for problem in part.problems)]
@@ -121,21 +124,6 @@ class ConfigBuilder:
             notes=tuple(dict.fromkeys(tables.notes)),
             unusable=tuple(self.unusable),
         )
-
-    def _no_file_hints(self) -> list[str]:
-        if self.tables.file.path is not None:
-            return []
-        older = find_legacy_settings(self.tables.sources.environ)
-        words = (
-            "No configuration file was found. Run `sudo tconnectsync setup`: it asks for what it needs. If you have a file"
-            " elsewhere, name it with --config."
-        )
-        if older is not None:
-            words = (
-                f"No configuration file was found, but the settings of an older bridge: {older}. To use them, run"
-                f" `sudo tconnectsync setup`, or without root `tconnectsync init --from-env {shlex.quote(str(older))}`."
-            )
-        return [words]
 
     def _check_core(self, core: CoreOptions | None) -> None:
         if core is None:

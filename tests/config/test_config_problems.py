@@ -233,8 +233,8 @@ def test_every_name_of_a_place_is_a_zone(load: Load, name: str) -> None:
     assert load(LEAST.replace("Europe/Berlin", name)).timezone == name
 
 
-def test_nothing_at_all_says_what_to_set(problems: Problems) -> None:
-    found = problems(None)
+def test_an_empty_file_says_what_to_set(problems: Problems) -> None:
+    found = problems("")
     assert any("timezone: found nothing" in problem for problem in found)
     assert any("TCONNECT_EMAIL" in problem for problem in found)
 

@@ -47,9 +47,11 @@ def web(
 ) -> int:
     """Show glucose, insulin and problems on a web page, and sync on request over HTTP.
 
-    On this computer alone (127.0.0.1) the page is open. Anywhere else it needs the secret of [web], and so do the addresses
-    for scripts: /run starts a sync cycle, /update waits for its end, / shows the status, /metrics is for Prometheus,
-    /check_login tests the logins. /healthz needs none. It runs beside the daemon or instead of it.
+    It runs beside the daemon or instead of it. On this computer (127.0.0.1) the page is open. On any other address it needs the
+    secret of [web].
+
+    Addresses for scripts: /run starts a sync cycle, /update waits for its end, / shows the status, /metrics is for Prometheus,
+    /check_login tests the logins. They need the secret too. /healthz does not.
     """
     from tconnectsync_web.serving import run_web
 

@@ -100,8 +100,8 @@ class RootGroup(click.Group):
         with formatter.section("Configuration"):
             formatter.write_text(
                 "The first of these that exists is read: --config FILE, $TCONNECTSYNC_CONFIG, "
-                "~/.config/tconnectsync/config.toml, /etc/tconnectsync/config.toml. Environment variables alone are enough, "
-                "too: TCONNECT_EMAIL, TCONNECT_PASSWORD, TCONNECT_REGION, TIMEZONE_NAME, NS_URL, NS_SECRET."
+                "~/.config/tconnectsync/config.toml, /etc/tconnectsync/config.toml. Environment variables alone are "
+                "enough too: TCONNECT_EMAIL, TCONNECT_PASSWORD, TCONNECT_REGION, TIMEZONE_NAME, NS_URL, NS_SECRET."
             )
         with formatter.section("Exit status"):
             formatter.write_dl([(str(int(status)), words) for status, words in MEANINGS.items()])

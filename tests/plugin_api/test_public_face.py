@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 import tconnectsync
+from tconnectsync import Context, SourceSpec, option
+
+GUIDE = Path(__file__).parents[2] / "docs" / "engineering" / "plugin-guide.md"
 
 
 @pytest.mark.parametrize("name", [*tconnectsync.__all__, *tconnectsync._FORMER_NAMES])
@@ -21,3 +28,19 @@ def test_name_can_be_imported(name: str) -> None:
 def test_plugin_imports(name: str) -> None:
     """Each bundled plugin loads alone."""
     assert import_module(f"tconnectsync_{name}").__doc__
+
+
+def test_guide_lists_all_names() -> None:
+    """The last table of the guide has each name that plugins can import, and no other."""
+    table = GUIDE.read_text().partition("\n## Reference: all names\n")[2]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    listed = [name for row in rows for name in re.findall(r"`(\w+)", row)]
+    assert sorted(listed) == sorted(set(tconnectsync.__all__) - {"__version__"})
+
+
+@pytest.mark.parametrize("what", [option, SourceSpec, Context])
+def test_guide_lists_fields(what: Any) -> None:
+    """The guide names each argument of ``option``, and each field of a plugin author's values."""
+    text = GUIDE.read_text()
+    names = [name for name in inspect.signature(what).parameters if name != "default"]
+    assert [name for name in names if not re.search(rf"`{name}\b", text)] == []

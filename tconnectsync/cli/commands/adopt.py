@@ -32,11 +32,11 @@ def command(
 ) -> int:
     """Replace an older bridge's documents in Nightscout.
 
-    Stop the older bridge first. tconnectsync then fetches the pump's data, deletes each document of the older bridge that
-    describes the same record as a document of SINK, and delivers SINK's documents instead. Documents of other apps stay.
+    Stop the older bridge first. tconnectsync then fetches the pump's data. If a document of the older bridge describes the same
+    record as a document of SINK, it is deleted and SINK's document is delivered. Documents of other apps stay.
 
     If it is unclear whether some documents describe the same record, they are listed and nothing is replaced. With --skip
-    everything stays: days that both bridges wrote then show every entry twice.
+    everything stays: days that both bridges wrote then show every dose twice.
 
     \b
     tconnectsync adopt nightscout-treatments --dry-run

@@ -20,13 +20,13 @@ def command() -> None:
     """Notifications about problems: [alerts] and [heartbeat] in the configuration."""
 
 
-@command.command("test")
+@command.command("test", short_help="Send a test to every address and the heartbeat.")
 @common_options
 @pass_invocation
 def test(invocation: CliContext) -> int:
     """Send a test notification to every address, and call the heartbeat's address.
 
-    Exit status 0 if all took it, 5 if one could not be reached or refused, 2 if one cannot be used at all.
+    Exit status 0 if all accepted it, 5 if one could not be reached or refused it, 2 if one cannot be used at all.
     """
     config = invocation.config()
     unusable = [words for part in ("alerts", "heartbeat") if (words := config.problem_of(part))]

@@ -20,7 +20,7 @@ from tconnectsync.cli.parameters import common_options, pass_invocation
 def command(invocation: CliContext, files: tuple[str, ...], pump: str | None, skip_bad: bool) -> int:
     """Read saved files of pump data into the event log, and deliver what is new.
 
-    The kind of a file is found by its content; `tconnectsync plugins` lists the kinds. A damaged file is refused completely.
+    A file is recognised by its content; `tconnectsync plugins` lists the kinds. A damaged file is refused completely.
     Records that are in the log already are skipped, so nothing is doubled.
 
     \b

@@ -20,14 +20,14 @@ def command() -> None:
     """Check or repair the event log."""
 
 
-@command.command("check")
+@command.command("check", short_help="Compare every line of the event log with its checksum.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line: good, path, what, line, position.")
 @common_options
 @pass_invocation
 def check(invocation: CliContext, as_json: bool) -> int:
     """Read all of the event log and compare every line with its checksum.
 
-    Changes nothing, and works while the daemon runs. Exit status 7 if anything is damaged.
+    Changes nothing, and works while the daemon runs. Exit status 7 if anything is corrupt.
     """
     from tconnectsync.eventlog.check import check_log
 
@@ -55,13 +55,13 @@ def check(invocation: CliContext, as_json: bool) -> int:
     return invocation.status
 
 
-@command.command("repair")
+@command.command("repair", short_help="Move corrupt lines into a side file.")
 @common_options
 @pass_invocation
 def repair(invocation: CliContext) -> int:
-    """Move damaged lines into a file, and write a gap record in their place.
+    """Move corrupt lines into a side file, and write a gap record in their place.
 
-    Deletes nothing. Refuses while the daemon runs. The next sync fetches the missing records again if the vendor still has
+    Deletes nothing. Stop the daemon first. The next sync fetches the missing records again if the vendor still has
     them. Documents in the receiver that belong to the missing records are not deleted.
     """
     from tconnectsync.eventlog import FolderLock

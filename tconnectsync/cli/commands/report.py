@@ -20,7 +20,7 @@ WIDEST = 100
 
 
 @click.command("report")
-@click.option("--days", "length", type=click.IntRange(1, 3660), help=f"So many days. Default: {DAYS}.")
+@click.option("--days", "length", type=click.IntRange(1, 3660), help=f"Number of days. Default: {DAYS}.")
 @click.option("--from", "first", type=Day(), help="First day, YYYY-MM-DD, instead of --days.")
 @click.option("--to", "last", type=Day(), help="Last day, included. Default: yesterday, the last complete day.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object. Glucose is in mg/dL.")

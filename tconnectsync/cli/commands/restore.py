@@ -27,8 +27,8 @@ from tconnectsync.exit_status import ExitStatus
 def command(invocation: CliContext, path: Path, data_dir: Path | None) -> int:
     """Restore the backup FILE into an empty data folder. Every line is checked first.
 
-    Refuses while the daemon runs, or if the folder has a log already. The next sync fetches the data that is newer than the
-    backup. Documents that Nightscout has already are recognised, so nothing is doubled.
+    Stop the daemon first. A folder that has a log already is refused. The next sync fetches the data that is newer than the
+    backup. Documents that Nightscout already has are recognised, so nothing is doubled.
     """
     from tconnectsync.eventlog import FolderLock
     from tconnectsync.eventlog.backup import restore

@@ -17,8 +17,8 @@ from tconnectsync.cli.parameters import common_options, features_option, pass_in
 def command(invocation: CliContext, dry_run: bool = False) -> int:
     """Fetch new data and deliver it once. The default command.
 
-    Exit status 0 if everything is delivered, even if there was nothing new: suitable for cron. If the daemon runs, the daemon
-    does the work.
+    Exit status 0 if everything is delivered, even if there was nothing new. So it can be used with cron. If the daemon runs, the
+    daemon does the work.
     """
     if dry_run:
         return show_preview(invocation)

@@ -70,7 +70,7 @@ class Point:
 
 
 def point_of(document: Document) -> Point:
-    """Return the point of a document, whose content was made by :func:`tconnectsync_influxdb.folds.facts.fact`."""
+    """Return the point of a document, whose content was made by :func:`tconnectsync_influxdb.folds.point_documents.point_document`."""
     content = document.content
     values = {**content["fields"], ID: document.id}
     time_ns = seconds_of(document.at) * SECOND_NS + content["offset_ns"]

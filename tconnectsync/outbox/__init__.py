@@ -17,10 +17,10 @@ from tconnectsync.outbox.comparison_rows import DocumentRow, DocumentRows
 from tconnectsync.outbox.database import OtherVersion, move_aside, open_to_read, open_to_write
 from tconnectsync.outbox.dead_letters import Counts, DeadLetter, DeadLetters, set_aside_words
 from tconnectsync.outbox.desired_documents import DesiredDocuments
-from tconnectsync.outbox.facts import Facts
 from tconnectsync.outbox.found_documents import FoundDocuments
 from tconnectsync.outbox.queue import DeliveryQueue
 from tconnectsync.outbox.states import RUNNING
+from tconnectsync.outbox.stored_values import StoredValues
 
 __all__ = ["RUNNING", "Counts", "DeadLetter", "DocumentRow", "Outbox", "set_aside_words"]
 
@@ -33,8 +33,8 @@ class Outbox:
     def __init__(self, path: Path, *, writable: bool = True) -> None:
         self.path = path
         self._db = open_to_write(path) if writable else open_to_read(path)
-        self.facts = Facts(self._db)
-        self.checkpoints = Checkpoints(self._db, self.facts)
+        self.values = StoredValues(self._db)
+        self.checkpoints = Checkpoints(self._db, self.values)
         self.documents = DesiredDocuments(self._db, self.checkpoints)
         self.queue = DeliveryQueue(self._db, self.checkpoints)
         self.found = FoundDocuments(self._db)
@@ -57,7 +57,7 @@ class Outbox:
         kept = move_aside(path, error)
         fresh = cls(path)
         for name, text in kept.items():
-            fresh.facts.put_text(name, text)
+            fresh.values.put_text(name, text)
         return fresh
 
     def close(self) -> None:

@@ -10,8 +10,8 @@ import attrs
 import msgspec
 
 from tconnectsync.clock import milliseconds
-from tconnectsync.outbox.facts import CURSOR, CURSOR_MARK, HAND_OVERS, Facts
 from tconnectsync.outbox.states import RUNNING
+from tconnectsync.outbox.stored_values import CURSOR, CURSOR_CHECKSUM, HAND_OVERS, StoredValues
 
 
 @attrs.frozen
@@ -19,12 +19,12 @@ class Checkpoints:
     """Stores the cursor, invalid intervals, fold states, and the times of documents outside the delivery window."""
 
     _db: sqlite3.Connection
-    _facts: Facts
+    _values: StoredValues
 
     @property
     def cursor(self) -> int:
         """The log position up to which events were invalidated for folding."""
-        return self._facts.get(CURSOR)
+        return self._values.get(CURSOR)
 
     def invalidate(self, rows: Sequence[tuple[str, int, str]]) -> None:
         """Fold these (stream, interval, fold) again."""
@@ -107,8 +107,10 @@ class Checkpoints:
         self._db.execute("DELETE FROM checkpoint")
         self._db.execute("DELETE FROM invalidated")
         self._db.execute("DELETE FROM out_of_range")
-        self._facts.forget_of_streams(HAND_OVERS)  # intervals without events can have one: they must be invalidated too
-        self._facts.forget(CURSOR, CURSOR_MARK)
+        self._values.forget_of_streams(
+            HAND_OVERS
+        )  # intervals without events can have one: they must be invalidated too
+        self._values.forget(CURSOR, CURSOR_CHECKSUM)
 
     # --- the delivery window ----------------------------------------------------------------------------------------
 

@@ -120,12 +120,12 @@ def _convert_version_2(db: sqlite3.Connection) -> None:
 def move_aside(path: Path, error: sqlite3.Error) -> dict[str, str]:
     """Keep an unusable file as ``<name>.damaged``, or as ``<name>.v1`` if an older release wrote it.
 
-    Return the facts that cannot be rebuilt: the user's decisions and the address.
+    Return the stored values that cannot be rebuilt: the user's decisions and the address.
     """
     ending, kept = "damaged", dict[str, str]()
     if isinstance(error, OtherVersion):
         ending = f"v{error.version}"
-        kept = _facts_of_version_1(path) if error.version == 1 else {}
+        kept = _values_of_version_1(path) if error.version == 1 else {}
         log.warning('outbox_of_other_release path=%s version=%d kept="%s.%s" it is rebuilt from the log and the receiver',
                     path, error.version, path.name, ending)  # fmt: skip
     else:
@@ -137,7 +137,7 @@ def move_aside(path: Path, error: sqlite3.Error) -> dict[str, str]:
     return kept
 
 
-def _facts_of_version_1(path: Path) -> dict[str, str]:
+def _values_of_version_1(path: Path) -> dict[str, str]:
     db = sqlite3.connect(path, isolation_level=None)
     try:
         known = dict(db.execute("SELECT key, value FROM meta"))

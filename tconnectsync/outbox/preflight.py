@@ -9,7 +9,8 @@ from itertools import islice
 import attrs
 
 from tconnectsync.clock import Clock
-from tconnectsync.outbox.facts import (
+from tconnectsync.outbox.sender import Sender
+from tconnectsync.outbox.stored_values import (
     ADDRESS,
     ADMITTED_FOLDS,
     ADMITTED_FROM,
@@ -20,7 +21,6 @@ from tconnectsync.outbox.facts import (
     ForeignAllowed,
     ReadBack,
 )
-from tconnectsync.outbox.sender import Sender
 from tconnectsync.plugin.receiver import ReceiverConflict, StoredDocument
 
 READ_BACK_AT_ONCE = 500
@@ -61,7 +61,7 @@ class Preflight:
     def blocker(self, days: tuple[datetime, datetime] | None) -> DeliveryBlock | None:
         """Return why delivery is blocked, else None. ``days`` come from :meth:`unchecked_days`. Raises the receiver's errors."""
         block = self.address_change()
-        if block is not None or days is None or self.sender.outbox.facts.get(FOREIGN_ALLOWED):
+        if block is not None or days is None or self.sender.outbox.values.get(FOREIGN_ALLOWED):
             return block
         conflict = self.sender.receiver.inspect(*days)
         return None if conflict is None else DeliveryBlock(conflict=conflict)
@@ -76,20 +76,20 @@ class Preflight:
         first = outbox.queue.first_to_put()
         if first is None:
             return None
-        begin, everything = outbox.facts.get(ADMITTED_FROM), self.clock.now() + FUTURE
-        if not outbox.facts.get(ADDRESS) or begin is None or self._new_folds():
+        begin, everything = outbox.values.get(ADMITTED_FROM), self.clock.now() + FUTURE
+        if not outbox.values.get(ADDRESS) or begin is None or self._new_folds():
             return first - AHEAD, everything
         if first < begin:
             return first - AHEAD, begin
         return (first, everything) if self._was_silent() else None
 
     def _was_silent(self) -> bool:
-        facts = self.sender.outbox.facts
-        times = [at for at in (facts.get(LAST_DELIVERED), facts.get(LOOKED_AT)) if at is not None]
+        values = self.sender.outbox.values
+        times = [at for at in (values.get(LAST_DELIVERED), values.get(LOOKED_AT)) if at is not None]
         return bool(times) and self.clock.now() - max(times) > SILENCE
 
     def _new_folds(self) -> bool:
-        admitted = self.sender.outbox.facts.get(ADMITTED_FOLDS)
+        admitted = self.sender.outbox.values.get(ADMITTED_FOLDS)
         return bool(admitted) and not set(self.folds) <= set(admitted)
 
     def _read_back(self, first: datetime, last: datetime) -> bool:
@@ -105,18 +105,18 @@ class Preflight:
                 raise
             for document in found:
                 outbox.found.record(document)
-            if found and outbox.facts.get(READ_BACK) is None:  # else keep its ``since``
-                outbox.facts.put(READ_BACK, ReadBack())
+            if found and outbox.values.get(READ_BACK) is None:  # else keep its ``since``
+                outbox.values.put(READ_BACK, ReadBack())
             if len(found) == READ_BACK_AT_ONCE:
                 return False
             self._reading = None
-            facts = outbox.facts
-            facts.put(ADDRESS, receiver.address)
-            facts.put(LOOKED_AT, self.clock.now())
-            facts.put(ADMITTED_FROM, min(first, facts.get(ADMITTED_FROM) or first))
-            facts.put(ADMITTED_FOLDS, sorted({*self.folds, *facts.get(ADMITTED_FOLDS)}))
-            if facts.get(FOREIGN_ALLOWED) is ForeignAllowed.ONCE:
-                facts.forget(FOREIGN_ALLOWED)
+            values = outbox.values
+            values.put(ADDRESS, receiver.address)
+            values.put(LOOKED_AT, self.clock.now())
+            values.put(ADMITTED_FROM, min(first, values.get(ADMITTED_FROM) or first))
+            values.put(ADMITTED_FOLDS, sorted({*self.folds, *values.get(ADMITTED_FOLDS)}))
+            if values.get(FOREIGN_ALLOWED) is ForeignAllowed.ONCE:
+                values.forget(FOREIGN_ALLOWED)
         return True
 
     def start_over(self) -> None:
@@ -125,7 +125,7 @@ class Preflight:
 
     def address_change(self) -> DeliveryBlock | None:
         """Return a block if the address is not the one of earlier deliveries, else None."""
-        known, address = self.sender.outbox.facts.get(ADDRESS), self.sender.receiver.address
+        known, address = self.sender.outbox.values.get(ADDRESS), self.sender.receiver.address
         if known in ("", address):
             return None
         conflict = ReceiverConflict(

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.facts import RECEIVER_MEMORY
+from tconnectsync.outbox.stored_values import RECEIVER_MEMORY
 from tconnectsync.plugin.receiver import SupportsMemory
 
 
 def recall(outbox: Outbox, receiver: object) -> None:
     """Give the receiver what it learned before. Needed before its first delivery, and before it is compared with the log."""
     if isinstance(receiver, SupportsMemory):
-        receiver.recall(outbox.facts.get(RECEIVER_MEMORY))
+        receiver.recall(outbox.values.get(RECEIVER_MEMORY))
 
 
 def remember(outbox: Outbox, receiver: object) -> None:
     """Keep what the receiver knows now."""
     if isinstance(receiver, SupportsMemory):
         memory = receiver.memory()
-        if memory != outbox.facts.get(RECEIVER_MEMORY):
-            outbox.facts.put(RECEIVER_MEMORY, memory)
+        if memory != outbox.values.get(RECEIVER_MEMORY):
+            outbox.values.put(RECEIVER_MEMORY, memory)

@@ -15,7 +15,7 @@ import attrs
 from tconnectsync.errors import Rejected, Retryable
 from tconnectsync.outbox import Outbox, receiver_memory
 from tconnectsync.outbox.batch_size import ONE_BY_ONE, BatchSize
-from tconnectsync.outbox.facts import (
+from tconnectsync.outbox.stored_values import (
     BATCH_SIZE,
     CONFIRMED,
     LAST_ATTEMPT,
@@ -69,15 +69,15 @@ class Sender:
     @property
     def refused(self) -> Sequence[str]:
         """The ids of documents that were refused in a row, also before a restart."""
-        return self.outbox.facts.get(REFUSED_IN_A_ROW)
+        return self.outbox.values.get(REFUSED_IN_A_ROW)
 
     def forget_refusals(self) -> None:
         """Start counting again."""
-        self.outbox.facts.forget(REFUSED_IN_A_ROW, UNCONFIRMED)
+        self.outbox.values.forget(REFUSED_IN_A_ROW, UNCONFIRMED)
 
     def forget_receiver(self) -> None:
         """Forget everything that was learned about the receiver, because its address is new."""
-        self.outbox.facts.forget(BATCH_SIZE, SUSPECTS, CONFIRMED, UNCONFIRMED, RECEIVER_MEMORY)
+        self.outbox.values.forget(BATCH_SIZE, SUSPECTS, CONFIRMED, UNCONFIRMED, RECEIVER_MEMORY)
 
     def is_halted(self) -> bool:
         """Whether too many documents in a row were refused."""
@@ -85,7 +85,7 @@ class Sender:
 
     def is_unconfirmed(self) -> bool:
         """Whether the receiver accepted documents and did not show them, too often."""
-        return self.outbox.facts.get(UNCONFIRMED) >= UNCONFIRMED_ROUNDS
+        return self.outbox.values.get(UNCONFIRMED) >= UNCONFIRMED_ROUNDS
 
     def waiting_reason(self) -> str:
         """Return why documents wait that fail while others are accepted; "" if there are none."""
@@ -111,7 +111,7 @@ class Sender:
         with self.outbox.transaction():
             self.outbox.queue.set_in_doubt(ids, True)
             if in_doubt_before.issuperset(ids):  # a commit that changes nothing does not sync what was folded before it
-                self.outbox.facts.put(LAST_ATTEMPT, now)
+                self.outbox.values.put(LAST_ATTEMPT, now)
         try:
             outcomes = self.receiver.deliver(batch)
         except Rejected as error:
@@ -131,7 +131,7 @@ class Sender:
         with self.outbox.transaction():
             trouble = self._record_outcomes(batch, outcomes, now)
             if self.accepted_count and trouble is None:
-                self.outbox.facts.put(LAST_DELIVERED, now)
+                self.outbox.values.put(LAST_DELIVERED, now)
             self._remember_size(self._size().after_success(len(batch), self.receiver.batch_size))
             self._remember()
         if trouble is not None:
@@ -159,14 +159,14 @@ class Sender:
         return withdrawals or others
 
     def _size(self) -> BatchSize:
-        return self.outbox.facts.get(BATCH_SIZE)
+        return self.outbox.values.get(BATCH_SIZE)
 
     def _remember_size(self, size: BatchSize) -> None:
         if size != self._size():
-            self.outbox.facts.put(BATCH_SIZE, size)
+            self.outbox.values.put(BATCH_SIZE, size)
 
     def _suspects(self) -> Suspects:
-        return self.outbox.facts.get(SUSPECTS) or Suspects()
+        return self.outbox.values.get(SUSPECTS) or Suspects()
 
     def recall(self) -> None:
         """Give the receiver what it learned before, once."""
@@ -216,10 +216,10 @@ class Sender:
             if suspect.is_rejected:
                 suspects.forget([delivery.document_id])
                 self.outbox.queue.dead_letter(delivery, reason)
-                self.outbox.facts.put(REFUSED_IN_A_ROW, _with(self.refused, delivery.document_id))
+                self.outbox.values.put(REFUSED_IN_A_ROW, _with(self.refused, delivery.document_id))
             else:
                 self.outbox.queue.postpone(delivery, now, suspect.wait_s)
-        self.outbox.facts.put(SUSPECTS, suspects)
+        self.outbox.values.put(SUSPECTS, suspects)
         return suspect.strikes > 0
 
     # --- outcomes -----------------------------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ class Sender:
         self.outbox.queue.mark_delivered(accepted)
         self.accepted_count += len(accepted)
         if row != before:
-            self.outbox.facts.put(REFUSED_IN_A_ROW, row)
+            self.outbox.values.put(REFUSED_IN_A_ROW, row)
         if puts:
             self._record_acceptance(puts)
         return self._resolve_receiver_faults(receiver_faults, now, others_accepted=bool(puts)) or self._unconfirmed(
@@ -264,10 +264,10 @@ class Sender:
         if suspects.known:
             suspects.forget(puts)
             suspects.others_passed()
-            self.outbox.facts.put(SUSPECTS, suspects)
-        self.outbox.facts.forget(UNCONFIRMED)
-        if not self.outbox.facts.get(CONFIRMED):
-            self.outbox.facts.put(CONFIRMED, True)
+            self.outbox.values.put(SUSPECTS, suspects)
+        self.outbox.values.forget(UNCONFIRMED)
+        if not self.outbox.values.get(CONFIRMED):
+            self.outbox.values.put(CONFIRMED, True)
 
     def _resolve_receiver_faults(
         self, receiver_faults: Sequence[tuple[Delivery, Refused]], now: datetime, *, others_accepted: bool
@@ -298,21 +298,21 @@ class Sender:
         """Handle documents that the receiver accepted but does not show. Each attempt may store them again, so attempts are limited."""
         if not unconfirmed:
             return None
-        if others_accepted or (len(unconfirmed) == 1 and self.outbox.facts.get(CONFIRMED)):
+        if others_accepted or (len(unconfirmed) == 1 and self.outbox.values.get(CONFIRMED)):
             for delivery, outcome in unconfirmed:
                 self._failed_alone(delivery, outcome.reason, now)
             return None
-        self.outbox.facts.put(UNCONFIRMED, self.outbox.facts.get(UNCONFIRMED) + 1)
+        self.outbox.values.put(UNCONFIRMED, self.outbox.values.get(UNCONFIRMED) + 1)
         _, first = unconfirmed[0]
         return Retryable(first.reason, in_doubt=True)
 
     def _retry_refused(self, refused: Sequence[str]) -> None:
         """Retry the documents that were refused just before an accepted one: the receiver may have had a temporary fault."""
-        known = self.outbox.facts.get(TRIED_ONCE_MORE) if refused else []
+        known = self.outbox.values.get(TRIED_ONCE_MORE) if refused else []
         fresh = [id_ for id_ in refused if id_ not in known]
         if fresh:
             self.outbox.dead_letters.retry(fresh)
-            self.outbox.facts.put(TRIED_ONCE_MORE, [*known, *fresh][-REMEMBERED:])
+            self.outbox.values.put(TRIED_ONCE_MORE, [*known, *fresh][-REMEMBERED:])
             self._halves.extend((id_,) for id_ in fresh)
 
 

@@ -19,7 +19,7 @@ from tconnectsync.clock import milliseconds
 from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.events import Event, WearBegan, WearEnded
 from tconnectsync.outbox import RUNNING, Outbox
-from tconnectsync.outbox.facts import CURSOR
+from tconnectsync.outbox.stored_values import CURSOR
 from tconnectsync.plugin.fold import Document, Fold, ReportsPending, SentOnce, title_of
 from tconnectsync.projection.pending_notes import PendingNote
 from tconnectsync.retry.json_converter import CONVERTER
@@ -109,7 +109,7 @@ class FoldRunner:
         }  # few, of many events
         rows = {(stream, interval, fold) for stream, interval, kind in intervals for fold in listeners.get(kind, ())}
         self.outbox.checkpoints.invalidate(sorted(rows))
-        self.outbox.facts.put(CURSOR, cursor)
+        self.outbox.values.put(CURSOR, cursor)
 
     def fold_next(self, view_of: Callable[[str], FoldInput | None]) -> bool:
         """Fold the first invalid interval. Return False if there is none. Call it inside a transaction."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tconnectsync.eventlog import EventLog
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.facts import CURSOR_MARK, FINGERPRINT, GAPS, HAND_OVERS, PLACEMENT
+from tconnectsync.outbox.stored_values import CURSOR_CHECKSUM, FINGERPRINT, GAPS, HAND_OVERS, PLACEMENT
 from tconnectsync.projection.fold_runner import FoldRunner, interval_of
 from tconnectsync.timeline.event_stream import EventStream
 from tconnectsync.timeline.stream_timeline import timeline_from_json, timeline_to_json
@@ -16,15 +16,15 @@ TOUCHED_AT_ONCE = 20_000
 
 def check_fingerprint(outbox: Outbox, fingerprint: str) -> None:
     """Fold everything again if the sink's folds or options changed: they can give other documents."""
-    if outbox.facts.get(FINGERPRINT) != fingerprint:
+    if outbox.values.get(FINGERPRINT) != fingerprint:
         outbox.checkpoints.start_over()
-        outbox.facts.put(FINGERPRINT, fingerprint)
+        outbox.values.put(FINGERPRINT, fingerprint)
 
 
 def invalidate_retimed(folding: FoldRunner, view: EventStream) -> None:
     """Invalidate what a changed clock, a changed hand-over or a changed delivery window affects."""
     outbox = folding.outbox
-    known = outbox.facts.get(PLACEMENT.of(view.name))
+    known = outbox.values.get(PLACEMENT.of(view.name))
     now = timeline_to_json(view.timeline)
     if known != now:
         folds = tuple(folding.folds)
@@ -34,14 +34,14 @@ def invalidate_retimed(folding: FoldRunner, view: EventStream) -> None:
             outbox.checkpoints.invalidate_range(view.name, low, high, folds)
         for first_at, last_at in view.changed_windows(before):
             outbox.checkpoints.invalidate_out_of_range(view.name, first_at, last_at)
-        outbox.facts.put(PLACEMENT.of(view.name), now)
+        outbox.values.put(PLACEMENT.of(view.name), now)
     _invalidate_hand_overs(folding, view)
 
 
 def _invalidate_hand_overs(folding: FoldRunner, view: EventStream) -> None:
     """Invalidate the interval of each hand-over that was added, removed or moved. Later intervals follow if its state changes."""
     outbox = folding.outbox
-    before = outbox.facts.get(HAND_OVERS.of(view.name))
+    before = outbox.values.get(HAND_OVERS.of(view.name))
     now = list(view.hand_overs)
     if now == before:
         return
@@ -50,17 +50,17 @@ def _invalidate_hand_overs(folding: FoldRunner, view: EventStream) -> None:
         outbox.checkpoints.invalidate(
             [(view.name, interval, name) for name, fold in folding.folds.items() if kind in fold.kinds]
         )
-    outbox.facts.put(HAND_OVERS.of(view.name), now)
+    outbox.values.put(HAND_OVERS.of(view.name), now)
 
 
 def recheck_protected(outbox: Outbox, view: EventStream) -> None:
     """Once the days of a gap are fetched again, withdraw the documents that only the gap protected."""
     now = list(view.gaps)
-    if now != outbox.facts.get(GAPS.of(view.name)):
+    if now != outbox.values.get(GAPS.of(view.name)):
         for fold in outbox.documents.recheck_protected(view.name):
             if not outbox.checkpoints.has_invalid(view.name, fold):  # else it is done after the last interval
                 outbox.documents.retire_unclaimed(fold, view.name, keep=view.gaps)
-        outbox.facts.put(GAPS.of(view.name), now)
+        outbox.values.put(GAPS.of(view.name), now)
 
 
 def invalidate_new(folding: FoldRunner, events: EventLog, views: Mapping[str, EventStream]) -> None:
@@ -78,4 +78,4 @@ def invalidate_new(folding: FoldRunner, events: EventLog, views: Mapping[str, Ev
         last -= 1  # a position may have several rows, and the limit may have cut off some
     if last != cursor:
         folding.invalidate_new(touched, cursor=last)
-        folding.outbox.facts.put(CURSOR_MARK, events.checksum_at(last) or "")
+        folding.outbox.values.put(CURSOR_CHECKSUM, events.checksum_at(last) or "")

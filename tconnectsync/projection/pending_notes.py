@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from tconnectsync.outbox.facts import Fact
+from tconnectsync.outbox.stored_values import StoredValue
 from tconnectsync.text.durations import exact_span_words
 from tconnectsync.text.plural import counted
 
@@ -36,5 +36,5 @@ class PendingNote:
         return f"{self.words} (since {self.since:%Y-%m-%d %H:%M} UTC)"
 
 
-NOTES: Fact[list[PendingNote]] = Fact("notes", list[PendingNote], [])
+NOTES: StoredValue[list[PendingNote]] = StoredValue("notes", list[PendingNote], [])
 """The notes of one sink, stored after each run of its folds."""

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.facts import RECEIVER_MEMORY
+from tconnectsync.outbox.stored_values import RECEIVER_MEMORY
 from tconnectsync.plugin.receiver import UNITS_WORD
 from tconnectsync.text.glucose_units import GlucoseUnits, parse_glucose_units
 
@@ -17,7 +17,7 @@ def receiver_units(data_dir: Path) -> GlucoseUnits | None:
     for path in sorted((data_dir / "outbox").glob("*.sqlite")):
         try:
             with closing(Outbox(path, writable=False)) as outbox:
-                words = outbox.facts.get(RECEIVER_MEMORY).split()
+                words = outbox.values.get(RECEIVER_MEMORY).split()
         except (OSError, sqlite3.Error):
             continue
         for word in words:

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.facts import HEALTH
+from tconnectsync.outbox.stored_values import HEALTH
 from tconnectsync.plugin.receiver import CheckResult
 from tconnectsync.retry.health import HealthState
 from tconnectsync.runtime.data_dir import outbox_path
@@ -29,7 +29,7 @@ def sink_findings(data_dir: Path, name: str) -> Iterator[CheckResult]:
         return
     try:
         with closing(Outbox(path, writable=False)) as outbox:
-            health, waiting = outbox.facts.get(HEALTH), outbox.dead_letters.counts().pending
+            health, waiting = outbox.values.get(HEALTH), outbox.dead_letters.counts().pending
     except sqlite3.Error:
         return  # `status` reports it, with the remedy
     words = STOPPED.get(health.state)

@@ -18,7 +18,7 @@ from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.eventlog import EventLog, LogSize
 from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.outbox import Outbox, set_aside_words
-from tconnectsync.outbox.facts import FOREIGN_ALLOWED, HEALTH, LAST_DELIVERED, UNUSABLE
+from tconnectsync.outbox.stored_values import FOREIGN_ALLOWED, HEALTH, LAST_DELIVERED, UNUSABLE
 from tconnectsync.projection.pending_notes import NOTES
 from tconnectsync.queries.alert_status import alert_status
 from tconnectsync.reconcile.comparison_state import ComparisonState, twice_text
@@ -238,14 +238,14 @@ def _outbox_status(outbox: Outbox, *, on: bool, end: int, now: datetime) -> dict
     counts, comparison, cursor = outbox.dead_letters.counts(), ComparisonState.load(outbox), outbox.checkpoints.cursor
     health, notes = Health(state=HealthState.OFF), list[str]()
     if on:
-        health = outbox.facts.get(UNUSABLE) or outbox.facts.get(HEALTH)
-        notes = [note.text(now) for note in outbox.facts.get(NOTES) if note.is_due(now)]
+        health = outbox.values.get(UNUSABLE) or outbox.values.get(HEALTH)
+        notes = [note.text(now) for note in outbox.values.get(NOTES) if note.is_due(now)]
         if counts.dead:
             notes.insert(0, set_aside_words(counts.dead, outbox.dead_letters.last_reason()))
         if comparison.problem and health.is_ok:
             health = _not_compared(comparison, health, now)
         twice = comparison.counts.get("twice", 0)
-        if twice and not outbox.facts.get(FOREIGN_ALLOWED):
+        if twice and not outbox.values.get(FOREIGN_ALLOWED):
             notes.append(twice_text(twice, outbox.path.stem))
     return {
         **_health_json(health, ". ".join(part for part in (health.message, *notes) if part)),
@@ -256,7 +256,7 @@ def _outbox_status(outbox: Outbox, *, on: bool, end: int, now: datetime) -> dict
         "behind": max(0, end - cursor) if on else 0,
         "pending": outbox.queue.waiting(now),
         "dead": counts.dead,
-        "last_delivered": iso_time(outbox.facts.get(LAST_DELIVERED)),
+        "last_delivered": iso_time(outbox.values.get(LAST_DELIVERED)),
     }
 
 

@@ -14,8 +14,8 @@ from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.eventlog import EventLog
 from tconnectsync.outbox import DocumentRow, Outbox, receiver_memory
 from tconnectsync.outbox.desired_documents import content_hash
-from tconnectsync.outbox.facts import READ_BACK, ReadBack
 from tconnectsync.outbox.states import OwnershipState
+from tconnectsync.outbox.stored_values import READ_BACK, ReadBack
 from tconnectsync.plugin.fold import Document
 from tconnectsync.plugin.receiver import FieldDiff, ReadableReceiver, StoredDocument, can_adopt
 from tconnectsync.projection.fold_runner import FoldFailed, FoldRunner, interval_of
@@ -328,5 +328,5 @@ def repair(outbox: Outbox, found: Sequence[Mismatch], *, now: datetime) -> int:
             outbox.rows.fold_origin(*each.origin)
         elif each.row is None and each.copy is not None:
             outbox.found.record(each.copy)
-            outbox.facts.put(READ_BACK, ReadBack(since=now))
+            outbox.values.put(READ_BACK, ReadBack(since=now))
     return len(ours)

@@ -8,7 +8,7 @@ from datetime import datetime
 import attrs
 
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.facts import COMPARED
+from tconnectsync.outbox.stored_values import COMPARED
 from tconnectsync.retry.deadline import RememberedDeadline
 from tconnectsync.retry.json_converter import CONVERTER
 from tconnectsync.text.plural import counted
@@ -39,7 +39,7 @@ class ComparisonState:
     @classmethod
     def load(cls, outbox: Outbox) -> ComparisonState:
         """Return the state that an outbox has stored."""
-        return cls.from_json(outbox.facts.get(COMPARED))
+        return cls.from_json(outbox.values.get(COMPARED))
 
 
 def twice_text(number: int, sink: str) -> str:

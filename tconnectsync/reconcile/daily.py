@@ -13,8 +13,8 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.errors import CredentialsRefused, IndexCorrupt, LogCorrupt, Rejected, Retryable
 from tconnectsync.eventlog import EventLog
-from tconnectsync.outbox.facts import COMPARED, FOREIGN_ALLOWED
 from tconnectsync.outbox.sender import Sender
+from tconnectsync.outbox.stored_values import COMPARED, FOREIGN_ALLOWED
 from tconnectsync.plugin.receiver import ReadableReceiver
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.reconcile.comparison import Verifier, repair
@@ -105,7 +105,7 @@ class DailyComparison:
         with outbox.transaction():
             repair(outbox, self._wrong, now=now)
             self._save(ComparisonState(at=now, not_before=self._after(INTERVAL), counts=dict(report.to_json())))
-        if report.twice and not outbox.facts.get(FOREIGN_ALLOWED):
+        if report.twice and not outbox.values.get(FOREIGN_ALLOWED):
             log.warning("older_bridge_writes sink=%s documents=%d", self.name, report.twice)
         if report.wrong:
             found = " ".join(f"{verdict}={report.counts[verdict]}" for verdict in WRONG if report.counts[verdict])
@@ -126,4 +126,4 @@ class DailyComparison:
 
     def _save(self, state: ComparisonState) -> None:
         self._state = state
-        self.folding.outbox.facts.put(COMPARED, state.to_json())
+        self.folding.outbox.values.put(COMPARED, state.to_json())

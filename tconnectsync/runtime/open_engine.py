@@ -18,8 +18,8 @@ from tconnectsync.ingest.poller import Poller
 from tconnectsync.ingest.schedule import PollSchedule
 from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.facts import LOG_ID, UNUSABLE
 from tconnectsync.outbox.sender import Sender
+from tconnectsync.outbox.stored_values import LOG_ID, UNUSABLE
 from tconnectsync.plugin.manager import Plugins
 from tconnectsync.plugin.source import Source
 from tconnectsync.plugin.spec import Context, Sink
@@ -100,12 +100,12 @@ def open_sink_runner(
 ) -> SinkRunner:
     """Open the outbox of a sink in ``folder``, and return the sink's runner."""
     outbox = Outbox.opened(outbox_path(folder, name))
-    if outbox.facts.get(LOG_ID) not in ("", events.log_id):  # the positions belong to another log
+    if outbox.values.get(LOG_ID) not in ("", events.log_id):  # the positions belong to another log
         with outbox.transaction():
             outbox.checkpoints.start_over()
-            outbox.facts.put(LOG_ID, events.log_id)
-    outbox.facts.put(LOG_ID, events.log_id)
-    outbox.facts.forget(UNUSABLE)
+            outbox.values.put(LOG_ID, events.log_id)
+    outbox.values.put(LOG_ID, events.log_id)
+    outbox.values.forget(UNUSABLE)
     runner = SinkRunner.build(
         name=name,
         fingerprint=f"{sink.fingerprint} decoders={dict(decoders)}",
@@ -130,9 +130,9 @@ def note_unusable_sinks(config: Config, clock: Clock, folder: Path) -> dict[str,
                 state=HealthState.WAITING, message=f"its secret cannot be used: {entry.problem}", remedy=REMEDY
             )
             with closing(Outbox.opened(outbox_path(folder, name))) as outbox:
-                before = outbox.facts.get(UNUSABLE) or Health()
+                before = outbox.values.get(UNUSABLE) or Health()
                 found[name] = health.with_since(before, clock.now())
-                outbox.facts.put(UNUSABLE, found[name])
+                outbox.values.put(UNUSABLE, found[name])
     return found
 
 

@@ -13,9 +13,9 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.errors import CredentialsRefused, Rejected, Retryable
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.facts import REWRITES_ALLOWED
 from tconnectsync.outbox.preflight import DeliveryBlock, Preflight
 from tconnectsync.outbox.sender import UNCONFIRMED_WORDS, Sender, unconfirmed_remedy
+from tconnectsync.outbox.stored_values import REWRITES_ALLOWED
 from tconnectsync.retry.health import HealthState
 from tconnectsync.runtime.delivery_report import DeliveryReport
 from tconnectsync.runtime.sink_health import SinkHealth
@@ -124,8 +124,12 @@ class SinkDelivery:
             )
         elif done and (not self.sender.inconclusive or self.health.state is HealthState.OK):
             self.health.recover()
-        if self.outbox.facts.get(REWRITES_ALLOWED) and self.outbox.queue.next_due(now) is None and not self.is_behind():
-            self.outbox.facts.forget(REWRITES_ALLOWED)
+        if (
+            self.outbox.values.get(REWRITES_ALLOWED)
+            and self.outbox.queue.next_due(now) is None
+            and not self.is_behind()
+        ):
+            self.outbox.values.forget(REWRITES_ALLOWED)
 
     def preview_preflight(self) -> None:
         """For a dry run: record what would stop the next delivery, if the receiver can be asked."""

@@ -13,7 +13,7 @@ from tconnectsync.clock import Clock
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog import EventLog
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.facts import CURSOR_MARK, READ_BACK, REWRITES_ALLOWED, ReadBack
+from tconnectsync.outbox.stored_values import CURSOR_CHECKSUM, READ_BACK, REWRITES_ALLOWED, ReadBack
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.projection.invalidation import (
     check_fingerprint,
@@ -56,7 +56,7 @@ class SinkFolding:
         if cursor > self.events.end:
             return False
         try:
-            return self.outbox.facts.get(CURSOR_MARK) in ("", self.events.checksum_at(cursor))
+            return self.outbox.values.get(CURSOR_CHECKSUM) in ("", self.events.checksum_at(cursor))
         except LogCorrupt:
             return True  # the fold that needs the corrupt part will report it
         except sqlite3.DatabaseError:
@@ -109,7 +109,7 @@ class SinkFolding:
 
     def _write_notes(self, views: Mapping[str, EventStream]) -> None:
         try:
-            self.outbox.facts.put(NOTES, self.fold_runner.notes(views))
+            self.outbox.values.put(NOTES, self.fold_runner.notes(views))
         except sqlite3.Error:
             raise
         except Exception:
@@ -121,7 +121,7 @@ class SinkFolding:
         if self.health.state in (HealthState.HALTED, HealthState.REFUSED):
             return
         rewrites = self.outbox.queue.rewrites(self.clock.now())
-        if rewrites > self.rewrite_limit and not self.outbox.facts.get(REWRITES_ALLOWED):
+        if rewrites > self.rewrite_limit and not self.outbox.values.get(REWRITES_ALLOWED):
             self.health.set(
                 HealthState.BRAKED,
                 f"{counted(rewrites, 'document')} delivered more than two days ago would be changed or deleted"
@@ -143,10 +143,10 @@ class SinkFolding:
         newer data, so everything must be fetched once more first.
         """
         outbox = self.outbox
-        found = outbox.facts.get(READ_BACK)
+        found = outbox.values.get(READ_BACK)
         if found is not None and found.since is not None and found.since > self.clock.now():  # the clock was ahead
             found = ReadBack(since=self.clock.now())
-            outbox.facts.put(READ_BACK, found)
+            outbox.values.put(READ_BACK, found)
         if found is None or self.fold_runner.blocked or self.is_behind() or not is_current(found.since):
             return False
         with outbox.transaction():
@@ -154,7 +154,7 @@ class SinkFolding:
                 lambda pump, at: any(view.pump == pump and view.in_delivery_window(at) for view in views.values()),
                 keep=[gap for view in views.values() for gap in view.gaps],
             )
-            outbox.facts.forget(READ_BACK)
+            outbox.values.forget(READ_BACK)
         if count:
             log.info("unclaimed_documents_withdrawn sink=%s count=%d", self.name, count)
         self._check_rewrites()

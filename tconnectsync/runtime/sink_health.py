@@ -10,9 +10,9 @@ import attrs
 
 from tconnectsync.clock import Clock
 from tconnectsync.errors import CredentialsRefused, LogCorrupt
-from tconnectsync.outbox.facts import HEALTH
 from tconnectsync.outbox.preflight import DeliveryBlock
 from tconnectsync.outbox.sender import Sender
+from tconnectsync.outbox.stored_values import HEALTH
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.retry import refusals
 from tconnectsync.retry.backoff import backoff_s
@@ -35,7 +35,7 @@ class SinkHealth:
     current: Health = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.current = self.sender.outbox.facts.get(HEALTH)
+        self.current = self.sender.outbox.values.get(HEALTH)
         if self.current.refusals and self.current.fingerprint != self.credentials_fingerprint:
             self.current = Health()  # other credentials
         if self.state is HealthState.HALTED and self.current.fingerprint not in ("", self.sender.receiver.address):
@@ -100,7 +100,7 @@ class SinkHealth:
         self.current = health.with_since(before, self.clock.now())
         if self.current != before:
             try:
-                self.sender.outbox.facts.put(HEALTH, self.current)
+                self.sender.outbox.values.put(HEALTH, self.current)
             except sqlite3.Error as error:
                 log.warning('state_not_saved sink=%s reason="%s"', self.name, error)
 

@@ -12,9 +12,16 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.eventlog import EventLog
 from tconnectsync.outbox import Counts, DocumentRow, Outbox
-from tconnectsync.outbox.facts import ADDRESS, FOREIGN_ALLOWED, LOG_ID, READ_BACK, REWRITES_ALLOWED, ForeignAllowed
 from tconnectsync.outbox.preflight import Preflight
 from tconnectsync.outbox.sender import Sender
+from tconnectsync.outbox.stored_values import (
+    ADDRESS,
+    FOREIGN_ALLOWED,
+    LOG_ID,
+    READ_BACK,
+    REWRITES_ALLOWED,
+    ForeignAllowed,
+)
 from tconnectsync.plugin.receiver import ReadableReceiver
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.reconcile.comparison import Verifier, repair
@@ -91,7 +98,7 @@ class SinkRunner:
         path = self.outbox.path
         self.outbox.close()
         fresh = Outbox.rebuilt(path, error)
-        fresh.facts.put(LOG_ID, self.events.log_id)
+        fresh.values.put(LOG_ID, self.events.log_id)
         self.fold_runner.outbox = self.sender.outbox = fresh
         self.delivery.preflight.start_over()
         self._begin_comparing()
@@ -103,9 +110,9 @@ class SinkRunner:
     def replay(self, first: datetime | None, last: datetime | None) -> int:
         """Deliver this period again; it counts as consent to every rewrite in it. Return the number of documents."""
         with self.outbox.transaction():
-            if self.outbox.facts.get(ADDRESS) not in ("", self.sender.receiver.address):
+            if self.outbox.values.get(ADDRESS) not in ("", self.sender.receiver.address):
                 self.outbox.queue.forget_receiver()
-                self.outbox.facts.forget(ADDRESS, FOREIGN_ALLOWED, READ_BACK)
+                self.outbox.values.forget(ADDRESS, FOREIGN_ALLOWED, READ_BACK)
                 self.sender.forget_receiver()
             count = self.outbox.queue.replay(
                 tuple(self.fold_runner.folds),
@@ -114,7 +121,7 @@ class SinkRunner:
                 current_value_folds=self.fold_runner.current_value_folds,
                 now=self.clock.now(),
             )
-            self.outbox.facts.put(REWRITES_ALLOWED, True)
+            self.outbox.values.put(REWRITES_ALLOWED, True)
         self._clear_health()
         return count
 
@@ -122,7 +129,7 @@ class SinkRunner:
         """End a halt, a pause, a refusal or a back-off. Documents that were refused before a halt are tried once more."""
         with self.outbox.transaction():
             if self.sink_health.state is HealthState.BRAKED:
-                self.outbox.facts.put(REWRITES_ALLOWED, True)
+                self.outbox.values.put(REWRITES_ALLOWED, True)
             if self.sink_health.state is HealthState.HALTED:
                 self.outbox.dead_letters.retry(self.sender.refused)
         self._clear_health()
@@ -130,14 +137,14 @@ class SinkRunner:
     def allow_foreign(self) -> None:
         """Deliver although other programs have documents there, from now on."""
         with self.outbox.transaction():
-            self.outbox.facts.put(FOREIGN_ALLOWED, ForeignAllowed.ALWAYS)
+            self.outbox.values.put(FOREIGN_ALLOWED, ForeignAllowed.ALWAYS)
         self._clear_health()
 
     def allow_foreign_once(self) -> None:
         """Deliver although other programs have documents there now. Later ones are checked again."""
         with self.outbox.transaction():
-            if self.delivery.preflight.unchecked_days() is not None and not self.outbox.facts.get(FOREIGN_ALLOWED):
-                self.outbox.facts.put(FOREIGN_ALLOWED, ForeignAllowed.ONCE)
+            if self.delivery.preflight.unchecked_days() is not None and not self.outbox.values.get(FOREIGN_ALLOWED):
+                self.outbox.values.put(FOREIGN_ALLOWED, ForeignAllowed.ONCE)
         self._clear_health()
 
     def _clear_health(self) -> None:
@@ -158,9 +165,9 @@ class SinkRunner:
         idle = (
             not self.folding.is_behind()
             and not self.delivery.has_due_document(now)
-            and outbox.facts.get(READ_BACK) is None
+            and outbox.values.get(READ_BACK) is None
         )
-        if not idle or outbox.facts.get(ADDRESS) != self.sender.receiver.address or not is_fresh():
+        if not idle or outbox.values.get(ADDRESS) != self.sender.receiver.address or not is_fresh():
             self.daily_comparison.give_up()
             return False
         self.daily_comparison.step(views)

@@ -12,9 +12,9 @@ import pytest
 
 from tconnectsync.errors import CredentialsRefused
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.facts import READ_BACK
 from tconnectsync.outbox.preflight import Preflight
 from tconnectsync.outbox.sender import Sender
+from tconnectsync.outbox.stored_values import READ_BACK
 from tconnectsync.plugin.fold import Document
 from tconnectsync.plugin.receiver import StoredDocument
 
@@ -44,5 +44,5 @@ def test_read_back_after_refusal(tmp_path: Path) -> None:
     with pytest.raises(CredentialsRefused):
         admission.step()
     assert admission.step() is True
-    assert outbox.facts.get(READ_BACK), "what is there was read"
+    assert outbox.values.get(READ_BACK), "what is there was read"
     outbox.close()

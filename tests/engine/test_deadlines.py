@@ -17,7 +17,7 @@ from tconnectsync.errors import CredentialsRefused, Retryable
 from tconnectsync.eventlog import EventLog
 from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.facts import HEALTH
+from tconnectsync.outbox.stored_values import HEALTH
 from tconnectsync.plugin.receiver import Delivery, Outcome, Postponed
 from tconnectsync.reconcile.comparison_state import ComparisonState
 from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S, backoff_s
@@ -106,8 +106,8 @@ def test_deadline_of_older_release(ahead: timedelta, over: bool) -> None:
 def test_deadline_unreadable(tmp_path: Path, text: str) -> None:
     """A deadline that cannot be read counts as none."""
     with closing(Outbox(tmp_path / "sink.sqlite")) as outbox:
-        outbox.facts.put_text(HEALTH.name, text)
-        assert outbox.facts.get(HEALTH).not_before is None
+        outbox.values.put_text(HEALTH.name, text)
+        assert outbox.values.get(HEALTH).not_before is None
     assert ComparisonState.from_json(text).not_before is None
 
 

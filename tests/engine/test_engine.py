@@ -27,8 +27,8 @@ from tconnectsync.ingest.schedule import PollSchedule
 from tconnectsync.jobs.dispatch import perform
 from tconnectsync.jobs.messages import Request, Result
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.facts import REWRITES_ALLOWED
 from tconnectsync.outbox.sender import Sender
+from tconnectsync.outbox.stored_values import REWRITES_ALLOWED
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.runtime.sink_runner import SinkRunner
 from tconnectsync.timeline.zones import Zones
@@ -589,7 +589,7 @@ def test_resume_without_brake(harness: EngineHarness) -> None:
     """``resume`` without a brake is no consent to a later one."""
     harness.ask("sync")
     harness.ask("resume", sink="shelf")
-    assert not harness.runner.outbox.facts.get(REWRITES_ALLOWED)
+    assert not harness.runner.outbox.values.get(REWRITES_ALLOWED)
 
 
 def test_resume_retries_refused(harness: EngineHarness) -> None:

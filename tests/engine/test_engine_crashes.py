@@ -20,7 +20,7 @@ import pytest
 
 from tconnectsync import Delivery, Document, Outcome, Retryable
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.facts import Fact, Facts
+from tconnectsync.outbox.stored_values import StoredValue, StoredValues
 from tests.engine.fakes import FakeReceiver
 from tests.engine.harness import BEGIN, EngineHarness
 from tests.support.clocks import FakeClock
@@ -58,7 +58,7 @@ class UnreliableReceiver(FakeReceiver):
 def turns_of_outboxes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Turns]:
     """Every commit of an outbox is a turn: of those under the key "now"."""
     now: dict[str, Turns] = {"now": Turns()}
-    transaction, put = Outbox.transaction, Facts.put
+    transaction, put = Outbox.transaction, StoredValues.put
 
     def turn(call: str) -> None:
         if now["now"].next(call):
@@ -70,13 +70,13 @@ def turns_of_outboxes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Turns]:
             yield
             turn("commit")
 
-    def put_by_turns(facts: Facts, fact: Fact[Any], value: Any) -> None:
+    def put_by_turns(facts: StoredValues, fact: StoredValue[Any], value: Any) -> None:
         if not facts._db.in_transaction:
             turn("commit")
         put(facts, fact, value)
 
     monkeypatch.setattr(Outbox, "transaction", turned)
-    monkeypatch.setattr(Facts, "put", put_by_turns)
+    monkeypatch.setattr(StoredValues, "put", put_by_turns)
     return now
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.facts import HEALTH
+from tconnectsync.outbox.stored_values import HEALTH
 from tconnectsync.retry.deadline import RememberedDeadline
 from tconnectsync.retry.health import Health, HealthState
 from tconnectsync.retry.json_converter import CONVERTER
@@ -53,8 +53,8 @@ def test_round_trip(state: HealthState) -> None:
 def test_unreadable_health_starts_afresh(tmp_path: Path, text: str) -> None:
     """Text that cannot be read is no reason to stop."""
     with closing(Outbox(tmp_path / "sink.sqlite")) as outbox:
-        outbox.facts.put_text(HEALTH.name, text)
-        assert outbox.facts.get(HEALTH) == Health()
+        outbox.values.put_text(HEALTH.name, text)
+        assert outbox.values.get(HEALTH) == Health()
 
 
 def test_since_stays_while_the_state_does() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from tconnectsync import Delivery, Document, Outcome
 from tconnectsync.outbox.database import OtherVersion, open_to_read
-from tconnectsync.outbox.facts import ADDRESS, FOREIGN_ALLOWED, ForeignAllowed
+from tconnectsync.outbox.stored_values import ADDRESS, FOREIGN_ALLOWED, ForeignAllowed
 from tconnectsync.reconcile.report import ComparisonReport
 from tests.engine.fakes import ReadableFakeReceiver
 from tests.engine.harness import BEGIN, EngineHarness
@@ -82,8 +82,8 @@ def test_the_old_outbox_is_kept_aside(harness: EngineHarness) -> None:
     path = harness.runner.outbox.path
     with pytest.raises(OtherVersion):
         open_to_read(path.with_name("shelf.sqlite.v1"))
-    assert harness.runner.outbox.facts.get(ADDRESS) == "shelf://one"
-    assert harness.runner.outbox.facts.get(FOREIGN_ALLOWED) is ForeignAllowed.ALWAYS
+    assert harness.runner.outbox.values.get(ADDRESS) == "shelf://one"
+    assert harness.runner.outbox.values.get(FOREIGN_ALLOWED) is ForeignAllowed.ALWAYS
 
 
 def test_the_log_is_unchanged(harness: EngineHarness) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tconnectsync.filesystem import OsFiles
 from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.facts import CURSOR
+from tconnectsync.outbox.stored_values import CURSOR
 from tconnectsync.retry.health import Health, HealthState
 from tests.engine.fakes import START
 from tests.support.crashing_files import Crash, CrashingFiles, Turns
@@ -89,12 +89,12 @@ def test_folding_not_synced(tmp_path: Path) -> None:
     with outbox.transaction():
         full = level()
     with outbox.transaction(durable=False):
-        outbox.facts.put(CURSOR, 1)
+        outbox.values.put(CURSOR, 1)
         assert level() < full
     with pytest.raises(ZeroDivisionError), outbox.transaction(durable=False):
-        outbox.facts.put(CURSOR, 1 // 0)
+        outbox.values.put(CURSOR, 1 // 0)
     assert level() == full
     outbox.close()
     again = Outbox(tmp_path / "sink.sqlite")
-    assert again.facts.get(CURSOR) == 1
+    assert again.values.get(CURSOR) == 1
     again.close()

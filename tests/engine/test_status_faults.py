@@ -25,7 +25,7 @@ from tconnectsync.daemon.state import FILE_NAME, SOCKET_NAME, DaemonRecord, load
 from tconnectsync.disk_check import FREE_SPACE_FLOOR, look_at_disk
 from tconnectsync.errors import ConfigError, RequestRefused
 from tconnectsync.eventlog import FolderLock, lock_holder
-from tconnectsync.outbox.facts import COMPARED
+from tconnectsync.outbox.stored_values import COMPARED
 from tconnectsync.queries.log_records import read_events
 from tconnectsync.queries.status import status_of
 from tconnectsync.reconcile.comparison_state import ComparisonState
@@ -347,7 +347,7 @@ def test_read_back_fails(harness: EngineHarness, days: int, state: str) -> None:
         failures=2,
         problem="HTML",
     )
-    runner.outbox.facts.put(COMPARED, compared.to_json())
+    runner.outbox.values.put(COMPARED, compared.to_json())
     harness.engine.close()
     found = status(harness)["sinks"]["shelf"]
     assert found["state"] == state

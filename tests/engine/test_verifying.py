@@ -23,7 +23,7 @@ from tconnectsync import (
 )
 from tconnectsync.errors import IndexCorrupt
 from tconnectsync.ingest.gaps import MARGIN
-from tconnectsync.outbox.facts import ADMITTED_FROM, COMPARED, READ_BACK, ReadBack
+from tconnectsync.outbox.stored_values import ADMITTED_FROM, COMPARED, READ_BACK, ReadBack
 from tconnectsync.plugin.receiver import Delivery, Outcome
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.queries.status import status_of
@@ -454,7 +454,7 @@ def found_now(harness: EngineHarness) -> None:
     harness.clock.still = True
     for part in harness.runner.verifier(harness.engine.views).run():
         harness.runner.repair(part.found)
-    assert harness.runner.outbox.facts.get(READ_BACK) == ReadBack(since=harness.clock.now())
+    assert harness.runner.outbox.values.get(READ_BACK) == ReadBack(since=harness.clock.now())
     harness.clock.still = False
 
 
@@ -493,9 +493,9 @@ def test_unclaimed_found_before_backfill(harness: EngineHarness, receiver: Reada
     stale = stale_of(receiver)
     harness.clock.sleep(60)
     found_now(harness)
-    harness.runner.outbox.facts.put(ADMITTED_FROM, BEGIN + DAY)
+    harness.runner.outbox.values.put(ADMITTED_FROM, BEGIN + DAY)
     harness.ask("replay", sink="shelf")
-    assert harness.runner.outbox.facts.get(ADMITTED_FROM) < BEGIN, "the place was looked over again"
+    assert harness.runner.outbox.values.get(ADMITTED_FROM) < BEGIN, "the place was looked over again"
     assert receiver.beside == [stale]
     harness.clock.sleep(3600)
     assert harness.ask("sync").status == 0
@@ -568,7 +568,7 @@ def test_verify_unreadable_receiver(tmp_path: Path) -> None:
     assert "shelf cannot be verified" in result.lines[0]
     assert harness.ask("verify", sink="nothing").status == 2
     lived(harness, 3 * DAY)
-    assert harness.runner.outbox.facts.get(COMPARED) == ""
+    assert harness.runner.outbox.values.get(COMPARED) == ""
     harness.engine.close()
 
 
@@ -683,9 +683,9 @@ def test_unclaimed_found_by_wrong_clock(harness: EngineHarness, receiver: Readab
     outbox = harness.runner.outbox
     with outbox.transaction():
         outbox.found.record(stale)
-        outbox.facts.put(READ_BACK, ReadBack(since=BEGIN + 1000 * DAY))
+        outbox.values.put(READ_BACK, ReadBack(since=BEGIN + 1000 * DAY))
     lived(harness, 2 * DAY)
-    assert outbox.facts.get(READ_BACK) is None
+    assert outbox.values.get(READ_BACK) is None
     assert receiver.surveys >= 1
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from tconnectsync import UNITS_WORD, Document, Retryable, Secret, StoredDocument, document_id
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.facts import RECEIVER_MEMORY
 from tconnectsync.outbox.sender import Sender
+from tconnectsync.outbox.stored_values import RECEIVER_MEMORY
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 from tconnectsync_nightscout.site.document_format import moment_of
@@ -252,7 +252,7 @@ def test_document_kept_without_identifier(outbox: Outbox, clock: FakeClock) -> N
         want(outbox, basal(0, 5.0))
         deliver(outbox, site, clock)
         again = receiver_of(site, clock)
-        again.recall(outbox.facts.get(RECEIVER_MEMORY))
+        again.recall(outbox.values.get(RECEIVER_MEMORY))
         assert not again.shows("treatments")
         assert again.shows("devicestatus")
         found: list[StoredDocument] = list(again.survey(minutes(-60), minutes(60)))

@@ -22,7 +22,7 @@ from tconnectsync.cli.root import run
 from tconnectsync.config.load import load_config
 from tconnectsync.eventlog import EventLog
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.facts import RECEIVER_MEMORY
+from tconnectsync.outbox.stored_values import RECEIVER_MEMORY
 from tconnectsync.plugin.manager import Plugins, load_plugins
 from tconnectsync.runtime.open_engine import open_sources
 from tests.statistics.conftest import SampleLog
@@ -337,7 +337,7 @@ def test_units_of_the_site(terminal: Terminal, sample: SampleLog) -> None:
     shutil.copytree(sample.data_dir, terminal.data_dir)
     (terminal.data_dir / "outbox").mkdir()
     with closing(Outbox(terminal.data_dir / "outbox" / "nightscout-treatments.sqlite")) as outbox:
-        outbox.facts.put(RECEIVER_MEMORY, f"plain {UNITS_WORD}mmol")
+        outbox.values.put(RECEIVER_MEMORY, f"plain {UNITS_WORD}mmol")
     (terminal.data_dir / "outbox" / "broken.sqlite").write_text("no database")
     assert "mmol/L" in terminal.report("--days", "1").out
     assert "mg/dL" in terminal.report("--days", "1", more='glucose_units = "mg/dl"').out

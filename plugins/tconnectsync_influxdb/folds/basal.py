@@ -9,7 +9,7 @@ import attrs
 
 from tconnectsync import Document, Event, events
 from tconnectsync.events.limits import MAX_RATE_U_PER_H, is_possible
-from tconnectsync_influxdb.folds.facts import fact, record_of, utc_of
+from tconnectsync_influxdb.folds.point_documents import point_document, record_of, utc_of
 
 CONFIRMED_FOR = timedelta(minutes=15)
 """The pump repeats its rate every five minutes. After a longer silence a new span begins."""
@@ -107,4 +107,4 @@ def _rate(
 
 
 def _point(event: Event, rate: float, rate_source: str) -> Sequence[Document]:
-    return (fact("basal", record_of(event), fields={"rate_u_per_h": rate, "rate_source": rate_source}),)
+    return (point_document("basal", record_of(event), fields={"rate_u_per_h": rate, "rate_source": rate_source}),)

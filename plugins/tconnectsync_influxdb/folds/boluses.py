@@ -12,7 +12,7 @@ import attrs
 from tconnectsync import Document, Event, events
 from tconnectsync.events.boluses import is_automatic
 from tconnectsync.events.limits import MAX_BOLUS_U, is_possible
-from tconnectsync_influxdb.folds.facts import PointRecord, fact, record_of, within
+from tconnectsync_influxdb.folds.point_documents import PointRecord, point_document, record_of, within
 
 QUIET, EXTENDED_QUIET = timedelta(hours=6), timedelta(hours=12)
 """A bolus without a record for so long is finished; an extended part without an end lasts eight hours at most."""
@@ -203,4 +203,4 @@ def _document(bolus: OpenBolusPoint) -> Document:
         "status": bolus.status,
     }
     at = (bolus.start or bolus.request or bolus.first).at
-    return fact("bolus", bolus.first, at=at, kind=bolus.kind, fields=fields)
+    return point_document("bolus", bolus.first, at=at, kind=bolus.kind, fields=fields)

@@ -9,7 +9,7 @@ import attrs
 from tconnectsync import Document, Event, events
 from tconnectsync.events import reservoir
 from tconnectsync.events.reservoir import Reservoir
-from tconnectsync_influxdb.folds.facts import fact, record_of
+from tconnectsync_influxdb.folds.point_documents import point_document, record_of
 
 _WEAR = frozenset({"wear.began", "wear.ended"})
 
@@ -45,10 +45,10 @@ class LevelsFold:
             return state, ()
         record, found = record_of(event), []
         if getattr(body, "iob_u", None) is not None:
-            found.append(fact("iob", record, fields={"iob_u": body.iob_u}))
+            found.append(point_document("iob", record, fields={"iob_u": body.iob_u}))
         battery = {"percent": getattr(body, "battery_percent", None), "mv": getattr(body, "battery_mv", None)}
         if any(value is not None for value in battery.values()):
-            found.append(fact("battery", record, fields=battery))
+            found.append(point_document("battery", record, fields=battery))
         return state, found
 
     def running(self, state: LevelsState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
@@ -86,7 +86,7 @@ class ReservoirFold:
         after = attrs.evolve(state, reservoir=left, shown_u=units)
         if left.shown_u is None or units == state.shown_u or not state.worn:
             return after, ()
-        return after, (fact("reservoir", record_of(event), fields={"reservoir_u": left.shown_u}),)
+        return after, (point_document("reservoir", record_of(event), fields={"reservoir_u": left.shown_u}),)
 
     def running(self, state: ReservoirState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
         """Nothing: a level at a time does not change."""

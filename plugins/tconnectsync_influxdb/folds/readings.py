@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tconnectsync import Document, Event
 from tconnectsync.events.reading_minutes import ReadingMinutes, with_minute
-from tconnectsync_influxdb.folds.facts import fact, record_of
+from tconnectsync_influxdb.folds.point_documents import point_document, record_of
 
 
 class ReadingPointFold:
@@ -39,7 +39,7 @@ class ReadingPointFold:
             "mark": None if body.mark == "value" else body.mark,
             "trend_mg_dl_per_min": _trend(body.trend_mg_dl_per_min),
         }
-        return fresh, (fact("glucose", record, at=at, source=body.sensor or "sensor", fields=fields),)
+        return fresh, (point_document("glucose", record, at=at, source=body.sensor or "sensor", fields=fields),)
 
     def running(self, state: ReadingMinutes) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
         """Nothing: readings do not change."""

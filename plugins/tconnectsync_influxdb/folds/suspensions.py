@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 
 from tconnectsync import Document, Event, events
-from tconnectsync_influxdb.folds.facts import PointRecord, fact, record_of
+from tconnectsync_influxdb.folds.point_documents import PointRecord, point_document, record_of
 
 
 @attrs.frozen(kw_only=True)
@@ -61,4 +61,4 @@ class SuspensionsFold:
 
 
 def _document(record: PointRecord, reason: str, length_min: float | None) -> Document:
-    return fact("suspension", record, fields={"reason": reason or "unknown", "length_min": length_min})
+    return point_document("suspension", record, fields={"reason": reason or "unknown", "length_min": length_min})

@@ -36,86 +36,88 @@ class ReadBack:
 
 
 @attrs.frozen
-class Fact(Generic[T]):
+class StoredValue(Generic[T]):
     """The name of a value, its type for cattrs, and its default. A text is stored as it is."""
 
     name: str
     type: object
     default: T
 
-    def of(self, stream: str) -> Fact[T]:
-        """Return this fact for one stream."""
+    def of(self, stream: str) -> StoredValue[T]:
+        """Return this value for one stream."""
         return attrs.evolve(self, name=f"{self.name}:{stream}")
 
 
 # the log
-LOG_ID = Fact("log_id", str, "")
-CURSOR = Fact("cursor", int, 0)
+LOG_ID = StoredValue("log_id", str, "")
+CURSOR = StoredValue("cursor", int, 0)
 """The log position up to which events were invalidated for folding."""
-CURSOR_MARK = Fact("cursor_mark", str, "")
+CURSOR_CHECKSUM = StoredValue("cursor_mark", str, "")
 """Identifies the record at the cursor, so that another log is noticed."""
-FINGERPRINT = Fact("fingerprint", str, "")
+FINGERPRINT = StoredValue("fingerprint", str, "")
 """Identifies the folds, the options and the decoders with which everything was folded."""
-PLACEMENT = Fact("placement", str, "")
+PLACEMENT = StoredValue("placement", str, "")
 """For each stream: the UTC times with which it was folded."""
-HAND_OVERS: Fact[list[tuple[int, datetime, str]]] = Fact("hand_overs", list[tuple[int, datetime, str]], [])
+HAND_OVERS: StoredValue[list[tuple[int, datetime, str]]] = StoredValue(
+    "hand_overs", list[tuple[int, datetime, str]], []
+)
 """For each stream: (order key, UTC time, kind) of each event that begins or ends the wearing of its pump."""
-GAPS: Fact[list[tuple[int, int]]] = Fact("gaps", list[tuple[int, int]], [])
+GAPS: StoredValue[list[tuple[int, int]]] = StoredValue("gaps", list[tuple[int, int]], [])
 """For each stream: first and last UTC millisecond of each open gap in the log."""
 # the receiver
-ADDRESS = Fact("address", str, "")
+ADDRESS = StoredValue("address", str, "")
 """The address to which everything was delivered so far."""
-ADMITTED_FROM: Fact[datetime | None] = Fact("admitted_from", datetime | None, None)
+ADMITTED_FROM: StoredValue[datetime | None] = StoredValue("admitted_from", datetime | None, None)
 """The first UTC time that was checked before a delivery."""
-ADMITTED_FOLDS: Fact[list[str]] = Fact("admitted_folds", list[str], [])
+ADMITTED_FOLDS: StoredValue[list[str]] = StoredValue("admitted_folds", list[str], [])
 """The folds for which the receiver was checked."""
-LOOKED_AT: Fact[datetime | None] = Fact("looked_at", datetime | None, None)
+LOOKED_AT: StoredValue[datetime | None] = StoredValue("looked_at", datetime | None, None)
 """When the receiver was last checked before a delivery."""
-FOREIGN_ALLOWED: Fact[ForeignAllowed | None] = Fact("others_allowed", ForeignAllowed | None, None)
-READ_BACK: Fact[ReadBack | None] = Fact("read_back", ReadBack | None, None)
+FOREIGN_ALLOWED: StoredValue[ForeignAllowed | None] = StoredValue("others_allowed", ForeignAllowed | None, None)
+READ_BACK: StoredValue[ReadBack | None] = StoredValue("read_back", ReadBack | None, None)
 # delivery
-RECEIVER_MEMORY = Fact("receiver_memory", str, "")
-BATCH_SIZE = Fact("batch_size", BatchSize, BatchSize())
-SUSPECTS: Fact[Suspects | None] = Fact("suspects", Suspects | None, None)
-CONFIRMED = Fact("confirmed", bool, False)
+RECEIVER_MEMORY = StoredValue("receiver_memory", str, "")
+BATCH_SIZE = StoredValue("batch_size", BatchSize, BatchSize())
+SUSPECTS: StoredValue[Suspects | None] = StoredValue("suspects", Suspects | None, None)
+CONFIRMED = StoredValue("confirmed", bool, False)
 """Whether the receiver ever showed that it has a document."""
-UNCONFIRMED = Fact("unconfirmed_rounds", int, 0)
-REFUSED_IN_A_ROW: Fact[list[str]] = Fact("refused_in_a_row", list[str], [])
-TRIED_ONCE_MORE: Fact[list[str]] = Fact("tried_once_more", list[str], [])
+UNCONFIRMED = StoredValue("unconfirmed_rounds", int, 0)
+REFUSED_IN_A_ROW: StoredValue[list[str]] = StoredValue("refused_in_a_row", list[str], [])
+TRIED_ONCE_MORE: StoredValue[list[str]] = StoredValue("tried_once_more", list[str], [])
 """The dead letters that had a second attempt."""
-LAST_ATTEMPT: Fact[datetime | None] = Fact("last_attempt", datetime | None, None)
+LAST_ATTEMPT: StoredValue[datetime | None] = StoredValue("last_attempt", datetime | None, None)
 """When a batch was sent again whose documents were all in doubt already."""
-LAST_DELIVERED: Fact[datetime | None] = Fact("last_delivered", datetime | None, None)
-REWRITES_ALLOWED = Fact("rewrites_allowed", bool, False)
+LAST_DELIVERED: StoredValue[datetime | None] = StoredValue("last_delivered", datetime | None, None)
+REWRITES_ALLOWED = StoredValue("rewrites_allowed", bool, False)
 """Whether the user agreed to change documents that were delivered long ago."""
 # health and reports
-HEALTH = Fact("health", Health, Health())
-UNUSABLE: Fact[Health | None] = Fact("unusable", Health | None, None)
+HEALTH = StoredValue("health", Health, Health())
+UNUSABLE: StoredValue[Health | None] = StoredValue("unusable", Health | None, None)
 """Why the sink could not be opened, such as a secret that cannot be read. It hides ``HEALTH``, which counts again afterwards."""
-COMPARED = Fact("compared", str, "")
+COMPARED = StoredValue("compared", str, "")
 
 
 @attrs.frozen
-class Facts:
+class StoredValues:
     """The stored values of one outbox."""
 
     _db: sqlite3.Connection
 
-    def get(self, fact: Fact[T]) -> T:
+    def get(self, stored: StoredValue[T]) -> T:
         """Return the stored value; the default if it is missing or unreadable."""
-        row = self._db.execute("SELECT value FROM fact WHERE name = ?", (fact.name,)).fetchone()
+        row = self._db.execute("SELECT value FROM fact WHERE name = ?", (stored.name,)).fetchone()
         if row is None:
-            return fact.default
+            return stored.default
         try:
-            value: T = row[0] if fact.type is str else CONVERTER.loads(row[0], fact.type)  # type: ignore[arg-type]  # mypy knows no type forms
+            value: T = row[0] if stored.type is str else CONVERTER.loads(row[0], stored.type)  # type: ignore[arg-type]  # mypy knows no type forms
         except Exception:  # noqa: BLE001 - the remedy is the same for every cause
-            return fact.default
+            return stored.default
         return value
 
-    def put(self, fact: Fact[T], value: T) -> None:
+    def put(self, stored: StoredValue[T], value: T) -> None:
         """Store a value."""
         self.put_text(
-            fact.name, value if isinstance(value, str) and fact.type is str else CONVERTER.dumps(value, fact.type)
+            stored.name, value if isinstance(value, str) and stored.type is str else CONVERTER.dumps(value, stored.type)
         )
 
     def put_text(self, name: str, text: str) -> None:
@@ -124,10 +126,10 @@ class Facts:
             "INSERT INTO fact VALUES(?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value", (name, text)
         )
 
-    def forget(self, *facts: Fact[Any]) -> None:
+    def forget(self, *stored: StoredValue[Any]) -> None:
         """Delete these."""
-        self._db.executemany("DELETE FROM fact WHERE name = ?", [(fact.name,) for fact in facts])
+        self._db.executemany("DELETE FROM fact WHERE name = ?", [(each.name,) for each in stored])
 
-    def forget_of_streams(self, fact: Fact[Any]) -> None:
-        """Delete this fact for every stream."""
-        self._db.execute("DELETE FROM fact WHERE substr(name, 1, ?) = ?", (len(fact.name) + 1, f"{fact.name}:"))
+    def forget_of_streams(self, stored: StoredValue[Any]) -> None:
+        """Delete this value for every stream."""
+        self._db.execute("DELETE FROM fact WHERE substr(name, 1, ?) = ?", (len(stored.name) + 1, f"{stored.name}:"))

@@ -63,7 +63,7 @@ def utc_of(event: Event) -> datetime:
     return event.at
 
 
-def fact(
+def point_document(
     measurement: str,
     record: PointRecord,
     *,

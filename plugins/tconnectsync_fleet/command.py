@@ -55,14 +55,42 @@ def key(file: Path) -> int:
     type=click.FloatRange(2, 300),
     help="Seconds until a silent worker's people move.",
 )
+@click.option(
+    "--requests-per-second",
+    default=20.0,
+    show_default=True,
+    type=click.FloatRange(0, 10_000),
+    help="The limit towards the vendor, for all workers together; 0: none.",
+)
 @with_servers
-def init(options: ServerOptions, replicas: str, lease: float) -> int:
-    """Create the stream and the buckets in NATS. Run it once; what exists stays."""
+def init(options: ServerOptions, replicas: str, lease: float, requests_per_second: float) -> int:
+    """Create the streams and the buckets in NATS. Run it once; what exists stays."""
     with options.connected() as servers:
         from tconnectsync_fleet.servers import set_up
+        from tconnectsync_fleet.vendor_limit import configured_limit, set_limit
 
         set_up(servers, replicas=int(replicas), lease_s=lease)
+        if configured_limit(servers) is None:
+            set_limit(servers, requests_per_second or None)
     click.echo("The fleet is set up. Add people: `tconnectsync fleet add NAME --config FILE --key FILE.pub`.")
+    return 0
+
+
+@fleet.command()
+@click.option("--per-second", type=click.FloatRange(0, 10_000), help="The new limit; 0: none. It counts at once.")
+@with_servers
+def limit(options: ServerOptions, per_second: float | None) -> int:
+    """Show or change the limit of requests to the vendor, for all workers together."""
+    with options.connected() as servers:
+        from tconnectsync_fleet.vendor_limit import configured_limit, set_limit
+
+        if per_second is not None:
+            set_limit(servers, per_second or None)
+        found = configured_limit(servers)
+    if found is None:
+        click.echo("There is no limit. To set one: `tconnectsync fleet limit --per-second 20`.")
+    else:
+        click.echo(f"At most {found:g} requests per second go to the vendor, from all workers together.")
     return 0
 
 

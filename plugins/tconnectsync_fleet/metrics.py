@@ -14,6 +14,7 @@ _HELP = {
     "running": ("gauge", "turns that run now"),
     "failing": ("gauge", "people whose last turn failed"),
     "turns": ("counter", "turns since the start"),
+    "requests": ("counter", "requests to vendors since the start"),
     "failed_turns": ("counter", "turns that failed since the start"),
 }
 

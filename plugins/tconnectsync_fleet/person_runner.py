@@ -72,7 +72,9 @@ class PersonContext(Protocol):
 class FleetContext(Protocol):
     """What the command line gives to the fleet."""
 
-    def for_person(self, path: Path, *, data_dir: Path, replica: Replica | None) -> PersonContext:
+    def for_person(
+        self, path: Path, *, data_dir: Path, replica: Replica | None, pace: Callable[[], None] = lambda: None
+    ) -> PersonContext:
         """Return the context of one person, whose configuration is not read yet."""
 
     def resting_log(self, source: Path) -> AbstractContextManager[Path]:
@@ -122,6 +124,8 @@ class PersonRunner:
     servers: Servers
     box: SealedBox[PrivateKey]
     engine: FleetContext
+    pace: Callable[[], None] = lambda: None
+    """What a source calls before each request to its vendor."""
     _replica: StreamReplica | None = None
     _context: tuple[Member, PersonContext] | None = None
     """With the entry that it was loaded from: another thread may change the entry at any time."""
@@ -176,7 +180,7 @@ class PersonRunner:
                 remedy=f"Add it again with this fleet's key: `tconnectsync fleet add --replace {person.name} …`.",
             )
         with private_file(f"{person.name}.toml", text) as path:
-            context = self.engine.for_person(path, data_dir=self.folder, replica=replica)
+            context = self.engine.for_person(path, data_dir=self.folder, replica=replica, pace=self.pace)
             context.config()
         return context
 

@@ -12,6 +12,7 @@ from tconnectsync import counted
 from tconnectsync_fleet.lease import live_workers, worker_for
 from tconnectsync_fleet.people import People
 from tconnectsync_fleet.servers import STATUS, Servers
+from tconnectsync_fleet.vendor_limit import configured_limit
 
 LATE = timedelta(hours=3)
 """Without a finished read for so long, a person is behind."""
@@ -49,6 +50,7 @@ def read_fleet(servers: Servers, now: datetime | None = None) -> dict[str, Any]:
                 ]
     fetches = [published[name]["last_fetch"] for name in people if published.get(name, {}).get("last_fetch")]
     return {
+        "requests_per_second": configured_limit(servers),
         "workers": workers,
         "people": states,
         "states": dict(Counter(states.values())),

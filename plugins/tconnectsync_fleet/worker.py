@@ -24,6 +24,7 @@ from tconnectsync_fleet.people import NAME, Member, person_of
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner, TurnOutcome
 from tconnectsync_fleet.servers import PEOPLE, STATUS, Entry, Servers
 from tconnectsync_fleet.stream_replica import TakenOver
+from tconnectsync_fleet.vendor_limit import VendorLimit
 
 log = logging.getLogger("tconnectsync.fleet")
 LOOK_S = 1.0
@@ -64,6 +65,7 @@ class Worker:
     threads: int = 8
     turns_per_minute: float = 0.0
     disk: str = ""
+    limit: VendorLimit = attrs.Factory(lambda self: VendorLimit(self.servers), takes_self=True)
     people: dict[str, ScheduledPerson] = attrs.field(factory=dict)
     turns: int = 0
     failed_turns: int = 0
@@ -131,6 +133,7 @@ class Worker:
             "failing": sum(scheduled.failures > 0 for scheduled in people),
             "turns": self.turns,
             "failed_turns": self.failed_turns,
+            "requests": self.limit.requests,
         }
 
     @property
@@ -161,6 +164,7 @@ class Worker:
 
     def _look(self) -> None:
         """Read which people and workers there are now. Errors: Retryable, NatsError."""
+        self.limit.read()
         last = self.servers.last_revision(PEOPLE)
         changed = last != self._people_revision
         if last < self._people_revision:
@@ -202,7 +206,9 @@ class Worker:
         return self.folder / "people" / name
 
     def _scheduled(self, person: Member) -> ScheduledPerson:
-        return ScheduledPerson(PersonRunner(person, self._folder_of(person.name), self.servers, self.box, self.engine))
+        return ScheduledPerson(
+            PersonRunner(person, self._folder_of(person.name), self.servers, self.box, self.engine, self.limit.wait)
+        )
 
     def _wants(self, scheduled: ScheduledPerson) -> bool:
         person = scheduled.runner.person

@@ -83,6 +83,7 @@ def open_source(
         token_file=TokenFile(context.folder / "token.json", account_key(options.email, endpoints)),
         clock=context.clock,
         verify_signature=verify_signature,
+        pace=context.pace,
     )
     return TandemSource(
         options=options,
@@ -174,7 +175,7 @@ class TandemSource:
     @contextmanager
     def _client(self) -> Iterator[Client]:
         """One HTTP client per poll: the next poll comes later than servers keep a connection open."""
-        with closing(HttpClient(clock=self.context.clock)) as client:
+        with closing(HttpClient(clock=self.context.clock, pace=self.context.pace)) as client:
             yield Client(self.account, TandemTransport(client, self.context.clock))
 
     def _fetch(

@@ -65,7 +65,7 @@ def open_source(options: TconnectOptions, context: Context) -> TconnectSource:
     """Return the source for a checked configuration with account, password and a pump."""
     if options.email is None or options.password is None or not options.pumps:
         raise ValueError("the options were not checked")
-    account = TconnectAccount(options=options, clock=context.clock)
+    account = TconnectAccount(options=options, clock=context.clock, pace=context.pace)
     return TconnectSource(options=options, context=context, account=account)
 
 
@@ -159,7 +159,7 @@ class TconnectSource:
 
     @contextmanager
     def _api(self) -> Iterator[TconnectApi]:
-        with closing(HttpClient(clock=self.context.clock)) as client:
+        with closing(HttpClient(clock=self.context.clock, pace=self.context.pace)) as client:
             yield TconnectApi(account=self.account, transport=TconnectTransport(client, self.context.clock))
 
     def _new_facts(self, api: TconnectApi, history: History) -> tuple[list[Event], Retryable | None]:

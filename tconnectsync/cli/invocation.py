@@ -46,6 +46,8 @@ class CliContext:
     """Whether notes about the configuration go to stderr. ``check`` lists them among its results instead."""
     replica: Replica | None = None
     """The shared copy of the event log, if several workers may run this person's data."""
+    pace: Callable[[], None] = lambda: None
+    """What a source calls before each request to its vendor."""
     status: int | None = None
     """The exit status, once it is known. A broken pipe while printing does not change it."""
     _plugins: Plugins | None = None
@@ -84,10 +86,12 @@ class CliContext:
             logs=self.logs,
         )
 
-    def for_person(self, path: Path, *, data_dir: Path, replica: Replica | None) -> CliContext:
+    def for_person(
+        self, path: Path, *, data_dir: Path, replica: Replica | None, pace: Callable[[], None] = lambda: None
+    ) -> CliContext:
         """Return a context for one of many people: only the file configures it, the plugins and logs are the same.
 
-        ``data_dir`` replaces the file's. ``replica`` is the shared copy of the person's log.
+        ``data_dir`` replaces the file's. ``replica`` is the shared copy of the person's log. ``pace``: see the attribute.
         """
         person = CliContext(
             environ={"HOME": str(data_dir), "TCONNECTSYNC_DATA_DIR": str(data_dir)},
@@ -95,6 +99,7 @@ class CliContext:
             config_path=path,
             logs=self.logs,
             replica=replica,
+            pace=pace,
         )
         person._plugins = self.plugins(tolerant=True)
         return person
@@ -200,7 +205,12 @@ class CliContext:
 
         result: Result | None = None
         for step in execute(
-            config, plugins, Request(command=command, args=arguments), clock=self.clock, replica=self.replica
+            config,
+            plugins,
+            Request(command=command, args=arguments),
+            clock=self.clock,
+            replica=self.replica,
+            pace=self.pace,
         ):
             if isinstance(step, Result):
                 result = step
@@ -227,7 +237,7 @@ class CliContext:
         config, plugins = self.config(), self.plugins()
         from tconnectsync.daemon.execute import work
 
-        turn = work(config, plugins, clock=self.clock, replica=self.replica, stops=stops)
+        turn = work(config, plugins, clock=self.clock, replica=self.replica, pace=self.pace, stops=stops)
         self.report_problems()
         return attrs.evolve(turn, lines=tuple(map(self.redact, turn.lines)))
 

@@ -48,7 +48,15 @@ class Turn:
     last_fetch: datetime | None = None
 
 
-def work(config: Config, plugins: Plugins, *, clock: Clock, replica: Replica | None, stops: Callable[[], bool]) -> Turn:
+def work(
+    config: Config,
+    plugins: Plugins,
+    *,
+    clock: Clock,
+    replica: Replica | None,
+    pace: Callable[[], None],
+    stops: Callable[[], bool],
+) -> Turn:
     """Do what is due in a data folder now, as the daemon does, for a process that serves many people in turn.
 
     ``stops``: whether to return before everything is done. Errors: DataDirLocked, ReplicaFailed, IndexCorrupt, LogCorrupt, OSError.
@@ -56,7 +64,7 @@ def work(config: Config, plugins: Plugins, *, clock: Clock, replica: Replica | N
     keep_files_private()
     make_data_dir(config)
     with FolderLock(config.data_dir):
-        engine = open_engine(config, plugins, clock=clock, replica=replica)
+        engine = open_engine(config, plugins, clock=clock, replica=replica, pace=pace)
         try:
             while not stops() and engine.run_once():
                 pass
@@ -74,7 +82,13 @@ def work(config: Config, plugins: Plugins, *, clock: Clock, replica: Replica | N
 
 
 def execute(
-    config: Config, plugins: Plugins, request: Request, *, clock: Clock, replica: Replica | None = None
+    config: Config,
+    plugins: Plugins,
+    request: Request,
+    *,
+    clock: Clock,
+    replica: Replica | None = None,
+    pace: Callable[[], None] = lambda: None,
 ) -> Iterator[Step]:
     """Run a request, in this process or in the daemon that owns the data folder. The last step is the Result."""
     keep_files_private()
@@ -87,18 +101,23 @@ def execute(
         return
     try:
         try:
-            yield from _run_here(config, plugins, request, clock, replica)
+            yield from _run_here(config, plugins, request, clock, replica, pace)
         except IndexCorrupt as error:  # the file is deleted: try once more, which rebuilds it
             log.error('index_corrupt message="%s"', error.message)
-            yield from _run_here(config, plugins, request, clock, replica)
+            yield from _run_here(config, plugins, request, clock, replica, pace)
     finally:
         lock.release()
 
 
 def _run_here(
-    config: Config, plugins: Plugins, request: Request, clock: Clock, replica: Replica | None
+    config: Config,
+    plugins: Plugins,
+    request: Request,
+    clock: Clock,
+    replica: Replica | None,
+    pace: Callable[[], None],
 ) -> Iterator[Step]:
-    engine = open_engine(config, plugins, clock=clock, replica=replica)
+    engine = open_engine(config, plugins, clock=clock, replica=replica, pace=pace)
     try:
         yield from perform(engine, request, config.zones.zone_at)
     finally:

@@ -13,7 +13,7 @@ import ssl
 import threading
 import unicodedata
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeAlias
@@ -63,10 +63,18 @@ class HttpResponse:
 
 
 class HttpClient:
-    """A client for one server. It keeps a connection and cookies. Not thread-safe."""
+    """A client for one server. It keeps a connection and cookies. ``pace`` is called before each request. Not thread-safe."""
 
-    def __init__(self, *, clock: Clock, limits: HttpLimits = HttpLimits(), verify_tls: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        limits: HttpLimits = HttpLimits(),
+        verify_tls: bool = True,
+        pace: Callable[[], None] = lambda: None,
+    ) -> None:
         self._clock = clock
+        self._pace = pace
         self._limits = limits
         self._verify_tls = verify_tls
         self._session = _Session()
@@ -120,6 +128,7 @@ class HttpClient:
             "allow_redirects": False,
             "stream": True,
         }
+        self._pace()
         with self._wire.deadline(limits) as deadline:
             try:
                 with self._session.request(method, url, **arguments) as response:

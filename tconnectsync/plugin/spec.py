@@ -33,7 +33,8 @@ class Context:
     """Services of the engine for a plugin: the clock, a private folder (0700) for tokens and caches, the product's version.
 
     ``zone_of(day)`` returns the configured IANA zone name for a ``datetime.date``; ``sections`` are the loaded configuration
-    sections by name. ``glucose_units``: the units in which people are shown glucose.
+    sections by name. ``glucose_units``: the units in which people are shown glucose. ``pace()``: a source calls it before each
+    request to its vendor, or gives it to :class:`tconnectsync.HttpClient`. It waits until the request may be sent. Errors: Retryable.
     """
 
     clock: Clock
@@ -42,6 +43,7 @@ class Context:
     sections: Mapping[str, Any]
     zone_of: Callable[[Any], str]
     glucose_units: GlucoseUnits = GlucoseUnits.MG_DL
+    pace: Callable[[], None] = lambda: None
 
 
 @attrs.frozen(kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -43,16 +43,18 @@ def open_engine(
     files: Files | None = None,
     log_read_only: Path | None = None,
     replica: Replica | None = None,
+    pace: Callable[[], None] = lambda: None,
 ) -> Engine:
     """Open the log, the sources and the sinks, and return the engine. The caller owns the data folder's lock.
 
     For a preview: ``data_dir`` is another folder to work in, and ``files`` opens its log. With ``log_read_only``, the log of
     that folder is read instead, while its owner may write. ``replica``: the copy of the log that other workers share.
+    ``pace``: see :class:`tconnectsync.plugin.spec.Context`.
     """
     release_large_blocks()
     collect_cycles_less_often()
     folder = config.data_dir if data_dir is None else data_dir
-    sources = open_sources(config, plugins, clock=clock, data_dir=config.data_dir)
+    sources = open_sources(config, plugins, clock=clock, data_dir=config.data_dir, pace=pace)
     where, writable = (folder, True) if log_read_only is None else (log_read_only, False)
     events = EventLog.open(where, clock=clock, writable=writable, files=files, decoders=sources, replica=replica)
     for notice in events.notices:
@@ -136,10 +138,12 @@ def note_unusable_sinks(config: Config, clock: Clock, folder: Path) -> dict[str,
     return found
 
 
-def open_sources(config: Config, plugins: Plugins, *, clock: Clock, data_dir: Path) -> dict[str, Source]:
+def open_sources(
+    config: Config, plugins: Plugins, *, clock: Clock, data_dir: Path, pace: Callable[[], None] = lambda: None
+) -> dict[str, Source]:
     specs = plugins.sources()
     return {
-        name: specs[name].open(entry.options, _context(config, clock, data_dir, name))
+        name: specs[name].open(entry.options, _context(config, clock, data_dir, name, pace))
         for name, entry in config.sources.items()
         if entry.enabled
     }
@@ -154,7 +158,9 @@ def open_sinks(config: Config, plugins: Plugins, *, clock: Clock, data_dir: Path
     }
 
 
-def _context(config: Config, clock: Clock, data_dir: Path, name: str) -> Context:
+def _context(
+    config: Config, clock: Clock, data_dir: Path, name: str, pace: Callable[[], None] = lambda: None
+) -> Context:
     return Context(
         clock=clock,
         folder=data_dir / "plugins" / name,
@@ -162,4 +168,5 @@ def _context(config: Config, clock: Clock, data_dir: Path, name: str) -> Context
         sections=config.sections,
         zone_of=config.zone_of,
         glucose_units=config.glucose_units,
+        pace=pace,
     )

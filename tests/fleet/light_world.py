@@ -132,6 +132,8 @@ class LightFleet:
     nats_url: str
     """The addresses of the servers, with commas between them."""
     lease_s: float = 2.0
+    requests_per_second: float = 0.0
+    """The limit towards the cloud; 0: none."""
     replicas: int = 1
     is_gated: bool = False
     """Whether each worker reaches the servers through a gate of its own, which can be closed."""
@@ -150,7 +152,8 @@ class LightFleet:
         (plugins / PLUGIN.name).chmod(0o600)
         (self.folder / "worker.toml").write_text(f'plugins_dir = "{plugins}"\nblocked_plugins = ["nightscout"]\n')
         self.run("key", str(self.key))
-        self.run("init", "--replicas", str(self.replicas), "--lease", str(self.lease_s))
+        lease = ("--replicas", str(self.replicas), "--lease", str(self.lease_s))
+        self.run("init", *lease, "--requests-per-second", f"{self.requests_per_second:g}")
 
     @property
     def key(self) -> Path:

@@ -72,12 +72,12 @@ def test_before_and_after_the_lease(scraped: Scraped) -> None:
     assert scraped.values() == {"lease": 0}
     worker = scraped.worker
     worker._begin_lease()
-    worker.turns, worker.failed_turns = 12, 3
+    worker.turns, worker.failed_turns, worker.limit.requests = 12, 3, 7
     first, second, _ = worker.people.values()
     first.running, second.failures = True, 2
     assert scraped.get("/healthz").status_code == 200
     assert scraped.values() == {
-        "lease": 1, "people": 2, "running": 1, "failing": 1, "turns_total": 12, "failed_turns_total": 3,
+        "lease": 1, "people": 2, "running": 1, "failing": 1, "turns_total": 12, "failed_turns_total": 3, "requests_total": 7,
     }  # fmt: skip
     lease = cast(WorkerLease, worker._lease)
     lease.end()

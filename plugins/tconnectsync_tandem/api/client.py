@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import closing
 from datetime import date, timedelta
 from urllib.parse import quote
@@ -32,6 +33,7 @@ class TandemAccount:
     token_file: TokenFile
     clock: Clock
     verify_signature: SignatureCheck = attrs.field(default=verify_in_subprocess, repr=False)
+    pace: Callable[[], None] = lambda: None
     _token: TandemToken | None = attrs.field(default=None, repr=False)
     _warned: set[str] = attrs.field(factory=set)
 
@@ -55,7 +57,7 @@ class TandemAccount:
 
     def _log_in(self) -> TandemToken:
         self._token = None
-        with closing(HttpClient(clock=self.clock)) as client:
+        with closing(HttpClient(clock=self.clock, pace=self.pace)) as client:
             login = Login(self.endpoints, TandemTransport(client, self.clock), self._warned, self.verify_signature)
             token = login.run(self.email, self.password)
         self._token = token

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import closing
 
 import attrs
@@ -27,6 +28,7 @@ class TconnectAccount:
 
     options: TconnectOptions = attrs.field(repr=False)
     clock: Clock
+    pace: Callable[[], None] = lambda: None
     _login: LoginResult | None = attrs.field(default=None, repr=False)
     _token: TconnectToken | None = attrs.field(default=None, repr=False)
     _phone: TconnectToken | None = attrs.field(default=None, repr=False)
@@ -65,7 +67,7 @@ class TconnectAccount:
 
     def _log_in(self) -> TconnectToken:
         email, password = self._credentials()
-        with closing(HttpClient(clock=self.clock)) as client:
+        with closing(HttpClient(clock=self.clock, pace=self.pace)) as client:
             transport = TconnectTransport(client, self.clock)
             self._login = log_in(transport, base(self.options.endpoints.login), email, password)
         if self._login.token is not None:
@@ -82,7 +84,7 @@ class TconnectAccount:
         if client_id is None or client_secret is None:
             raise ValueError("the options were not checked")
         url = base(self.options.endpoints.android)
-        with closing(HttpClient(clock=self.clock)) as client:
+        with closing(HttpClient(clock=self.clock, pace=self.pace)) as client:
             return phone_token(TconnectTransport(client, self.clock), url, email, password, client_id, client_secret)
 
     def _credentials(self) -> tuple[str, Secret]:

@@ -71,6 +71,7 @@ class Numbers:
         newest = history.facts("carbs.entered", limit=1)
         after = newest[0].seq or 0 if newest else 0
         while True:
+            self.context.pace()
             numbers = asked("GET", f"{self.options.url}/numbers", params={"after": after})
             if not numbers:
                 return

@@ -1,0 +1,137 @@
+"""The limit of requests to the vendor, over all workers: its rule on any schedule, and the real server."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tconnectsync import Retryable
+from tconnectsync_fleet.nats_login import NatsLogin
+from tconnectsync_fleet.servers import Servers
+from tconnectsync_fleet.vendor_limit import MARGIN_S, VendorLimit, configured_limit, permit_rule, set_limit
+from tests.support.real_servers import Server
+
+
+def most_in(times: Sequence[float], span_s: float) -> int:
+    """The largest number of requests in any such span."""
+    return max((sum(begin <= at < begin + span_s for at in times) for begin in times), default=0)
+
+
+@given(
+    per_second=st.floats(0.05, 40.0),
+    waits=st.lists(st.floats(0.0, 2.0), max_size=60),
+    delays=st.lists(st.floats(0.0, MARGIN_S), min_size=60, max_size=60),
+    lag_s=st.floats(0.0, 0.5),
+)
+def test_never_more_at_the_vendor(per_second: float, waits: list[float], delays: list[float], lag_s: float) -> None:
+    """Permits in any order of events, each used up to the margin later, never make more requests than configured in any span.
+
+    ``lag_s``: how much later than its age the server drops a permit.
+    """
+    rule = permit_rule(per_second)
+    stored: list[float] = []
+    now = 0.0
+    for wait_s in waits:
+        now += wait_s
+        if sum(now - at < rule.age_s + lag_s for at in stored) < rule.messages:  # otherwise the server refuses
+            stored.append(now)
+    sent = [at + delay_s for at, delay_s in zip(stored, delays, strict=False)]
+    assert most_in(sent, rule.span_s - 1e-6) <= rule.messages
+    assert rule.messages <= max(1.0, per_second)
+    assert rule.messages / rule.span_s <= per_second * (1 + 1e-9)
+
+
+@pytest.fixture
+def limited(servers: Servers) -> Iterator[Callable[[float], None]]:
+    """Sets the fleet's limit, until the end of the test."""
+    yield lambda per_second: set_limit(servers, per_second)
+    set_limit(servers, None)
+
+
+def test_three_workers_share_one_limit(nats_server: Server, servers: Servers, limited: Callable[[float], None]) -> None:
+    """Three connections with four threads each, which want much more: never more than the limit in any second, and not much less."""
+    limited(20)
+    sent: list[float] = []
+    until = time.monotonic() + 3.0
+
+    def work(limit: VendorLimit) -> None:
+        while time.monotonic() < until:
+            limit.wait()
+            sent.append(time.monotonic())
+
+    with contextlib.ExitStack() as stack:
+        limits = []
+        for number in range(3):
+            login = NatsLogin(servers=[f"nats://127.0.0.1:{nats_server.port}"])
+            connection = stack.enter_context(contextlib.closing(Servers(login, name=f"w{number}")))
+            limits.append(VendorLimit(connection))
+            limits[-1].read()
+        threads = [threading.Thread(target=work, args=(limit,)) for limit in limits for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert most_in(sorted(sent), 1.0) <= 20
+    assert len(sent) > 20 * 3 / 2
+    assert sum(limit.requests for limit in limits) == len(sent)
+
+
+def test_limit_changes_and_ends(servers: Servers, limited: Callable[[float], None]) -> None:
+    """A new limit counts for a running worker after its next look; without one nothing waits and nobody is asked."""
+    limit = VendorLimit(servers)
+    limited(0.1)
+    limit.read()
+    assert configured_limit(servers) == 0.1
+    limit.wait()
+    asked: list[float] = []
+
+    def end_it(seconds: float) -> None:
+        asked.append(seconds)
+        set_limit(servers, None)
+        limit.read()
+
+    limit.sleep = end_it
+    limit.wait()  # the second in ten seconds has to wait, until the limit ends
+    assert len(asked) == 1
+    assert limit.requests == 2
+
+    limited(5)
+    limit.read()
+    set_limit(servers, None)
+    limit.wait()  # it learns that the limit has ended when its question is not answered
+    assert limit.requests == 3
+
+
+def test_old_permit_is_not_used(servers: Servers, limited: Callable[[float], None]) -> None:
+    """A permit whose answer came late, for example to a computer that slept, is not used: another one is asked for."""
+    limited(1000)
+    times = iter([0.0, 0.0, 5.0, 5.0, 5.0, 5.1])
+    pauses: list[float] = []
+    limit = VendorLimit(servers, monotonic=lambda: next(times), sleep=pauses.append)
+    limit.read()
+    limit.wait()
+    assert len(pauses) == 1
+
+
+def test_no_permit_without_servers(nats_server: Server, limited: Callable[[float], None]) -> None:
+    """If nobody answers, no request is sent."""
+    limited(5)
+    login = NatsLogin(servers=[f"nats://127.0.0.1:{nats_server.port}"])
+    connection = Servers(login, name="w1")
+    times = itertools.count(0.0, 3.0)
+    limit = VendorLimit(connection, monotonic=lambda: next(times), sleep=lambda _: None)
+    limit.read()
+    connection.call(connection.client.close())
+    try:
+        with pytest.raises(Retryable, match="permit"):
+            limit.wait()
+    finally:
+        connection.close()
+    assert limit.requests == 0

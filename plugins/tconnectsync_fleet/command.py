@@ -90,7 +90,7 @@ def limit(options: ServerOptions, per_second: float | None) -> int:
     if found is None:
         click.echo("There is no limit. To set one: `tconnectsync fleet limit --per-second 20`.")
     else:
-        click.echo(f"At most {found:g} requests per second go to the vendor, from all workers together.")
+        click.echo(f"The limit of requests to the vendor is {found:g} per second, for all workers together.")
     return 0
 
 

@@ -48,8 +48,7 @@ def open_engine(
     """Open the log, the sources and the sinks, and return the engine. The caller owns the data folder's lock.
 
     For a preview: ``data_dir`` is another folder to work in, and ``files`` opens its log. With ``log_read_only``, the log of
-    that folder is read instead, while its owner may write. ``replica``: the copy of the log that other workers share.
-    ``pace``: see :class:`tconnectsync.plugin.spec.Context`.
+    that folder is read instead, while its owner may write. ``replica``: the copy of the log that other workers share. ``pace``: see ``Context``.
     """
     release_large_blocks()
     collect_cycles_less_often()

@@ -72,14 +72,16 @@ def test_an_extended_bolus_is_one_combo_bolus_of_both_parts() -> None:
     }
 
 
-def test_an_extended_part_that_ended_at_once_loses_no_insulin() -> None:
+def test_extended_part_ended_at_once() -> None:
+    """Its insulin counts."""
     (document,) = bolus_documents(
         {**EXTENDED, "BolexCompletionDateTime": EXTENDED["BolexStartDateTime"], "Duration": "0"}
     )
     assert (document.content["eventType"], document.content["insulin"]) == ("Bolus", 0.4)
 
 
-def test_a_bolus_that_was_all_extended_counts_though_it_has_no_immediate_end() -> None:
+def test_bolus_without_immediate_part() -> None:
+    """A bolus that is all extended counts, although no record ends an immediate part."""
     (document,) = bolus_documents(
         {**EXTENDED, "BolusIsComplete": "0", "CompletionDateTime": "", "InsulinDelivered": "", "StandardPercent": "0"}
     )
@@ -87,7 +89,8 @@ def test_a_bolus_that_was_all_extended_counts_though_it_has_no_immediate_end() -
     assert (document.content["duration"], document.content["relative"]) == (30.0, 0.4)
 
 
-def test_the_carbs_of_a_bolus_that_was_all_extended_are_shown() -> None:
+def test_carbs_of_bolus_without_immediate_part() -> None:
+    """They are shown."""
     (document,) = bolus_documents(
         {**EXTENDED, "BolusIsComplete": "0", "CompletionDateTime": "", "InsulinDelivered": "", "StandardPercent": "0",
          "CarbSize": "28"}
@@ -96,7 +99,8 @@ def test_the_carbs_of_a_bolus_that_was_all_extended_are_shown() -> None:
 
 
 @pytest.mark.parametrize("row", [STANDARD, EXTENDED])
-def test_a_bolus_is_the_same_whether_it_was_asked_for_before_it_ended_or_not(row: dict[str, str]) -> None:
+def test_bolus_read_before_and_after_its_end(row: dict[str, str]) -> None:
+    """Both give the same document."""
     running = {**row, "BolusIsComplete": "0", "BolusCompletionID": "0", "ExtendedBolusIsComplete": "0"}
     before, after = (events_of(export(boluses(one)), pump=PUMP) for one in (running, row))
     known = {event.id for event in after}
@@ -106,7 +110,7 @@ def test_a_bolus_is_the_same_whether_it_was_asked_for_before_it_ended_or_not(row
     assert {**seen.content, "pump": None} == {**whole.content, "pump": None}
 
 
-def test_an_extended_part_that_was_told_before_the_immediate_one_counts_once() -> None:
+def test_extended_part_uploaded_first() -> None:
     """The end of the immediate part was uploaded late."""
     late = {
         **EXTENDED,
@@ -125,7 +129,8 @@ def test_an_extended_part_that_was_told_before_the_immediate_one_counts_once() -
     assert fold.waiting(state) == ()
 
 
-def test_an_incomplete_bolus_makes_no_document_and_is_waited_for() -> None:
+def test_incomplete_bolus() -> None:
+    """It gives no document yet, and `status` can say that it is waited for."""
     fold, state = BolusFold(), BolusFold().initial()
     found = events_of(export(boluses({**STANDARD, "BolusIsComplete": "0"})), pump=PUMP)
     assert documents_of(fold, found) == []
@@ -135,7 +140,8 @@ def test_an_incomplete_bolus_makes_no_document_and_is_waited_for() -> None:
     assert words == "bolus 7007 of 13.53 U: the pump's data does not say how it ended"
 
 
-def test_a_bolus_that_is_complete_in_a_later_export_is_one_bolus() -> None:
+def test_bolus_completed_by_later_export() -> None:
+    """It is one bolus."""
     before = events_of(export(boluses({**STANDARD, "BolusIsComplete": "0"})), pump=PUMP)
     after = events_of(export(boluses(STANDARD)), pump=PUMP)
     (document,) = documents_of(BolusFold(), [*before, *after])
@@ -153,7 +159,8 @@ def test_a_bolus_that_is_complete_in_a_later_export_is_one_bolus() -> None:
         {"InsulinDelivered": "12", "CompletionDateTime": "2021-04-01T13:58:27"},
     ],
 )
-def test_an_end_that_is_told_otherwise_later_is_one_bolus_and_the_last_telling_counts(first: dict[str, str]) -> None:
+def test_corrected_bolus_end(first: dict[str, str]) -> None:
+    """It stays one bolus, and the newest version of its end counts."""
     before = events_of(export(boluses({**STANDARD, **first})), pump=PUMP)
     after = events_of(export(boluses(STANDARD)), pump=PUMP, received_at=RECEIVED + timedelta(hours=7))
     known = {(event.id, event.pump_time, event.body) for event in after}

@@ -65,9 +65,11 @@ ROWS = st.lists(st.tuples(st.integers(0, 600), st.integers(1, 120), st.integers(
 
 
 @given(segments=ROWS, rows=ROWS, stops=st.lists(st.integers(0, 600), max_size=2))
-def test_at_every_minute_the_timeline_counts_where_it_tells_and_nothing_counts_twice(
+def test_no_minute_counts_twice(
     segments: list[tuple[int, int, int]], rows: list[tuple[int, int, int]], stops: list[int]
 ) -> None:
+    """In every minute the timeline counts if it has data, and nothing counts twice."""
+
     def wall(minute: int) -> str:
         return (START + timedelta(minutes=minute)).isoformat()
 

@@ -24,7 +24,8 @@ from tests.tconnect.sample_exports import (
 )
 
 
-def test_an_export_that_is_read_twice_is_in_the_log_once_and_comes_back_whole(tmp_path: Path) -> None:
+def test_export_read_twice(tmp_path: Path) -> None:
+    """The log has it once, and completely."""
     content = export(
         boluses(EXTENDED, STANDARD),
         iob(("00:00:19", "13.24")),

@@ -60,7 +60,8 @@ def doses(found: MergedResponses) -> list[float]:
     return [document.content["insulin"] for document in documents_of(BolusFold(), events(found))]
 
 
-def test_the_services_own_example_of_basal_is_read_as_it_says() -> None:
+def test_basal_example_of_the_service() -> None:
+    """It is read as the service describes it."""
     answer = {
         "basal": {
             "tempDeliveryEvents": [{"x": 1615878000, "y": 0.8, "type": 2, "duration": 1221}],
@@ -90,7 +91,8 @@ def test_a_suspension_with_a_basal_row_explains_that_row() -> None:
     assert (one.kind, one.body.rate_u_per_h, one.body.rate_source) == ("basal.delivered", 0.0, "suspended")
 
 
-def test_a_suspension_without_a_basal_row_lasts_until_the_next_one() -> None:
+def test_suspension_without_basal_row() -> None:
+    """It lasts until the next basal row."""
     rows = timeline(
         segment("2021-04-01T08:00", 1.0, 3600, 1),
         segment("2021-04-01T08:50", 1.0, 600, 1),
@@ -99,7 +101,8 @@ def test_a_suspension_without_a_basal_row_lasts_until_the_next_one() -> None:
     assert rates(together(timeline=rows)) == [("01 08:00", 1.0, 20), ("01 08:20", 0.0, 30), ("01 08:50", 1.0, 10)]
 
 
-def test_a_suspension_that_nothing_ends_is_ended_by_the_days_after() -> None:
+def test_suspension_ended_by_later_days() -> None:
+    """A suspension without an end ends when later days are read."""
     before = together(
         timeline=timeline(segment("2021-04-01T23:00", 1.0, 1800), suspensions=[("2021-04-01T23:30", "manual")])
     )
@@ -110,7 +113,8 @@ def test_a_suspension_that_nothing_ends_is_ended_by_the_days_after() -> None:
     assert rates(list(told.values()))[1] == ("01 23:30", 0.0, 60)
 
 
-def test_basal_of_the_timeline_wins_and_the_export_fills_the_time_before_it() -> None:
+def test_basal_of_timeline_and_export() -> None:
+    """The timeline's basal wins, and the export fills the time before it."""
     rows = timeline(segment("2021-04-01T12:00", 0.5, 3600, 3), segment("2021-04-01T13:00", 0.7, 3600, 3))
     csv = export(basal(("08:00:00", "1.0"), ("10:00:00", "1.5"), ("12:30:00", "9.0"), ("13:10:00", "9.0")))
     assert rates(together(timeline=rows, csv=csv)) == [
@@ -127,13 +131,15 @@ def test_a_row_of_the_export_lasts_into_the_days_after() -> None:
     assert rates([*events(before), *events(after)])[:2] == [("01 08:00", 1.0, 720), ("01 20:00", 1.5, 180)]
 
 
-def test_basal_of_the_export_has_the_ids_and_bodies_that_an_import_gives() -> None:
+def test_export_basal_equals_import() -> None:
+    """Basal of the export has the ids and bodies that an import gives."""
     csv = export(basal(("08:00:00", "1.0"), ("10:00:00", "1.5"), ("12:30:00", "0.9")))
     imported = {event.id: event.body for event in events_of(csv, pump=PUMP)}
     assert {event.id: event.body for event in events(together(csv=csv))} == imported
 
 
-def test_a_bolus_has_the_same_id_in_every_service_and_counts_once() -> None:
+def test_bolus_in_several_services() -> None:
+    """It has the same id in each and counts once."""
     csv = export(boluses(STANDARD))
     imported = ended(events_of(csv, pump=PUMP))
     found = together(csv=csv, therapy=[bolus(7007, "2021-04-01T12:58:26", 13.53)])
@@ -143,7 +149,8 @@ def test_a_bolus_has_the_same_id_in_every_service_and_counts_once() -> None:
     assert doses(found) == [13.53]
 
 
-def test_boluses_of_the_export_count_where_the_therapy_events_have_none() -> None:
+def test_export_fills_missing_boluses() -> None:
+    """Boluses of the export count if the therapy events have none."""
     csv = export(boluses(STANDARD, EXTENDED))
     assert sorted(doses(together(csv=csv))) == [0.2, 13.53]
     assert {event.id for event in events(together(csv=csv))} == {event.id for event in events_of(csv, pump=PUMP)}
@@ -191,7 +198,8 @@ def test_readings_come_once_and_calibrations_are_told() -> None:
     assert (stick.glucose_mg_dl, stick.calibration, stick.iob_u) == (160, True, 0.4)
 
 
-def test_sleep_and_exercise_have_their_lengths_and_exercise_splits_the_sleep() -> None:
+def test_exercise_splits_sleep() -> None:
+    """Both have their lengths."""
     rows = timeline(
         segment("2021-04-01T12:00", 1.0, 300),
         modes=[("2021-04-01T01:00", 1, 6 * 3600), ("2021-04-01T03:00", 2, 3600)],
@@ -204,7 +212,8 @@ def test_sleep_and_exercise_have_their_lengths_and_exercise_splits_the_sleep() -
     ]
 
 
-def test_a_sleep_that_reaches_to_the_newest_data_has_no_end_yet() -> None:
+def test_sleep_up_to_newest_data() -> None:
+    """It has no end yet."""
     asleep = together(timeline=timeline(segment("2021-04-01T03:00", 1.0, 300), modes=[("2021-04-01T01:00", 1, 7200)]))
     assert [event.body.mode for event in events(asleep) if event.kind == "mode.changed"] == ["sleep"]
     longer = together(
@@ -228,7 +237,8 @@ def test_days_without_any_data_do_not_end_a_sleep() -> None:
     assert [f"{event.pump_time:%d %H:%M}" for event in ends] == ["01 03:00"]
 
 
-def test_a_site_change_is_one_and_a_suspension_counts_where_basal_says_so() -> None:
+def test_site_change_and_suspension() -> None:
+    """A site change counts once, and a suspension counts if the basal rows say so."""
     rows = timeline(
         segment("2021-04-01T08:00", 1.0, 3600, 1),
         segment("2021-04-01T09:00", 0.0, 600, 0),
@@ -251,7 +261,8 @@ def test_a_site_change_is_one_and_a_suspension_counts_where_basal_says_so() -> N
     assert rates(found) == [("01 08:00", 1.0, 60), ("01 09:00", 0.0, 10), ("01 09:10", 1.0, 10)]
 
 
-def test_what_the_log_keeps_makes_kind_and_body_again_and_names_nobody() -> None:
+def test_raw_record_is_enough() -> None:
+    """The record in the log gives the same kind and body again, and names nobody."""
     found = events(
         together(
             timeline=timeline(
@@ -286,7 +297,8 @@ def test_what_the_log_keeps_makes_kind_and_body_again_and_names_nobody() -> None
         {"sites": [{"EventDateTime": "yesterday", "SuspendReason": "manual"}]},
     ],
 )
-def test_a_row_that_cannot_be_read_is_kept_and_stops_nothing(answers: dict[str, Any]) -> None:
+def test_unreadable_row(answers: dict[str, Any]) -> None:
+    """It is stored, and other rows are read."""
     therapy = [*answers.get("therapy", ()), bolus(7007, "2021-04-01T12:00:00", 2.0)]
     found = together(**{**answers, "therapy": therapy})
     assert found.bad >= 1
@@ -295,9 +307,8 @@ def test_a_row_that_cannot_be_read_is_kept_and_stops_nothing(answers: dict[str, 
 
 
 @pytest.mark.parametrize("longer_first", [True, False])
-def test_a_row_that_lasts_longer_at_the_next_look_is_that_long_in_the_log(
-    tmp_path: Path, *, longer_first: bool
-) -> None:
+def test_row_grows(tmp_path: Path, *, longer_first: bool) -> None:
+    """If a row lasts longer at the next read, the log has the longer one."""
     looks = [
         together(
             timeline=timeline(segment("2021-04-01T08:00", 1.0, length, 1)),
@@ -316,14 +327,16 @@ def test_a_row_that_lasts_longer_at_the_next_look_is_that_long_in_the_log(
 
 
 @pytest.mark.parametrize(("rate", "first"), [("", "Basal"), ("x", "Basal"), ("3", "Baal")])
-def test_a_row_of_the_export_without_a_rate_is_a_hole_and_lengthens_no_other(rate: str, first: str) -> None:
+def test_export_row_without_rate(rate: str, first: str) -> None:
+    """It leaves a hole, and no other row becomes longer."""
     rows = basal(("00:00:00", "1"), ("01:00:00", rate), ("02:00:00", "2"), ("03:00:00", "2"))
     rows = rows.replace('"Basal","3","2021-04-01T01', f'"{first}","3","2021-04-01T01')
     assert [row[:2] for row in rates(together(csv=export(rows)))] == [("01 00:00", 1.0), ("01 02:00", 2.0)]
     assert rates(together(csv=export(rows)))[0][2] == 60
 
 
-def test_a_bolus_row_of_the_export_with_a_cell_too_many_is_a_dose() -> None:
+def test_export_bolus_row_with_extra_cell() -> None:
+    """It is still a dose."""
     row = boluses(STANDARD).rstrip() + ',"half now",\r\n'
     found = together(csv=export(row))
     assert (doses(found), found.bad) == ([13.53], 0)

@@ -113,7 +113,7 @@ def test_a_comma_at_the_end_of_each_row_is_nothing_to_tell() -> None:
 
 
 @given(st.integers(1, len(BOLUS_COLUMNS) - 6), st.sampled_from(["0", "2.5", "", "x", "2021-04-01T12:00:00"]))
-def test_a_cell_too_many_or_too_few_never_makes_another_dose(at: int, cell: str) -> None:
+def test_extra_or_missing_cell(at: int, cell: str) -> None:
     """Wherever it stands: the dose is right, unknown, or the file is refused."""
     whole = [{**EXTENDED, "NoteID": "0", "IndexID": "118"}.get(column, "") for column in BOLUS_COLUMNS]
     for cells in ([*whole[:at], cell, *whole[at:]], [*whole[:at], *whole[at + 1 :]]):
@@ -141,7 +141,8 @@ def test_a_decimal_comma_is_no_rate_and_a_second_cell(cells: tuple[str, ...]) ->
     assert rates(events_of(export(READINGS, text, basal(("02:00:00", "1"))), skip_bad=True)) == []
 
 
-def test_what_beside_the_dose_cannot_be_read_is_unknown_and_told() -> None:
+def test_unreadable_value_beside_the_dose() -> None:
+    """The value is unknown, and the output says so."""
     content = export(READINGS, boluses({**STANDARD, "CarbSize": "lots"}))
     event = ended(events_of(content))
     assert (event.body.delivered_u, event.body.carbs_g) == (13.53, None)
@@ -150,7 +151,8 @@ def test_what_beside_the_dose_cannot_be_read_is_unknown_and_told() -> None:
     assert "1 Bolus row read in part" in note_of(content)
 
 
-def test_a_dose_of_unknown_size_is_unknown_and_never_nothing() -> None:
+def test_dose_of_unknown_size() -> None:
+    """It is unknown, never zero."""
     content = export(READINGS, boluses({**STANDARD, "InsulinDelivered": ""}))
     found = events_of(content)
     assert {event.kind for event in found} == {"glucose.reading", "bolus.requested"}
@@ -165,7 +167,8 @@ def test_of_an_extended_bolus_the_part_that_is_told_counts(changes: dict[str, st
     assert "without the delivered amount" in note_of(content)
 
 
-def test_an_extended_part_counts_though_the_immediate_one_says_no_amount() -> None:
+def test_immediate_part_without_amount() -> None:
+    """The extended part still counts."""
     found = events_of(export(READINGS, boluses({**EXTENDED, "InsulinDelivered": ""})))
     assert [event.body.delivered_u for event in found if "completed" in event.kind] == [0.2]
 
@@ -186,7 +189,8 @@ def test_a_row_of_no_table_among_basal_rows_is_a_hole_too(first: str) -> None:
 
 
 @pytest.mark.parametrize("bad", ["x", ""])
-def test_the_neighbours_of_a_bad_basal_row_keep_their_lengths(bad: str) -> None:
+def test_rows_beside_bad_basal_row(bad: str) -> None:
+    """They keep their lengths."""
     hours = [("00:00:00", "1"), ("01:00:00", "2"), ("02:00:00", bad), ("03:00:00", "4"), ("04:00:00", "5")]
     for order in (hours, hours[::-1]):
         found = events_of(export(basal(*order)), pump=PUMP, skip_bad=bad == "x")
@@ -209,7 +213,8 @@ def test_a_basal_row_that_is_cut_short_is_a_hole() -> None:
     assert rates(events_of(export(READINGS, text))) == [(1.0, 3600)]
 
 
-def test_a_basal_row_without_a_time_takes_the_length_of_the_row_before_it_only() -> None:
+def test_basal_row_without_time() -> None:
+    """Only the row before it has an unknown length."""
     hours = [("00:00:00", "1"), ("01:00:00", "2"), ("", "3"), ("03:00:00", "4"), ("04:00:00", "5")]
     text = basal(*hours).replace("2021-04-01T,", ",").replace('"2021-04-01T"', '""')
     for order in (lines_of(text), [lines_of(text)[0], *lines_of(text)[:0:-1]]):
@@ -218,7 +223,8 @@ def test_a_basal_row_without_a_time_takes_the_length_of_the_row_before_it_only()
 
 
 @pytest.mark.parametrize("bad", [iob(("00:00:19", "")), device(("00:05:00", ""))])
-def test_a_row_without_a_value_is_no_number_and_costs_no_other_row(bad: str) -> None:
+def test_row_without_value(bad: str) -> None:
+    """It is no number, and all other rows are read."""
     content = export(READINGS, bad, boluses(STANDARD))
     found = events_of(content)
     assert doses(found) == [("2021-04-01 12:58:26", 13.53)]
@@ -274,7 +280,8 @@ def test_any_text_is_split_and_nothing_of_it_is_lost(parts: list[str]) -> None:
         ("090001234", "090001234"),
     ],
 )
-def test_a_serial_number_that_a_spreadsheet_rewrote_is_repaired(said: str, serial: str) -> None:
+def test_serial_number_from_spreadsheet(said: str, serial: str) -> None:
+    """A serial number that a spreadsheet program rewrote is repaired."""
     assert (plain_serial(said), is_rounded(said)) == (serial, False)
     assert {event.pump for event in events_of(export(device(("00:01:39", "174"), serial=said)))} == {serial}
     assert {event.pump for event in events_of(export(READINGS, boluses(STANDARD)), pump="9.0556643E7")} == {PUMP}
@@ -291,7 +298,8 @@ def test_a_rounded_serial_number_is_refused_and_no_new_pump(said: str) -> None:
         events_of(export(boluses(STANDARD)), pump=said)
 
 
-def test_a_rounded_serial_number_is_the_pumps_that_is_named_if_it_can_be() -> None:
+def test_rounded_serial_number() -> None:
+    """It is that of the named pump if it fits."""
     content = export(device(("00:01:39", "174"), serial="9.00012E7"))
     assert {event.pump for event in events_of(content, pump="90001234")} == {"90001234"}
     with pytest.raises(FileUnreadable, match="cannot be"):
@@ -305,7 +313,8 @@ def test_a_table_that_says_only_whose_pump_it_is_is_read() -> None:
     assert "Sample" not in repr(events_of(content.encode()))
 
 
-def test_a_device_table_before_the_name_without_a_blank_line_is_read() -> None:
+def test_device_table_without_blank_line() -> None:
+    """It is read."""
     content = READINGS + PREAMBLE.replace('"Patient name"', "Patient Name") + "\r\n" + boluses(STANDARD)
     found = events_of(content.encode())
     assert doses(found) == [("2021-04-01 12:58:26", 13.53)]

@@ -110,7 +110,8 @@ def test_a_bolus_is_told_with_all_that_its_row_says() -> None:
     assert event.raw["row"]["BolusRequestID"] == "7007.000"
 
 
-def test_what_is_delivered_counts_and_not_what_was_asked_for() -> None:
+def test_delivered_amount_counts() -> None:
+    """Not the amount that was requested."""
     row = {**STANDARD, "InsulinDelivered": "4.1", "CompletionStatusID": "0", "CompletionStatusDesc": "User Aborted"}
     body = ended(events_of(export(boluses(row)), pump=PUMP)).body
     assert (body.delivered_u, body.requested_u, body.status) == (4.1, 13.53, "user_aborted")
@@ -126,7 +127,8 @@ def test_what_is_delivered_counts_and_not_what_was_asked_for() -> None:
         ("1", "New Reason", "new_reason"),
     ],
 )
-def test_how_a_bolus_ended_comes_from_the_words_or_else_the_number(number: str, said: str, status: str) -> None:
+def test_bolus_status(number: str, said: str, status: str) -> None:
+    """How a bolus ended comes from the words, else from the number."""
     row = {**STANDARD, "CompletionStatusID": number, "CompletionStatusDesc": said}
     assert ended(events_of(export(boluses(row)), pump=PUMP)).body.status == status
 
@@ -136,7 +138,8 @@ def test_an_automatic_bolus_is_the_algorithms() -> None:
     assert ended(events_of(export(boluses(row)), pump=PUMP)).body.bolus_source == "algorithm"
 
 
-def test_both_parts_of_an_extended_bolus_are_told_with_their_own_amounts() -> None:
+def test_extended_bolus_amounts() -> None:
+    """Each part has its own amount."""
     told = {event.kind: event for event in events_of(export(boluses(EXTENDED)), pump=PUMP)}
     assert told["bolus.completed"].body.delivered_u == 0.2
     assert told["bolus.extended_started"].pump_time == datetime(2021, 4, 1, 15, 0)
@@ -154,24 +157,28 @@ def test_a_bolus_that_is_not_complete_is_only_asked_for() -> None:
     ]
 
 
-def test_a_bolus_that_ends_as_it_is_asked_for_is_told_by_its_end_alone() -> None:
+def test_bolus_delivered_as_requested() -> None:
+    """Only its end is an event."""
     row = {**STANDARD, "CompletionDateTime": STANDARD["RequestDateTime"]}
     assert only(events_of(export(boluses(row)), pump=PUMP)).kind == "bolus.completed"
 
 
-def test_an_extended_part_that_is_not_complete_has_begun_and_no_more() -> None:
+def test_incomplete_extended_part() -> None:
+    """It has begun and has no end."""
     row = {**EXTENDED, "ExtendedBolusIsComplete": "0", "BolexCompletionDateTime": "0001-01-01T00:00:00"}
     kinds = {event.kind for event in events_of(export(boluses(row)), pump=PUMP)}
     assert kinds == {"bolus.requested", "bolus.completed", "bolus.extended_started"}
 
 
-def test_impossible_amounts_are_handed_on_for_the_sinks_to_set_aside() -> None:
+def test_impossible_amounts() -> None:
+    """They are passed on, so that sinks can refuse them."""
     rows = [{**STANDARD, "InsulinDelivered": "-1"}, {**STANDARD, "BolusRequestID": "8", "InsulinDelivered": "250"}]
     found = events_of(export(boluses(*rows)), pump=PUMP)
     assert [event.body.delivered_u for event in found if event.kind == "bolus.completed"] == [-1.0, 250.0]
 
 
-def test_basal_rates_last_until_the_next_row_in_whatever_order_they_stand() -> None:
+def test_basal_rows_in_any_order() -> None:
+    """A rate lasts until the next row by time."""
     for rates in permutations((("00:00:00", "0.8"), ("06:30:00", "1.1"), ("07:00:00", "0.8"))):
         found = sorted(events_of(export(basal(*rates)), pump=PUMP), key=lambda event: event.pump_time)
         assert [(event.body.rate_u_per_h, event.body.span_s) for event in found] == [(0.8, 23400), (1.1, 1800)]
@@ -213,7 +220,8 @@ def test_a_description_that_nobody_knows_is_kept_as_such() -> None:
     assert event.raw["row"]["Readings (CGM / BGM)"] == "5"
 
 
-def test_columns_may_stand_in_any_order_and_there_may_be_more_or_fewer() -> None:
+def test_columns_in_any_order() -> None:
+    """There may also be more or fewer of them."""
     columns = ("Type", "New", *reversed(BOLUS_COLUMNS[1:]))
     few = ("Type", "BolusIsComplete", "InsulinDelivered", "BolusRequestID", "CompletionDateTime", "EventDateTime")
     assert ended(events_of(export(boluses(STANDARD, columns=columns)), pump=PUMP)).body.delivered_u == 13.53
@@ -221,12 +229,14 @@ def test_columns_may_stand_in_any_order_and_there_may_be_more_or_fewer() -> None
     assert body == events.BolusCompleted(bolus_id=7007, status="unknown", delivered_u=13.53)
 
 
-def test_unix_line_ends_a_byte_order_mark_and_no_preamble_make_no_difference() -> None:
+def test_file_variants() -> None:
+    """Unix line ends, a byte order mark and a missing preamble make no difference."""
     text = "\n".join(TABLES).replace("\r\n", "\n")
     assert events_of(b"\xef\xbb\xbf" + text.encode()) == events_of(export(*TABLES))
 
 
-def test_a_preamble_without_a_blank_line_behind_it_makes_no_difference() -> None:
+def test_preamble_without_blank_line() -> None:
+    """It makes no difference."""
     assert events_of((PREAMBLE + "\r\n".join(TABLES)).encode()) == events_of(export(*TABLES))
 
 
@@ -311,7 +321,8 @@ BAD_BOLUSES = [
 
 
 @pytest.mark.parametrize(("column", "value", "reason"), BAD_BOLUSES)
-def test_a_damaged_bolus_is_refused_with_its_line_and_column(column: str, value: str, reason: str) -> None:
+def test_damaged_bolus(column: str, value: str, reason: str) -> None:
+    """It is refused, and the message names its line and column."""
     content = export(*TABLES[:3], boluses(STANDARD, {**EXTENDED, column: value}))
     line = content.count(b"\n")
     with pytest.raises(FileUnreadable, match=f'Line {line}, Bolus table, column "{column}": the value {reason}'):
@@ -332,12 +343,14 @@ def test_a_damaged_bolus_is_refused_with_its_line_and_column(column: str, value:
         ({"BolusIsComplete": "0", "RequestDateTime": "", "EventDateTime": ""}, "RequestDateTime"),
     ],
 )
-def test_an_extended_bolus_without_what_tells_its_dose_is_refused(changes: dict[str, str], column: str) -> None:
+def test_extended_bolus_without_dose(changes: dict[str, str], column: str) -> None:
+    """It is refused."""
     with pytest.raises(FileUnreadable, match=f'column "{column}"'):
         events_of(export(boluses({**EXTENDED, **changes})), pump=PUMP)
 
 
-def test_two_boluses_of_one_name_are_refused_and_a_repeated_row_is_not() -> None:
+def test_two_boluses_with_one_id() -> None:
+    """They are refused; a repeated row is not."""
     once = named(events_of(export(boluses(STANDARD)), pump=PUMP))
     assert named(events_of(export(boluses(STANDARD, STANDARD)), pump=PUMP)) == once
     with pytest.raises(FileUnreadable, match="names a bolus that another row tells otherwise"):
@@ -356,13 +369,15 @@ def test_a_value_that_is_none_is_refused(bad: str) -> None:
         events_of(export(bad), pump=PUMP)
 
 
-def test_nothing_is_handed_over_of_a_file_that_is_damaged_further_on() -> None:
+def test_damaged_file_gives_nothing() -> None:
+    """Not even the events before the damage."""
     batches = read(io.BytesIO(export(*TABLES, iob(("00:00:19", "x")))), Asked())
     with pytest.raises(FileUnreadable):
         next(batches)
 
 
-def test_where_a_file_is_only_looked_through_its_first_events_do() -> None:
+def test_check_only() -> None:
+    """If a file is only checked, its first events are enough."""
     rates = [(f"{minute // 60:02}:{minute % 60:02}:00", str(minute / 1000)) for minute in range(1, 1200)]
     content = export(TABLES[0], basal(*rates))
     looked, whole = events_of(content, check_only=True), events_of(content)
@@ -377,7 +392,8 @@ def test_rows_left_out_are_told() -> None:
     assert batch.note.endswith("; 7 corrupt rows skipped (line 10, 11, 12, 13, 14 and 2 more)")
 
 
-def test_a_file_that_ends_within_a_row_is_refused_unless_what_is_left_is_asked_for() -> None:
+def test_truncated_file() -> None:
+    """It is refused without --skip-bad."""
     content = export(TABLES[0], TABLES[2]) + b'"Basal","3","2021-04-01T08:00:00","0.8'
     with pytest.raises(FileUnreadable, match="is cut off, and the file with it"):
         events_of(content)
@@ -390,7 +406,8 @@ def test_a_row_of_another_table_is_refused() -> None:
         events_of(export(TABLES[0], iob(("00:00:19", "1"))) + b'"Bolus","81","2021-04-01T00:05:19","1"\r\n')
 
 
-def test_rows_that_a_blank_line_parts_from_their_header_are_refused() -> None:
+def test_blank_line_behind_header() -> None:
+    """The rows behind it are refused."""
     first, second = boluses(STANDARD), boluses(EXTENDED).split("\r\n", 1)[1]
     with pytest.raises(FileUnreadable, match="has no header"):
         events_of(export(first, second), pump=PUMP, skip_bad=True)

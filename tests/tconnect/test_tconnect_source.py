@@ -89,9 +89,8 @@ def test_without_a_token_of_the_website_the_phones_is_taken(services: Services, 
         polled(services.source(tmp_path, phone=False), MemoryLog())
 
 
-def test_one_poll_brings_every_service_and_the_next_one_only_asks_for_the_index(
-    services: Services, tmp_path: Path
-) -> None:
+def test_poll_and_next_poll(services: Services, tmp_path: Path) -> None:
+    """One poll reads every service, the next one only the index."""
     fill(services)
     source, log = services.source(tmp_path), MemoryLog()
     polled(source, log)
@@ -116,9 +115,8 @@ def test_one_poll_brings_every_service_and_the_next_one_only_asks_for_the_index(
     assert all(after[name] == before[name] for name in after if name != "getlast")
 
 
-def test_an_index_that_moves_and_six_hours_without_asking_bring_the_last_days(
-    services: Services, tmp_path: Path
-) -> None:
+def test_when_last_days_are_read(services: Services, tmp_path: Path) -> None:
+    """They are read if the index moves, and after six hours."""
     source, log = services.source(tmp_path), polled(services.source(tmp_path), MemoryLog())
     for wait, moves in ((timedelta(minutes=10), True), (timedelta(hours=6), False)):
         services.clock.time += wait
@@ -133,7 +131,7 @@ def test_an_index_that_moves_and_six_hours_without_asking_bring_the_last_days(
     assert services.count()["TherapyEvents"] == asked
 
 
-def test_an_upload_after_weeks_of_silence_brings_the_days_of_the_silence(services: Services, tmp_path: Path) -> None:
+def test_upload_after_weeks(services: Services, tmp_path: Path) -> None:
     """Also those before the first start, of which nobody knows when they were uploaded up to."""
     source, log = services.source(tmp_path, history_days=12), MemoryLog()
     polled(source, log)
@@ -163,9 +161,8 @@ def test_a_cycle_that_is_cut_off_is_made_up_for(services: Services, tmp_path: Pa
     assert [event.body.delivered_u for event in log.of("bolus.completed")] == [13.53]
 
 
-def test_questions_have_their_parameters_in_the_order_that_the_firewall_wants(
-    services: Services, tmp_path: Path
-) -> None:
+def test_order_of_parameters(services: Services, tmp_path: Path) -> None:
+    """Requests have them in the order that the firewall wants."""
     polled(services.source(tmp_path), MemoryLog())
     timelines = [path for path in services.asked if "therapytimeline/" in path]
     assert timelines[0].endswith(f"users/{GUID}?startDate=03-30-2021&endDate=03-31-2021")
@@ -206,7 +203,8 @@ def test_a_token_near_its_end_is_not_used_any_more(services: Services, tmp_path:
     assert len(services.forms) == 2
 
 
-def test_404_means_no_data_before_control_iq_and_trouble_after_it(services: Services, tmp_path: Path) -> None:
+def test_status_404(services: Services, tmp_path: Path) -> None:
+    """It means "no data" before Control-IQ, and a failure after it."""
     services.csv = export(basal(("08:00:00", "1.0"), ("10:00:00", "0.9")), boluses(CSV_BOLUS)).decode()
     services.since = None
     services.fail("therapytimeline/", 404, times=2)
@@ -221,16 +219,16 @@ def test_404_means_no_data_before_control_iq_and_trouble_after_it(services: Serv
         polled(services.source(tmp_path), MemoryLog())
 
 
-def test_the_slow_service_is_given_a_minute_and_two_and_then_left(services: Services, tmp_path: Path) -> None:
+def test_slow_service_timeouts(services: Services, tmp_path: Path) -> None:
+    """It gets a minute, then two, then it is skipped."""
     fill(services)
     services.fail("2csv", 500, times=2)
     assert polled(services.source(tmp_path), MemoryLog()).of("day.summary")
     assert services.clock.slept_s == [60.0, 120.0]
 
 
-def test_doses_come_in_while_the_slow_service_fails_and_the_days_are_asked_for_again(
-    services: Services, tmp_path: Path
-) -> None:
+def test_slow_service_fails(services: Services, tmp_path: Path) -> None:
+    """Doses still arrive, and those days are fetched again."""
     fill(services)
     services.fail("2csv", 500, times=3)
     source, log = services.source(tmp_path), MemoryLog()
@@ -245,7 +243,8 @@ def test_doses_come_in_while_the_slow_service_fails_and_the_days_are_asked_for_a
     assert len(log.of("bolus.completed")) == 1
 
 
-def test_no_answer_about_uploads_does_not_keep_the_days_from_being_read(services: Services, tmp_path: Path) -> None:
+def test_no_answer_about_uploads(services: Services, tmp_path: Path) -> None:
+    """The days are read all the same."""
     fill(services)
     services.fail("getlast", 503)
     log = MemoryLog()
@@ -290,9 +289,7 @@ def reading(serial: str) -> dict[str, object]:
     return {"type": "CGM", "eventDateTime": at, "serialNumber": serial, "egv": {"estimatedGlucoseValue": 174}}
 
 
-def test_a_serial_number_that_is_not_the_accounts_is_refused_before_anything_is_written(
-    services: Services, tmp_path: Path
-) -> None:
+def test_serial_number_of_another_account(services: Services, tmp_path: Path) -> None:
     """Beside the source ``tandem`` every dose would be there twice."""
     fill(services)
     log, source = MemoryLog(), services.source(tmp_path, phone=False, pumps=("90556634",))
@@ -307,7 +304,8 @@ def test_a_serial_number_that_is_not_the_accounts_is_refused_before_anything_is_
     assert any(not finding.good and PUMP in finding.what for finding in source.check())
 
 
-def test_days_whose_readings_are_of_another_pump_are_not_written_down(services: Services, tmp_path: Path) -> None:
+def test_readings_of_another_pump(services: Services, tmp_path: Path) -> None:
+    """Days with such readings are not stored."""
     fill(services)
     services.fail("pumpfeatures", 404, times=2)
     services.therapy.append(reading("1111111"))
@@ -359,9 +357,7 @@ def test_days_that_always_fail_keep_no_newer_days_back(services: Services, tmp_p
 
 
 @pytest.mark.parametrize("history_days", [40, 41])
-def test_a_server_that_is_down_is_asked_for_a_few_days_and_todays(
-    services: Services, tmp_path: Path, history_days: int
-) -> None:
+def test_few_requests_if_server_is_down(services: Services, tmp_path: Path, history_days: int) -> None:
     """Whichever way the days come out in pairs: tomorrow's, which a wearer further east may have, are not today's."""
     services.fail("therapytimeline/", 500, times=100)
     with pytest.raises(Retryable, match="500"):
@@ -395,9 +391,8 @@ def test_a_damaged_export_keeps_no_newer_export_back(services: Services, tmp_pat
     assert [event.body.first_day for event in log.of("window.fetched")] == WINDOWS[2:]
 
 
-def test_an_older_service_that_is_down_is_asked_for_two_windows_now_and_then_one_and_todays(
-    services: Services, tmp_path: Path
-) -> None:
+def test_windows_of_a_failing_service(services: Services, tmp_path: Path) -> None:
+    """First two windows are requested, later one and that of today."""
     fill(services)
     services.fail("2csv", 500, times=100)
     log = MemoryLog()
@@ -408,9 +403,7 @@ def test_an_older_service_that_is_down_is_asked_for_two_windows_now_and_then_one
     assert not log.of("window.fetched")
 
 
-def test_two_windows_whose_export_always_fails_keep_no_others_unread_for_good(
-    services: Services, tmp_path: Path
-) -> None:
+def test_windows_that_always_fail(services: Services, tmp_path: Path) -> None:
     """They come first in every poll; the others must not be asked for again and again because of them."""
     fill(services)
     log, source = MemoryLog(), services.source(tmp_path, history_days=20)
@@ -432,9 +425,8 @@ def test_a_timeline_without_basal_is_never_no_data(services: Services, tmp_path:
 
 
 @pytest.mark.parametrize("key", ["bolusIsComplete", "insulinDelivered"])
-def test_boluses_that_lack_what_counts_are_filled_from_the_export_or_told(
-    services: Services, tmp_path: Path, key: str
-) -> None:
+def test_incomplete_boluses(services: Services, tmp_path: Path, key: str) -> None:
+    """They are filled from the export, or reported."""
     services.therapy = [bolus(7007, "2021-04-01T12:58:26", 13.53), bolus(7008, "2021-04-01T14:58:26", 2.0)]
     for row in services.therapy:
         if key == "insulinDelivered":
@@ -466,9 +458,8 @@ def _rows_of(services: Services) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_what_cannot_be_read_is_a_change_and_is_read_again_by_itself(
-    services: Services, tmp_path: Path, change: Callable[[Services], None]
-) -> None:
+def test_unreadable_answer(services: Services, tmp_path: Path, change: Callable[[Services], None]) -> None:
+    """It is SourceChanged, and is fetched again later."""
     fill(services)
     services.therapy.append(bolus(7008, "2021-04-01T14:58:26", 2.0))
     good = deepcopy((services.timeline, services.therapy))
@@ -506,7 +497,8 @@ def test_numbers_as_text_are_numbers(services: Services, tmp_path: Path) -> None
     assert {kind for kind, _, _ in told[0]} >= {"basal.delivered", "bolus.completed"}
 
 
-def test_the_stops_of_basal_iq_are_asked_for_where_there_is_no_control_iq(services: Services, tmp_path: Path) -> None:
+def test_basal_iq_suspensions(services: Services, tmp_path: Path) -> None:
+    """They are requested if there is no Control-IQ."""
     services.since = None
     services.csv = export(
         basal(("08:00:00", "1.0"), ("11:00:00", "0"), ("11:20:00", "1.0"), ("12:00:00", "0.9"))

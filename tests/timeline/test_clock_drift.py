@@ -71,14 +71,15 @@ def assert_bounded(world: PumpHistory, zones: Zones, drift_min: float) -> None:
     [(-9, 0), (8, 0), (15, 0), (-25, 0), (26, 30), (29, 30), (-28, -30), (30, 30), (-50, -60), (-69, -60), (53, 60),
      (45, 60), (-45, -60), (75, 60), (90, 90), (0, 0)],
 )  # fmt: skip
-def test_a_step_alone_is_drift_up_to_25_minutes_and_half_hours_beyond(step_min: int, change_min: int) -> None:
+def test_single_step(step_min: int, change_min: int) -> None:
+    """Up to 25 minutes it is drift, beyond that a multiple of half an hour."""
     found_s = offset_across_step_s(0, step_min * MINUTE, None, zone_moved=False, before=False)
     assert found_s == change_min * MINUTE
 
 
 @pytest.mark.parametrize("home_h", [-4, 2, 5.5, 9.5])
 @pytest.mark.parametrize("before", [False, True])
-def test_no_step_is_rounded_to_a_quarter_or_further_than_drift_goes(home_h: float, before: bool) -> None:
+def test_steps_are_half_hours(home_h: float, before: bool) -> None:
     """Every step and no rule of a zone: the change is a multiple of half an hour, at most 25 minutes from the step."""
     home_s = round(home_h * HOUR)
     zone = ZoneOffsets(offset_s=home_s, others_s=(home_s - HOUR,))
@@ -190,7 +191,8 @@ def test_drift_and_daylight_saving_in_any_order(
         assert_bounded(live(world, utc(change) + timedelta(days=6)), Zones(timezone=zone), drift_min)
 
 
-def test_a_fast_clock_is_reported_in_minutes_until_it_is_set() -> None:
+def test_fast_clock_is_reported() -> None:
+    """In minutes, until it is set."""
     world = live(PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR), utc("2025-06-03"))
     log = ListLog()
     placer = TimelineResolver(log, BERLIN)
@@ -216,9 +218,7 @@ def test_a_fast_clock_is_reported_in_minutes_until_it_is_set() -> None:
         *((zone, change, 9) for zone in HOMES for change in (-90, -30, 30, 90)),
     ],
 )
-def test_every_step_abroad_and_back_that_drift_makes_of_a_change(
-    zone: str, change_min: int, most_drift_min: int
-) -> None:
+def test_steps_abroad_and_back(zone: str, change_min: int, most_drift_min: int) -> None:
     """No rule of the zone explains them. A step of up to 25 minutes is drift, whatever was meant."""
     zones = Zones(timezone=zone)
     home_s = zones.offset_at(utc("2025-06-01"))
@@ -232,7 +232,7 @@ def test_every_step_abroad_and_back_that_drift_makes_of_a_change(
 
 
 @pytest.mark.parametrize("drift_min", range(-20, 21, 4))
-def test_any_step_with_any_drift_leaves_no_later_time_further_off_than_the_wearer_set_it(drift_min: int) -> None:
+def test_any_step_with_any_drift(drift_min: int) -> None:
     """Whatever the wearer sets: events are as wrong as the clock is, and half of half an hour where nothing tells."""
     for step_min in range(-90, 91):
         world = live(PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR), utc("2025-06-02"))

@@ -61,13 +61,14 @@ def test_three_zones_are_named_for_a_rare_clock_too(pump_at: str) -> None:
     assert len(named) == 3
 
 
-def test_a_clock_that_was_not_set_for_daylight_saving_speaks_against_no_zone() -> None:
+def test_clock_without_daylight_saving() -> None:
     """In New York it shows winter's time in July: that is Chicago's."""
     assert doubt("America/Chicago", "America/New_York", at=WINTER) is not None
     assert doubt("America/Bogota", "America/New_York", at=SUMMER) is None
 
 
-def test_an_upload_that_was_late_speaks_against_a_zone_only_where_it_cannot_be() -> None:
+def test_late_upload() -> None:
+    """It excludes a zone only if the zone is impossible."""
     assert doubt("America/New_York", "America/New_York", late_min=35) is None
     assert doubt("America/New_York", "America/New_York", late_min=60 * 24 * 30) is None
     found = doubt("Europe/Berlin", "America/New_York", late_min=35)
@@ -98,7 +99,8 @@ def test_a_clock_that_drifted_is_no_doubt_of_its_zone(place: str, fast_min: int)
         assert "zone" not in str(found.remedy)
 
 
-def test_a_clock_that_no_zone_has_is_to_be_set_and_no_zone_is_named() -> None:
+def test_clock_of_no_zone() -> None:
+    """The message says to set the clock, and names no zone."""
     newest = WINTER.replace(tzinfo=None) + timedelta(hours=30)
     found = zone_doubt(Upload(at=WINTER, newest=newest), Zones(timezone="Europe/Berlin"))
     assert found is not None

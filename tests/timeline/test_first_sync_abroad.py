@@ -39,16 +39,15 @@ def first_sync(world: PumpHistory, lag: timedelta = timedelta(minutes=4)) -> Lis
 @pytest.mark.parametrize("time_first", [True, False])
 @pytest.mark.parametrize("away_h", [2, 9, -10])
 @pytest.mark.parametrize("hour", [0, 4, 13, 16, 20, 23])
-def test_abroad_is_right_at_once_by_one_upload_in_whichever_order_date_and_time_were_set(
-    hour: int, away_h: float, time_first: bool, rtc: bool, between: int
-) -> None:
+def test_abroad_by_one_upload(hour: int, away_h: float, time_first: bool, rtc: bool, between: int) -> None:
     """Over midnight or not; up to five minutes between the two records."""
     world = abroad(away_h, at=f"2025-06-10T{hour:02}:00", time_first=time_first, between=between, rtc=rtc)
     assert worst_s(placed_times(first_sync(world), NEW_YORK), world.truth) <= 2
 
 
 @pytest.mark.parametrize("time_first", [True, False])
-def test_seen_from_before_the_flight_it_is_right_without_an_upload(time_first: bool) -> None:
+def test_flight_after_the_first_sync(time_first: bool) -> None:
+    """It is right without an upload."""
     world = PumpHistory(now=utc("2025-06-03"), offset_s=-4 * HOUR).run(utc("2025-06-10T23:00"))
     log = ListLog()
     log.append(world.events)
@@ -69,7 +68,8 @@ def test_a_time_and_a_date_are_one_step_in_either_order() -> None:
     )  # fmt: skip
 
 
-def test_a_time_set_shortly_before_a_whole_setting_is_a_step_of_its_own() -> None:
+def test_time_set_before_date_and_time() -> None:
+    """It is a step of its own."""
     day = datetime(2025, 6, 1, 12)
     parts = [("time", 300.0), ("date", 0.0), ("time", 3600.0)]
     sets = [
@@ -79,7 +79,8 @@ def test_a_time_set_shortly_before_a_whole_setting_is_a_step_of_its_own() -> Non
     assert [(step.key, step.done_key, step.exact_s) for step in steps_of(sets)] == [(0, 0, 300.0), (1, 2, 3600.0)]
 
 
-def test_a_pump_that_always_lived_elsewhere_is_right_by_one_upload() -> None:
+def test_pump_from_elsewhere() -> None:
+    """One upload is enough if it was always in another zone."""
     world = PumpHistory(now=utc("2025-06-03"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     log = first_sync(world)
     placer = TimelineResolver(log, NEW_YORK)
@@ -96,9 +97,7 @@ def test_a_late_phone_does_not_make_it_abroad() -> None:
 @pytest.mark.parametrize("drift_min", [-20, -9, 9, 20])
 @pytest.mark.parametrize("setting", [True, False])
 @pytest.mark.parametrize("month", [1, 6])
-def test_a_clock_that_is_minutes_fast_or_slow_is_not_taken_for_another_zones(
-    month: int, setting: bool, drift_min: int
-) -> None:
+def test_clock_off_by_minutes(month: int, setting: bool, drift_min: int) -> None:
     """The upload seems to hold events of the future: that is the clock, not summer time."""
     home_s = BERLIN.offset_at(utc(f"2025-{month:02}-03"))
     world = PumpHistory(now=utc(f"2025-{month:02}-03"), offset_s=home_s)
@@ -109,7 +108,8 @@ def test_a_clock_that_is_minutes_fast_or_slow_is_not_taken_for_another_zones(
 
 
 @pytest.mark.parametrize("ahead_days", [1, 3, 400])
-def test_a_clock_that_fits_no_offset_waits_and_the_message_says_what_to_do(ahead_days: int) -> None:
+def test_clock_of_no_offset(ahead_days: int) -> None:
+    """Documents wait, and the message says what to do."""
     world = PumpHistory(now=utc("2025-06-03"), offset_s=2 * HOUR + ahead_days * 86400).run(utc("2025-06-10"))
     log = first_sync(world)
     placer = TimelineResolver(log, BERLIN)
@@ -125,7 +125,8 @@ def test_a_clock_that_fits_no_offset_waits_and_the_message_says_what_to_do(ahead
     assert not any("wait" in words for words in placer.messages())
 
 
-def test_a_clock_known_before_it_was_set_days_ahead_continues() -> None:
+def test_clock_set_days_ahead() -> None:
+    """It keeps its offset if it was known before."""
     world = PumpHistory(now=utc("2025-06-03"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     log = first_sync(world)
     placer = TimelineResolver(log, BERLIN)

@@ -36,7 +36,8 @@ def clock(*pieces: tuple[int, int | None]) -> PumpClock:
 # --- several pumps --------------------------------------------------------------------------------------------------
 
 
-def test_the_new_pump_takes_over_where_it_shows_a_first_mark_and_the_old_one_ends_there() -> None:
+def test_hand_over_at_first_wear_sign() -> None:
+    """The new pump takes over there, and the old one ends there."""
     old = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="111").run(utc("2025-06-10"))
     new = PumpHistory(now=utc("2025-06-09"), offset_s=2 * HOUR, pump="222").run(
         utc("2025-06-12"), kind="basal.delivered"
@@ -53,7 +54,8 @@ def test_the_new_pump_takes_over_where_it_shows_a_first_mark_and_the_old_one_end
     assert (found["111"]["worn"], found["222"]["worn"]) == (False, True)
 
 
-def test_hand_overs_stand_before_the_first_event_behind_them() -> None:
+def test_hand_over_before_next_event() -> None:
+    """A hand-over is placed before the first event behind it."""
     old = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="111").run(utc("2025-06-10"))
     new = PumpHistory(now=utc("2025-06-09T00:30"), offset_s=2 * HOUR, pump="222").run(utc("2025-06-12"))
     log = ListLog()
@@ -131,7 +133,8 @@ def test_a_late_mark_inside_an_overlap_is_seen() -> None:
     assert placer.resolve() == TimelineResolver(log, BERLIN).resolve()
 
 
-def test_a_second_sequence_group_is_a_stream_of_its_own_and_reported() -> None:
+def test_second_sequence_group() -> None:
+    """It is a stream of its own and is reported."""
     first = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     second = PumpHistory(now=utc("2025-06-10"), offset_s=2 * HOUR, group=1).run(utc("2025-06-12"))
     log = ListLog()
@@ -145,7 +148,8 @@ def test_a_second_sequence_group_is_a_stream_of_its_own_and_reported() -> None:
 # --- numbers beat no numbers ----------------------------------------------------------------------------------------
 
 
-def test_rows_without_numbers_are_ignored_only_where_numbered_events_are() -> None:
+def test_rows_beside_numbered_events() -> None:
+    """Rows without numbers are ignored only where numbered events exist."""
     world = PumpHistory(now=utc("2025-01-01"), offset_s=1 * HOUR).set_clock(
         1 * HOUR
     )  # the clock's records reach far back
@@ -162,7 +166,8 @@ def test_rows_without_numbers_are_ignored_only_where_numbered_events_are() -> No
     assert place(log).superseded == ()
 
 
-def test_a_hole_of_days_in_the_numbered_events_is_filled_by_rows() -> None:
+def test_rows_fill_missing_days() -> None:
+    """Rows without numbers fill days that lack numbered events."""
     world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     world.now = utc("2025-06-20")
     world.run(utc("2025-06-25"))
@@ -174,7 +179,8 @@ def test_a_hole_of_days_in_the_numbered_events_is_filled_by_rows() -> None:
     assert ignored == [*range(13, 22), *range(32, 37)]
 
 
-def test_rows_before_the_numbered_source_are_worn_until_it_begins() -> None:
+def test_rows_before_numbered_source() -> None:
+    """Their pump counts as worn until the numbered source begins."""
     world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     log = ListLog()
     log.append(world.events)
@@ -268,7 +274,8 @@ def changed(log: ListLog, old: StreamTimeline, new: StreamTimeline) -> list[tupl
     return new.changed_keys(old, log, stream)
 
 
-def test_nothing_new_changes_nothing_and_nothing_known_changes_all() -> None:
+def test_changed_ranges_at_the_ends() -> None:
+    """Nothing new changes nothing; if nothing was known, everything changes."""
     log, world = built()
     placement = place(log)
     stream = stream_of(log)
@@ -296,7 +303,8 @@ def test_a_new_anchor_changes_its_component() -> None:
     assert changed(log, before, partly) == [(100, 199)]
 
 
-def test_a_moved_hand_over_changes_what_lies_between_and_the_event_after() -> None:
+def test_moved_hand_over() -> None:
+    """It changes the events between, and the one after them."""
     log, world = built()
     before = attrs.evolve(place(log), active=(Span(end=utc("2025-06-05")),))
     after = attrs.evolve(before, active=(Span(end=utc("2025-06-06")),))
@@ -324,12 +332,13 @@ def test_a_widened_horizon_changes_what_it_newly_wants() -> None:
     st.lists(st.integers(0, 500), max_size=4, unique=True),
     st.lists(st.integers(0, 500), max_size=4, unique=True),
 )
-def test_every_event_that_lies_elsewhere_is_in_a_changed_range(
+def test_moved_events_are_in_changed_ranges(
     old_pieces: list[tuple[int, int | None]],
     new_pieces: list[tuple[int, int | None]],
     old_worn: list[int],
     new_worn: list[int],
 ) -> None:
+    """All of them are."""
     log, _ = built()
 
     def made(pieces: list[tuple[int, int | None]], hours: list[int]) -> StreamTimeline:
@@ -394,7 +403,8 @@ def test_a_clock_an_hour_ahead_is_a_message() -> None:
     ]
 
 
-def test_another_log_or_a_shorter_one_is_read_from_the_start() -> None:
+def test_other_log_is_read_from_start() -> None:
+    """A shorter one too."""
     log, world = built()
     placer = TimelineResolver(log, BERLIN)
     placer.resolve()

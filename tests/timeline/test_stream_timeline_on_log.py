@@ -53,7 +53,8 @@ def by_name(
 
 
 @pytest.mark.parametrize("size", [50, 5000])
-def test_the_event_log_and_plain_lists_give_the_same_placements(tmp_path: Path, size: int) -> None:
+def test_log_and_lists_agree(tmp_path: Path, size: int) -> None:
+    """The event log and plain lists give the same placements."""
     events, plain = worlds(), ListLog()
     with EventLog.open(tmp_path, clock=SystemClock(), writable=True) as log:
         on_log, on_lists = TimelineResolver(log, BERLIN), TimelineResolver(plain, BERLIN)
@@ -70,7 +71,7 @@ def test_the_event_log_and_plain_lists_give_the_same_placements(tmp_path: Path, 
         assert by_name(log, TimelineResolver(log, BERLIN).resolve()) == by_name(log, on_log.resolve())
 
 
-def test_the_newest_data_is_the_pumps_and_readable_whatever_the_account_stamps(tmp_path: Path) -> None:
+def test_newest_data_is_of_the_pump(tmp_path: Path) -> None:
     """Settings are stamped by the account, and a record that cannot be read is no data yet."""
     world = PumpHistory(now=utc("2025-10-01"), offset_s=2 * HOUR).run(utc("2025-10-03"))
     newest = world.now

@@ -47,7 +47,8 @@ def anchors(log: ListLog) -> list[tuple[int, str]]:
 # --- what uploads say -----------------------------------------------------------------------------------------------
 
 
-def test_three_uploads_over_a_day_whose_events_would_lie_in_the_future_move_the_clock() -> None:
+def test_three_uploads_move_the_clock() -> None:
+    """If their events would be in the future, over at least a day."""
     uploads = [upload(hours, ahead_s=2 * HOUR) for hours in (0, 12, 24, 36)]
     verdict = offset_by_uploads(uploads, current_s=1 * HOUR, zone_offsets=PARIS_OFFSETS)
     assert verdict is not None
@@ -92,7 +93,8 @@ def test_uploads_that_do_not_suffice_say_nothing(uploads: list[Upload]) -> None:
     assert offset_by_uploads(uploads, current_s=1 * HOUR, zone_offsets=PARIS_OFFSETS) is None
 
 
-def test_six_uploads_over_three_days_that_all_look_an_hour_late_move_the_clock_within_its_zone() -> None:
+def test_six_late_uploads_move_the_clock() -> None:
+    """If all look an hour late over three days, the clock moves within its zone."""
     uploads = [upload(h, ahead_s=1 * HOUR) for h in range(0, 96, 12)]
     verdict = offset_by_uploads(uploads, current_s=2 * HOUR, zone_offsets=PARIS_OFFSETS)
     assert verdict is not None
@@ -123,7 +125,8 @@ def test_a_choice_becomes_one_fact_with_its_basis() -> None:
     assert TimelineResolver(log, BERLIN).pending_facts(world.now) == []
 
 
-def test_the_wearers_last_setting_is_the_basis_where_there_is_one() -> None:
+def test_last_setting_is_the_basis() -> None:
+    """If the wearer set the clock, that decides."""
     log = ListLog()
     world = PumpHistory(now=utc("2025-03-01"), offset_s=1 * HOUR).run(utc("2025-04-01"))
     log.append(world.set_clock(2 * HOUR).run(utc("2025-05-01")).events)
@@ -131,7 +134,8 @@ def test_the_wearers_last_setting_is_the_basis_where_there_is_one() -> None:
     assert anchors(log) == [(120, "zone_at_clock_change")]
 
 
-def test_an_existing_fact_holds_whatever_the_zone_says_at_later_settings() -> None:
+def test_existing_anchor_stays() -> None:
+    """Whatever the zone says at later settings."""
     log = ListLog()
     placer = TimelineResolver(log, BERLIN)
     world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR)
@@ -143,7 +147,8 @@ def test_an_existing_fact_holds_whatever_the_zone_says_at_later_settings() -> No
     assert worst_s(times_of(placer, log), world.truth) <= 2
 
 
-def test_installed_on_a_trip_the_upload_shows_that_an_earlier_setting_was_the_one_at_home() -> None:
+def test_installed_on_trip_with_setting() -> None:
+    """The upload shows that an earlier setting was the one at home."""
     world = PumpHistory(now=utc("2025-03-28"), offset_s=1 * HOUR).run(utc("2025-03-31")).set_clock(2 * HOUR)
     world.run(utc("2025-06-10")).set_clock(-5 * HOUR).run(utc("2025-06-12"))
     world.upload()
@@ -152,7 +157,8 @@ def test_installed_on_a_trip_the_upload_shows_that_an_earlier_setting_was_the_on
     assert worst_s(placed_times(log, BERLIN), world.truth) <= 2
 
 
-def test_installed_on_a_trip_with_no_other_sign_uploads_put_it_right_at_home() -> None:
+def test_installed_on_trip_without_setting() -> None:
+    """Uploads correct it after the return."""
     log = ListLog()
     placer = TimelineResolver(log, BERLIN)
     world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10")).set_clock(-5 * HOUR)
@@ -164,7 +170,8 @@ def test_installed_on_a_trip_with_no_other_sign_uploads_put_it_right_at_home() -
 
 
 @pytest.mark.parametrize("lag_s", [30.0, 240.0, 800.0])
-def test_a_first_event_in_winter_on_a_clock_still_on_summer_time_is_seen_by_one_upload(lag_s: float) -> None:
+def test_summer_clock_in_winter(lag_s: float) -> None:
+    """One upload shows it."""
     world = PumpHistory(now=utc("2025-11-20"), offset_s=2 * HOUR).run(utc("2025-11-22"))
     world.upload(timedelta(seconds=lag_s))
     log = ListLog()
@@ -172,7 +179,8 @@ def test_a_first_event_in_winter_on_a_clock_still_on_summer_time_is_seen_by_one_
     assert worst_s(placed_times(log, BERLIN), world.truth) == 0
 
 
-def test_a_first_event_in_summer_on_a_clock_still_on_winter_time_is_seen_by_one_upload() -> None:
+def test_winter_clock_in_summer() -> None:
+    """One upload shows it."""
     world = PumpHistory(now=utc("2025-06-20"), offset_s=1 * HOUR).run(utc("2025-06-22"))
     world.upload()
     log = ListLog()
@@ -189,7 +197,8 @@ def test_one_late_upload_does_not_turn_the_first_choice() -> None:
         assert worst_s(placed_times(log, BERLIN), world.truth) == 0
 
 
-def test_the_first_fact_waits_for_the_events_of_an_upload_that_was_seen() -> None:
+def test_first_anchor_waits_for_events() -> None:
+    """It waits until the events of a seen upload are read."""
     world = PumpHistory(now=utc("2025-11-20"), offset_s=2 * HOUR).run(utc("2025-11-24"))
     seen = world.upload()
     log = ListLog()
@@ -221,7 +230,7 @@ def test_a_wrong_anchor_is_first_announced_and_then_moved() -> None:
 
 
 @pytest.mark.parametrize("fast_min", [5, 9, 19])
-def test_a_clock_an_hour_and_some_minutes_ahead_is_moved_by_the_hour(fast_min: int) -> None:
+def test_clock_an_hour_and_minutes_ahead(fast_min: int) -> None:
     """The minutes are drift, whatever the uploads of some days say."""
     log = ListLog()
     placer = TimelineResolver(log, BERLIN)
@@ -246,7 +255,8 @@ def test_an_untouched_clock_is_never_moved_in_two_years() -> None:
     assert not any("Uploads show" in words for words in placer.messages())
 
 
-def test_evidence_before_the_last_setting_does_not_count_after_it() -> None:
+def test_evidence_before_last_setting() -> None:
+    """It does not count after it."""
     log = ListLog()
     placer = TimelineResolver(log, BERLIN)
     world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR)
@@ -295,7 +305,8 @@ def test_a_move_added_for_later_days_changes_no_anchor() -> None:
     assert TimelineResolver(log, moved).pending_facts(world.now) == []
 
 
-def test_half_a_setting_that_was_read_is_read_again_when_the_rest_comes() -> None:
+def test_second_half_of_setting() -> None:
+    """When it arrives, the setting is read again as a whole."""
     log = ListLog()
     world = PumpHistory(now=utc("2025-06-01T23:30"), offset_s=-5 * HOUR).run(utc("2025-06-05T23:30"))
     world.set_clock(2 * HOUR).run(utc("2025-06-08"))
@@ -308,7 +319,7 @@ def test_half_a_setting_that_was_read_is_read_again_when_the_rest_comes() -> Non
     assert worst_s(times_of(placer, log), world.truth) <= 2
 
 
-def test_a_clock_that_nobody_set_after_a_false_jump_is_anchored_by_uploads() -> None:
+def test_false_jump_is_anchored_by_uploads() -> None:
     """A fall of five hours whose record never came: a day of uploads tells the offset."""
     log = ListLog()
     placer = TimelineResolver(log, BERLIN)
@@ -332,7 +343,8 @@ def test_after_a_reset_no_upload_gives_the_clock_a_time() -> None:
 
 
 @pytest.mark.parametrize(("zone", "home_h", "away_h"), [("Asia/Kolkata", 5.5, 5.75), ("Asia/Kathmandu", 5.75, 5.5)])
-def test_uploads_tell_a_journey_by_a_quarter_of_an_hour_from_drift(zone: str, home_h: float, away_h: float) -> None:
+def test_quarter_hour_journey(zone: str, home_h: float, away_h: float) -> None:
+    """Uploads distinguish it from drift."""
     zones = Zones(timezone=zone)
     log = ListLog()
     placer = TimelineResolver(log, zones)
@@ -348,7 +360,8 @@ def test_uploads_tell_a_journey_by_a_quarter_of_an_hour_from_drift(zone: str, ho
 
 @pytest.mark.parametrize("zone", ["Asia/Kolkata", "Asia/Kathmandu", "America/New_York"])
 @pytest.mark.parametrize("drift_min", [-15, 15])
-def test_uploads_do_not_take_a_quarter_of_an_hour_of_drift_for_a_journey(zone: str, drift_min: int) -> None:
+def test_quarter_hour_drift(zone: str, drift_min: int) -> None:
+    """Uploads do not make it a journey."""
     zones = Zones(timezone=zone)
     home_s = zones.offset_at(utc("2025-06-01"))
     log = ListLog()
@@ -364,7 +377,8 @@ def test_uploads_do_not_take_a_quarter_of_an_hour_of_drift_for_a_journey(zone: s
 
 
 @pytest.mark.parametrize("away", ["Asia/Kolkata", "Asia/Tokyo"])
-def test_a_quarter_of_an_hour_that_a_configured_move_explains_is_no_drift(away: str) -> None:
+def test_quarter_hour_move_in_configuration(away: str) -> None:
+    """It is no drift."""
     zones = Zones(timezone="Asia/Kathmandu", moves=((date(2025, 6, 10), away),))
     away_s = zones.offset_at(utc("2025-06-11"))
     for hours in (-3, 20):
@@ -390,7 +404,7 @@ def fact(at_key: int, offset_min: int, basis: str) -> Event:
 @pytest.mark.parametrize(
     ("at_key", "basis"), [(1, "zone_at_first_event"), (219, "zone_at_clock_change"), (219, "evidence")]
 )
-def test_an_anchor_of_an_earlier_release_stands_and_what_was_rounded_after_it_is_exact(at_key: int, basis: str) -> None:
+def test_anchor_of_earlier_release(at_key: int, basis: str) -> None:
     """Nine minutes of drift were set right; the earlier release put everything behind it a quarter of an hour later."""
     world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10")).drift(540)
     world.log()
@@ -403,7 +417,8 @@ def test_an_anchor_of_an_earlier_release_stands_and_what_was_rounded_after_it_is
     assert worst_s(times_of(placer, log), world.truth, [key for key in world.truth if key not in {217, 218}]) <= 2
 
 
-def test_drift_that_an_earlier_release_took_for_an_offset_is_not_believed() -> None:
+def test_drift_stored_by_earlier_release() -> None:
+    """An offset that was only drift is not used."""
     world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     log = ListLog()
     log.append([*world.events, fact(0, 135, "evidence")])
@@ -457,7 +472,8 @@ def test_any_order_of_arrival_ends_in_the_true_times(made: tuple[PumpHistory, Zo
 
 @settings(max_examples=40, deadline=None)
 @given(settings_worlds())
-def test_a_placer_that_saw_every_step_ends_as_one_that_sees_all_at_once(made: tuple[PumpHistory, Zones]) -> None:
+def test_step_by_step_equals_all_at_once(made: tuple[PumpHistory, Zones]) -> None:
+    """The anchors do not depend on how often the log was read."""
     world, zones = made
     log, all_at_once = ListLog(), ListLog()
     all_at_once.append(world.events)

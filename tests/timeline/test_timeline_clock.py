@@ -37,16 +37,18 @@ def error_s(world: PumpHistory, zones: Zones = BERLIN) -> float:
         ("Australia/Lord_Howe", "2025-09-10", "2025-10-04T15:30", 10.5, 11),
     ],
 )
-def test_a_daylight_saving_change_is_right_whenever_the_wearer_follows_it(
+def test_daylight_saving_followed_late(
     zone: str, begin: str, change: str, before_h: float, after_h: float, hours_after: int
 ) -> None:
+    """It is right whenever the wearer sets the clock."""
     world = PumpHistory(now=utc(begin), offset_s=before_h * HOUR)
     at = utc(change) + timedelta(hours=hours_after)
     world.run(at).set_clock(after_h * HOUR, between=2).run(at + timedelta(days=40))
     assert error_s(world, Zones(timezone=zone)) <= 2
 
 
-def test_a_clock_that_never_followed_daylight_saving_keeps_its_offset() -> None:
+def test_daylight_saving_never_followed() -> None:
+    """The clock keeps its offset."""
     world = PumpHistory(now=utc("2025-10-01"), offset_s=2 * HOUR).run(utc("2026-02-01"))
     assert error_s(world) == 0
 
@@ -62,7 +64,8 @@ def test_the_hour_that_happens_twice_has_each_event_once() -> None:
     assert len(set(found.values())) == len(found)
 
 
-def test_set_back_within_the_repeated_hour_reads_its_second_run() -> None:
+def test_set_back_in_repeated_hour() -> None:
+    """The second run of that hour counts."""
     world = PumpHistory(now=utc("2025-10-26T01:20"), offset_s=2 * HOUR).set_clock(1 * HOUR).run(utc("2025-10-27"))
     assert error_s(world) <= 2
 
@@ -74,7 +77,8 @@ def test_a_flight_and_the_way_back(away_h: float) -> None:
     assert error_s(world) <= 2
 
 
-def test_a_flight_after_the_first_anchor_leaves_the_past_alone() -> None:
+def test_flight_after_first_anchor() -> None:
+    """The past does not change."""
     world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     log = ListLog()
     log.append(world.events)
@@ -95,7 +99,8 @@ def test_a_date_set_wrong_and_corrected(days: int) -> None:
     assert error_s(world) <= 2
 
 
-def test_a_date_that_is_still_a_day_ahead_does_not_move_the_past() -> None:
+def test_date_a_day_ahead() -> None:
+    """It does not move the past."""
     world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).set_clock(2 * HOUR).run(utc("2025-06-10"))
     world.set_clock(2 * HOUR + 86400).run(utc("2025-06-12"))
     world.upload()
@@ -109,7 +114,8 @@ def test_drift_that_is_corrected_is_no_step() -> None:
 
 
 @pytest.mark.parametrize("drift_s", [-55, 40])
-def test_a_minute_corrected_every_month_for_two_years_never_adds_up(drift_s: int) -> None:
+def test_monthly_corrections(drift_s: int) -> None:
+    """A minute each month for two years does not add up."""
     world = PumpHistory(now=utc("2024-01-10"), offset_s=1 * HOUR)
     world.set_clock(1 * HOUR)
     for month in range(24):
@@ -149,7 +155,8 @@ def test_the_counter_may_wrap_within_a_pair() -> None:
     assert [(step.key, step.done_key, half_hours_s(step.exact_s)) for step in steps_of(sets)] == [(1, 2, 3600)]
 
 
-def test_a_record_far_behind_a_date_change_is_a_step_of_its_own() -> None:
+def test_record_far_behind_date_change() -> None:
+    """It is a step of its own."""
     day = datetime(2025, 6, 1, 12)
     sets = [
         ClockSetting(key=1, part="date", pump_time=day, step_s=86400.0, rtc_ms=1000),
@@ -161,7 +168,8 @@ def test_a_record_far_behind_a_date_change_is_a_step_of_its_own() -> None:
     ]
 
 
-def test_reset_and_set_again_places_what_was_logged_in_between() -> None:
+def test_reset_and_set_again() -> None:
+    """Events between both have a place."""
     world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     world.reset().run(utc("2025-06-10T07:23:45"), timedelta(minutes=7))
     log = ListLog()
@@ -193,7 +201,8 @@ def test_a_new_pump_with_a_factory_date() -> None:
     assert error_s(world, Zones(timezone="America/Los_Angeles")) <= 2
 
 
-def test_a_set_clock_that_is_not_in_the_log_waits_for_its_record() -> None:
+def test_setting_missing_in_log() -> None:
+    """Events after it wait for its record."""
     world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     world.set_clock(-5 * HOUR).run(utc("2025-06-12"))
     log = ListLog()
@@ -220,13 +229,14 @@ def test_a_dated_move_holds_from_its_day() -> None:
     assert error_s(world, zones) <= 2
 
 
-def test_only_the_zone_of_today_is_configured_and_the_history_begins_in_another() -> None:
+def test_history_begins_in_another_zone() -> None:
+    """Only today's zone is configured."""
     world = PumpHistory(now=utc("2025-05-01"), offset_s=2 * HOUR).run(utc("2025-06-01"))
     world.set_clock(-4 * HOUR).run(utc("2025-07-01"))
     assert error_s(world, Zones(timezone="America/New_York")) <= 2
 
 
-def test_a_move_that_is_added_to_the_list_later_puts_its_days_right_and_no_others() -> None:
+def test_move_added_later() -> None:
     """The pump was bought after the move; `timezone` still named the old home."""
     world = PumpHistory(now=utc("2025-06-05"), offset_s=-4 * HOUR).run(utc("2025-06-20"))
     log = ListLog()
@@ -262,7 +272,8 @@ def test_a_clock_behind_since_it_was_set() -> None:
     assert "looks 6 h behind since 23 December 2024" in words
 
 
-def test_an_anchor_on_half_a_setting_holds_behind_the_whole_of_it() -> None:
+def test_anchor_on_half_a_setting() -> None:
+    """It stays valid behind the whole setting."""
     day = datetime(2025, 6, 1, 12)
     sets = [
         ClockSetting(key=5, part="date", pump_time=day, step_s=0.0, rtc_ms=1000),

@@ -98,15 +98,15 @@ CHANGES = [
 
 @pytest.mark.parametrize("delay_h", [0.0, 1.0, 48.0, None])
 @pytest.mark.parametrize(("zone", "start"), CHANGES)
-def test_a_daylight_saving_change_is_right_when_it_is_followed_at_once_later_or_never(
-    zone: str, start: date, delay_h: float | None
-) -> None:
+def test_daylight_saving(zone: str, start: date, delay_h: float | None) -> None:
+    """It is right if the wearer follows it at once, later or never."""
     life = lived(attrs.evolve(QUIET, zone=zone, start=start, days=11, clock_set_delay_h=delay_h))
     assert max(life.errors_s(life.shown(Zones(timezone=zone)))) <= EXACT_S
 
 
 @pytest.mark.parametrize("away", ["Asia/Tokyo", "America/Los_Angeles", "Asia/Kathmandu", "Pacific/Auckland"])
-def test_flights_there_and_back_with_the_clock_set_hours_after_landing(away: str) -> None:
+def test_flights_with_clock_set_later(away: str) -> None:
+    """The clock is set hours after each landing."""
     flights = (
         Flight(lands_at=utc("2026-06-04T11:00"), zone=away, set_after_h=5.0),
         Flight(lands_at=utc("2026-06-09T17:00"), zone="Europe/Berlin", set_after_h=20.0),
@@ -119,9 +119,7 @@ def test_flights_there_and_back_with_the_clock_set_hours_after_landing(away: str
 @pytest.mark.parametrize(
     ("away", "set_at"), [("Europe/Berlin", "2026-06-08T23:30"), ("Pacific/Auckland", "2026-06-08T14:00")]
 )
-def test_a_first_sync_abroad_is_right_in_whichever_order_the_clock_was_set(
-    away: str, set_at: str, sets_time_first: bool
-) -> None:
+def test_first_sync_abroad(away: str, set_at: str, sets_time_first: bool) -> None:
     """Over midnight, from New York: the whole history at once, with one upload."""
     flight = Flight(lands_at=utc(set_at), zone=away)
     plan = attrs.evolve(QUIET, start=date(2026, 6, 1), days=10, flights=(flight,), sets_time_first=sets_time_first)
@@ -136,7 +134,8 @@ def test_a_first_sync_abroad_is_right_in_whichever_order_the_clock_was_set(
     assert placer.status()[SERIAL]["newest_event"] == utc_of_s(round(max(life.truth.values()).timestamp()))
 
 
-def test_a_move_for_good_is_right_with_and_without_the_new_zone_in_the_list() -> None:
+def test_move_for_good() -> None:
+    """It is right with and without the new zone in the list."""
     flights = (Flight(lands_at=utc("2026-06-05T11:00"), zone="America/Chicago"),)
     life = lived(attrs.evolve(QUIET, zone="Europe/Berlin", start=date(2026, 6, 1), days=12, flights=flights))
     moved = Zones(timezone="Europe/Berlin", moves=((date(2026, 6, 5), "America/Chicago"),))
@@ -144,7 +143,8 @@ def test_a_move_for_good_is_right_with_and_without_the_new_zone_in_the_list() ->
         assert max(life.errors_s(life.shown(zones))) <= EXACT_S
 
 
-def test_a_reset_is_unknown_until_the_clock_is_set_and_then_right() -> None:
+def test_reset() -> None:
+    """Times are unknown until the clock is set."""
     plan = attrs.evolve(QUIET, start=date(2026, 6, 1), days=8, reset_at=utc("2026-06-04T15:10"), upload_every_min=20.0)
     life = lived(attrs.evolve(plan, reset_set_after_min=70.0))
     unknown = [
@@ -162,7 +162,8 @@ def test_drift_costs_as_many_seconds_as_the_clock_was_off() -> None:
 
 
 @pytest.mark.parametrize("ahead_min", [60, -60])
-def test_a_clock_that_is_an_hour_off_all_its_life_is_known_by_its_uploads(ahead_min: int) -> None:
+def test_clock_always_an_hour_off(ahead_min: int) -> None:
+    """Its uploads show it."""
     life = lived(attrs.evolve(QUIET, start=date(2026, 6, 1), days=9, clock_ahead_min=ahead_min, upload_every_min=60.0))
     assert max(life.errors_s(life.shown(Zones(timezone="America/New_York")))) <= EXACT_S
 

@@ -43,7 +43,8 @@ def test_a_pump_alone_is_always_worn() -> None:
     assert active_spans({}) == {}
 
 
-def test_a_pump_that_followed_another_took_over_at_its_first_mark() -> None:
+def test_new_pump_takes_over_at_first_sign() -> None:
+    """At its first wear sign."""
     asked: list[str] = []
     found = active_spans({"a": marks(1, 2, 3, asked=asked), "b": marks(10, 11, asked=asked)})
     assert found == {"a": (Span(end=hour(10)),), "b": (Span(begin=hour(10)),)}
@@ -58,7 +59,8 @@ def test_overlapping_pumps_hand_over_at_each_others_marks() -> None:
     }
 
 
-def test_a_pump_tried_for_a_moment_gives_back_at_the_other_ones_next_mark() -> None:
+def test_pump_tried_for_a_moment() -> None:
+    """The other pump takes over again at its next wear sign."""
     found = active_spans({"a": marks(1, 2, 9, 10), "b": marks(4)})
     assert found["b"] == (Span(begin=hour(4), end=hour(9)),)
 
@@ -77,7 +79,8 @@ def test_of_marks_at_one_instant_the_later_stream_wins() -> None:
     assert active_spans({"a": marks(1), "b": marks(1)}) == {"a": (), "b": (Span(),)}
 
 
-def test_changes_begin_with_an_end_where_the_pump_is_not_worn_first() -> None:
+def test_changes_begin_with_an_end() -> None:
+    """If the pump is not worn at first."""
     assert wear_changes((Span(),)) == ()
     assert wear_changes((Span(end=hour(4)),)) == ((hour(4), "wear.ended"),)
     assert wear_changes((Span(begin=hour(4)),)) == ((BEFORE_ALL, "wear.ended"), (hour(4), "wear.began"))

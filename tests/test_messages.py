@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tconnectsync import errors
+from tconnectsync_web.languages import Languages
+from tconnectsync_web.pages import status_words
+from tests.web.status_messages import written_messages
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted([*(ROOT / "tconnectsync").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")])
@@ -48,3 +52,47 @@ def test_damage_names_its_commands() -> None:
     error = errors.LogCorrupt("x", path="y", line=1)
     assert "tconnectsync log check" in str(error.remedy)
     assert "tconnectsync log repair" in str(error.remedy)
+
+
+# --- translations --------------------------------------------------------------------------------------------------------
+
+LANGUAGES = Languages()
+TRANSLATED = [code for code, catalog in LANGUAGES.catalogs.items() if catalog is not None]
+WRITTEN = written_messages()
+HINT = "delete this sentence from the languages' files, or name what makes it now in tests/web/status_messages.py: {}"
+
+
+def places(text: str) -> list[str]:
+    """The places that are filled in."""
+    return sorted(re.findall(r"%\((\w+)\)s", text))
+
+
+@pytest.mark.parametrize("code", TRANSLATED)
+def test_every_message_of_the_program_is_translated(code: str) -> None:
+    """Whatever a part of the program may report, sentence by sentence. A new message without a translation fails here."""
+    texts = LANGUAGES.choose([code])
+    assert texts.catalog is not None
+    sentences = status_words.sentences_of(texts.catalog)
+    lacking = {
+        f"{each.place}: {sentence}"
+        for each in WRITTEN
+        for sentence in each.sentences
+        if status_words.translated(sentences, sentence, texts) is None
+    }
+    assert lacking == set(), 'add these sentences to the language\'s file, with the context "status"'
+
+
+@pytest.mark.parametrize("code", TRANSLATED)
+def test_every_translation_of_a_message_is_used(code: str) -> None:
+    """What the program does not say any more is no work for translators. A command stays as it is typed."""
+    texts = LANGUAGES.choose([code])
+    assert texts.catalog is not None
+    said = {sentence for each in WRITTEN for sentence in each.sentences}
+    for message in texts.catalog:
+        if message.context == status_words.CONTEXT:
+            pattern = status_words.pattern_of(str(message.id))
+            assert any(pattern.fullmatch(each.removesuffix(".")) for each in said), HINT.format(message.id)
+            assert set(places(str(message.id))) - {"way"} == set(places(str(message.string))), message.id
+    asked = status_words.in_words(texts, "Run `tconnectsync check`, or `tconnectsync sync`.")
+    assert "`tconnectsync check`" in asked
+    assert "`tconnectsync sync`" in asked

@@ -27,7 +27,7 @@ MADE_BY = frozenset(
         "set",
         "back_off",
         "_fail",
-        "SiteConflict",
+        "ReceiverConflict",
         "PendingNote",
         "Health",
         "login_changed",

@@ -22,7 +22,6 @@ from tconnectsync_web.languages import Languages
 from tconnectsync_web.pages import status_words
 from tconnectsync_web.pages.event_kinds import KIND_TITLES
 from tconnectsync_web.pages.event_log import HIDDEN, UNITS
-from tests.web.status_messages import written_messages
 
 PLUGIN = Path(languages.__file__).parent
 KEYWORDS = {"gettext": None, "_": None, "msg": None, "ngettext": (1, 2)}
@@ -49,11 +48,6 @@ def texts_in_the_source() -> set[str | tuple[str, ...]]:
 def fields(text: str) -> list[str]:
     """The places that are filled in."""
     return sorted(re.findall(r"%\(\w+\)s|%%", text))
-
-
-def fields_of(template: str) -> list[str]:
-    """The names of the places."""
-    return re.findall(r"%\((\w+)\)s", template)
 
 
 def strings(message: Message) -> Iterable[str]:
@@ -156,42 +150,6 @@ def test_a_language_is_a_file(tmp_path: Path) -> None:
     assert found.names == {"en": "English", "it": "Italiano"}
     italian = found.choose(["it-CH"])
     assert [italian.gettext(text) for text in ("Days", "Report")] == ["Giorni", "Report"]
-
-
-WRITTEN = written_messages()
-
-
-@pytest.mark.parametrize("code", TRANSLATED)
-def test_every_message_of_the_program_is_translated(code: str) -> None:
-    """Whatever a part of the program may report, sentence by sentence. A new message without a translation fails here."""
-    texts = KNOWN.choose([code])
-    assert texts.catalog is not None
-    sentences = status_words.sentences_of(texts.catalog)
-    lacking = {
-        f"{each.place}: {sentence}"
-        for each in WRITTEN
-        for sentence in each.sentences
-        if status_words.translated(sentences, sentence, texts) is None
-    }
-    assert lacking == set()
-
-
-@pytest.mark.parametrize("code", TRANSLATED)
-def test_every_translation_of_a_message_is_used(code: str) -> None:
-    """What the program does not say any more is no work for translators. A command stays as it is typed."""
-    texts = KNOWN.choose([code])
-    assert texts.catalog is not None
-    said = {sentence for each in WRITTEN for sentence in each.sentences}
-    for message in texts.catalog:
-        if message.context == status_words.CONTEXT:
-            pattern = status_words.pattern_of(str(message.id))
-            assert any(pattern.fullmatch(each.removesuffix(".")) for each in said), message.id
-            assert fields(str(message.string)) == fields(str(message.id)) or "way" in fields_of(str(message.id)), (
-                message.id
-            )
-    asked = status_words.in_words(texts, "Run `tconnectsync check`, or `tconnectsync sync`.")
-    assert "`tconnectsync check`" in asked
-    assert "`tconnectsync sync`" in asked
 
 
 def test_the_status_as_the_parts_report_it() -> None:

@@ -98,7 +98,7 @@ PAGES = {
     "overview": "good/?hours=12",
     "day": f"good/days/{DAY}",
     "report": "good/report?days=14",
-    "log": "good/log?kind=alarm",
+    "log": "good/log",
     "problems": "broken/problems",
 }
 

@@ -105,7 +105,6 @@ def _helpers(reader: PageReader, words: Texts) -> dict[str, Any]:
         "say": words,
         "local": local,
         "clock": lambda at: words.time(local(at)),
-        "age": lambda at: wording.duration(words, now - at),
         "ago": lambda at: wording.ago(words, at, now),
         "moment": lambda at: wording.moment(words, reader.zones, at, now),
         "place": wording.place(words, reader.zones, now),

@@ -106,6 +106,15 @@ def test_site_and_sensor_ages_mode_and_control() -> None:
     assert "on" in found.control_words
 
 
+def test_ages_stand_still_when_the_data_are_old() -> None:
+    """A site that was four hours old at the newest data may have been changed since: it is not said to be older by now."""
+    known = [event("cannula.filled", events.CannulaFilled(prime_u=0.3), 600)]
+    fresh = overview(FakeReader(all_events=known, whole=Therapy(until=at(10))), 3)
+    assert fresh.age_known(at(600)) == timedelta(hours=10)
+    old = overview(FakeReader(all_events=known, whole=Therapy(until=at(360))), 3)
+    assert old.age_known(at(600)) == timedelta(hours=4)
+
+
 def test_an_empty_log_is_an_overview_without_values() -> None:
     """Nothing is known, and nothing is invented."""
     found = overview(FakeReader(), 6)

@@ -63,7 +63,7 @@ def test_at_night_it_says_whether_it_can_wait_until_morning() -> None:
     assert found.problems[0].since == "Since 5:20\u202fPM (9 h 52 min)."
 
 
-def test_a_phone_that_gets_nothing_from_the_pump_cannot_wait() -> None:
+def test_a_phone_without_the_pump_cannot_wait() -> None:
     """Nobody can know whether the pump works: it is not said to be unaffected."""
     found = shown(with_source(last_upload=iso(5), newest_event=iso(300)))
     assert "connected to the pump" in found.problems[0].step
@@ -78,7 +78,7 @@ def test_a_silent_phone_names_the_time_of_its_last_upload() -> None:
     assert not found.arrives
 
 
-def test_a_receiver_that_fails_does_not_make_this_page_doubtful() -> None:
+def test_a_failing_receiver_leaves_the_page_in_order() -> None:
     status = good_status()
     status["sinks"]["nightscout-treatments"] |= {"state": "backing_off", "since": iso(75), "message": "no answer"}
     found = shown(status)

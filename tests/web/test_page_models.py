@@ -42,7 +42,7 @@ def test_trend_from_the_last_quarter_of_an_hour() -> None:
     assert not found.glucose.stale
 
 
-def test_the_trend_does_not_contradict_the_numbers_beside_it() -> None:
+def test_the_trend_fits_the_numbers_beside_it() -> None:
     """If the sensor says "steady" while its readings fall, the readings count: they are what is shown."""
     points = [attrs.evolve(each, trend_mg_dl_per_min=0.0) for each in readings(175, 172, 167, 160)]
     found = overview(FakeReader(whole=Therapy(glucose=points, until=at(4))), 3)
@@ -200,7 +200,7 @@ def test_a_phone_without_its_pump_is_named() -> None:
 
 
 @pytest.mark.parametrize("state", ["refused", "backing_off", "ok"])
-def test_nothing_before_a_source_that_is_not_read_is_said_to_work(state: str) -> None:
+def test_links_before_an_unread_source_are_not_known(state: str) -> None:
     """If nothing was read for hours, neither the phone nor the pump is known to work, and none of them is blamed."""
     status = good_status()
     status["sources"]["tandem"] |= {

@@ -216,7 +216,7 @@ def test_cards_show_glucose_and_follow_everybodys_news(engines: dict[str, FakeEn
 
 
 @pytest.mark.parametrize("units", GlucoseUnits)
-def test_a_card_says_unit_time_and_whether_the_value_is_to_be_trusted(units: GlucoseUnits) -> None:
+def test_a_card_says_unit_time_and_trust(units: GlucoseUnits) -> None:
     """A number without its unit is wrong by eighteen times for whoever thinks of the other one."""
     texts = Languages().choose(["en-US"])
     reader = FakeReader(whole=Therapy(glucose=[GlucosePoint(at=at(3), glucose_mg_dl=180.0)], until=at(3)), units=units)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.progress import ProgressLine
 from tconnectsync.exit_status import ExitStatus
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from tconnectsync.jobs.messages import Result
 
 
-def perform(invocation: CliContext, command: str, **arguments: Any) -> int:
+def perform(invocation: Invocation, command: str, **arguments: Any) -> int:
     """Send a request to the engine, in this process or in the daemon; print the result and return the exit status."""
     result = ask(invocation, command, **arguments)
     return conclude(invocation, result.status, result.lines)
 
 
-def ask(invocation: CliContext, command: str, **arguments: Any) -> Result:
+def ask(invocation: Invocation, command: str, **arguments: Any) -> Result:
     """Send a request to the engine, show its progress on stderr, and return its result."""
     from tconnectsync.jobs.messages import Notice, Progress
 
@@ -39,7 +39,7 @@ def ask(invocation: CliContext, command: str, **arguments: Any) -> Result:
         return invocation.perform(command, arguments, show)
 
 
-def conclude(invocation: CliContext, status: int, lines: Iterable[str]) -> int:
+def conclude(invocation: Invocation, status: int, lines: Iterable[str]) -> int:
     """Print the result: to stdout on success, else to stderr, where cron and systemd look for it."""
     invocation.status = int(status)
     printed = tuple(lines)
@@ -50,7 +50,7 @@ def conclude(invocation: CliContext, status: int, lines: Iterable[str]) -> int:
     return int(status)
 
 
-def show_preview(invocation: CliContext, **wanted: Any) -> int:
+def show_preview(invocation: Invocation, **wanted: Any) -> int:
     """Print what would be sent as one JSON object per line, then what would prevent it."""
     config, plugins = invocation.config(), invocation.plugins()
     from tconnectsync.jobs.messages import Result

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import say
 from tconnectsync.errors import (
     ConfigError,
@@ -61,7 +61,7 @@ def report_disk_error(error: OSError, remedy: str) -> int:
     return int(ExitStatus.FAILED)
 
 
-def report_unexpected(error: BaseException, invocation: CliContext) -> int:
+def report_unexpected(error: BaseException, invocation: Invocation) -> int:
     """Print one line about an unexpected failure and where its details are, and return the exit status."""
     redact = invocation.logs.redactor if invocation.logs else str
     details = redact("".join(traceback.format_exception(type(error), error, error.__traceback__)))
@@ -79,7 +79,7 @@ def report_unexpected(error: BaseException, invocation: CliContext) -> int:
     return int(ExitStatus.FAILED)
 
 
-def _save_details(details: str, invocation: CliContext) -> Path | None:
+def _save_details(details: str, invocation: Invocation) -> Path | None:
     """Write the details into a private file: in the data folder, else in the folder for temporary files."""
     config = invocation.known_config()
     attempts: list[Callable[[], tuple[int, Path]]] = []

@@ -32,7 +32,7 @@ log = logging.getLogger("tconnectsync.cli")
 
 
 @attrs.define(kw_only=True)
-class CliContext:
+class Invocation:
     """One run of the command line. Everything outside the process is an argument, for tests."""
 
     environ: Mapping[str, str] = attrs.field(factory=lambda: os.environ, repr=False)
@@ -75,9 +75,9 @@ class CliContext:
             become_owner_of(self._config.data_dir)
         return self._config
 
-    def with_config(self, path: Path) -> CliContext:
+    def with_config(self, path: Path) -> Invocation:
         """Return a context for another configuration file, which is not read yet. The logs are the same."""
-        return CliContext(
+        return Invocation(
             environ=self.environ,
             clock=self.clock,
             config_path=path,
@@ -88,12 +88,12 @@ class CliContext:
 
     def for_person(
         self, path: Path, *, data_dir: Path, replica: Replica | None, pace: Callable[[], None] = lambda: None
-    ) -> CliContext:
+    ) -> Invocation:
         """Return a context for one of many people: only the file configures it, the plugins and logs are the same.
 
         ``data_dir`` replaces the file's. ``replica`` is the shared copy of the person's log. ``pace``: see the attribute.
         """
-        person = CliContext(
+        person = Invocation(
             environ={"HOME": str(data_dir), "TCONNECTSYNC_DATA_DIR": str(data_dir)},
             clock=self.clock,
             config_path=path,

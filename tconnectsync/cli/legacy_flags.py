@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import say
 from tconnectsync.cli.parameters import Day, require_order
 
@@ -61,7 +61,7 @@ def join_feature_names(arguments: list[str]) -> list[str]:
     return joined
 
 
-def perform_legacy(ctx: click.Context, invocation: CliContext, given: dict[str, Any]) -> int | None:
+def perform_legacy(ctx: click.Context, invocation: Invocation, given: dict[str, Any]) -> int | None:
     """Run the command that older flags stand for; None without such flags. Errors: click.UsageError if they contradict."""
     region = given.pop("region", None)
     used = [name for name in LEGACY_FLAGS if given.get(name)]
@@ -92,7 +92,7 @@ def perform_legacy(ctx: click.Context, invocation: CliContext, given: dict[str, 
     return _perform(ctx, invocation, used[0], given) if used else None
 
 
-def _perform(ctx: click.Context, invocation: CliContext, name: str, given: dict[str, Any]) -> int:
+def _perform(ctx: click.Context, invocation: Invocation, name: str, given: dict[str, Any]) -> int:
     if name == "auto_update":
         from tconnectsync.cli.commands.run import command as run
 

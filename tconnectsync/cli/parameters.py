@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.text.durations import parse_duration
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _YEARS = range(2000, 2100)
 """Accepted years: a date outside is a typing mistake."""
 
-pass_invocation = click.make_pass_decorator(CliContext)
+pass_invocation = click.make_pass_decorator(Invocation)
 
 
 class Day(DayType):
@@ -80,7 +80,7 @@ class PartName(NameType):
         from tconnectsync.config.messages import did_you_mean
 
         text = str(value)
-        invocation = ctx.find_object(CliContext) if ctx else None
+        invocation = ctx.find_object(Invocation) if ctx else None
         known = self.known(invocation.plugins()) if invocation else [text]
         if text not in known:
             self.fail(f"there is no {self.name} {text!r}{did_you_mean(text, known)}", param, ctx)
@@ -90,7 +90,7 @@ class PartName(NameType):
         from click.shell_completion import CompletionItem
 
         del param
-        names = self.known((ctx.find_object(CliContext) or CliContext()).plugins(tolerant=True))
+        names = self.known((ctx.find_object(Invocation) or Invocation()).plugins(tolerant=True))
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
@@ -105,12 +105,12 @@ class SinkName(PartName):
 
 def _remember_config(ctx: click.Context, _: click.Parameter, value: Path | None) -> None:
     if value is not None:
-        ctx.ensure_object(CliContext).config_path = value
+        ctx.ensure_object(Invocation).config_path = value
 
 
 def _remember_verbose(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
-        invocation = ctx.ensure_object(CliContext)
+        invocation = ctx.ensure_object(Invocation)
         invocation.verbose = True
         if invocation.logs is not None:
             invocation.logs.be_verbose()
@@ -118,7 +118,7 @@ def _remember_verbose(ctx: click.Context, _: click.Parameter, value: bool) -> No
 
 def _remember_features(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
     if value is not None:
-        ctx.ensure_object(CliContext).features = value
+        ctx.ensure_object(Invocation).features = value
 
 
 def common_options(function: F) -> F:

@@ -14,7 +14,7 @@ import click
 
 import tconnectsync
 from tconnectsync.cli import error_output as failures
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.legacy_flags import join_feature_names, legacy_options, perform_legacy
 from tconnectsync.cli.output import say
 from tconnectsync.cli.parameters import common_options, features_option
@@ -123,9 +123,9 @@ def root(ctx: click.Context, /, **older: Any) -> int:
     A "source" fetches the pump's records into an event log on this computer. A "sink" sends one kind of data from the log to
     one receiver, such as Nightscout. Unofficial. Not a medical device. Not for dosing decisions.
     """
-    if ctx.ensure_object(CliContext).environ.get("NO_COLOR"):
+    if ctx.ensure_object(Invocation).environ.get("NO_COLOR"):
         ctx.color = False
-    status = perform_legacy(ctx, ctx.ensure_object(CliContext), older)
+    status = perform_legacy(ctx, ctx.ensure_object(Invocation), older)
     if status is not None:
         return status
     if ctx.invoked_subcommand is not None:
@@ -135,11 +135,11 @@ def root(ctx: click.Context, /, **older: Any) -> int:
     return int(ctx.invoke(command))
 
 
-def run(arguments: Sequence[str], invocation: CliContext | None = None) -> int:
+def run(arguments: Sequence[str], invocation: Invocation | None = None) -> int:
     """Run a command line and return the exit status. Errors are printed to stderr."""
     from tconnectsync.cli.logging_setup import start_logs
 
-    invocation = invocation or CliContext()
+    invocation = invocation or Invocation()
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -152,7 +152,7 @@ def run(arguments: Sequence[str], invocation: CliContext | None = None) -> int:
         invocation.logs.stop()
 
 
-def _guarded(arguments: list[str], invocation: CliContext) -> int:
+def _guarded(arguments: list[str], invocation: Invocation) -> int:
     try:
         status = root.main(arguments, prog_name="tconnectsync", obj=invocation, standalone_mode=False)
         sys.stdout.flush()
@@ -189,7 +189,7 @@ def _guarded(arguments: list[str], invocation: CliContext) -> int:
 
 
 def _plugin_commands(ctx: click.Context) -> dict[str, Any]:
-    invocation = ctx.find_object(CliContext)
+    invocation = ctx.find_object(Invocation)
     if invocation is None:
         return {}
     plugins = invocation.plugins(tolerant=True)
@@ -205,7 +205,7 @@ def _no_such_command(ctx: click.Context, name: str, known: list[str]) -> NoRetur
     from tconnectsync.config.messages import did_you_mean
 
     words = f"there is no command {name!r}" + did_you_mean(name, known, "")
-    invocation = ctx.find_object(CliContext)
+    invocation = ctx.find_object(Invocation)
     if invocation is not None:
         for plugin, message in invocation.plugins(tolerant=True).problems:
             words += f'\nPlugin "{plugin}" has a problem: {message}'

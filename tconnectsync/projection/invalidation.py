@@ -21,13 +21,13 @@ def check_fingerprint(outbox: Outbox, fingerprint: str) -> None:
         outbox.values.put(FINGERPRINT, fingerprint)
 
 
-def invalidate_retimed(folding: FoldRunner, view: EventStream) -> None:
+def invalidate_retimed(fold_runner: FoldRunner, view: EventStream) -> None:
     """Invalidate what a changed clock, a changed hand-over or a changed delivery window affects."""
-    outbox = folding.outbox
+    outbox = fold_runner.outbox
     known = outbox.values.get(PLACEMENT.of(view.name))
     now = timeline_to_json(view.timeline)
     if known != now:
-        folds = tuple(folding.folds)
+        folds = tuple(fold_runner.folds)
         before = timeline_from_json(known) if known else None
         for first, last in view.changed_keys(before):
             low, high = (interval_of(key, numbered=view.numbered) for key in (first, last))
@@ -35,12 +35,12 @@ def invalidate_retimed(folding: FoldRunner, view: EventStream) -> None:
         for first_at, last_at in view.changed_windows(before):
             outbox.checkpoints.invalidate_out_of_range(view.name, first_at, last_at)
         outbox.values.put(PLACEMENT.of(view.name), now)
-    _invalidate_hand_overs(folding, view)
+    _invalidate_hand_overs(fold_runner, view)
 
 
-def _invalidate_hand_overs(folding: FoldRunner, view: EventStream) -> None:
+def _invalidate_hand_overs(fold_runner: FoldRunner, view: EventStream) -> None:
     """Invalidate the interval of each hand-over that was added, removed or moved. Later intervals follow if its state changes."""
-    outbox = folding.outbox
+    outbox = fold_runner.outbox
     before = outbox.values.get(HAND_OVERS.of(view.name))
     now = list(view.hand_overs)
     if now == before:
@@ -48,7 +48,7 @@ def _invalidate_hand_overs(folding: FoldRunner, view: EventStream) -> None:
     for key, _, kind in [*(row for row in before if row not in now), *(row for row in now if row not in before)]:
         interval = interval_of(key, numbered=view.numbered)
         outbox.checkpoints.invalidate(
-            [(view.name, interval, name) for name, fold in folding.folds.items() if kind in fold.kinds]
+            [(view.name, interval, name) for name, fold in fold_runner.folds.items() if kind in fold.kinds]
         )
     outbox.values.put(HAND_OVERS.of(view.name), now)
 
@@ -63,9 +63,9 @@ def recheck_protected(outbox: Outbox, view: EventStream) -> None:
         outbox.values.put(GAPS.of(view.name), now)
 
 
-def invalidate_new(folding: FoldRunner, events: EventLog, views: Mapping[str, EventStream]) -> None:
+def invalidate_new(fold_runner: FoldRunner, events: EventLog, views: Mapping[str, EventStream]) -> None:
     """Invalidate the intervals of the events after the cursor, and move the cursor."""
-    cursor = folding.outbox.checkpoints.cursor
+    cursor = fold_runner.outbox.checkpoints.cursor
     by_id = {view.stream.id: (view.name, view.numbered) for view in views.values()}
     touched, last = [], cursor
     for position, stream_id, key, kind in events.touched(cursor, limit=TOUCHED_AT_ONCE):
@@ -77,5 +77,5 @@ def invalidate_new(folding: FoldRunner, events: EventLog, views: Mapping[str, Ev
     else:
         last -= 1  # a position may have several rows, and the limit may have cut off some
     if last != cursor:
-        folding.invalidate_new(touched, cursor=last)
-        folding.outbox.values.put(CURSOR_CHECKSUM, events.checksum_at(last) or "")
+        fold_runner.invalidate_new(touched, cursor=last)
+        fold_runner.outbox.values.put(CURSOR_CHECKSUM, events.checksum_at(last) or "")

@@ -62,6 +62,6 @@ def verify(
         }
         gaps_of_source = open_gaps_by_source(events, refetched)  # as in the daemon, so that the result is the same
         views = event_streams(events, TimelineResolver(events, config.zones).resolve(), gaps_of_source)
-        folding = FoldRunner(outbox, {fold.name: fold for fold in opened.folds})
-        verifier = Verifier(folding, opened.receiver, events, views, clock)
+        fold_runner = FoldRunner(outbox, {fold.name: fold for fold in opened.folds})
+        verifier = Verifier(fold_runner, opened.receiver, events, views, clock)
         yield from verifier.run(*utc_range(args, config.zones.zone_at))

@@ -73,7 +73,7 @@ class _Period:
 class Verifier:
     """The comparison of one sink. ``all_folded``: the whole log is folded, so a document that no fold makes is orphaned."""
 
-    folding: FoldRunner
+    fold_runner: FoldRunner
     receiver: ReadableReceiver
     events: EventLog
     views: Mapping[str, EventStream]
@@ -88,13 +88,13 @@ class Verifier:
         self.all_folded = (
             outbox.checkpoints.cursor >= self.events.end
             and not outbox.checkpoints.invalid_count()
-            and not self.folding.blocked
+            and not self.fold_runner.blocked
         )
 
     @property
     def outbox(self) -> Outbox:
         """The sink's outbox, which is only read."""
-        return self.folding.outbox
+        return self.fold_runner.outbox
 
     def run(self, first: datetime | None = None, last: datetime | None = None) -> Iterator[ComparisonChunk]:
         """Compare the documents from ``first`` to ``last`` (UTC; None: all), the newest first. Errors: those of the receiver."""
@@ -196,7 +196,7 @@ class Verifier:
 
     def _refold_interval(self, period: _Period, view: EventStream, interval: int, folds: Sequence[str]) -> None:
         try:
-            found = self.folding.refold(view, interval, folds)
+            found = self.fold_runner.refold(view, interval, folds)
         except (LogCorrupt, FoldFailed) as error:
             if len(folds) == 1:
                 period.errors[folds[0], view.name, interval] = error
@@ -223,7 +223,7 @@ class Verifier:
             return self._mismatch("set_aside", row, copies, note=row.dead_reason or "given up: `dead-letters drop`")
         if row.is_expired(self.clock.now()) or not self.receiver.shows(row.collection):
             return False
-        if row.fold is not None and row.fold not in self.folding.folds:
+        if row.fold is not None and row.fold not in self.fold_runner.folds:
             return False  # an option switched the fold off; its delivered documents stay
         if not row.is_settled:
             found = row.ownership_state is OwnershipState.FOUND

@@ -39,7 +39,7 @@ class DailyComparison:
     """The daily comparison of one sink, in slices. The first one is due a day after the sink was set up."""
 
     name: str
-    folding: FoldRunner
+    fold_runner: FoldRunner
     sender: Sender
     events: EventLog
     clock: Clock
@@ -56,7 +56,7 @@ class DailyComparison:
         if self._chunks is not None:
             return True
         if self._state is None:
-            self._state = ComparisonState.load(self.folding.outbox)
+            self._state = ComparisonState.load(self.fold_runner.outbox)
         not_before = self._state.not_before
         if not_before is None or not not_before.is_plausible(now):  # the first one, or planned by a wrong clock
             self._save(attrs.evolve(self._state, not_before=self._after(INTERVAL)))
@@ -73,7 +73,7 @@ class DailyComparison:
         if not isinstance(receiver, ReadableReceiver):
             return
         if self._chunks is None:
-            verifier = Verifier(self.folding, receiver, self.events, views, self.clock)
+            verifier = Verifier(self.fold_runner, receiver, self.events, views, self.clock)
             now = self.clock.now()
             self._report, self._wrong, self._chunks = ComparisonReport(), [], verifier.run(now - DAYS_BACK, now)
         try:
@@ -101,7 +101,7 @@ class DailyComparison:
         self._chunks = None
 
     def _finish(self) -> None:
-        outbox, now, report = self.folding.outbox, self.clock.now(), self._report
+        outbox, now, report = self.fold_runner.outbox, self.clock.now(), self._report
         with outbox.transaction():
             repair(outbox, self._wrong, now=now)
             self._save(ComparisonState(at=now, not_before=self._after(INTERVAL), counts=dict(report.to_json())))
@@ -126,4 +126,4 @@ class DailyComparison:
 
     def _save(self, state: ComparisonState) -> None:
         self._state = state
-        self.folding.outbox.values.put(COMPARED, state.to_json())
+        self.fold_runner.outbox.values.put(COMPARED, state.to_json())

@@ -12,7 +12,7 @@ import attrs
 import click
 
 from tconnectsync import Secret, SinkSpec, SourceSpec, hookimpl, option
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.jobs.messages import Progress, Request, Result
 from tconnectsync.plugin.manager import Plugins, load_plugins
 from tests.support.clocks import FrozenClock
@@ -137,7 +137,7 @@ class CliHarness:
     def run(self, *arguments: str) -> CommandResult:
         from tconnectsync.cli.root import run
 
-        invocation = CliContext(
+        invocation = Invocation(
             environ=self.environ, clock=FrozenClock(NOW), system_file=self.folder / "none", plugins=self.plugins
         )
         status = run(arguments, invocation)

@@ -441,10 +441,10 @@ def test_a_reader_that_closes_the_pipe_is_no_error(world: CliHarness) -> None:
     world.application.records = (RECORD,)
     stdout, sys.stdout = sys.stdout, Closed()  # type: ignore[assignment]
     try:
-        from tconnectsync.cli.invocation import CliContext
+        from tconnectsync.cli.invocation import Invocation
         from tconnectsync.cli.root import run
 
-        invocation = CliContext(
+        invocation = Invocation(
             environ=world.environ, clock=FrozenClock(NOW), system_file=world.folder / "none", plugins=world.plugins
         )
         assert run(["events"], invocation) == 0

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from tconnectsync.cli.init.template import quoted
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.setup import conversation, places, service
 from tconnectsync.cli.setup.first_sync import SyncState, sync_state, wait_for_sync
 from tconnectsync.cli.setup.places import NewFile, Places, write_files
@@ -43,8 +43,8 @@ def where(tmp_path: Path) -> Places:
 
 
 @pytest.fixture
-def invocation(tmp_path: Path) -> CliContext:
-    return CliContext(environ={"HOME": str(tmp_path)}, system_file=tmp_path / "none", plugins=load_plugins())
+def invocation(tmp_path: Path) -> Invocation:
+    return Invocation(environ={"HOME": str(tmp_path)}, system_file=tmp_path / "none", plugins=load_plugins())
 
 
 def fake_systemctl(folder: Path, script: str) -> str:
@@ -58,7 +58,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_everybody_reads_the_configuration_and_its_owner_the_secrets(where: Places, invocation: CliContext) -> None:
+def test_everybody_reads_the_configuration_and_its_owner_the_secrets(where: Places, invocation: Invocation) -> None:
     before = os.umask(0o077)
     try:
         write_configuration(invocation, where, ANSWERS)
@@ -76,7 +76,7 @@ def test_everybody_reads_the_configuration_and_its_owner_the_secrets(where: Plac
     assert {secret.reveal() if hasattr(secret, "reveal") else secret for secret in config.secrets()} >= {"hidden pass"}
 
 
-def test_a_new_secret_replaces_an_old_token(where: Places, invocation: CliContext) -> None:
+def test_a_new_secret_replaces_an_old_token(where: Places, invocation: Invocation) -> None:
     """A credential wins over the file, so an old token would stay in use."""
     where.secrets_folder.mkdir(parents=True)
     where.secret("nightscout-token").write_text("old-0123456789abcdef")
@@ -88,7 +88,7 @@ def test_a_new_secret_replaces_an_old_token(where: Places, invocation: CliContex
     assert mode(old) == 0o600
 
 
-def test_a_secret_in_the_services_configuration_is_refused(where: Places, invocation: CliContext) -> None:
+def test_a_secret_in_the_services_configuration_is_refused(where: Places, invocation: Invocation) -> None:
     answers = attrs.evolve(ANSWERS, tables={"web": {"secret": quoted("hidden")}})
     with pytest.raises(click.UsageError, match="_file"):
         write_configuration(invocation, where, answers)
@@ -150,7 +150,7 @@ def test_why_it_did_not_start_is_told(tmp_path: Path) -> None:
     assert trouble == "Job failed"
 
 
-def test_who_is_not_root_is_told_to_use_sudo(invocation: CliContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_is_not_root_is_told_to_use_sudo(invocation: Invocation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(click.UsageError, match="sudo tconnectsync setup"):
         conversation.choose_places(invocation, Service("systemctl"), for_user=False)

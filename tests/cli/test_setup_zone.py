@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tconnectsync.cli.init.questions import AnswerFinder
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.setup.interview import Given, Interview
 from tconnectsync.cli.setup.trial import Answers
 from tconnectsync.timeline.zone_decision import Upload
@@ -32,7 +32,7 @@ def zone(
 ) -> Answers | None:
     monkeypatch.setattr("sys.stdin", io.StringIO(typed))
     finder = AnswerFinder({}, bool(typed), Path("config.toml"))
-    return Interview(CliContext(environ={}), finder, Given(timezone=given), here)._zone(Answers(), seen)
+    return Interview(Invocation(environ={}), finder, Given(timezone=given), here)._zone(Answers(), seen)
 
 
 def test_a_computer_without_a_place_is_offered_zones_of_the_pumps_clock(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.root import run
 from tconnectsync.config.load import load_config
 from tconnectsync.errors import ConfigError, NotConfigured
@@ -24,7 +24,7 @@ def test_the_first_line_names_the_next_command(
     tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is the same for every command; nothing is listed that a new user has never heard of."""
-    assert run([command], CliContext(environ={"HOME": str(tmp_path)}, system_file=tmp_path / "none")) == 2
+    assert run([command], Invocation(environ={"HOME": str(tmp_path)}, system_file=tmp_path / "none")) == 2
     said = capsys.readouterr()
     first, *others = said.err.splitlines()
     assert "no configuration yet" in first

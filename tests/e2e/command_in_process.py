@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.root import run
 
 
@@ -19,7 +19,7 @@ def run_command(
     """Run the command line ``words`` in ``folder`` and under an environment. It has no terminal."""
     out, err = _stream(), _stream()
     with _process_kept(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = run(words, CliContext(environ=environ))
+        status = run(words, Invocation(environ=environ))
     return subprocess.CompletedProcess([*words], status, _text(out), _text(err))
 
 

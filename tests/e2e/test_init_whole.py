@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.root import run
 from tconnectsync.config.load import load_config
 from tconnectsync.plugin.manager import load_plugins
@@ -43,7 +43,7 @@ class Place:
     def run(self, *words: str) -> tuple[int, str]:
         environ = {"HOME": str(self.folder), "no_proxy": "127.0.0.1"}
         none = self.folder / "none"
-        status = run(words, CliContext(environ=environ, clock=self.clock, system_file=none, plugins=load_plugins()))
+        status = run(words, Invocation(environ=environ, clock=self.clock, system_file=none, plugins=load_plugins()))
         out, err = self.capture.readouterr()
         return status, out + err
 

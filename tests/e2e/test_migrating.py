@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.root import run
 from tconnectsync.cli.setup import conversation
 from tconnectsync.cli.setup.places import service_places
@@ -89,7 +89,7 @@ def test_migrating_document_commands(
             glucose = ["--set=sinks.nightscout-cgm.enabled=true"] if home == "home" else []
             added = [*places, *glucose] if words[0] in ("init", "setup") else []
             file = system_file if home == "home" else tmp_path / "none"
-            invocation = CliContext(environ=environ, clock=clock, system_file=file, plugins=load_plugins())
+            invocation = Invocation(environ=environ, clock=clock, system_file=file, plugins=load_plugins())
             status = run([*words, *added], invocation)
             return status, "".join(capsys.readouterr())
 

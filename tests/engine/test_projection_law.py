@@ -42,10 +42,10 @@ class Bench:
 
     def open(self) -> None:
         self.outbox = Outbox(self.folder / "sink.sqlite")
-        self.folding = FoldRunner(self.outbox, {"stretches": StretchFold()})
+        self.fold_runner = FoldRunner(self.outbox, {"stretches": StretchFold()})
         self.sender = Sender(self.outbox, self.receiver)
 
-    folding: FoldRunner = attrs.field(init=False)
+    fold_runner: FoldRunner = attrs.field(init=False)
     sender: Sender = attrs.field(init=False)
 
     def arrive(self, events: list, *, crash: bool = False) -> None:
@@ -55,7 +55,7 @@ class Bench:
         self.arrived += len(events)
         with contextlib.suppress(ZeroDivisionError), self.outbox.transaction():
             touched = [(self.stream.name, new.seq, new.kind, True) for new in events]
-            self.folding.invalidate_new(touched, cursor=self.arrived)
+            self.fold_runner.invalidate_new(touched, cursor=self.arrived)
             self.fold()
             if crash:
                 raise ZeroDivisionError
@@ -64,7 +64,7 @@ class Bench:
 
     def fold(self) -> int:
         count = 0
-        while self.folding.fold_next(lambda name: self.stream):
+        while self.fold_runner.fold_next(lambda name: self.stream):
             count += 1
         return count
 
@@ -297,7 +297,7 @@ def test_late_event_folds_one_interval(tmp_path: Path) -> None:
     known = bench.stream.known
     known[3000] = late
     with bench.outbox.transaction():
-        bench.folding.invalidate_new([("1:0", 3000, late.kind, True)], cursor=1)
+        bench.fold_runner.invalidate_new([("1:0", 3000, late.kind, True)], cursor=1)
         assert bench.fold() <= 2
     bench.check()
     bench.outbox.close()

@@ -17,7 +17,7 @@ import attrs
 import pytest
 
 from tconnectsync import UNITS_WORD, Event, events
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.root import run
 from tconnectsync.config.load import load_config
 from tconnectsync.eventlog import EventLog
@@ -63,7 +63,7 @@ class Terminal:
             '[sources.tandem]\nemail = "secret-address@example.org"\npassword = "pump-password"\nregion = "EU"\n'
             '[nightscout]\nurl = "https://site.example"\napi_secret = "0123456789abcdef"\n'
         )
-        invocation = CliContext(
+        invocation = Invocation(
             environ={"HOME": str(self.folder), "TCONNECTSYNC_CONFIG": str(path)},
             clock=FakeClock(NOW),
             system_file=self.folder / "none",

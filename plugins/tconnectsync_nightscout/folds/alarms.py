@@ -8,7 +8,7 @@ from datetime import timedelta
 import attrs
 
 from tconnectsync import Document, Event, alarms, each, events
-from tconnectsync_nightscout.folds.documents import Mark, mark_of, treatment, words
+from tconnectsync_nightscout.folds.documents import SourceRecord, record_of, treatment, words
 
 NOISE = frozenset({18, 23})
 """Alarms that only repeat that delivery is suspended ("resume pump")."""
@@ -25,7 +25,7 @@ _MOST_PENDING = 16
 class Pending:
     """An alarm to announce that is not cleared yet. ``alarm_id`` is None for a malfunction, which is never cleared."""
 
-    mark: Mark
+    mark: SourceRecord
     alarm_id: int | None
     words: str
 
@@ -68,8 +68,8 @@ class AlarmsFold:
 
     def step(self, state: AlarmsState, event: Event) -> tuple[AlarmsState, Sequence[Document]]:
         """Return the alarms still to announce, and the event's note."""
-        body, mark = event.body, mark_of(event)
-        pending = tuple(alarm for alarm in state.pending if mark.at - alarm.mark.at <= _ANNOUNCED_FOR)
+        body, record = event.body, record_of(event)
+        pending = tuple(alarm for alarm in state.pending if record.at - alarm.mark.at <= _ANNOUNCED_FOR)
         if isinstance(body, events.AlarmCleared):
             return AlarmsState(pending=tuple(alarm for alarm in pending if alarm.alarm_id != body.alarm_id)), ()
         if isinstance(body, events.MalfunctionRaised):
@@ -85,8 +85,8 @@ class AlarmsFold:
         if self._announced(names):
             # the time that the pump shows: the user's zone is unknown here
             announcement = f"{announcement[:1].upper()}{announcement[1:]} at {event.pump_time:%H:%M}"
-            pending = (*pending, Pending(mark=mark, alarm_id=alarm_id, words=announcement))[-_MOST_PENDING:]
-        return AlarmsState(pending=pending), (treatment("Note", mark, "alarm", mark.key, fields={"notes": notes}),)
+            pending = (*pending, Pending(mark=record, alarm_id=alarm_id, words=announcement))[-_MOST_PENDING:]
+        return AlarmsState(pending=pending), (treatment("Note", record, "alarm", record.key, fields={"notes": notes}),)
 
     def running(self, state: AlarmsState) -> Sequence[Document]:
         """The announcements of uncleared alarms."""
@@ -117,6 +117,6 @@ def unknown_announcements(announce: Sequence[str]) -> list[str]:
 @each("alert.raised", name="alerts", version=1)
 def alert_notes(event: Event) -> Document:
     """``alert.raised`` (record 4) to a Note."""
-    mark, body = mark_of(event), event.body
+    record, body = record_of(event), event.body
     notes = f"Alert: {words(body.name) or body.alert_id}"
-    return treatment("Note", mark, "alert", mark.key, fields={"notes": notes})
+    return treatment("Note", record, "alert", record.key, fields={"notes": notes})

@@ -14,7 +14,7 @@ import attrs
 from tconnectsync import Document, Event, events
 from tconnectsync.events.limits import MAX_RATE_U_PER_H, is_possible
 from tconnectsync_nightscout.folds.basal_spans import SUSPENDED, RateSpan, span_document
-from tconnectsync_nightscout.folds.documents import Mark, impossible_note, mark_of, milli, utc_of
+from tconnectsync_nightscout.folds.documents import SourceRecord, impossible_note, milli, record_of, utc_of
 
 CONFIRMED_FOR = timedelta(minutes=15)
 """How long a rate from record 279 applies without another one; they come every five minutes."""
@@ -40,7 +40,7 @@ class BasalState:
 
     worn: bool = True
     run: RateSpan | None = None
-    delivered: Mark | None = None
+    delivered: SourceRecord | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -92,17 +92,17 @@ class BasalFold:
 
 
 def _delivered(state: BasalState, event: Event, body: events.BasalDelivered) -> tuple[BasalState, Sequence[Document]]:
-    at, run, mark = utc_of(event), state.run, mark_of(event)
+    at, run, record = utc_of(event), state.run, record_of(event)
     span_s = body.span_s
     if span_s is not None and span_s < 0:
-        return state, (impossible_note("basal span in seconds", span_s, mark, "basal-impossible", mark.key),)
+        return state, (impossible_note("basal span in seconds", span_s, record, "basal-impossible", record.key),)
     if not is_possible(body.rate_u_per_h, 0.0, MAX_RATE_U_PER_H):
-        return _unknown_rate(state, mark, body.rate_u_per_h)
+        return _unknown_rate(state, record, body.rate_u_per_h)
     if span_s == 0:
         return state, ()
     rate, rate_source = milli(body.rate_u_per_h), body.rate_source or "unknown"
     if run is not None and run.suspended and rate == 0:
-        return attrs.evolve(state, run=run.seen(at, mark), delivered=mark), ()
+        return attrs.evolve(state, run=run.seen(at, record), delivered=record), ()
     hold = CONFIRMED_FOR if span_s is None else timedelta(seconds=span_s)
     until, spanned = at + hold, span_s is not None
     if (
@@ -114,9 +114,9 @@ def _delivered(state: BasalState, event: Event, body: events.BasalDelivered) -> 
         and run.rate_source == rate_source
         and run.begin <= at <= run.until + (JOINT if spanned else timedelta())
     ):
-        return BasalState(worn=state.worn, run=run.confirmed(mark, until), delivered=mark), ()
+        return BasalState(worn=state.worn, run=run.confirmed(record, until), delivered=record), ()
     started = RateSpan(
-        first=mark,
+        first=record,
         begin=at,
         rate_u_per_h=rate,
         rate_source=rate_source,
@@ -125,19 +125,19 @@ def _delivered(state: BasalState, event: Event, body: events.BasalDelivered) -> 
         until=until,
         seen_at=at,
     )
-    return BasalState(worn=state.worn, run=started, delivered=mark), _ended_by(state, mark)
+    return BasalState(worn=state.worn, run=started, delivered=record), _ended_by(state, record)
 
 
 def _changed(state: BasalState, event: Event, body: events.BasalRateChanged) -> tuple[BasalState, Sequence[Document]]:
     at, run = utc_of(event), state.run
     if run is not None and run.delivered and run.until is not None and at <= run.until:
         return state, ()  # the delivered rate has the same information and more
-    mark = mark_of(event)
+    record = record_of(event)
     if not is_possible(body.rate_u_per_h, 0.0, MAX_RATE_U_PER_H):
-        return _unknown_rate(state, mark, body.rate_u_per_h)
+        return _unknown_rate(state, record, body.rate_u_per_h)
     rate = milli(body.rate_u_per_h)
     if run is not None and run.suspended and rate == 0:
-        return attrs.evolve(state, run=run.seen(at, mark)), ()
+        return attrs.evolve(state, run=run.seen(at, record)), ()
     # if a pump records deliveries, a gap means missing data, and a change applies no longer than a delivery
     until = None if state.delivered is None else at + CONFIRMED_FOR
     if (
@@ -148,32 +148,32 @@ def _changed(state: BasalState, event: Event, body: events.BasalRateChanged) -> 
         and run.begin <= at
         and (run.until is None or at <= run.until)
     ):
-        return attrs.evolve(state, run=run.confirmed(mark, until)), ()
+        return attrs.evolve(state, run=run.confirmed(record, until)), ()
     started = RateSpan(
-        first=mark,
+        first=record,
         begin=at,
         rate_u_per_h=rate,
         rate_source="temp_rate" if "temp_rate_start" in body.reasons else "rate_change",
         until=until,
         seen_at=at,
     )
-    return attrs.evolve(state, run=started), _ended_by(state, mark)
+    return attrs.evolve(state, run=started), _ended_by(state, record)
 
 
 def _suspended(state: BasalState, event: Event, body: events.PumpingSuspended) -> tuple[BasalState, Sequence[Document]]:
-    run, mark = state.run, mark_of(event)
+    run, record = state.run, record_of(event)
     if run is not None and run.suspended:
-        return attrs.evolve(state, run=run.seen(mark.at, mark)), ()
+        return attrs.evolve(state, run=run.seen(record.at, record)), ()
     started = RateSpan(
-        first=mark,
-        begin=mark.at,
+        first=record,
+        begin=record.at,
         rate_u_per_h=0.0,
         rate_source=SUSPENDED,
         suspended=True,
         reason=body.reason,
-        seen_at=mark.at,
+        seen_at=record.at,
     )
-    return attrs.evolve(state, run=started), _ended_by(state, mark)
+    return attrs.evolve(state, run=started), _ended_by(state, record)
 
 
 def _resumed(state: BasalState, event: Event) -> tuple[BasalState, Sequence[Document]]:
@@ -181,8 +181,8 @@ def _resumed(state: BasalState, event: Event) -> tuple[BasalState, Sequence[Docu
     if run is None:
         return state, ()
     if run.suspended or run.rate_source == SUSPENDED:
-        mark = mark_of(event)
-        return attrs.evolve(state, run=None), _drawn(state, run.seen(at, mark).ended(at, shown=mark.stamp))
+        record = record_of(event)
+        return attrs.evolve(state, run=None), _drawn(state, run.seen(at, record).ended(at, shown=record.stamp))
     if at - run.newest_at <= RESUME_PAIR or run.spanned:
         return state, ()  # the rate with which it resumed came first
     # the suspension before it is missing: the rate is unknown after its last confirmation
@@ -206,24 +206,24 @@ def _put_on(state: BasalState, event: Event) -> tuple[BasalState, Sequence[Docum
     return attrs.evolve(state, worn=True, run=run), ()
 
 
-def _unknown_rate(state: BasalState, mark: Mark, rate: float) -> tuple[BasalState, Sequence[Document]]:
-    problem = impossible_note("basal rate in U/h", rate, mark, "basal-impossible", mark.key)
+def _unknown_rate(state: BasalState, record: SourceRecord, rate: float) -> tuple[BasalState, Sequence[Document]]:
+    problem = impossible_note("basal rate in U/h", rate, record, "basal-impossible", record.key)
     run = state.run
     if run is None:
         return state, (problem,)
     if run.suspended:
-        return attrs.evolve(state, run=run.seen(mark.at)), (problem,)
-    return attrs.evolve(state, run=None), (*_drawn(state, run.ended(mark.at)), problem)
+        return attrs.evolve(state, run=run.seen(record.at)), (problem,)
+    return attrs.evolve(state, run=None), (*_drawn(state, run.ended(record.at)), problem)
 
 
-def _ended_by(state: BasalState, mark: Mark) -> Sequence[Document]:
-    """End the current span at the document that begins with ``mark``, without gap or overlap."""
+def _ended_by(state: BasalState, record: SourceRecord) -> Sequence[Document]:
+    """End the current span at the document that begins with ``record``, without gap or overlap."""
     if state.run is None:
         return ()
     run = state.run
-    if run.until is not None and run.until <= mark.at:
+    if run.until is not None and run.until <= record.at:
         return _drawn(state, run.ended(run.until))
-    return _drawn(state, run.ended(mark.at, shown=mark.stamp))
+    return _drawn(state, run.ended(record.at, shown=record.stamp))
 
 
 def _drawn(state: BasalState, documents: Sequence[Document]) -> Sequence[Document]:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from tconnectsync import Document
-from tconnectsync_nightscout.folds.documents import Mark, minutes, stamp, treatment, words
+from tconnectsync_nightscout.folds.documents import SourceRecord, minutes, stamp, treatment, words
 
 SUSPENDED = "suspended"
 """The rate source of a suspension, and of record 279 during one."""
@@ -35,7 +35,7 @@ class RateSpan:
     changes.
     """
 
-    first: Mark
+    first: SourceRecord
     begin: datetime
     rate_u_per_h: float
     rate_source: str
@@ -45,7 +45,7 @@ class RateSpan:
     spanned: bool = False
     suspended: bool = False
     reason: str | None = None
-    last: Mark | None = None
+    last: SourceRecord | None = None
     part: int = 0
 
     @property
@@ -61,15 +61,15 @@ class RateSpan:
         ahead = self.seen_at + (SUSPENSION_AHEAD if self.suspended else RATE_AHEAD)
         return ahead if self.until is None else min(ahead, self.until)
 
-    def seen(self, at: datetime, mark: Mark | None = None) -> RateSpan:
-        """Return the span, still current at ``at``; ``mark`` is a record that confirms it."""
-        return attrs.evolve(self, seen_at=max(self.seen_at, at), last=mark or self.last)
+    def seen(self, at: datetime, record: SourceRecord | None = None) -> RateSpan:
+        """Return the span, still current at ``at``; ``record`` confirms it."""
+        return attrs.evolve(self, seen_at=max(self.seen_at, at), last=record or self.last)
 
-    def confirmed(self, mark: Mark, until: datetime | None) -> RateSpan:
+    def confirmed(self, record: SourceRecord, until: datetime | None) -> RateSpan:
         """Return the span, confirmed by another record of the same rate."""
         if until is not None and self.until is not None:
             until = max(until, self.until)
-        return attrs.evolve(self, seen_at=max(self.seen_at, mark.at), until=until, last=mark)
+        return attrs.evolve(self, seen_at=max(self.seen_at, record.at), until=until, last=record)
 
     def ended(self, at: datetime, *, shown: datetime | None = None) -> Sequence[Document]:
         """The final document of a span that ended at ``at`` (its document at ``shown``); none if it has no length."""

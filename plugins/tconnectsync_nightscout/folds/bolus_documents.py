@@ -11,7 +11,7 @@ from tconnectsync.events.boluses import is_automatic
 from tconnectsync.events.limits import GLUCOSE_MG_DL, MAX_BOLUS_U, MAX_CARBS_G, is_possible
 from tconnectsync_nightscout.folds.bolus_join import JoinedBolus, Part
 from tconnectsync_nightscout.folds.documents import (
-    Mark,
+    SourceRecord,
     amount,
     glucose_fields,
     impossible_note,
@@ -104,7 +104,7 @@ def _extension(bolus: JoinedBolus, now_u: float, later_u: float) -> dict[str, An
     return fields | {"duration": minutes(span), "relative": round(later_u / (span.total_seconds() / 3600), 5)}
 
 
-def _impossible_details(bolus: JoinedBolus, start: Mark) -> Iterator[Document]:
+def _impossible_details(bolus: JoinedBolus, start: SourceRecord) -> Iterator[Document]:
     details = (
         ("carbs in g", bolus.carbs_g, 0.0, MAX_CARBS_G),
         ("glucose in mg/dL", bolus.glucose_mg_dl, *GLUCOSE_MG_DL),

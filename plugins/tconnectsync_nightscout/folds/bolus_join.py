@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from tconnectsync import Event, events
-from tconnectsync_nightscout.folds.documents import Mark, mark_of
+from tconnectsync_nightscout.folds.documents import SourceRecord, record_of
 
 FINGERSTICK_BEFORE = timedelta(minutes=15)
 """A request refers to a glucose value that was typed at most this long before it."""
@@ -33,7 +33,7 @@ class Part:
     Amounts in U, as recorded.
     """
 
-    mark: Mark
+    mark: SourceRecord
     received_at: datetime
     status: str
     delivered_u: float | None = None
@@ -45,7 +45,7 @@ class Part:
 class BolusProgress:
     """The delivered amount of both parts at one moment (a 280 that is not the end)."""
 
-    mark: Mark
+    mark: SourceRecord
     delivered_u: float
 
 
@@ -57,10 +57,10 @@ class JoinedBolus:
     epoch: str
     first_at: datetime
     last_at: datetime
-    request: Mark | None = None
-    started: Mark | None = None
-    delivery_started: Mark | None = None
-    extended_started: Mark | None = None
+    request: SourceRecord | None = None
+    started: SourceRecord | None = None
+    delivery_started: SourceRecord | None = None
+    extended_started: SourceRecord | None = None
     immediate: Part | None = None
     extended: Part | None = None
     whole: Part | None = None
@@ -149,13 +149,13 @@ class JoinedBolus:
         return None if self.progress is None else self.progress.delivered_u
 
     @property
-    def start(self) -> Mark:
+    def start(self) -> SourceRecord:
         """The start of delivery: 55, else the start in 280, else the request, else the times of the parts."""
-        marks = (self.started, self.delivery_started, self.request, self.extended_started)
+        records = (self.started, self.delivery_started, self.request, self.extended_started)
         ends = (self.immediate, self.extended, self.whole, self.progress)
-        for mark in (*marks, *(end.mark for end in ends if end is not None)):
-            if mark is not None:
-                return mark
+        for record in (*records, *(end.mark for end in ends if end is not None)):
+            if record is not None:
+                return record
         raise ValueError(f"bolus {self.bolus_id} has no record")
 
     @property
@@ -180,14 +180,14 @@ def is_other_bolus(bolus: JoinedBolus, event: Event) -> bool:
     A source without sequence numbers reads its rows repeatedly, perhaps with another time. A row that is already part
     of an open bolus, by its name, is the same one. Two other rows are two boluses.
     """
-    body, mark = event.body, mark_of(event)
-    if event.seq is None and any(_row(key) == _row(mark.key) for key in bolus.sources):
+    body, record = event.body, record_of(event)
+    if event.seq is None and any(_row(key) == _row(record.key) for key in bolus.sources):
         return False
     if isinstance(body, events.BolusRequested | events.BolusStarted):
         if bolus.immediate is not None or bolus.extended is not None or bolus.whole is not None:
             return True
         before = bolus.request if isinstance(body, events.BolusRequested) else bolus.started
-        return before is not None and abs(mark.at - before.at) > SAME_BOLUS
+        return before is not None and abs(record.at - before.at) > SAME_BOLUS
     if isinstance(body, events.BolusExtendedStarted):
         return bolus.extended is not None or bolus.whole is not None
     end: Part | None = None
@@ -197,7 +197,7 @@ def is_other_bolus(bolus: JoinedBolus, event: Event) -> bool:
         end = bolus.extended
     elif isinstance(body, events.BolusDelivered):
         end = bolus.whole
-    return end is not None and (event.seq is None or abs(mark.at - end.mark.at) > SAME_BOLUS)
+    return end is not None and (event.seq is None or abs(record.at - end.mark.at) > SAME_BOLUS)
 
 
 def _row(key: str) -> str:
@@ -206,23 +206,23 @@ def _row(key: str) -> str:
 
 
 def add_record(bolus: JoinedBolus, event: Event, fingerstick: Fingerstick | None) -> JoinedBolus:
-    mark, body = mark_of(event), event.body
-    changes: dict[str, Any] = {"last_at": max(bolus.last_at, mark.at)}
+    record, body = record_of(event), event.body
+    changes: dict[str, Any] = {"last_at": max(bolus.last_at, record.at)}
     if isinstance(body, events.BolusRequested):
-        changes |= _request(bolus, body, mark, fingerstick)
+        changes |= _request(bolus, body, record, fingerstick)
     elif isinstance(body, events.BolusStarted):
-        changes["started"] = bolus.started or mark
+        changes["started"] = bolus.started or record
         changes["now_u"] = _number(body.size_u, bolus.now_u)
     elif isinstance(body, events.BolusExtendedStarted):
-        changes["extended_started"] = bolus.extended_started or mark
+        changes["extended_started"] = bolus.extended_started or record
         changes["extended_u"] = _number(body.size_u, bolus.extended_u)
     elif isinstance(body, events.BolusDelivered):
-        changes |= _delivery(bolus, body, mark, event.received_at)
+        changes |= _delivery(bolus, body, record, event.received_at)
     elif isinstance(body, events.BolusCompleted):
         changes |= _completion(bolus, body)
         if not _is_valid_end(bolus.immediate, event):
             changes["immediate"] = Part(
-                mark=mark,
+                mark=record,
                 received_at=event.received_at,
                 status=body.status,
                 delivered_u=_number(body.delivered_u),
@@ -230,7 +230,7 @@ def add_record(bolus: JoinedBolus, event: Event, fingerstick: Fingerstick | None
             )
     elif isinstance(body, events.BolusExtendedCompleted) and not _is_valid_end(bolus.extended, event):
         changes["extended"] = Part(
-            mark=mark,
+            mark=record,
             received_at=event.received_at,
             status=body.status,
             delivered_u=_number(body.delivered_u),
@@ -238,10 +238,10 @@ def add_record(bolus: JoinedBolus, event: Event, fingerstick: Fingerstick | None
             duration_min=_number(body.duration_min),
         )
     repeats = (
-        isinstance(body, events.BolusDelivered) and "whole" not in changes and changes.get("delivery_started") != mark
+        isinstance(body, events.BolusDelivered) and "whole" not in changes and changes.get("delivery_started") != record
     )
-    if not repeats and mark.key not in bolus.sources:
-        changes["sources"] = (*bolus.sources, mark.key)
+    if not repeats and record.key not in bolus.sources:
+        changes["sources"] = (*bolus.sources, record.key)
     return attrs.evolve(bolus, **changes)
 
 
@@ -251,15 +251,15 @@ def _is_valid_end(end: Part | None, event: Event) -> bool:
 
 
 def _request(
-    bolus: JoinedBolus, body: events.BolusRequested, mark: Mark, fingerstick: Fingerstick | None
+    bolus: JoinedBolus, body: events.BolusRequested, record: SourceRecord, fingerstick: Fingerstick | None
 ) -> dict[str, Any]:
-    changes: dict[str, Any] = {"request": bolus.request or mark}
+    changes: dict[str, Any] = {"request": bolus.request or record}
     if body.part == 1:
         changes["bolus_type"] = body.bolus_type
         changes["carbs_g"] = _number(body.carbs_g, bolus.carbs_g)
         if body.glucose_mg_dl is not None:
             changes["glucose_mg_dl"] = _number(body.glucose_mg_dl)
-            changes["glucose_kind"] = "Finger" if _typed(body.glucose_mg_dl, mark, fingerstick) else "Sensor"
+            changes["glucose_kind"] = "Finger" if _typed(body.glucose_mg_dl, record, fingerstick) else "Sensor"
     elif body.part == 2:
         changes["options"] = body.options
         changes["immediate_percent"] = _number(body.immediate_percent)
@@ -272,7 +272,9 @@ def _request(
     return changes
 
 
-def _delivery(bolus: JoinedBolus, body: events.BolusDelivered, mark: Mark, received_at: datetime) -> dict[str, Any]:
+def _delivery(
+    bolus: JoinedBolus, body: events.BolusDelivered, record: SourceRecord, received_at: datetime
+) -> dict[str, Any]:
     now, later = _number(body.requested_now_u), _number(body.requested_later_u)
     changes: dict[str, Any] = {
         "types": tuple(body.types or bolus.types),
@@ -286,12 +288,12 @@ def _delivery(bolus: JoinedBolus, body: events.BolusDelivered, mark: Mark, recei
     delivered = _number(body.delivered_u)
     if body.status == "completed":
         changes["whole"] = Part(
-            mark=mark, received_at=received_at, status="ended", delivered_u=delivered, requested_u=changes["total_u"]
+            mark=record, received_at=received_at, status="ended", delivered_u=delivered, requested_u=changes["total_u"]
         )
     elif delivered == 0:
-        changes["delivery_started"] = bolus.delivery_started or mark
+        changes["delivery_started"] = bolus.delivery_started or record
     elif delivered is not None and (bolus.progress is None or delivered >= bolus.progress.delivered_u):
-        changes["progress"] = BolusProgress(mark=mark, delivered_u=delivered)
+        changes["progress"] = BolusProgress(mark=record, delivered_u=delivered)
     return changes
 
 
@@ -307,12 +309,12 @@ def _completion(bolus: JoinedBolus, body: events.BolusCompleted) -> dict[str, An
     return changes
 
 
-def _typed(glucose_mg_dl: float, mark: Mark, fingerstick: Fingerstick | None) -> bool:
+def _typed(glucose_mg_dl: float, record: SourceRecord, fingerstick: Fingerstick | None) -> bool:
     return (
         fingerstick is not None
         and fingerstick.typed
         and fingerstick.glucose_mg_dl == glucose_mg_dl
-        and timedelta() <= mark.at - fingerstick.at <= FINGERSTICK_BEFORE
+        and timedelta() <= record.at - fingerstick.at <= FINGERSTICK_BEFORE
     )
 
 

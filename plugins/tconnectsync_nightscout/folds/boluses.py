@@ -12,7 +12,7 @@ from tconnectsync import Document, Event, events
 from tconnectsync.events.limits import is_possible
 from tconnectsync_nightscout.folds.bolus_documents import bolus_documents
 from tconnectsync_nightscout.folds.bolus_join import Fingerstick, JoinedBolus, add_record, is_other_bolus
-from tconnectsync_nightscout.folds.documents import Mark, amount, mark_of
+from tconnectsync_nightscout.folds.documents import SourceRecord, amount, record_of
 
 QUIET = timedelta(hours=6)
 """A bolus without a record for this long is finished."""
@@ -85,12 +85,12 @@ class BolusFold:
 
     def step(self, state: BolusState, event: Event) -> tuple[BolusState, Sequence[Document]]:
         """Return the state after ``event``, and the boluses that are now finished."""
-        mark, body = mark_of(event), event.body
+        record, body = record_of(event), event.body
         if isinstance(body, events.GlucoseFingerstick):
-            return attrs.evolve(state, fingerstick=_fingerstick(body, mark)), ()
+            return attrs.evolve(state, fingerstick=_fingerstick(body, record)), ()
         bolus_id = body.bolus_id
-        closing = [bolus for bolus in state.open if _is_quiet(bolus, mark.at)]
-        keeping = [bolus for bolus in state.open if not _is_quiet(bolus, mark.at)]
+        closing = [bolus for bolus in state.open if _is_quiet(bolus, record.at)]
+        keeping = [bolus for bolus in state.open if not _is_quiet(bolus, record.at)]
         bolus = next((bolus for bolus in keeping if bolus.bolus_id == bolus_id), None)
         if bolus is not None:
             keeping.remove(bolus)
@@ -102,15 +102,15 @@ class BolusFold:
             if _epoch_of(event) != epoch:
                 epoch, newest_id = _epoch_of(event), -1
             # an id that does not rise may be reused in this epoch; its first record tells it apart
-            name = str(epoch) if bolus_id > newest_id else f"{epoch}/{mark.key}"
-            bolus = JoinedBolus(bolus_id=bolus_id, epoch=name, first_at=mark.at, last_at=mark.at)
+            name = str(epoch) if bolus_id > newest_id else f"{epoch}/{record.key}"
+            bolus = JoinedBolus(bolus_id=bolus_id, epoch=name, first_at=record.at, last_at=record.at)
             newest_id = max(newest_id, bolus_id)
         keeping.append(add_record(bolus, event, state.fingerstick))
         closing.extend(keeping[:-_MOST_OPEN])
         state = attrs.evolve(
             state,
             open=tuple(keeping[-_MOST_OPEN:]),
-            unfinished=_unfinished(state.unfinished, closing, bolus_id, mark.at),
+            unfinished=_unfinished(state.unfinished, closing, bolus_id, record.at),
             epoch=epoch,
             newest_id=newest_id,
         )
@@ -162,7 +162,7 @@ def _missing(bolus: JoinedBolus) -> UnfinishedBolus:
     )
 
 
-def _fingerstick(body: events.GlucoseFingerstick, mark: Mark) -> Fingerstick | None:
+def _fingerstick(body: events.GlucoseFingerstick, record: SourceRecord) -> Fingerstick | None:
     if body.glucose_mg_dl is None or not is_possible(body.glucose_mg_dl, 0.0, 10_000.0):
         return None
-    return Fingerstick(at=mark.at, glucose_mg_dl=float(body.glucose_mg_dl), typed=body.entry == "manual")
+    return Fingerstick(at=record.at, glucose_mg_dl=float(body.glucose_mg_dl), typed=body.entry == "manual")

@@ -6,7 +6,7 @@ from typing import Any
 
 from tconnectsync import Document, Event, Fold, each
 from tconnectsync.events.limits import MAX_CARBS_G, is_possible
-from tconnectsync_nightscout.folds.documents import amount, impossible_note, mark_of, milli, treatment
+from tconnectsync_nightscout.folds.documents import amount, impossible_note, milli, record_of, treatment
 
 
 def carbs_fold(*, as_note: bool = False) -> Fold[Any]:
@@ -14,13 +14,13 @@ def carbs_fold(*, as_note: bool = False) -> Fold[Any]:
 
     @each("carbs.entered", name="carbs", version=1)
     def carb_entry(event: Event) -> Document | None:
-        mark, carbs_g = mark_of(event), event.body.carbs_g
+        record, carbs_g = record_of(event), event.body.carbs_g
         if not is_possible(carbs_g, 0.0, MAX_CARBS_G):
-            return impossible_note("carbs in g", carbs_g, mark, "carbs", mark.key)
+            return impossible_note("carbs in g", carbs_g, record, "carbs", record.key)
         if milli(carbs_g) == 0:
             return None
         if as_note:
-            return treatment("Note", mark, "carbs", mark.key, fields={"notes": f"{amount(carbs_g)} g carbs"})
-        return treatment("Carb Correction", mark, "carbs", mark.key, fields={"carbs": milli(carbs_g)})
+            return treatment("Note", record, "carbs", record.key, fields={"notes": f"{amount(carbs_g)} g carbs"})
+        return treatment("Carb Correction", record, "carbs", record.key, fields={"carbs": milli(carbs_g)})
 
     return carb_entry

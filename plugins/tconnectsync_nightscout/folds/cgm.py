@@ -10,7 +10,7 @@ import attrs
 from tconnectsync import Document, Event, each, events
 from tconnectsync.events.limits import GLUCOSE_MG_DL, is_possible
 from tconnectsync.events.reading_minutes import ReadingMinutes, with_minute
-from tconnectsync_nightscout.folds.documents import Mark, impossible_note, mark_of, milli, provenance
+from tconnectsync_nightscout.folds.documents import SourceRecord, impossible_note, milli, provenance, record_of
 from tconnectsync_nightscout.site.document_format import ENTRIES
 
 HIGH_SGV, LOW_SGV = 401, 39
@@ -45,18 +45,18 @@ class ReadingsFold:
 
     def step(self, state: ReadingMinutes, event: Event) -> tuple[ReadingMinutes, Sequence[Document]]:
         """Return the state after ``event``, and its entry if it is the first of its minute."""
-        body, mark = event.body, mark_of(event)
+        body, record = event.body, record_of(event)
         sgv = _sgv(body)
         if sgv is None:
             return state, ()
-        at = mark.at + (body.reading_time - event.pump_time)
+        at = record.at + (body.reading_time - event.pump_time)
         fresh = with_minute(state, at)
         if fresh is None:
             return state, ()
         if not is_possible(sgv, *GLUCOSE_MG_DL):
-            return fresh, (impossible_note("glucose in mg/dL", sgv, mark, "sgv", mark.key, collection=ENTRIES),)
+            return fresh, (impossible_note("glucose in mg/dL", sgv, record, "sgv", record.key, collection=ENTRIES),)
         fields = {"sgv": round(sgv), "direction": direction(body.trend_mg_dl_per_min)}
-        return fresh, (_entry("sgv", mark, at, fields=fields),)
+        return fresh, (_entry("sgv", record, at, fields=fields),)
 
     def running(self, state: ReadingMinutes) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
         """Nothing: entries have no length."""
@@ -66,12 +66,12 @@ class ReadingsFold:
 @each("glucose.fingerstick", name="fingersticks", version=1)
 def fingersticks(event: Event) -> Document | None:
     """``glucose.fingerstick`` as an ``mbg`` entry if the user typed it: a sensor's value already is an ``sgv``."""
-    body, mark = event.body, mark_of(event)
+    body, record = event.body, record_of(event)
     if body.entry != "manual" or body.glucose_mg_dl is None:
         return None
     if not is_possible(body.glucose_mg_dl, *GLUCOSE_MG_DL):
-        return impossible_note("glucose in mg/dL", body.glucose_mg_dl, mark, "mbg", mark.key, collection=ENTRIES)
-    return _entry("mbg", mark, mark.at, fields={"mbg": milli(body.glucose_mg_dl)})
+        return impossible_note("glucose in mg/dL", body.glucose_mg_dl, record, "mbg", record.key, collection=ENTRIES)
+    return _entry("mbg", record, record.at, fields={"mbg": milli(body.glucose_mg_dl)})
 
 
 def direction(trend_mg_dl_per_min: float | None) -> str | None:
@@ -93,10 +93,14 @@ def _sgv(body: events.GlucoseReading) -> float | None:
     return LOW_SGV if body.glucose_mg_dl < low else HIGH_SGV if body.glucose_mg_dl > high else body.glucose_mg_dl
 
 
-def _entry(kind: str, mark: Mark, at: datetime, *, fields: Mapping[str, object]) -> Document:
-    content: dict[str, object] = {"type": kind, "device": f"tandem {mark.pump}"}
+def _entry(kind: str, record: SourceRecord, at: datetime, *, fields: Mapping[str, object]) -> Document:
+    content: dict[str, object] = {"type": kind, "device": f"tandem {record.pump}"}
     content |= {name: value for name, value in fields.items() if value is not None}
-    content["pump"] = provenance(mark.pump, [mark.source])
+    content["pump"] = provenance(record.pump, [record.source])
     return Document(
-        id=mark.id(kind, mark.key), collection=ENTRIES, at=at.replace(microsecond=0), content=content, unique_slot=kind
+        id=record.id(kind, record.key),
+        collection=ENTRIES,
+        at=at.replace(microsecond=0),
+        content=content,
+        unique_slot=kind,
     )

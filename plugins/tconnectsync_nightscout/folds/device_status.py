@@ -11,7 +11,7 @@ import attrs
 from tconnectsync import Document, Event, document_id
 from tconnectsync.events.limits import MAX_IOB_U, is_possible
 from tconnectsync.events.pump_state import KINDS, PumpState, Reported, after
-from tconnectsync_nightscout.folds.documents import Mark, mark_of, milli, provenance, stamp
+from tconnectsync_nightscout.folds.documents import SourceRecord, milli, provenance, record_of, stamp
 from tconnectsync_nightscout.folds.iob import SHOWN_FOR_S, iob_status
 from tconnectsync_nightscout.site.document_format import created_at_text
 
@@ -25,7 +25,7 @@ class DeviceStatusState:
     """The pump's state, and the record of the newest insulin on board."""
 
     pump: PumpState = attrs.field(factory=PumpState)
-    iob: Mark | None = None
+    iob: SourceRecord | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -51,14 +51,14 @@ class DeviceStatusFold:
     def step(self, state: DeviceStatusState, event: Event) -> tuple[DeviceStatusState, Sequence[Document]]:
         """Return the state updated by ``event``."""
         tells_iob = is_possible(getattr(event.body, "iob_u", None), 0.0, MAX_IOB_U)
-        return DeviceStatusState(pump=after(state.pump, event), iob=mark_of(event) if tells_iob else state.iob), ()
+        return DeviceStatusState(pump=after(state.pump, event), iob=record_of(event) if tells_iob else state.iob), ()
 
     def running(self, state: DeviceStatusState) -> Sequence[Document]:
         """The newest status, while this pump is active."""
         return list(_documents(state.pump, state.iob)) if state.pump.worn else ()
 
 
-def _documents(state: PumpState, iob_record: Mark | None) -> Iterator[Document]:
+def _documents(state: PumpState, iob_record: SourceRecord | None) -> Iterator[Document]:
     if state.at is None:
         return
     group, key = ("-", state.event) if state.seq is None else (state.group or 0, state.seq)

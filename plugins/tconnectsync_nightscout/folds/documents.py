@@ -15,7 +15,7 @@ TREATMENTS = "treatments"
 
 
 @attrs.frozen(kw_only=True)
-class Mark:
+class SourceRecord:
     """A record and its time. ``key`` names it within its stream: the sequence number, else the event's id."""
 
     pump: str
@@ -39,10 +39,10 @@ class Mark:
         return self.key if self.seq is None else self.seq
 
 
-def mark_of(event: Event) -> Mark:
+def record_of(event: Event) -> SourceRecord:
     """Return record and time of ``event``."""
     key = event.id if event.seq is None else str(event.seq)
-    return Mark(pump=event.pump, group=event.group, seq=event.seq, key=key, at=utc_of(event))
+    return SourceRecord(pump=event.pump, group=event.group, seq=event.seq, key=key, at=utc_of(event))
 
 
 def utc_of(event: Event) -> datetime:
@@ -64,26 +64,26 @@ def stream_id(pump: str, group: int | None, *parts: str | int) -> str:
 
 def treatment(
     event_type: str,
-    mark: Mark,
+    record: SourceRecord,
     *identity: str | int,
     fields: Mapping[str, Any],
     sources: Iterable[int | str] | None = None,
     at: datetime | None = None,
     worth_s: float | None = None,
 ) -> Document:
-    """Return a document of the treatments collection; its time is ``mark``'s unless ``at`` is given.
+    """Return a document of the treatments collection; its time is ``record``'s unless ``at`` is given.
 
     None and empty texts in ``fields`` are omitted: "the pump did not record it" is not a value. ``sources`` are the
-    records it was made from (the mark's own by default).
+    records it was made from (the record's own by default).
     """
-    made_from = [mark.source] if sources is None else list(dict.fromkeys(sources))
+    made_from = [record.source] if sources is None else list(dict.fromkeys(sources))
     content = {"eventType": event_type}
     content.update({name: value for name, value in fields.items() if value is not None and value != ""})
-    content["pump"] = provenance(mark.pump, made_from)
+    content["pump"] = provenance(record.pump, made_from)
     return Document(
-        id=mark.id(*identity),
+        id=record.id(*identity),
         collection=TREATMENTS,
-        at=at or mark.stamp,
+        at=at or record.stamp,
         content=content,
         unique_slot=event_type,
         ttl_s=worth_s,
@@ -96,15 +96,15 @@ def provenance(pump: str, sources: Iterable[int | str]) -> Any:
 
 
 def impossible_note(
-    what: str, value: object, mark: Mark, *identity: str | int, collection: str = TREATMENTS
+    what: str, value: object, record: SourceRecord, *identity: str | int, collection: str = TREATMENTS
 ) -> Document:
     """A value that the pump cannot produce: rejected with the reason, never sent."""
     reason = f"{what} of {_shown(value)} is not possible"
     return Document(
-        id=mark.id(*identity),
+        id=record.id(*identity),
         collection=collection,
-        at=mark.stamp,
-        content={"notes": reason, "pump": provenance(mark.pump, [mark.source])},
+        at=record.stamp,
+        content={"notes": reason, "pump": provenance(record.pump, [record.source])},
         unique_slot=f"impossible {what}",
         problem=reason,
     )

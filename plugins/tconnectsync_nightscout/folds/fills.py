@@ -8,12 +8,12 @@ from typing import Any
 from tconnectsync import Document, Event, Fold, each, events
 from tconnectsync.events.limits import MAX_VOLUME_U, is_possible
 from tconnectsync_nightscout.folds.documents import (
-    Mark,
+    SourceRecord,
     amount,
     impossible_note,
-    mark_of,
     milli,
     plain_notes,
+    record_of,
     treatment,
     words,
 )
@@ -31,17 +31,17 @@ def fills_fold(*, cannula: str = "Site Change", cartridge: str = "Insulin Change
 
     @each("cannula.filled", "cartridge.filled", "tubing.filled", name="fills", version=1)
     def fill(event: Event) -> Sequence[Document]:
-        body, mark = event.body, mark_of(event)
+        body, record = event.body, record_of(event)
         if isinstance(body, events.CartridgeFilled):
-            return _cartridge(body, mark, cartridge)
+            return _cartridge(body, record, cartridge)
         if isinstance(body, events.CannulaFilled):
-            return _prime(body, mark, cannula, "Cannula")
-        return _prime(body, mark, tubing, "Tubing")
+            return _prime(body, record, cannula, "Cannula")
+        return _prime(body, record, tubing, "Tubing")
 
     return fill
 
 
-def _cartridge(body: events.CartridgeFilled, mark: Mark, event_type: str) -> Sequence[Document]:
+def _cartridge(body: events.CartridgeFilled, record: SourceRecord, event_type: str) -> Sequence[Document]:
     if event_type.lower() in _NOT_SENT:
         return ()
     # the shown amount first: the measured one is 0 on newer pumps
@@ -51,12 +51,12 @@ def _cartridge(body: events.CartridgeFilled, mark: Mark, event_type: str) -> Seq
     if volume_u is not None and is_possible(volume_u, 0.0, MAX_VOLUME_U):
         fields = {"notes": f"Cartridge filled with {amount(volume_u)} U", "insulinVolume": milli(volume_u)}
     elif volume_u is not None:
-        problems = (impossible_note("cartridge volume in U", volume_u, mark, "fill-impossible", mark.key),)
-    return (treatment(event_type, mark, "fill", mark.key, fields=fields), *problems)
+        problems = (impossible_note("cartridge volume in U", volume_u, record, "fill-impossible", record.key),)
+    return (treatment(event_type, record, "fill", record.key, fields=fields), *problems)
 
 
 def _prime(
-    body: events.CannulaFilled | events.TubingFilled, mark: Mark, event_type: str, what: str
+    body: events.CannulaFilled | events.TubingFilled, record: SourceRecord, event_type: str, what: str
 ) -> Sequence[Document]:
     if event_type.lower() in _NOT_SENT:
         return ()
@@ -66,4 +66,4 @@ def _prime(
     else:
         event_type = "Note"
         fields = {"notes": plain_notes(f"{what} fill not completed{size}", words(body.status or ""))}
-    return (treatment(event_type, mark, "fill", mark.key, fields=fields),)
+    return (treatment(event_type, record, "fill", record.key, fields=fields),)

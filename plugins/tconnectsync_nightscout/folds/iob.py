@@ -8,7 +8,7 @@ import attrs
 
 from tconnectsync import Document, Event, document_id, events
 from tconnectsync.events.limits import MAX_IOB_U, is_possible
-from tconnectsync_nightscout.folds.documents import Mark, impossible_note, mark_of, milli, provenance
+from tconnectsync_nightscout.folds.documents import SourceRecord, impossible_note, milli, provenance, record_of
 
 ACTIVITY_TYPE = "tconnect_iob"
 """The name that users of IOB activities expect."""
@@ -21,7 +21,7 @@ class IobState:
     """The newest insulin on board in the pump's own order, and whether this pump is the worn one."""
 
     worn: bool = True
-    mark: Mark | None = None
+    mark: SourceRecord | None = None
     iob_u: float = 0.0
 
 
@@ -65,47 +65,47 @@ class IobFold:
         iob_u = event.body.iob_u
         if iob_u is None:
             return state, ()
-        mark = mark_of(event)
+        record = record_of(event)
         if not is_possible(iob_u, 0.0, MAX_IOB_U):
             problem = impossible_note(
-                "insulin on board in U", iob_u, mark, "iob-impossible", mark.key, collection="activity"
+                "insulin on board in U", iob_u, record, "iob-impossible", record.key, collection="activity"
             )
             return state, (problem,)
-        return attrs.evolve(state, mark=mark, iob_u=milli(iob_u)), ()
+        return attrs.evolve(state, mark=record, iob_u=milli(iob_u)), ()
 
     def running(self, state: IobState) -> Sequence[Document]:
         """The newest IOB, while this pump is active."""
-        mark = state.mark
-        if mark is None or not state.worn:
+        record = state.mark
+        if record is None or not state.worn:
             return ()
         activity = Document(
             id=document_id("site", "iob", "activity"),
             collection="activity",
-            at=mark.stamp,
+            at=record.stamp,
             content={
                 "activityType": ACTIVITY_TYPE,
                 "iob": state.iob_u,
-                "pump": provenance(mark.pump, [mark.source]),
+                "pump": provenance(record.pump, [record.source]),
             },
         )
         if not self.device_status:
             return (activity,)
-        return (activity, iob_status(mark, state.iob_u, "iob", "devicestatus"))
+        return (activity, iob_status(record, state.iob_u, "iob", "devicestatus"))
 
 
-def iob_status(mark: Mark, iob_u: float, *names: str) -> Document:
-    """A device status with insulin on board only, at the time of ``mark``'s record, from which a site counts its age."""
+def iob_status(record: SourceRecord, iob_u: float, *names: str) -> Document:
+    """A device status with insulin on board only, at the time of ``record``, from which a site counts its age."""
     return Document(
-        id=document_id("site", *names, mark.pump, "-" if mark.group is None else mark.group, mark.key),
+        id=document_id("site", *names, record.pump, "-" if record.group is None else record.group, record.key),
         collection="devicestatus",
-        at=mark.stamp,
+        at=record.stamp,
         content={
-            "device": f"tandem {mark.pump}",
+            "device": f"tandem {record.pump}",
             "pump": {
                 # both numbers, because Nightscout shows nothing for iob 0 alone, and ignores a bare number
                 "iob": {"iob": iob_u, "bolusiob": iob_u},
-                "clock": mark.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-                **provenance(mark.pump, [mark.source]),
+                "clock": record.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                **provenance(record.pump, [record.source]),
             },
         },
         ttl_s=SHOWN_FOR_S,

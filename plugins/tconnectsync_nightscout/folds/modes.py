@@ -8,7 +8,7 @@ from datetime import datetime
 import attrs
 
 from tconnectsync import Document, Event, each, events
-from tconnectsync_nightscout.folds.documents import Mark, mark_of, minutes, treatment, utc_of, words
+from tconnectsync_nightscout.folds.documents import SourceRecord, minutes, record_of, treatment, utc_of, words
 
 _SHOWN = {"sleep": "Sleep", "exercise": "Exercise"}
 _SIGNS_OF_LIFE = frozenset({"basal.delivered", "day.summary", "pumping.resumed", "pumping.suspended", "unknown"})
@@ -20,7 +20,7 @@ class RunningMode:
     """A current mode, up to the pump's newest record. ``in_doubt`` since a change of the mode that cannot be read."""
 
     mode: str
-    first: Mark
+    first: SourceRecord
     seen_at: datetime
     in_doubt: bool = False
 
@@ -59,13 +59,13 @@ class ModesFold:
             seen_at = max(going.seen_at, utc_of(event))
             return ModesState(mode=attrs.evolve(going, seen_at=seen_at, in_doubt=in_doubt)), ()
         mode = "normal" if body.action == "stop_all" else body.mode
-        mark = mark_of(event)
+        record = record_of(event)
         if going is not None and going.mode == body.previous:
             going = attrs.evolve(going, in_doubt=False)  # it went on until now
         if going is not None and going.mode == mode and not going.in_doubt:
-            return ModesState(mode=attrs.evolve(going, seen_at=max(mark.at, going.seen_at))), ()
-        ended = _ended(going, mark)
-        begun = RunningMode(mode=mode, first=mark, seen_at=mark.at) if mode in _SHOWN else None
+            return ModesState(mode=attrs.evolve(going, seen_at=max(record.at, going.seen_at))), ()
+        ended = _ended(going, record)
+        begun = RunningMode(mode=mode, first=record, seen_at=record.at) if mode in _SHOWN else None
         return ModesState(mode=begun), ended
 
     def running(self, state: ModesState) -> Sequence[Document]:
@@ -73,13 +73,13 @@ class ModesFold:
         return () if state.mode is None else _shown(state.mode, state.mode.seen_at)
 
 
-def _ended(mode: RunningMode | None, by: Mark) -> Sequence[Document]:
+def _ended(mode: RunningMode | None, by: SourceRecord) -> Sequence[Document]:
     if mode is None:
         return ()
     return _shown(mode, mode.seen_at) if mode.in_doubt else _shown(mode, by.at, by)
 
 
-def _shown(mode: RunningMode, end: datetime, by: Mark | None = None) -> Sequence[Document]:
+def _shown(mode: RunningMode, end: datetime, by: SourceRecord | None = None) -> Sequence[Document]:
     if end <= mode.first.at:
         return ()
     sources = [mode.first.source] if by is None else [mode.first.source, by.source]
@@ -98,6 +98,6 @@ _CONTROL_WORDS = {
 @each("control.changed", name="control-modes", version=1)
 def control_notes(event: Event) -> Document:
     """``control.changed`` (record 230) as a note."""
-    mark, control = mark_of(event), event.body.control
+    record, control = record_of(event), event.body.control
     notes = f"Control: {_CONTROL_WORDS.get(control, words(control))}"
-    return treatment("Note", mark, "control", mark.key, fields={"notes": notes})
+    return treatment("Note", record, "control", record.key, fields={"notes": notes})

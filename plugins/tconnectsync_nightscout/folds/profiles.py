@@ -10,7 +10,7 @@ import attrs
 
 from tconnectsync import Document, Event, document_id, events
 from tconnectsync.events.limits import GLUCOSE_MG_DL, MAX_RATE_U_PER_H, is_possible
-from tconnectsync_nightscout.folds.documents import Mark, amount, mark_of, provenance
+from tconnectsync_nightscout.folds.documents import SourceRecord, amount, provenance, record_of
 
 PROFILE = "profile"
 DAY_MIN = 24 * 60
@@ -30,7 +30,7 @@ class ProfilesState:
     """The newest settings, as the JSON of ``{"defaultProfile", "store"}``, or the reason why they are invalid."""
 
     worn: bool = True
-    mark: Mark | None = None
+    mark: SourceRecord | None = None
     content: str = ""
     problem: str = ""
 
@@ -59,25 +59,25 @@ class ProfilesFold:
         body = event.body
         if isinstance(body, events.WearBegan | events.WearEnded):
             return attrs.evolve(state, worn=isinstance(body, events.WearBegan)), ()
-        mark = mark_of(event)
+        record = record_of(event)
         try:
             content = profiles_of(body.details, self.zone)
         except NoProfileError as error:
-            return attrs.evolve(state, mark=mark, content="", problem=str(error)), ()
+            return attrs.evolve(state, mark=record, content="", problem=str(error)), ()
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-        return attrs.evolve(state, mark=mark, content=text, problem=""), ()
+        return attrs.evolve(state, mark=record, content=text, problem=""), ()
 
     def running(self, state: ProfilesState) -> Sequence[Document]:
         """The profiles, while this pump is active."""
-        mark = state.mark
-        if mark is None or not state.worn:
+        record = state.mark
+        if record is None or not state.worn:
             return ()
         content = json.loads(state.content) if state.content else {"notes": state.problem}
         document = Document(
             id=document_id("site", "profiles"),
             collection=PROFILE,
-            at=mark.at.replace(microsecond=0),
-            content={**content, "pump": provenance(mark.pump, [mark.source])},
+            at=record.at.replace(microsecond=0),
+            content={**content, "pump": provenance(record.pump, [record.source])},
             problem=f"the pump's profiles cannot be used: {state.problem}" if state.problem else None,
         )
         return (document,)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from tconnectsync import Document, Event, each, events
-from tconnectsync_nightscout.folds.documents import Mark, mark_of, plain_notes, treatment, words
+from tconnectsync_nightscout.folds.documents import SourceRecord, plain_notes, record_of, treatment, words
 
 SAME_START = timedelta(hours=1)
 """Two records whose sessions began this close to each other are of the same session: sensor clocks are not exact."""
@@ -54,18 +54,18 @@ class SensorsFold:
 
     def step(self, state: SensorsState, event: Event) -> tuple[SensorsState, Sequence[Document]]:
         """Return the state after ``event``, and its start or stop."""
-        body, mark = event.body, mark_of(event)
+        body, record = event.body, record_of(event)
         sensor = _SENSORS.get(body.sensor, words(body.sensor))
         if isinstance(body, events.SensorStopped):
             reason = words(body.reason) if body.reason and not body.reason.isdigit() else None
             fields = {"notes": plain_notes(sensor, reason)}
             stopped = attrs.evolve(state, known=True, sensor=body.sensor, stopped=True)
-            return stopped, (treatment("Sensor Stop", mark, "sensor", mark.key, fields=fields),)
+            return stopped, (treatment("Sensor Stop", record, "sensor", record.key, fields=fields),)
         age_s = _age_s(body)
-        began_at = None if age_s is None else mark.at - timedelta(seconds=age_s)
+        began_at = None if age_s is None else record.at - timedelta(seconds=age_s)
         if _is_new(state, body, age_s, began_at):
             state = SensorsState(known=True, sensor=body.sensor, began_at=began_at, signature=body.signature)
-            return state, (_started(mark, sensor, age_s),)
+            return state, (_started(record, sensor, age_s),)
         joined = SensorsState(
             known=True,
             sensor=body.sensor,
@@ -103,14 +103,14 @@ def _age_s(body: events.SensorStarted | events.SensorJoined) -> float | None:
     return float(age_s) if age_s is not None and 0 <= age_s <= 400 * 86_400 else None
 
 
-def _started(mark: Mark, sensor: str, age_s: float | None) -> Document:
+def _started(record: SourceRecord, sensor: str, age_s: float | None) -> Document:
     hours = None if age_s is None or age_s < 3600 else f"begun {age_s / 3600:.0f} h before"
-    return treatment("Sensor Start", mark, "sensor", mark.key, fields={"notes": plain_notes(sensor, hours)})
+    return treatment("Sensor Start", record, "sensor", record.key, fields={"notes": plain_notes(sensor, hours)})
 
 
 @each("sensor.alert_raised", name="sensor-alerts", version=1)
 def sensor_alert_notes(event: Event) -> Document:
     """``sensor.alert_raised`` to a Note."""
-    mark, body = mark_of(event), event.body
+    record, body = record_of(event), event.body
     notes = f"Sensor alert: {words(body.name) or body.alert_id}"
-    return treatment("Note", mark, "sensor-alert", mark.key, fields={"notes": notes})
+    return treatment("Note", record, "sensor-alert", record.key, fields={"notes": notes})

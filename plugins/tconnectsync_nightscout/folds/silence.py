@@ -9,7 +9,7 @@ import attrs
 
 from tconnectsync import Document, Event, events
 from tconnectsync_nightscout.delivery.announcement_age import SILENCE_WORDS
-from tconnectsync_nightscout.folds.documents import Mark, mark_of, treatment
+from tconnectsync_nightscout.folds.documents import SourceRecord, record_of, treatment
 
 SENT_BEFORE = timedelta(minutes=5)
 """The outbox sends a document so long before its time. Silence must not be announced early."""
@@ -19,7 +19,7 @@ SENT_BEFORE = timedelta(minutes=5)
 class SilenceState:
     """The newest event, the time that the pump showed, and whether the pump is worn."""
 
-    newest: Mark | None = None
+    newest: SourceRecord | None = None
     pump_time: str = ""
     worn: bool = True
 
@@ -46,10 +46,10 @@ class SilenceFold:
         """Return the newest event."""
         if isinstance(event.body, events.WearBegan | events.WearEnded):
             return attrs.evolve(state, worn=isinstance(event.body, events.WearBegan)), ()
-        mark = mark_of(event)
-        if state.newest is not None and mark.at < state.newest.at:
+        record = record_of(event)
+        if state.newest is not None and record.at < state.newest.at:
             return state, ()
-        return attrs.evolve(state, newest=mark, pump_time=f"{event.pump_time:%H:%M}"), ()
+        return attrs.evolve(state, newest=record, pump_time=f"{event.pump_time:%H:%M}"), ()
 
     def running(self, state: SilenceState) -> Sequence[Document]:
         """Return the announcement, while this pump is worn."""

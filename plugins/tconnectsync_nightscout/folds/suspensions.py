@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from tconnectsync import Document, Event, each, events
 from tconnectsync_nightscout.folds.basal_spans import suspension_words
-from tconnectsync_nightscout.folds.documents import mark_of, treatment
+from tconnectsync_nightscout.folds.documents import record_of, treatment
 
 
 @each("pumping.resumed", "pumping.suspended", name="suspension-notes", version=1)
 def suspension_notes(event: Event) -> Document:
     """A note with the reason. The Temp Basal shows the length."""
-    body, mark = event.body, mark_of(event)
+    body, record = event.body, record_of(event)
     notes = suspension_words(body.reason) if isinstance(body, events.PumpingSuspended) else "Delivery resumed"
-    return treatment("Note", mark, "suspension-note", mark.key, fields={"notes": notes})
+    return treatment("Note", record, "suspension-note", record.key, fields={"notes": notes})

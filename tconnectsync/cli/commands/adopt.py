@@ -7,7 +7,7 @@ from datetime import date
 import click
 
 from tconnectsync.cli.engine_requests import conclude, perform
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.parameters import SinkName, common_options, day_options, iso, pass_invocation, require_order
 
 
@@ -22,7 +22,7 @@ from tconnectsync.cli.parameters import SinkName, common_options, day_options, i
 @common_options
 @pass_invocation
 def command(
-    invocation: CliContext,
+    invocation: Invocation,
     sink: str,
     first: date | None,
     last: date | None,

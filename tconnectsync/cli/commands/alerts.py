@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import say
 from tconnectsync.cli.parameters import common_options, pass_invocation
 from tconnectsync.errors import RequestRefused
@@ -23,7 +23,7 @@ def command() -> None:
 @command.command("test", short_help="Send a test to every address and the heartbeat.")
 @common_options
 @pass_invocation
-def test(invocation: CliContext) -> int:
+def test(invocation: Invocation) -> int:
     """Send a test notification to every address, and call the heartbeat's address.
 
     Exit status 0 if all accepted it, 5 if one could not be reached or refused it, 2 if one cannot be used at all.

@@ -7,7 +7,7 @@ from datetime import date
 import click
 
 from tconnectsync.cli.engine_requests import perform
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.parameters import common_options, day_options, iso, pass_invocation, require_order
 
 
@@ -15,7 +15,7 @@ from tconnectsync.cli.parameters import common_options, day_options, iso, pass_i
 @day_options(required=True)
 @common_options
 @pass_invocation
-def command(invocation: CliContext, first: date, last: date | None) -> int:
+def command(invocation: Invocation, first: date, last: date | None) -> int:
     """Fetch older days, or fetch days again, and deliver what is new.
 
     Records that are in the log already are skipped, so nothing is doubled. If it is interrupted, run it again.

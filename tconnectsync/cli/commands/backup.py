@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import say
 from tconnectsync.cli.parameters import common_options, pass_invocation
 from tconnectsync.cli.progress import ProgressLine
@@ -18,7 +18,7 @@ from tconnectsync.exit_status import ExitStatus
 @click.argument("target", metavar="FILE|FOLDER", type=click.Path(path_type=Path))
 @common_options
 @pass_invocation
-def command(invocation: CliContext, target: Path) -> int:
+def command(invocation: Invocation, target: Path) -> int:
     """Copy the event log into FILE, or into a new file in FOLDER.
 
     Works while the daemon runs. Only the owner can read the file. It does not contain the configuration, passwords, login

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import attrs
 import click
 
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import common_options, pass_invocation
 from tconnectsync.errors import ConfigError
@@ -20,7 +20,7 @@ from tconnectsync.plugin.receiver import CheckResult
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line: good, what, remedy.")
 @common_options
 @pass_invocation
-def command(invocation: CliContext, as_json: bool) -> int:
+def command(invocation: Invocation, as_json: bool) -> int:
     """Test the configuration, login, pumps, Nightscout, disk and clock.
 
     Each line is good or BAD. A BAD line says what to do. Sends nothing. The output contains no secrets, so it can be shared, but
@@ -42,7 +42,7 @@ def command(invocation: CliContext, as_json: bool) -> int:
     return invocation.status
 
 
-def _findings(invocation: CliContext) -> Iterator[CheckResult]:
+def _findings(invocation: Invocation) -> Iterator[CheckResult]:
     try:
         config = invocation.config()
     except ConfigError as error:
@@ -64,7 +64,7 @@ def _findings(invocation: CliContext) -> Iterator[CheckResult]:
 _ANY_ZONE = "America/New_York"
 
 
-def _with_zones(invocation: CliContext, error: ConfigError) -> ConfigError:
+def _with_zones(invocation: Invocation, error: ConfigError) -> ConfigError:
     """If only the time zone is wrong, add the zones that fit the pump's clock; else return ``error`` as it is."""
     from tconnectsync.queries.check import zones_of_pump_clock
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tconnectsync.cli.engine_requests import perform
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import SinkName, common_options, pass_invocation
 from tconnectsync.exit_status import ExitStatus
@@ -30,7 +30,7 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 @common_options
 @pass_invocation
-def list_letters(invocation: CliContext, sink: str | None, as_json: bool) -> int:
+def list_letters(invocation: Invocation, sink: str | None, as_json: bool) -> int:
     """Show the dead letters of SINK, or of all sinks, with the reason."""
     config = invocation.config()
     from tconnectsync.queries.dead_letters import read_dead_letters
@@ -56,7 +56,7 @@ def list_letters(invocation: CliContext, sink: str | None, as_json: bool) -> int
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @common_options
 @pass_invocation
-def retry(invocation: CliContext, sink: str, ids: tuple[str, ...]) -> int:
+def retry(invocation: Invocation, sink: str, ids: tuple[str, ...]) -> int:
     """Send dead letters of SINK again: those with these IDs, or all."""
     return perform(invocation, "dead_letters_retry", sink=sink, ids=list(ids) or None)
 
@@ -67,7 +67,7 @@ def retry(invocation: CliContext, sink: str, ids: tuple[str, ...]) -> int:
 @click.option("--all", "everything", is_flag=True, help="All dead letters of this sink.")
 @common_options
 @pass_invocation
-def drop(invocation: CliContext, sink: str, ids: tuple[str, ...], everything: bool) -> int:
+def drop(invocation: Invocation, sink: str, ids: tuple[str, ...], everything: bool) -> int:
     """Drop dead letters of SINK: those with these IDs, or --all. They will not be sent."""
     if bool(ids) == everything:
         raise click.UsageError("give either IDs (see `tconnectsync dead-letters list`) or --all. Nothing was dropped.")

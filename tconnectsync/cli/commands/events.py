@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import common_options, day_options, pass_invocation, require_order
 from tconnectsync.exit_status import ExitStatus
@@ -48,7 +48,7 @@ class Kind(KindsType):
 @common_options
 @pass_invocation
 def command(
-    invocation: CliContext,
+    invocation: Invocation,
     first: date | None,
     last: date | None,
     kinds: tuple[tuple[str, ...], ...],

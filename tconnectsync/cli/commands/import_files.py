@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tconnectsync.cli.engine_requests import perform
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.parameters import common_options, pass_invocation
 
 
@@ -17,7 +17,7 @@ from tconnectsync.cli.parameters import common_options, pass_invocation
 @click.option("--skip-bad", is_flag=True, help="Skip damaged parts instead of refusing the file.")
 @common_options
 @pass_invocation
-def command(invocation: CliContext, files: tuple[str, ...], pump: str | None, skip_bad: bool) -> int:
+def command(invocation: Invocation, files: tuple[str, ...], pump: str | None, skip_bad: bool) -> int:
     """Read saved files of pump data into the event log, and deliver what is new.
 
     A file is recognised by its content; `tconnectsync plugins` lists the kinds. A damaged file is refused completely.

@@ -34,7 +34,7 @@ from tconnectsync.cli.init.questions import (
 )
 from tconnectsync.cli.init.set_option import with_settings
 from tconnectsync.cli.init.template import TemplateValues, fill_template
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import say
 from tconnectsync.cli.parameters import common_options, pass_invocation
 from tconnectsync.exit_status import ExitStatus
@@ -68,7 +68,7 @@ from tconnectsync.exit_status import ExitStatus
 @common_options
 @pass_invocation
 def command(
-    invocation: CliContext, timezone: str | None, email: str | None, region: str | None, url: str | None,
+    invocation: Invocation, timezone: str | None, email: str | None, region: str | None, url: str | None,
     password_file: Path | None, api_secret_file: Path | None, from_env: Path | None, output: Path | None,
     settings: tuple[str, ...], force: bool, no_check: bool,
 ) -> int:  # fmt: skip
@@ -105,7 +105,7 @@ def command(
     return int(ExitStatus.DONE)
 
 
-def _target(invocation: CliContext, output: Path | None, *, force: bool) -> Path:
+def _target(invocation: Invocation, output: Path | None, *, force: bool) -> Path:
     """Return the absolute path of the new file. Errors: click.UsageError for a folder, or an existing file without --force."""
     from tconnectsync.config.file import home_folder
 
@@ -121,7 +121,7 @@ def _target(invocation: CliContext, output: Path | None, *, force: bool) -> Path
 
 
 def _write_tested(
-    invocation: CliContext, asking: AnswerFinder, answers: TemplateValues, draft: Path, *, test: bool
+    invocation: Invocation, asking: AnswerFinder, answers: TemplateValues, draft: Path, *, test: bool
 ) -> bool:
     """Write the draft and test it; ask again for a doubtful time zone. False: do not publish it."""
     write_draft(draft, fill_template(answers))

@@ -7,7 +7,7 @@ import sys
 import attrs
 import click
 
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import common_options, pass_invocation
 from tconnectsync.cli.progress import ProgressLine
@@ -24,7 +24,7 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line: good, path, what, line, position.")
 @common_options
 @pass_invocation
-def check(invocation: CliContext, as_json: bool) -> int:
+def check(invocation: Invocation, as_json: bool) -> int:
     """Read all of the event log and compare every line with its checksum.
 
     Changes nothing, and works while the daemon runs. Exit status 7 if anything is corrupt.
@@ -58,7 +58,7 @@ def check(invocation: CliContext, as_json: bool) -> int:
 @command.command("repair", short_help="Move corrupt lines into a side file.")
 @common_options
 @pass_invocation
-def repair(invocation: CliContext) -> int:
+def repair(invocation: Invocation) -> int:
     """Move corrupt lines into a side file, and write a gap record in their place.
 
     Deletes nothing. Stop the daemon first. The next sync fetches the missing records again if the vendor still has

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import common_options, pass_invocation
 from tconnectsync.config.messages import did_you_mean
@@ -27,7 +27,7 @@ _WORDS = {
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 @common_options
 @pass_invocation
-def command(invocation: CliContext, as_json: bool) -> int:
+def command(invocation: Invocation, as_json: bool) -> int:
     """List the plugins, what they provide, and their problems.
 
     Plugins are installed packages with an entry point in the group "tconnectsync", and the .py files in `plugins_dir`. Plugins

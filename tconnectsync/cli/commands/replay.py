@@ -7,7 +7,7 @@ from datetime import date
 import click
 
 from tconnectsync.cli.engine_requests import perform, show_preview
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.parameters import SinkName, common_options, day_options, iso, pass_invocation, require_order
 
 
@@ -17,7 +17,7 @@ from tconnectsync.cli.parameters import SinkName, common_options, day_options, i
 @click.option("--dry-run", is_flag=True, help="Print the documents it would send. Send nothing.")
 @common_options
 @pass_invocation
-def command(invocation: CliContext, sink: str, first: date | None, last: date | None, dry_run: bool) -> int:
+def command(invocation: Invocation, sink: str, first: date | None, last: date | None, dry_run: bool) -> int:
     """Send SINK's documents again, from the event log.
 
     Use it after Nightscout lost its data or was replaced. Documents that are still there do not change. Days are days in the

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import Day, common_options, pass_invocation, require_order
 from tconnectsync.exit_status import ExitStatus
@@ -36,7 +36,7 @@ WIDEST = 100
 @common_options
 @pass_invocation
 def command(
-    invocation: CliContext,
+    invocation: Invocation,
     length: int | None,
     first: date | None,
     last: date | None,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import say
 from tconnectsync.cli.parameters import common_options, pass_invocation
 from tconnectsync.cli.progress import ProgressLine
@@ -24,7 +24,7 @@ from tconnectsync.exit_status import ExitStatus
 )
 @common_options
 @pass_invocation
-def command(invocation: CliContext, path: Path, data_dir: Path | None) -> int:
+def command(invocation: Invocation, path: Path, data_dir: Path | None) -> int:
     """Restore the backup FILE into an empty data folder. Every line is checked first.
 
     Stop the daemon first. A folder that has a log already is refused. The next sync fetches the data that is newer than the

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from tconnectsync.cli.engine_requests import perform
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.parameters import PartName, common_options, pass_invocation
 
 
@@ -13,7 +13,7 @@ from tconnectsync.cli.parameters import PartName, common_options, pass_invocatio
 @click.argument("sink", metavar="NAME", type=PartName())
 @common_options
 @pass_invocation
-def command(invocation: CliContext, sink: str) -> int:
+def command(invocation: Invocation, sink: str) -> int:
     """Continue after NAME, a sink or a source, has stopped.
 
     A sink stops when its receiver refuses too many documents in a row, and pauses before it changes or deletes many old

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.parameters import common_options, features_option, pass_invocation
 from tconnectsync.config.model import Config
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @common_options
 @features_option
 @pass_invocation
-def command(invocation: CliContext) -> int:
+def command(invocation: Invocation) -> int:
     """Run the daemon: fetch and deliver continuously.
 
     SIGTERM stops it within ten seconds, and nothing is lost. SIGHUP reloads the configuration. Log lines go to stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from tconnectsync.cli.init.questions import ALERT_URLS, PASSWORD, SECRET, Question
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import say
 from tconnectsync.cli.parameters import Duration, common_options, pass_invocation
 from tconnectsync.exit_status import ExitStatus
@@ -63,7 +63,7 @@ from tconnectsync.exit_status import ExitStatus
 @common_options
 @pass_invocation
 def command(
-    invocation: CliContext, timezone: str | None, email: str | None, region: str | None, url: str | None,
+    invocation: Invocation, timezone: str | None, email: str | None, region: str | None, url: str | None,
     password_file: Path | None, api_secret_file: Path | None, alert_urls_file: Path | None, from_env: Path | None, settings: tuple[str, ...],
     non_interactive: bool, force: bool, no_check: bool, no_start: bool, for_user: bool, limit: timedelta,
 ) -> int:  # fmt: skip
@@ -117,7 +117,7 @@ def command(
     return status
 
 
-def _show_end(invocation: CliContext) -> None:
+def _show_end(invocation: Invocation) -> None:
     """Print ``status`` and the address of the site."""
     from tconnectsync.cli.commands.status import command as show_status
 

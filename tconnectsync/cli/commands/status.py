@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import Duration, common_options, pass_invocation
 from tconnectsync.cli.status_lines import StatusLine, status_lines, too_old, verdict
@@ -41,7 +41,7 @@ _NARROWEST = 30
 )
 @common_options
 @pass_invocation
-def command(invocation: CliContext, as_json: bool, exit_code: bool, max_age: timedelta | None) -> int:
+def command(invocation: Invocation, as_json: bool, exit_code: bool, max_age: timedelta | None) -> int:
     """Show each step from the pump's phone to Nightscout, and what to do next.
 
     A line that is not ok says what happened and which command to type. It only reads the data folder, so it works with or

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from tconnectsync.cli.engine_requests import perform, show_preview
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.parameters import common_options, features_option, pass_invocation
 
 
@@ -14,7 +14,7 @@ from tconnectsync.cli.parameters import common_options, features_option, pass_in
 @common_options
 @features_option
 @pass_invocation
-def command(invocation: CliContext, dry_run: bool = False) -> int:
+def command(invocation: Invocation, dry_run: bool = False) -> int:
     """Fetch new data and deliver it once. The default command.
 
     Exit status 0 if everything is delivered, even if there was nothing new. So it can be used with cron. If the daemon runs, the

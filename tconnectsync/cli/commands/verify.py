@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tconnectsync.cli.engine_requests import ask
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import SinkName, common_options, day_options, iso, pass_invocation, require_order
 from tconnectsync.cli.progress import ProgressLine
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @common_options
 @pass_invocation
 def command(
-    invocation: CliContext, sink: str, first: date | None, last: date | None, repair: bool, as_json: bool
+    invocation: Invocation, sink: str, first: date | None, last: date | None, repair: bool, as_json: bool
 ) -> int:
     """Compare SINK's documents in the receiver with the event log.
 
@@ -81,7 +81,7 @@ def command(
 
 
 def _compare(
-    invocation: CliContext, sink: str, first: date | None, last: date | None, *, as_json: bool
+    invocation: Invocation, sink: str, first: date | None, last: date | None, *, as_json: bool
 ) -> ComparisonReport:
     config, plugins = invocation.config(), invocation.plugins()
     from tconnectsync.queries.verify import verify

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import say
 from tconnectsync.errors import ConfigError
 from tconnectsync.folder_owner import as_owner_of
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def load_draft(
-    invocation: CliContext, draft: Path, path: Path, names: frozenset[str], *, command: str = "init"
+    invocation: Invocation, draft: Path, path: Path, names: frozenset[str], *, command: str = "init"
 ) -> Config:
     """Read the draft as commands will read ``path`` later, without the variables in ``names``. Errors: ConfigError."""
     from tconnectsync.config.load import load_config
@@ -36,7 +36,7 @@ def load_draft(
     return config
 
 
-def try_out(invocation: CliContext, config: Config) -> tuple[bool, ZoneDoubt | None]:
+def try_out(invocation: Invocation, config: Config) -> tuple[bool, ZoneDoubt | None]:
     """Run ``check`` and print what is not good. Return whether everything but the time zone is good, and the doubt about the zone."""
     from tconnectsync.queries.check import run_check
     from tconnectsync.queries.zone_check import zone_doubt

@@ -11,7 +11,7 @@ import click
 
 from tconnectsync.cli.init.legacy_env import OldSettings, read_settings
 from tconnectsync.cli.init.questions import QUESTIONS, TOKENS
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import say
 from tconnectsync.text.printable import printable
 
@@ -23,7 +23,7 @@ NAMES = (
 """The variables of an older bridge that a new configuration can use."""
 
 
-def older_settings(invocation: CliContext, from_env: Path | None) -> dict[str, str]:
+def older_settings(invocation: Invocation, from_env: Path | None) -> dict[str, str]:
     """Return the settings by name: the file's explicit values win over the environment, that over the file's defaults."""
     environ = {name: _plain(name, invocation.environ[name]) for name in NAMES if invocation.environ.get(name)}
     if from_env is None:
@@ -32,7 +32,7 @@ def older_settings(invocation: CliContext, from_env: Path | None) -> dict[str, s
     return found.defaults | environ | found.explicit
 
 
-def mention_older_file(invocation: CliContext) -> None:
+def mention_older_file(invocation: Invocation) -> None:
     """Print where the settings of an older bridge are, if they exist."""
     from tconnectsync.config.file import find_legacy_settings
 
@@ -95,7 +95,7 @@ def selected_pump(old: Mapping[str, str]) -> str | None:
     return serial
 
 
-def feature_tables(invocation: CliContext, features: str) -> Mapping[str, Mapping[str, str]]:
+def feature_tables(invocation: Invocation, features: str) -> Mapping[str, Mapping[str, str]]:
     """Return the sinks' tables that older feature names stand for: sinks that are not named are off. Empty without names."""
     chosen = {name.upper() for name in re.split(r"[,\s]+", features) if name}
     specs = invocation.plugins(tolerant=True).sinks()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.disk_check import disk_remedy
 from tconnectsync.errors import MachineTrouble
 
@@ -70,7 +70,7 @@ def publish_draft(draft: Path, path: Path, *, force: bool) -> None:
     draft.replace(path)
 
 
-def service_hint(invocation: CliContext, draft: Path, path: Path) -> str:
+def service_hint(invocation: Invocation, draft: Path, path: Path) -> str:
     """Return how the service's user can read the file. With a secret in the file it must not."""
     from tconnectsync.config import file as configfile
     from tconnectsync.config.schema import has_secret

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 import click
 
 from tconnectsync.cli.init.template import value_of
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 
 
 def with_settings(
-    invocation: CliContext, settings: Sequence[str], tables: Mapping[str, Mapping[str, str]]
+    invocation: Invocation, settings: Sequence[str], tables: Mapping[str, Mapping[str, str]]
 ) -> Mapping[str, Mapping[str, str]]:
     """Return the tables with the values of ``--set``, which win."""
     found = {name: dict(keys) for name, keys in tables.items()}
@@ -27,7 +27,7 @@ def with_settings(
     return found
 
 
-def _is_text(invocation: CliContext, key: str) -> bool:
+def _is_text(invocation: Invocation, key: str) -> bool:
     """Whether the option's type is text."""
     from tconnectsync.config.assemble import CoreOptions
     from tconnectsync.config.option_types import is_text, type_at

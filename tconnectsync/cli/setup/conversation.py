@@ -19,7 +19,7 @@ from tconnectsync.cli.init.legacy_settings import FEATURES, feature_tables, olde
 from tconnectsync.cli.init.new_file import all_or_nothing
 from tconnectsync.cli.init.questions import AnswerFinder, host_zone
 from tconnectsync.cli.init.set_option import with_settings
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import say
 from tconnectsync.cli.setup.first_sync import SyncState, wait_for_sync
 from tconnectsync.cli.setup.interview import Given, Interview
@@ -55,7 +55,7 @@ class SetupOptions:
         return self.given != Given() or self.from_env is not None or bool(self.settings)
 
 
-def choose_places(invocation: CliContext, service: Service | NoService, *, for_user: bool) -> Places:
+def choose_places(invocation: Invocation, service: Service | NoService, *, for_user: bool) -> Places:
     """Return where the files go. Errors: click.UsageError if the service needs root."""
     from tconnectsync.config.file import find_config, home_folder
 
@@ -84,7 +84,7 @@ def needs_answers(places: Places, options: SetupOptions) -> bool:
     return options.terminal and not click.confirm("Keep it? (n asks everything again)", default=True)
 
 
-def configure(invocation: CliContext, places: Places, options: SetupOptions) -> int:
+def configure(invocation: Invocation, places: Places, options: SetupOptions) -> int:
     """Ask, test and write. Return the exit status; other than DONE, nothing was written."""
     try:
         with _ended_by_signals(), all_or_nothing("setup"):
@@ -101,7 +101,7 @@ def configure(invocation: CliContext, places: Places, options: SetupOptions) -> 
     return int(ExitStatus.DONE)
 
 
-def _answers(invocation: CliContext, places: Places, options: SetupOptions) -> Answers | None:
+def _answers(invocation: Invocation, places: Places, options: SetupOptions) -> Answers | None:
     if options.terminal:
         say(_WELCOME)
     from_env = options.from_env
@@ -119,7 +119,7 @@ def _answers(invocation: CliContext, places: Places, options: SetupOptions) -> A
     return Interview(invocation, finder, options.given, here, test=options.test).run(begin)
 
 
-def _offered_older_file(invocation: CliContext) -> Path | None:
+def _offered_older_file(invocation: Invocation) -> Path | None:
     """Look for an older bridge's settings, also in the home of the user behind ``sudo``; return the file if it shall be used."""
     from tconnectsync.config.file import find_legacy_settings
 
@@ -138,7 +138,7 @@ def _offered_older_file(invocation: CliContext) -> Path | None:
     return older if click.confirm("Use these settings? You are asked for what is missing", default=True) else None
 
 
-def start(invocation: CliContext, places: Places, service: Service | NoService, limit: timedelta) -> int:
+def start(invocation: Invocation, places: Places, service: Service | NoService, limit: timedelta) -> int:
     """Start the service and wait for the first sync, or sync once without a service. Return the exit status."""
     invocation.config_path = places.config
     if isinstance(service, Service) and places.service:
@@ -161,7 +161,7 @@ def say_how_to_run(places: Places, service: Service | NoService) -> None:
     )
 
 
-def _start_service(invocation: CliContext, service: Service, limit: timedelta) -> int:
+def _start_service(invocation: Invocation, service: Service, limit: timedelta) -> int:
     say("Starting the service …")
     trouble = service.start()
     if trouble is not None:

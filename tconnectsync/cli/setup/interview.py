@@ -20,7 +20,7 @@ from tconnectsync.cli.init.questions import (
     ask,
     split_token,
 )
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import say
 from tconnectsync.cli.setup.trial import Answers, TrialResult, show_finding, try_account, try_notification, try_site
 from tconnectsync.plugin.receiver import CheckResult
@@ -69,7 +69,7 @@ class Given:
 class Interview:
     """Collects answers from flags, older settings and prompts. ``test``: whether they are tried out."""
 
-    invocation: CliContext
+    invocation: Invocation
     finder: AnswerFinder
     given: Given
     here: str | None
@@ -115,7 +115,7 @@ class Interview:
         intro: str,
         questions: tuple[Question, ...],
         collect: Callable[[Answers], Answers],
-        attempt: Callable[[CliContext, Answers], TrialResult],
+        attempt: Callable[[Invocation, Answers], TrialResult],
     ) -> tuple[Answers, TrialResult]:
         """Collect and test one group. A bad result is good enough if the user keeps the answers."""
         say(intro.rstrip())

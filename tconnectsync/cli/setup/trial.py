@@ -14,7 +14,7 @@ from tconnectsync.cli.init.draft_check import load_draft
 from tconnectsync.cli.init.legacy_settings import NAMES
 from tconnectsync.cli.init.new_file import write_draft
 from tconnectsync.cli.init.template import TemplateValues, fill_template
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import say
 from tconnectsync.plugin.options import Secret
 from tconnectsync.plugin.receiver import CheckResult
@@ -67,7 +67,7 @@ class TrialResult:
     upload: Upload | None = None
 
 
-def try_account(invocation: CliContext, answers: Answers) -> TrialResult:
+def try_account(invocation: Invocation, answers: Answers) -> TrialResult:
     """Log in, list the pumps, read the newest records, and print each result."""
     from tconnectsync.queries.check import check_sources
 
@@ -78,7 +78,7 @@ def try_account(invocation: CliContext, answers: Answers) -> TrialResult:
         return _shown(invocation, (result for _, result in found))
 
 
-def try_site(invocation: CliContext, answers: Answers) -> TrialResult:
+def try_site(invocation: Invocation, answers: Answers) -> TrialResult:
     """Test the site's address, its version and the rights there, and print each result."""
     from tconnectsync.queries.check import check_receivers
 
@@ -88,7 +88,7 @@ def try_site(invocation: CliContext, answers: Answers) -> TrialResult:
         return _shown(invocation, check_receivers(config, plugins, clock=invocation.clock, data_dir=folder))
 
 
-def try_notification(invocation: CliContext, url: str) -> TrialResult:
+def try_notification(invocation: Invocation, url: str) -> TrialResult:
     """Send a test notification and print whether it was sent."""
     from tconnectsync.alerts.sending import AppriseSender, SendResult, service_of
     from tconnectsync.alerts.wording import Notification
@@ -103,13 +103,13 @@ def try_notification(invocation: CliContext, url: str) -> TrialResult:
     return TrialResult(good=sent)
 
 
-def load_answers(invocation: CliContext, answers: Answers) -> None:
+def load_answers(invocation: Invocation, answers: Answers) -> None:
     """Read the configuration that the answers make, without a test. Errors: ConfigError."""
     with _trial_folder() as folder:
         load_draft(invocation, _draft(folder, answers), folder / "answers.toml", _IGNORED, command="setup")
 
 
-def _shown(invocation: CliContext, results: Iterator[CheckResult]) -> TrialResult:
+def _shown(invocation: Invocation, results: Iterator[CheckResult]) -> TrialResult:
     good, upload = True, None
     for found in results:
         good = good and found.good
@@ -119,7 +119,7 @@ def _shown(invocation: CliContext, results: Iterator[CheckResult]) -> TrialResul
     return TrialResult(good=good, upload=upload)
 
 
-def show_finding(invocation: CliContext, found: CheckResult) -> None:
+def show_finding(invocation: Invocation, found: CheckResult) -> None:
     """Print one result, and what to do about a bad one."""
     symbol = click.style("good", fg="green") if found.good else click.style("BAD ", fg="red", bold=True)
     say(f"  {invocation.redact(found.what)}", symbol=f"  {symbol}")

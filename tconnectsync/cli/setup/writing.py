@@ -6,12 +6,12 @@ import attrs
 import click
 
 from tconnectsync.cli.init.template import TemplateValues, fill_template, quoted
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.setup.places import ALERT_URLS, API_SECRET, PASSWORD, TOKEN, NewFile, Places, write_files
 from tconnectsync.cli.setup.trial import Answers
 
 
-def write_configuration(invocation: CliContext, places: Places, answers: Answers) -> None:
+def write_configuration(invocation: Invocation, places: Places, answers: Answers) -> None:
     """Write the secrets, then the configuration; an older configuration is kept beside it as ``.old``.
 
     Errors: click.UsageError if --set puts a secret into a file that everybody can read; OSError.
@@ -57,7 +57,7 @@ def _values(places: Places, answers: Answers) -> TemplateValues:
     )
 
 
-def _holds_secret(invocation: CliContext, text: str) -> bool:
+def _holds_secret(invocation: Invocation, text: str) -> bool:
     import tomli
 
     from tconnectsync.config.file import ConfigFile

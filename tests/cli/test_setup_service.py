@@ -12,11 +12,13 @@ import pytest
 
 from tconnectsync.cli.init.template import quoted
 from tconnectsync.cli.invocation import Invocation
-from tconnectsync.cli.setup import conversation, places, service
+from tconnectsync.cli.setup import service, steps
+from tconnectsync.cli.setup import write_files as file_writing
+from tconnectsync.cli.setup.answer_check import Answers
 from tconnectsync.cli.setup.first_sync import SyncState, sync_state, wait_for_sync
-from tconnectsync.cli.setup.places import NewFile, Places, write_files
+from tconnectsync.cli.setup.paths import SetupPaths
 from tconnectsync.cli.setup.service import NoService, Service, find_service
-from tconnectsync.cli.setup.trial import Answers
+from tconnectsync.cli.setup.write_files import NewFile, write_files
 from tconnectsync.cli.setup.writing import write_configuration
 from tconnectsync.config.load import load_config
 from tconnectsync.plugin.manager import load_plugins
@@ -32,8 +34,8 @@ ANSWERS = Answers(
 
 
 @pytest.fixture
-def where(tmp_path: Path) -> Places:
-    return Places(
+def where(tmp_path: Path) -> SetupPaths:
+    return SetupPaths(
         config=tmp_path / "etc/tconnectsync/config.toml",
         secrets_folder=tmp_path / "etc/credstore",
         prefix="tconnectsync.",
@@ -58,7 +60,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_everybody_reads_the_configuration_and_its_owner_the_secrets(where: Places, invocation: Invocation) -> None:
+def test_everybody_reads_the_configuration_and_its_owner_the_secrets(where: SetupPaths, invocation: Invocation) -> None:
     before = os.umask(0o077)
     try:
         write_configuration(invocation, where, ANSWERS)
@@ -76,7 +78,7 @@ def test_everybody_reads_the_configuration_and_its_owner_the_secrets(where: Plac
     assert {secret.reveal() if hasattr(secret, "reveal") else secret for secret in config.secrets()} >= {"hidden pass"}
 
 
-def test_a_new_secret_replaces_an_old_token(where: Places, invocation: Invocation) -> None:
+def test_a_new_secret_replaces_an_old_token(where: SetupPaths, invocation: Invocation) -> None:
     """A credential wins over the file, so an old token would stay in use."""
     where.secrets_folder.mkdir(parents=True)
     where.secret("nightscout-token").write_text("old-0123456789abcdef")
@@ -88,7 +90,7 @@ def test_a_new_secret_replaces_an_old_token(where: Places, invocation: Invocatio
     assert mode(old) == 0o600
 
 
-def test_a_secret_in_the_services_configuration_is_refused(where: Places, invocation: Invocation) -> None:
+def test_a_secret_in_the_services_configuration_is_refused(where: SetupPaths, invocation: Invocation) -> None:
     answers = attrs.evolve(ANSWERS, tables={"web": {"secret": quoted("hidden")}})
     with pytest.raises(click.UsageError, match="_file"):
         write_configuration(invocation, where, answers)
@@ -97,14 +99,14 @@ def test_a_secret_in_the_services_configuration_is_refused(where: Places, invoca
 
 
 def test_a_failure_while_writing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = places._write
+    real = file_writing._write
 
     def full(path: Path, text: str, mode: int) -> None:
         if "second" in path.name:
             raise OSError(28, "No space left on device")
         real(path, text, mode)
 
-    monkeypatch.setattr(places, "_write", full)
+    monkeypatch.setattr(file_writing, "_write", full)
     files = [NewFile(path=tmp_path / "new" / name, text="x") for name in ("first", "second")]
     with pytest.raises(OSError, match="No space"):
         write_files(files)
@@ -153,8 +155,8 @@ def test_why_it_did_not_start_is_told(tmp_path: Path) -> None:
 def test_who_is_not_root_is_told_to_use_sudo(invocation: Invocation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(click.UsageError, match="sudo tconnectsync setup"):
-        conversation.choose_places(invocation, Service("systemctl"), for_user=False)
-    own = conversation.choose_places(invocation, Service("systemctl"), for_user=True)
+        steps.choose_paths(invocation, Service("systemctl"), for_user=False)
+    own = steps.choose_paths(invocation, Service("systemctl"), for_user=True)
     assert not own.service
     assert own.config.is_relative_to(invocation.environ["HOME"])
 

@@ -10,8 +10,8 @@ import pytest
 
 from tconnectsync.cli.init.questions import AnswerFinder
 from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.setup.answer_check import Answers
 from tconnectsync.cli.setup.interview import Given, Interview
-from tconnectsync.cli.setup.trial import Answers
 from tconnectsync.timeline.zone_decision import Upload
 
 AT = datetime(2026, 7, 15, 18, 5, tzinfo=timezone.utc)

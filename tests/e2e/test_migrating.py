@@ -14,8 +14,8 @@ import pytest
 
 from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.root import run
-from tconnectsync.cli.setup import conversation
-from tconnectsync.cli.setup.places import service_places
+from tconnectsync.cli.setup import steps
+from tconnectsync.cli.setup.paths import service_paths
 from tconnectsync.config.load import load_config
 from tconnectsync.plugin.manager import load_plugins
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
@@ -77,8 +77,8 @@ def test_migrating_document_commands(
             for path in (credentials / f"tconnectsync.{name}", credentials / name):
                 path.write_text(secret)
         system_file = tmp_path / "etc" / "config.toml"
-        here = attrs.evolve(service_places(system_file), secrets_folder=credentials, data_dir=tmp_path / "data")
-        monkeypatch.setattr(conversation, "service_places", lambda _: here)
+        here = attrs.evolve(service_paths(system_file), secrets_folder=credentials, data_dir=tmp_path / "data")
+        monkeypatch.setattr(steps, "service_paths", lambda _: here)
         there = {
             "/path/of/the/old/.env": old, "/etc/tconnectsync/config.toml": system_file,
             "/var/lib/tconnectsync": tmp_path / "data", "/etc/credstore": credentials,

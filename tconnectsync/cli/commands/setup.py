@@ -75,7 +75,7 @@ def command(
     \b
     sudo tconnectsync setup
     """
-    from tconnectsync.cli.setup import conversation
+    from tconnectsync.cli.setup import steps as conversation
     from tconnectsync.cli.setup.interview import Given
     from tconnectsync.cli.setup.service import find_service
 
@@ -100,19 +100,19 @@ def command(
         limit=limit,
     )
     service = find_service()
-    places = conversation.choose_places(invocation, service, for_user=for_user)
-    if conversation.needs_answers(places, options):
-        status = conversation.configure(invocation, places, options)
+    paths = conversation.choose_paths(invocation, service, for_user=for_user)
+    if conversation.needs_answers(paths, options):
+        status = conversation.configure(invocation, paths, options)
         if status != ExitStatus.DONE:
             return status
     if not options.start:
         say("Nothing was started. To start: run `tconnectsync setup` again without --no-start.")
         return int(ExitStatus.DONE)
-    status = conversation.start(invocation, places, service, limit)
+    status = conversation.start(invocation, paths, service, limit)
     if status == ExitStatus.FAILED:
         return status
     _show_end(invocation)
-    conversation.say_how_to_run(places, service)
+    conversation.say_how_to_run(paths, service)
     invocation.status = status
     return status
 

@@ -22,7 +22,14 @@ from tconnectsync.cli.init.questions import (
 )
 from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import say
-from tconnectsync.cli.setup.trial import Answers, TrialResult, show_finding, try_account, try_notification, try_site
+from tconnectsync.cli.setup.answer_check import (
+    Answers,
+    TrialResult,
+    show_finding,
+    try_account,
+    try_notification,
+    try_site,
+)
 from tconnectsync.plugin.receiver import CheckResult
 from tconnectsync.queries.zone_check import clock_ahead, clock_fits, places_of_clock, zone_doubt
 from tconnectsync.timeline.zone_decision import Upload

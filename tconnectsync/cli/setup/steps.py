@@ -21,11 +21,11 @@ from tconnectsync.cli.init.questions import AnswerFinder, host_zone
 from tconnectsync.cli.init.set_option import with_settings
 from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import say
+from tconnectsync.cli.setup.answer_check import Answers, load_answers
 from tconnectsync.cli.setup.first_sync import SyncState, wait_for_sync
 from tconnectsync.cli.setup.interview import Given, Interview
-from tconnectsync.cli.setup.places import Places, own_places, service_places
+from tconnectsync.cli.setup.paths import SetupPaths, own_paths, service_paths
 from tconnectsync.cli.setup.service import NoService, Service
-from tconnectsync.cli.setup.trial import Answers, load_answers
 from tconnectsync.cli.setup.writing import write_configuration
 from tconnectsync.exit_status import INTERRUPTED, ExitStatus
 from tconnectsync.folder_owner import as_owner_of
@@ -55,7 +55,7 @@ class SetupOptions:
         return self.given != Given() or self.from_env is not None or bool(self.settings)
 
 
-def choose_places(invocation: Invocation, service: Service | NoService, *, for_user: bool) -> Places:
+def choose_paths(invocation: Invocation, service: Service | NoService, *, for_user: bool) -> SetupPaths:
     """Return where the files go. Errors: click.UsageError if the service needs root."""
     from tconnectsync.config.file import find_config, home_folder
 
@@ -63,45 +63,45 @@ def choose_places(invocation: Invocation, service: Service | NoService, *, for_u
         find_config(None, invocation.environ) if invocation.environ.get("TCONNECTSYNC_CONFIG") else None
     )
     if named is not None:
-        return own_places(Path.cwd() / named)
+        return own_paths(Path.cwd() / named)
     if os.geteuid() == 0 and not for_user:
-        return service_places(invocation.system_file)
+        return service_paths(invocation.system_file)
     if isinstance(service, Service) and not for_user:
         raise click.UsageError(
             "The service needs root: run `sudo tconnectsync setup`. Without the service, for this user only:"
             " `tconnectsync setup --user`. Nothing was written."
         )
-    return own_places(home_folder(invocation.environ) / ".config/tconnectsync/config.toml")
+    return own_paths(home_folder(invocation.environ) / ".config/tconnectsync/config.toml")
 
 
-def needs_answers(places: Places, options: SetupOptions) -> bool:
+def needs_answers(paths: SetupPaths, options: SetupOptions) -> bool:
     """Whether a new configuration is written. Errors: click.UsageError for flags that contradict an existing one."""
-    if options.force or not os.path.lexists(places.config):
+    if options.force or not os.path.lexists(paths.config):
         return True
     if options.has_values:
-        raise click.UsageError(f"{places.config} exists already: use --force to replace it. Nothing was written.")
-    say(f"There is a configuration already: {places.config}")
+        raise click.UsageError(f"{paths.config} exists already: use --force to replace it. Nothing was written.")
+    say(f"There is a configuration already: {paths.config}")
     return options.terminal and not click.confirm("Keep it? (n asks everything again)", default=True)
 
 
-def configure(invocation: Invocation, places: Places, options: SetupOptions) -> int:
+def configure(invocation: Invocation, paths: SetupPaths, options: SetupOptions) -> int:
     """Ask, test and write. Return the exit status; other than DONE, nothing was written."""
     try:
         with _ended_by_signals(), all_or_nothing("setup"):
-            answers = _answers(invocation, places, options)
+            answers = _answers(invocation, paths, options)
             if answers is None:
                 say("Nothing was written. Correct what is BAD and run the command again.", err=True)
                 return int(ExitStatus.DIFFERENT)
             load_answers(invocation, answers)
-            write_configuration(invocation, places, answers)
+            write_configuration(invocation, paths, answers)
     except (click.Abort, KeyboardInterrupt):
         say("\nStopped. Nothing was written. To begin again: tconnectsync setup", err=True)
         return INTERRUPTED
-    say(f"\nWritten: {places.config}. The secrets are in {places.secrets_folder}, and only the owner can read them.")
+    say(f"\nWritten: {paths.config}. The secrets are in {paths.secrets_folder}, and only the owner can read them.")
     return int(ExitStatus.DONE)
 
 
-def _answers(invocation: Invocation, places: Places, options: SetupOptions) -> Answers | None:
+def _answers(invocation: Invocation, paths: SetupPaths, options: SetupOptions) -> Answers | None:
     if options.terminal:
         say(_WELCOME)
     from_env = options.from_env
@@ -114,7 +114,7 @@ def _answers(invocation: Invocation, places: Places, options: SetupOptions) -> A
         verify_tls=old.get("NS_SKIP_TLS_VERIFY", "").strip().lower() not in {"1", "true", "yes", "on"},
         tables=tables,
     )
-    finder = AnswerFinder(old, options.terminal, places.config)
+    finder = AnswerFinder(old, options.terminal, paths.config)
     here = host_zone(invocation.environ)
     return Interview(invocation, finder, options.given, here, test=options.test).run(begin)
 
@@ -138,10 +138,10 @@ def _offered_older_file(invocation: Invocation) -> Path | None:
     return older if click.confirm("Use these settings? You are asked for what is missing", default=True) else None
 
 
-def start(invocation: Invocation, places: Places, service: Service | NoService, limit: timedelta) -> int:
+def start(invocation: Invocation, paths: SetupPaths, service: Service | NoService, limit: timedelta) -> int:
     """Start the service and wait for the first sync, or sync once without a service. Return the exit status."""
-    invocation.config_path = places.config
-    if isinstance(service, Service) and places.service:
+    invocation.config_path = paths.config
+    if isinstance(service, Service) and paths.service:
         return _start_service(invocation, service, limit)
     from tconnectsync.cli.engine_requests import perform
 
@@ -149,14 +149,14 @@ def start(invocation: Invocation, places: Places, service: Service | NoService, 
     return perform(invocation, "sync")
 
 
-def say_how_to_run(places: Places, service: Service | NoService) -> None:
+def say_how_to_run(paths: SetupPaths, service: Service | NoService) -> None:
     """Print how to run the daemon, if the service does not."""
-    if isinstance(service, Service) and places.service:
+    if isinstance(service, Service) and paths.service:
         return
     if isinstance(service, NoService):
         say(f"\n{service.reason}, so nothing was started. {service.remedy}".rstrip())
     say(
-        f"\nRun the daemon: tconnectsync --config {shlex.quote(str(places.config))} run\n"
+        f"\nRun the daemon: tconnectsync --config {shlex.quote(str(paths.config))} run\n"
         "It must run all the time, also after a restart of the computer: docs/user/services.md shows how (supervisord, cron)."
     )
 

@@ -75,7 +75,7 @@ def command(
     \b
     sudo tconnectsync setup
     """
-    from tconnectsync.cli.setup import steps as conversation
+    from tconnectsync.cli.setup import steps
     from tconnectsync.cli.setup.interview import Given
     from tconnectsync.cli.setup.service import find_service
 
@@ -88,7 +88,7 @@ def command(
         secret=_content(SECRET, api_secret_file),
         alert_urls=_content(ALERT_URLS, alert_urls_file),
     )
-    options = conversation.SetupOptions(
+    options = steps.SetupOptions(
         given=given,
         from_env=from_env,
         settings=settings,
@@ -100,19 +100,19 @@ def command(
         limit=limit,
     )
     service = find_service()
-    paths = conversation.choose_paths(invocation, service, for_user=for_user)
-    if conversation.needs_answers(paths, options):
-        status = conversation.configure(invocation, paths, options)
+    paths = steps.choose_paths(invocation, service, for_user=for_user)
+    if steps.needs_answers(paths, options):
+        status = steps.configure(invocation, paths, options)
         if status != ExitStatus.DONE:
             return status
     if not options.start:
         say("Nothing was started. To start: run `tconnectsync setup` again without --no-start.")
         return int(ExitStatus.DONE)
-    status = conversation.start(invocation, paths, service, limit)
+    status = steps.start(invocation, paths, service, limit)
     if status == ExitStatus.FAILED:
         return status
     _show_end(invocation)
-    conversation.say_how_to_run(paths, service)
+    steps.say_how_to_run(paths, service)
     invocation.status = status
     return status
 

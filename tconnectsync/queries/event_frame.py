@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
 import attrs
 
-from tconnectsync.events import Event
+from tconnectsync.events import BODIES, Event
 
 COLUMNS = ("at", "kind", "pump", "seq", "pump_time", "source")
 """The first columns of every table; the fields of the events follow."""
@@ -23,8 +23,11 @@ def event_row(event: Event) -> Mapping[str, Any]:
     return row
 
 
-def data_frame(events: Iterable[Event]) -> Any:  # pandas has no types here, and need not be installed
-    """Return a ``pandas.DataFrame`` with a row for each event, indexed by ``at``. Errors: ImportError without pandas."""
+def data_frame(events: Iterable[Event], kinds: Collection[str] = ()) -> Any:  # pandas need not be installed
+    """Return a ``pandas.DataFrame`` with a row for each event, indexed by ``at``. Errors: ImportError without pandas.
+
+    It has the columns of these ``kinds``, also if there is no event, and of all events.
+    """
     try:
         pandas = import_module("pandas")
     except ModuleNotFoundError as error:
@@ -35,5 +38,9 @@ def data_frame(events: Iterable[Event]) -> Any:  # pandas has no types here, and
             name="pandas",
         ) from None
     rows = [event_row(event) for event in events]
-    columns = list(COLUMNS) + sorted({name for row in rows for name in row} - set(COLUMNS))
-    return pandas.DataFrame(rows, columns=columns).set_index("at")
+    names = {field.name for kind in kinds for field in attrs.fields(BODIES[kind])} | {
+        name for row in rows for name in row
+    }
+    columns = [*COLUMNS[1:], *sorted(names - set(COLUMNS))]
+    index = pandas.DatetimeIndex([row["at"] for row in rows], tz="UTC", name="at")
+    return pandas.DataFrame(rows, columns=columns, index=index)

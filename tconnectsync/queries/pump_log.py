@@ -115,8 +115,10 @@ class PumpLog:
         """Yield the pumps' events with since <= ``at`` < until in time order, each with ``at``, its UTC time.
 
         None: without bound. ``active_only``: only of the pump that was worn at that time. Events whose UTC time is unknown are
-        left out. Memory is bounded.
+        left out. Memory is bounded. Errors: ValueError for a time without a zone, or a kind that does not exist.
         """
+        _require_zone(since, until)
+        _require_known(kinds or ())
         begin, end = since or EARLIEST, until or LATEST
         wanted = None if kinds is None else frozenset(kinds)
         streams = [_events_of(stream, begin, end, wanted, active_only) for stream in self._current().values()]
@@ -124,6 +126,7 @@ class PumpLog:
 
     def last(self, kinds: Collection[str]) -> Event | None:
         """Return the newest event of these kinds, with ``at``, of the pump that was worn at that time; None if there is none."""
+        _require_known(kinds)
         wanted = frozenset(kinds)
         found = [last_before(stream, LATEST, wanted) for stream in self._current().values()]
         worn = [
@@ -136,13 +139,20 @@ class PumpLog:
     def to_frame(
         self, since: datetime | None = None, until: datetime | None = None, kinds: Collection[str] | None = None
     ) -> Any:  # a pandas.DataFrame: pandas is optional
-        """Return :meth:`events` as a ``pandas.DataFrame``, indexed by UTC time. Errors: ImportError without pandas."""
+        """Return :meth:`events` as a ``pandas.DataFrame``, indexed by UTC time. Errors: ImportError without pandas.
+
+        With ``kinds``, it has their columns also if there are no such events.
+        """
         from tconnectsync.queries.event_frame import data_frame
 
-        return data_frame(self.events(since, until, kinds))
+        return data_frame(self.events(since, until, kinds), kinds or ())
 
     def therapy(self, since: datetime, until: datetime) -> Therapy:
-        """Return glucose, basal, boluses, carbs and modes with since <= time < until, of the active pump only."""
+        """Return glucose, basal, boluses, carbs and modes with since <= time < until, of the active pump only.
+
+        Errors: ValueError for a time without a zone.
+        """
+        _require_zone(since, until)
         parts = []
         for stream in self._current().values():
             whole = read_therapy(self._therapy_events(stream, since, until), pump=stream.pump)
@@ -193,6 +203,21 @@ class PumpLog:
         yield from events_between(stream, until, until + AROUND, boluses.KINDS)
         if _has_gap([*measured, until]):
             yield from events_between(stream, until, until + LATE_GLUCOSE, glucose.KINDS)
+
+
+def _require_zone(*times: datetime | None) -> None:
+    for time in times:
+        if time is not None and time.tzinfo is None:
+            raise ValueError(f"{time} has no time zone: give one, such as datetime(2025, 11, 14, tzinfo=timezone.utc)")
+
+
+def _require_known(kinds: Collection[str]) -> None:
+    from tconnectsync.config.messages import did_you_mean
+    from tconnectsync.events import BODIES
+
+    for kind in kinds:
+        if kind not in BODIES:
+            raise ValueError(f'there is no kind "{kind}"{did_you_mean(kind, tuple(BODIES))}')
 
 
 def _has_gap(measured: list[datetime]) -> bool:

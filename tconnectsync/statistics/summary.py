@@ -78,13 +78,23 @@ class Summary:
 
     @property
     def total_u(self) -> float:
-        """All insulin."""
+        """All insulin that is in the log."""
         return self.insulin.basal_u + self.insulin.bolus_u
 
     @property
+    def known_basal_u(self) -> float | None:
+        """The basal insulin; None if no basal rate is in the log."""
+        return self.insulin.basal_u if self.insulin.basal_known_s else None
+
+    @property
+    def known_total_u(self) -> float | None:
+        """All insulin; None if no basal rate is in the log."""
+        return self.total_u if self.insulin.basal_known_s else None
+
+    @property
     def basal_percent(self) -> float | None:
-        """The basal share of all insulin; None without insulin."""
-        return 100 * self.insulin.basal_u / self.total_u if self.total_u else None
+        """The basal share of all insulin; None without insulin, or if no basal rate is in the log."""
+        return 100 * self.insulin.basal_u / self.known_total_u if self.known_total_u else None
 
     @property
     def basal_known_percent(self) -> float | None:
@@ -99,12 +109,17 @@ class Summary:
 
     @property
     def total_u_per_day(self) -> float | None:
-        """The mean daily insulin of the days with data; None if there is none."""
-        return self.per_day(self.total_u)
+        """The mean daily insulin of the days with data; None if there is none, or if no basal rate is in the log."""
+        return self.per_day(self.known_total_u)
 
-    def per_day(self, amount: float) -> float | None:
-        """Return a sum of the period per 24 hours of the days with data; None if there is none."""
-        return None if not self.length_with_data_s else amount / (self.length_with_data_s / DAY.total_seconds())
+    def per_day(self, amount: float | None) -> float | None:
+        """Return a sum of the period per 24 hours of the days with data; None if there is none, or if ``amount`` is None.
+
+        Less than 24 hours count as a day: what was not delivered yet is not extrapolated.
+        """
+        if amount is None or not self.length_with_data_s:
+            return None
+        return amount / max(1.0, self.length_with_data_s / DAY.total_seconds())
 
 
 def add_up(summaries: Iterable[Summary]) -> Summary:

@@ -24,18 +24,11 @@ SHARES = {
 
 
 def day_row(day: Summary) -> dict[str, Any]:
-    """Return the figures of one day; None: unknown."""
+    """Return the figures of one day; None: unknown. Nothing is known about the insulin of a day without data."""
     insulin = day.insulin
-    return {
-        "date": day.first_day.isoformat(),
-        "hours": round(day.length_s / 3600, 2),
-        "sensor_percent": _rounded(day.coverage_percent),
-        "readings": day.glucose.readings,
-        "mean_mg_dl": _rounded(day.glucose.mean_mg_dl),
-        "variation_percent": _rounded(day.glucose.variation_percent),
-        **_shares(day.glucose.time_in_range),
-        "total_u": round(day.total_u, 2),
-        "basal_u": round(insulin.basal_u, 2),
+    amounts: dict[str, Any] = {
+        "total_u": _rounded(day.known_total_u, 2),
+        "basal_u": _rounded(day.known_basal_u, 2),
         "bolus_u": round(insulin.bolus_u, 2),
         "automatic_u": round(insulin.automatic_u, 2),
         "boluses": insulin.boluses,
@@ -44,6 +37,16 @@ def day_row(day: Summary) -> dict[str, Any]:
         "carbs_g": round(insulin.carbs_g, 1),
         "suspended_minutes": round(insulin.suspended_s / 60),
         "basal_known_percent": _rounded(day.basal_known_percent),
+    }
+    return {
+        "date": day.first_day.isoformat(),
+        "hours": round(day.length_s / 3600, 2),
+        "sensor_percent": _rounded(day.coverage_percent),
+        "readings": day.glucose.readings,
+        "mean_mg_dl": _rounded(day.glucose.mean_mg_dl),
+        "variation_percent": _rounded(day.glucose.variation_percent),
+        **_shares(day.glucose.time_in_range),
+        **(amounts if day.days_with_data else dict.fromkeys(amounts)),
     }
 
 
@@ -80,7 +83,7 @@ def period_json(whole: Summary) -> dict[str, Any]:
         },
         "insulin": {
             "total_u_per_day": _rounded(whole.total_u_per_day, 2),
-            "basal_u_per_day": _rounded(whole.per_day(insulin.basal_u), 2),
+            "basal_u_per_day": _rounded(whole.per_day(whole.known_basal_u), 2),
             "bolus_u_per_day": _rounded(whole.per_day(insulin.bolus_u), 2),
             "automatic_u_per_day": _rounded(whole.per_day(insulin.automatic_u), 2),
             "basal_percent": _rounded(whole.basal_percent),

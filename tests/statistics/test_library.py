@@ -6,10 +6,8 @@ import re
 import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import attrs
 import pytest
 
 from tconnectsync import TconnectsyncError, Zones, open_log
@@ -20,19 +18,6 @@ UTC = timezone.utc
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "user" / "library.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
 SINCE, UNTIL = datetime(2025, 11, 14, tzinfo=UTC), datetime(2025, 11, 15, tzinfo=UTC)
-
-
-@attrs.define
-class FakeFrame:
-    """As much of a data frame as is used here."""
-
-    rows: list[dict[str, Any]]
-    columns: list[str]
-    index: str = ""
-
-    def set_index(self, name: str) -> FakeFrame:
-        self.index = name
-        return self
 
 
 def test_events_are_typed_and_in_order(sample: SampleLog) -> None:
@@ -85,27 +70,47 @@ def test_a_frame_without_pandas(sample: SampleLog, monkeypatch: pytest.MonkeyPat
         log.to_frame(SINCE, UNTIL)
 
 
-def test_a_frame_has_a_row_for_each_event(sample: SampleLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Times, kind and the fields of the events are columns; the index is the UTC time."""
-    pandas = ModuleType("pandas")
-    pandas.DataFrame = FakeFrame  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "pandas", pandas)
-    with open_log(sample.data_dir, timezone=ZONE) as log:
-        frame = log.to_frame(SINCE, UNTIL, {"glucose.reading", "basal.delivered"})
-        found = list(log.events(SINCE, UNTIL, {"glucose.reading", "basal.delivered"}))
-    assert frame.index == "at"
-    assert [row["at"] for row in frame.rows] == [event.at for event in found]
-    assert frame.columns[:4] == ["at", "kind", "pump", "seq"]
-    assert {"glucose_mg_dl", "rate_u_per_h"} <= set(frame.columns)
-    assert event_row(found[0])["kind"] == found[0].kind
-
-
-def test_a_real_frame(sample: SampleLog) -> None:
-    """With pandas installed, the frame can be used as usual."""
+def test_a_frame_has_a_row_for_each_event(sample: SampleLog) -> None:
+    """Kind and the fields of the events are columns; the index is the UTC time."""
     pytest.importorskip("pandas")
+    kinds = {"glucose.reading", "basal.delivered"}
     with open_log(sample.data_dir, timezone=ZONE) as log:
-        frame = log.to_frame(SINCE, UNTIL, {"glucose.reading"})
-    assert 40 < frame["glucose_mg_dl"].mean() < 400
+        frame = log.to_frame(SINCE, UNTIL, kinds)
+        found = list(log.events(SINCE, UNTIL, kinds))
+        glucose = log.to_frame(SINCE, UNTIL, {"glucose.reading"})["glucose_mg_dl"]
+    assert frame.index.name == "at"
+    assert list(frame.index) == [event.at for event in found]
+    assert list(frame.columns[:3]) == ["kind", "pump", "seq"]
+    assert {"glucose_mg_dl", "rate_u_per_h"} <= set(frame.columns)
+    assert list(frame["kind"]) == [event_row(event)["kind"] for event in found]
+    assert 40 < glucose.mean() < 400
+
+
+def test_a_frame_without_events(tmp_path: Path) -> None:
+    """The example of the document works on a day without data too: the columns and the UTC index are there."""
+    pytest.importorskip("pandas")
+    with open_log(tmp_path, timezone=ZONE) as log:
+        frame = log.to_frame(SINCE, UNTIL, ["glucose.reading"])
+        assert str(frame.index.tz) == "UTC"
+        assert frame["glucose_mg_dl"].resample("1h").mean().empty
+        assert log.to_frame(SINCE, UNTIL).empty
+
+
+def test_wrong_questions(sample: SampleLog) -> None:
+    """A time without a zone and a misspelt kind are errors at once, instead of an odd failure or an empty answer."""
+    naive = SINCE.replace(tzinfo=None)
+    with open_log(sample.data_dir, timezone=ZONE) as log:
+        for ask in (
+            lambda: log.events(naive),
+            lambda: log.events(until=naive),
+            lambda: log.to_frame(naive, UNTIL),
+            lambda: log.therapy(SINCE, naive),
+        ):
+            with pytest.raises(ValueError, match=r"time zone.*timezone\.utc"):
+                ask()
+        for ask in (lambda: log.events(kinds=["bolus.complete"]), lambda: log.last(["bolus.complete"])):
+            with pytest.raises(ValueError, match=r'"bolus\.complete"; did you mean "bolus\.completed"'):
+                ask()
 
 
 @pytest.mark.parametrize(

@@ -265,7 +265,31 @@ def test_one_event(terminal: Terminal) -> None:
     assert found["glucose"]["variation_percent"] is None
     assert found["glucose"]["in_range_percent"] == 100
     assert found["insulin"]["basal_percent"] is None
+    assert (found["insulin"]["basal_u_per_day"], found["insulin"]["total_u_per_day"]) == (None, None)
+    assert "All insulin: –" in shown.out
+    assert "Basal: –" in shown.out
     Page(terminal.report("--html", "-").out)
+
+
+def test_one_bolus(terminal: Terminal) -> None:
+    """Without any basal rate, basal and all insulin are unknown: neither 0 nor the bolus alone. Nor is a day without data 0."""
+    terminal.data_dir = terminal.folder / "data"
+    body = events.BolusCompleted(bolus_id=1, status="completed", delivered_u=2.0)
+    write_events(
+        terminal.data_dir, attrs.evolve(reading(1, datetime(2025, 11, 17, 9), 1.0), kind="bolus.completed", body=body)
+    )
+    before, day = csv.DictReader(io.StringIO(terminal.report("--csv", "--days", "2").out))
+    assert (day["bolus_u"], day["boluses"], day["basal_u"], day["total_u"]) == ("2.0", "1", "", "")
+    unknown = ("basal_u", "bolus_u", "total_u", "boluses", "carbs_g", "suspended_minutes", "automatic_u", "corrections")
+    assert [before[name] for name in unknown] == [""] * len(unknown)
+    found = json.loads(terminal.report("--json", "--days", "2").out)
+    assert found["insulin"]["boluses_per_day"] == 1
+    assert found["by_day"][0]["total_u"] is found["by_day"][1]["basal_u"] is None
+    assert found["insulin"]["basal_u_per_day"] is found["insulin"]["total_u_per_day"] is None
+    assert found["insulin"]["basal_percent"] is None
+    text = terminal.report("--days", "2").out
+    assert "Boluses: 2.0 U" in text
+    assert re.search(r"2025-11-17 .* 2\.0 U", text)
 
 
 def test_a_corrupt_log(terminal: Terminal, sample: SampleLog) -> None:

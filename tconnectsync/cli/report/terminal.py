@@ -12,6 +12,7 @@ from tconnectsync.cli.report.wording import (
     bands,
     glucose_figures,
     insulin_figures,
+    number,
     percent,
 )
 from tconnectsync.queries.report import Report
@@ -95,8 +96,8 @@ def day_cells(day: Summary, units: GlucoseUnits) -> Row:
         name,
         percent(None if shares is None else shares.target),
         percent(None if shares is None else shares.low + shares.very_low),
-        f"{mark}{day.total_u:.1f} U",
-        f"{mark}{day.insulin.basal_u:.1f} U",
+        f"{mark}{number(day.known_total_u, 1, 'U')}",
+        f"{mark}{number(day.known_basal_u, 1, 'U')}",
         f"{day.insulin.bolus_u:.1f} U",
         f"{day.insulin.carbs_g:.0f} g",
         UNKNOWN if mean is None else units.text(mean),

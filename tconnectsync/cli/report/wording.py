@@ -77,7 +77,7 @@ def insulin_figures(whole: Summary) -> Sequence[tuple[str, str]]:
     return (
         ("All insulin", number(total, 1, "U")),
         ("Carbs", number(whole.per_day(insulin.carbs_g), 0, "g")),
-        ("Basal", f"{number(whole.per_day(insulin.basal_u), 1, 'U')} ({percent(basal_share)})"),
+        ("Basal", f"{number(whole.per_day(whole.known_basal_u), 1, 'U')} ({percent(basal_share)})"),
         ("Boluses", f"{number(whole.per_day(insulin.bolus_u), 1, 'U')} ({percent(bolus_share)})"),
         ("Number of boluses", number(whole.per_day(insulin.boluses), 1)),
         ("Number of corrections", number(whole.per_day(insulin.corrections), 1)),

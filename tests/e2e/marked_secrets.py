@@ -94,13 +94,22 @@ def learned(to_cloud: FaultProxy) -> dict[str, set[str]]:
 
 def told(texts: Iterable[tuple[str, bytes]], secrets: Mapping[str, Iterable[str]]) -> list[str]:
     """Which secret stands in which text, in whatever form."""
-    looks = {name: [form for mark in marks for form in forms(mark)] for name, marks in secrets.items()}
+    said = list(texts)
+    looks = {
+        name: found_in(b"\0".join(text for _, text in said), [form for mark in marks for form in forms(mark)])
+        for name, marks in secrets.items()
+    }
     return [
         f"{name} in {where}"
-        for where, text in texts
+        for where, text in said
         for name, sought in looks.items()
         if any(form in text for form in sought)
     ]
+
+
+def found_in(text: bytes, sought: Iterable[bytes]) -> list[bytes]:
+    """Those that stand in it: few, so that only these are looked for in each part of it."""
+    return [form for form in sought if form in text]
 
 
 def files(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -110,22 +119,31 @@ def files(folder: Path) -> Iterator[tuple[str, bytes]]:
             yield str(path.relative_to(folder)), path.read_bytes()
 
 
+def parts(asked: Asked) -> list[tuple[str, bytes]]:
+    """What was sent with a request, by name."""
+    body = gzip.decompress(asked.body) if asked.headers.get("content-encoding") == "gzip" else asked.body
+    headers = [(name, value.encode("latin-1")) for name, value in asked.headers.items()]
+    return [("target", asked.target.encode()), ("body", body), *headers]
+
+
 def strays(proxy: FaultProxy, secrets: Mapping[str, Iterable[str]]) -> list[str]:
     """Which secret was sent in which part of a request that does not need it. The site's secret is looked for unhashed."""
     found = []
+    parts_of = [(asked, parts(asked)) for asked in proxy.recorded]
+    everything = b"\0".join(text for _, texts in parts_of for _, text in texts)
     looks = {
-        name: [form for mark in marks for form in (plain_forms if name.startswith("site secret") else forms)(mark)]
+        name: found_in(
+            everything,
+            [form for mark in marks for form in (plain_forms if name.startswith("site secret") else forms)(mark)],
+        )
         for name, marks in secrets.items()
     }
-    for asked in proxy.recorded:
-        body = gzip.decompress(asked.body) if asked.headers.get("content-encoding") == "gzip" else asked.body
-        parts = [("target", asked.target.encode()), ("body", body)]
-        parts += [(name, value.encode("latin-1")) for name, value in asked.headers.items()]
+    for asked, texts in parts_of:
         for name, sought in looks.items():
             needed = MAY_BE.get(name, lambda _asked, _part: False)
             found += [
                 f"{name} in the {part} of {asked.method} {asked.path}"
-                for part, text in parts
+                for part, text in texts
                 if not needed(asked, part) and any(form in text for form in sought)
             ]
     return found

@@ -43,9 +43,7 @@ def world(pump: SimulatedPump, tmp_path: Path) -> Iterator[SyncSetup]:
     """Cloud, site and configuration for a real daemon."""
     with FaultyTandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         yield SyncSetup(
-            cloud,
-            site,
-            Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=3, starts_processes=True),
+            cloud, site, Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=3)
         )
 
 
@@ -65,7 +63,7 @@ def test_daemon_life(world: SyncSetup, pump: SimulatedPump) -> None:
 
 
 STUCK = """
-import sqlite3
+import ctypes
 from pathlib import Path
 import attrs
 from tconnectsync import SourceSpec, hookimpl
@@ -80,8 +78,10 @@ class Stuck:
         raise ValueError
     def poll(self, history):
         Path(__file__).with_suffix(".at-work").touch()
-        # C code that no signal gets out of, as a resolver whose name servers do not answer
-        sqlite3.connect(":memory:").execute("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT count(*) FROM c")
+        # C code that no signal gets out of, as a resolver whose name servers do not answer: a lock that is never opened
+        lock = ctypes.create_string_buffer(256)
+        for _ in range(2):
+            ctypes.CDLL(None).pthread_mutex_lock(lock)
         yield
     def check(self):
         return iter(())
@@ -136,7 +136,8 @@ def test_daemon_stops_in_time(world: SyncSetup, pump: SimulatedPump, tmp_path: P
 
 
 def test_daemon_reload(world: SyncSetup) -> None:
-    """A reload takes what changed and refuses what is wrong."""
+    """A reload takes what changed and refuses what is wrong. The commands are processes too."""
+    world.home.starts_processes = True
     with daemon(world.home) as living:
         world.settled(living)
         assert "Site Change" in {doc["eventType"] for doc in world.site.documents("treatments")}
@@ -217,6 +218,7 @@ def test_commands_beside_daemon(world: SyncSetup, pump: SimulatedPump) -> None:
         for each in shown:  # a site leaves out what is 0
             assert all(held[each["id"]].get(name, 0) == value for name, value in each["document"].items())
 
+        home.starts_processes = True
         for words in (("run",), ("log", "repair")):
             refused = home.run(*words, expect=(8,))
             assert f"Process {living.process.pid} is using" in refused.stderr

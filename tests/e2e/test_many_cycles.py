@@ -20,7 +20,7 @@ from tests.support.simulated_nightscout.faults import SiteFault
 from tests.support.site_comparison import compare
 from tests.support.truths import merge
 
-POLL_S = (1800, 3600)
+POLL_S = (3600, 7200)
 """For days in which nothing depends on how soon an upload is noticed."""
 
 
@@ -85,7 +85,7 @@ def test_site_fails_now_and_then(tmp_path: Path) -> None:
         FaultyTandemCloud([pump], clock, token_life_s=8 * 3600) as cloud,
         SimulatedNightscout(version="15.0.6", now=clock.now) as site,
     ):
-        running = InProcessEngine(tmp_path / "home", cloud, site, clock)
+        running = InProcessEngine(tmp_path / "home", cloud, site, clock, poll_s=POLL_S)
         for number in range(36):
             site.fail(
                 [
@@ -151,7 +151,7 @@ def test_bogus_future_date(tmp_path: Path) -> None:
     clock = FakeClock(BEGIN + timedelta(days=2))
     with FaultyTandemCloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
         cloud.newest_overrides[pump.plan.serial] = "2031-01-01T00:00:00"
-        running = InProcessEngine(tmp_path / "home", cloud, site, clock)
+        running = InProcessEngine(tmp_path / "home", cloud, site, clock, poll_s=POLL_S)
         running.until(BEGIN + timedelta(days=3))
         found = compare(
             pump.truth,

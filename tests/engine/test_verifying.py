@@ -111,7 +111,7 @@ def at_hour(receiver: FakeReceiver, hour: int) -> Document:
     return next(document for document in receiver.there.values() if document.at == BEGIN + hour * HOUR)
 
 
-def lived(harness: EngineHarness, stretch: timedelta, step: timedelta = timedelta(minutes=30)) -> None:
+def lived(harness: EngineHarness, stretch: timedelta, step: timedelta = HOUR) -> None:
     """The daemon's loop."""
     end = harness.clock.now() + stretch
     while harness.clock.now() < end:
@@ -567,7 +567,7 @@ def test_verify_unreadable_receiver(tmp_path: Path) -> None:
     assert result.status == 2
     assert "shelf cannot be verified" in result.lines[0]
     assert harness.ask("verify", sink="nothing").status == 2
-    lived(harness, 3 * DAY)
+    lived(harness, 3 * DAY, step=2 * HOUR)
     assert harness.runner.outbox.values.get(COMPARED) == ""
     harness.engine.close()
 
@@ -577,12 +577,12 @@ def test_verify_unreadable_receiver(tmp_path: Path) -> None:
 
 def test_daily_comparison(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
     """Once a day the last days are compared and corrected without a command."""
-    lived(harness, 5 * DAY)
+    lived(harness, 5 * DAY, step=2 * HOUR)
     assert 4 <= receiver.surveys <= 5
     old, lost = at_hour(receiver, 3), at_hour(receiver, 24 * 4 + 1)
     for each in (old, lost):
         del receiver.there[each.id]
-    lived(harness, INTERVAL + 2 * HOUR)
+    lived(harness, INTERVAL)
     assert lost.id in receiver.there
     assert old.id not in receiver.there, "what is older is compared when the user asks"
     assert ComparisonState.load(harness.runner.outbox).counts["missing"] == 1
@@ -619,7 +619,7 @@ def test_daily_comparison_waits(harness: EngineHarness, receiver: ReadableFakeRe
     With an old log it would undo what another machine, which knows more, has delivered.
     """
     harness.pump.trouble = Retryable("the cloud is away")
-    lived(harness, 3 * DAY)
+    lived(harness, 3 * DAY, step=2 * HOUR)
     assert receiver.surveys == 0
     harness.pump.trouble = None
     lived(harness, 6 * HOUR)
@@ -700,7 +700,7 @@ def test_daily_comparison_before_first_delivery(tmp_path: Path, receiver: Readab
     """Nothing is compared before the first delivery was allowed."""
     harness = EngineHarness(tmp_path, receiver=receiver)
     receiver.hold = ReceiverConflict(reason="somebody was here", remedy="adopt")
-    lived(harness, 3 * DAY)
+    lived(harness, 3 * DAY, step=2 * HOUR)
     assert receiver.surveys == 0
     harness.engine.close()
 

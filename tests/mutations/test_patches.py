@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.mutations import Mutation, markdown_table, read_mutations
+from tests.test_named_tests import definitions
 
 ROOT = Path(__file__).parents[2]
 MUTATIONS = read_mutations()
@@ -32,9 +32,7 @@ def test_named_tests_exist(mutation: Mutation) -> None:
             ROOT / name,
             *(ROOT / "tconnectsync" / "testing").glob("*_contract.py"),
         ]  # a class may inherit its tests
-        trees = [ast.parse(file.read_text()) for file in files]
-        defined = {node.name for tree in trees for node in ast.walk(tree) if hasattr(node, "name")}
-        assert set(parts) <= defined
+        assert set(parts) <= {found for file in files for found in definitions(file)}
 
 
 def test_names_are_unique() -> None:

@@ -93,7 +93,7 @@ def house(
     *pumps: SimulatedPump,
     now: datetime,
     version: str = "15.0.7",
-    history_days: int = 4,
+    history_days: int = 2,
     poll_s: tuple[int, int] = (300, 1500),
 ) -> Iterator[House]:
     clock = FakeClock(now)
@@ -141,7 +141,7 @@ def test_corruption_and_repair(tmp_path: Path) -> None:
     A rate's record is corrupt, and everything must be folded again: the worst moment for it.
     """
     pump = simulate(plan_of(41))
-    with house(tmp_path, pump, now=BEGIN + 6 * DAY) as home:
+    with house(tmp_path, pump, now=BEGIN + 6 * DAY, history_days=4) as home:
         assert home.ask("sync").status == 0
         before = home.treatments()
         home.running.engine.close()
@@ -233,7 +233,7 @@ def test_wiped_disk_on_nightscout(tmp_path: Path, version: str) -> None:
     Everything is read back; a document that no event makes any more goes, but not before all is fetched.
     """
     pump = simulate(plan_of(42))
-    with house(tmp_path, pump, now=BEGIN + 6 * DAY, version=version) as home:
+    with house(tmp_path, pump, now=BEGIN + 6 * DAY, version=version, history_days=4) as home:
         assert home.ask("sync").status == 0
         before = home.held()
         sample = next(doc for doc in before.values() if doc.get("eventType") == "Temp Basal" and doc["duration"] > 5)
@@ -275,7 +275,7 @@ def test_wiped_disk_unreadable_pump(tmp_path: Path) -> None:
     change = BEGIN + 3 * DAY + timedelta(hours=11)
     old = simulate(plan_of(55, serial="1111", worn_until=change))
     new = simulate(plan_of(56, serial="2222", worn_from=change))
-    with house(tmp_path, old, new, now=BEGIN + 6 * DAY) as home:
+    with house(tmp_path, old, new, now=BEGIN + 6 * DAY, history_days=4) as home:
         assert home.ask("sync").status == 0
         before = home.treatments()
         home.running.engine.close()
@@ -412,7 +412,7 @@ def test_overlapping_pumps(tmp_path: Path) -> None:
     there, back = BEGIN + 3 * DAY + timedelta(hours=11), BEGIN + 5 * DAY + timedelta(hours=13)
     old = simulate(plan_of(47, serial="1111", worn_until=there, drawer_rate="profile"))
     new = simulate(plan_of(48, serial="2222", worn_from=there, worn_until=back))
-    with house(tmp_path, old, new, now=BEGIN + 5 * DAY + timedelta(hours=2)) as home:
+    with house(tmp_path, old, new, now=BEGIN + 5 * DAY + timedelta(hours=2), history_days=4) as home:
         assert home.ask("sync").status == 0
         window = (BEGIN + DAY + timedelta(hours=6), home.clock.now() - timedelta(hours=8))
         found = compare(
@@ -476,7 +476,7 @@ def test_newer_decoder_reads_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     from tconnectsync_tandem.source import TandemSource
 
     pump = simulate(plan_of(52))
-    with house(tmp_path, pump, now=BEGIN + 6 * DAY) as home:
+    with house(tmp_path, pump, now=BEGIN + 6 * DAY, history_days=4) as home:
         assert home.ask("sync").status == 0
         before, calls = home.treatments(), home.cloud.count("pump-logs")
         decode = TandemSource.decode

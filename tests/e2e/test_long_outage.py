@@ -24,11 +24,11 @@ LATEST = timedelta(hours=12)
 
 
 def waited(running: InProcessEngine, when: datetime) -> None:
-    """The daemon's loop with naps of an hour: a month of minutes brings nothing more."""
+    """The daemon's loop with naps of forty minutes: a month of minutes brings nothing more."""
     while running.clock.now() < when:
         while running.engine.run_once():
             pass
-        running.clock.sleep(min(3600.0, (when - running.clock.now()).total_seconds()))
+        running.clock.sleep(min(2400.0, (when - running.clock.now()).total_seconds()))
 
 
 def test_thirty_days_without_cloud(tmp_path: Path) -> None:

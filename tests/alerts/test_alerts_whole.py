@@ -30,13 +30,13 @@ def test_a_refused_login_is_told_once_and_a_crash_once(world: SyncSetup) -> None
     world.cloud.faults.add(login_refused(times=1000))
     with http_receiver() as ntfy, mail_receiver() as mail:
         world.home.configure(more=f'[alerts]\nurls = ["{ntfy.ntfy}", "{mail.address}"]\n')
-        with daemon(world.home) as living:
+        with daemon(world.home, forked=True) as living:
             eventually(lambda: ntfy.notifications and mail.mails, "both notifications")
             living.kill()
-        with daemon(world.home) as living:
+        with daemon(world.home, forked=True) as living:
             eventually(lambda: len(ntfy.notifications) > 1 and len(mail.mails) > 1, "the crash")
             assert living.stop() < 8
-        with daemon(world.home) as living:
+        with daemon(world.home, forked=True) as living:
             living.wait_for("started records=")
             living.stop()
         titles = [shown["title"] for shown in ntfy.notifications]
@@ -55,7 +55,7 @@ def test_a_receiver_that_never_answers_delays_neither_data_nor_the_end(world: Sy
         world.home.configure(
             more=f'[alerts]\nurls = ["{ntfy.ntfy}"]\n[heartbeat]\nurl = "http://127.0.0.1:{ntfy.port}/ping/x"\n'
         )
-        with daemon(world.home) as living:
+        with daemon(world.home, forked=True) as living:
             living.wait_for("source_trouble")
             world.home.run("resume", "tandem")
             eventually(lambda: world.site.count("treatments"), "a delivery")
@@ -65,14 +65,14 @@ def test_a_receiver_that_never_answers_delays_neither_data_nor_the_end(world: Sy
 def test_the_heartbeat_is_called_after_a_good_cycle_and_told_of_a_bad_one(world: SyncSetup) -> None:
     with http_receiver() as monitor:
         world.home.configure(more=f'[heartbeat]\nurl = "http://127.0.0.1:{monitor.port}/ping/my-uuid"\n')
-        with daemon(world.home) as living:
+        with daemon(world.home, forked=True) as living:
             eventually(lambda: monitor.pings, "the first call")
             assert monitor.pings == [("/ping/my-uuid", "")]
             eventually(lambda: shown(world)["heartbeat"]["last_called"], "status shows the call")
             assert shown(world)["heartbeat"]["state"] == "ok"
             living.stop()
         log_in_again_refused(world)
-        with daemon(world.home) as living:
+        with daemon(world.home, forked=True) as living:
             eventually(lambda: len(monitor.pings) > 1, "the failure")
             living.stop()
     path, reason = monitor.pings[-1]
@@ -146,7 +146,7 @@ def test_a_cron_job_tells_as_the_daemon_does(world: SyncSetup) -> None:
         [shown] = ntfy.notifications
         assert "login to tandem was refused" in shown["title"]
         assert [path for path, _ in ntfy.pings] == ["/ping/x", "/ping/x/fail", "/ping/x/fail"]
-        with daemon(world.home) as living:
+        with daemon(world.home, forked=True) as living:
             living.wait_for("started records=")
             before = len(ntfy.pings)
             eventually(lambda: len(ntfy.pings) > before, "the daemon's own call")

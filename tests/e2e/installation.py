@@ -23,6 +23,7 @@ from tconnectsync_simulator.demo.setup import config_text
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tests.e2e.command_in_process import run_command
+from tests.e2e.forked_process import ForkedProcess
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.site_comparison import compare
@@ -112,7 +113,7 @@ def eventually(condition: Callable[[], object], what: str, *, within_s: float = 
 class RunningDaemon:
     """``tconnectsync run`` at work."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | ForkedProcess
     log_path: Path
     systemd: socket.socket
     _heard: list[str] = attrs.field(factory=list)
@@ -157,9 +158,15 @@ class RunningDaemon:
         return time.monotonic() - begin
 
 
+def started(command: Sequence[str], environment: Mapping[str, str], log_path: Path) -> subprocess.Popen[bytes]:
+    """A program whose words go into a file."""
+    with log_path.open("wb") as log:
+        return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+
 @contextlib.contextmanager
-def daemon(home: Installation, **environment: str) -> Iterator[RunningDaemon]:
-    """The daemon over this installation, ready; killed at the end where it was not stopped."""
+def daemon(home: Installation, *, forked: bool = False, **environment: str) -> Iterator[RunningDaemon]:
+    """The daemon over this installation, ready; killed at the end where it was not stopped. ``forked``: see :class:`ForkedProcess`."""
     with (
         tempfile.TemporaryDirectory(prefix="systemd-") as folder,
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard,
@@ -168,12 +175,8 @@ def daemon(home: Installation, **environment: str) -> Iterator[RunningDaemon]:
         heard.bind(address)
         heard.setblocking(False)
         log_path = home.folder / "daemon.log"
-        with log_path.open("wb") as log:
-            process = subprocess.Popen(
-                home.command("run"),
-                env={**home.environment, "NOTIFY_SOCKET": address, **environment},
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            )  # fmt: skip
+        start = ForkedProcess if forked else started
+        process = start(home.command("run"), {**home.environment, "NOTIFY_SOCKET": address, **environment}, log_path)
         living = RunningDaemon(process, log_path, heard)
         try:
             eventually(lambda: "READY=1" in living.heard or living.ended, "ready")

@@ -133,7 +133,7 @@ class KillHarness:
         FIRST[POINTS[point].first](self)
         self.clock.leap(timedelta(hours=2))
         self.appoint(point, nth)
-        with daemon(self.home) as living:
+        with daemon(self.home, forked=True) as living:
             asker = None
             if POINTS[point].first == "a replay" and not living.ended:
                 asker = self.asks("replay", TREATMENTS)
@@ -166,7 +166,7 @@ class KillHarness:
         """A life that ends after so many seconds, beside a command if there is one."""
         self.clock.leap(timedelta(hours=2))
         self.appoint()
-        with daemon(self.home) as living:
+        with daemon(self.home, forked=True) as living:
             asker = self.asks(*words) if words else None
             time.sleep(wait_s)
             self.kill(living)

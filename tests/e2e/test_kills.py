@@ -33,7 +33,7 @@ from tests.support.truths import known_at
 def killed(world: SyncSetup, rng: Random, times: int, *words: str) -> None:
     """The daemon so many times, killed at some moment of its work, after it was handed the command."""
     for _ in range(times):
-        with daemon(world.home) as living:
+        with daemon(world.home, forked=True) as living:
             asker = None
             if words:
                 asker = subprocess.Popen(
@@ -91,7 +91,7 @@ def test_killed_at_any_moment(seed: int, tmp_path: Path) -> None:
         phone.ahead = timedelta(0)
         killed(world, rng, 3, *backfill)
         killed(world, rng, 2, "replay", TREATMENTS)
-        with daemon(home) as living:
+        with daemon(home, forked=True) as living:
             home.run(*backfill)
             home.run("replay", TREATMENTS)
             home.run("sync")
@@ -115,13 +115,13 @@ def test_catch_up_resumes(tmp_path: Path) -> None:
                 for request in asked
             ]
 
-        with daemon(home) as living:
+        with daemon(home, forked=True) as living:
             eventually(lambda: len(windows()) == 1, "the first window")
             cloud.fail(CloudFault(path="pump-logs", wait_s=2))
             eventually(lambda: len(windows()) == 2, "the second window")
             living.kill()
         first, second = windows()
-        with daemon(home) as living:
+        with daemon(home, forked=True) as living:
             world.settled(living)
             living.stop()
         assert windows()[2] == second
@@ -149,9 +149,9 @@ def test_killed_after_storing(collection: str, tmp_path: Path) -> None:
     with FaultyTandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
         world = SyncSetup(cloud, site, home)
-        with daemon(home) as living:
+        with daemon(home, forked=True) as living:
             killed_while_answering(site, collection, living)
-        with daemon(home) as living:
+        with daemon(home, forked=True) as living:
             home.run("sync")
             living.stop()
         assert site.count("devicestatus") == 1

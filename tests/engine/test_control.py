@@ -33,22 +33,29 @@ def server(tmp_path: Path) -> Iterator[ControlServer]:
     server.close()
 
 
-def serve(server: ControlServer, times: int = 50) -> threading.Thread:
+@contextlib.contextmanager
+def serving(server: ControlServer) -> Iterator[None]:
+    """Inside, its requests are worked on."""
+    over = threading.Event()
+
     def work() -> None:
-        for _ in range(times):
+        while not over.is_set():
             server.wait(0.02)
             server.step()
 
     thread = threading.Thread(target=work)
     thread.start()
-    return thread
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_request_steps_and_result(server: ControlServer) -> None:
     """A request is worked on step by step, and its result comes back."""
-    thread = serve(server)
-    steps = list(ask(server.path, Request(command="replay", args={"sink": "x"})))
-    thread.join()
+    with serving(server):
+        steps = list(ask(server.path, Request(command="replay", args={"sink": "x"})))
     assert steps == [Progress(message="doing replay", done=1, total=2), Result(status=6, lines=("x", "ü"))]
 
 
@@ -59,14 +66,13 @@ def test_socket_is_private(server: ControlServer) -> None:
 
 def test_request_nonsense(server: ControlServer) -> None:
     """Nonsense is answered and does no harm."""
-    thread = serve(server)
-    with socket.socket(socket.AF_UNIX) as channel:
-        channel.settimeout(5)
-        channel.connect(str(server.path))
-        channel.sendall(b"[1,2\n")
-        assert b'"status": 2' in channel.recv(4096)
-    assert isinstance(list(ask(server.path, Request(command="sync", args={"sink": 1})))[-1], Result)
-    thread.join()
+    with serving(server):
+        with socket.socket(socket.AF_UNIX) as channel:
+            channel.settimeout(5)
+            channel.connect(str(server.path))
+            channel.sendall(b"[1,2\n")
+            assert b'"status": 2' in channel.recv(4096)
+        assert isinstance(list(ask(server.path, Request(command="sync", args={"sink": 1})))[-1], Result)
 
 
 @pytest.mark.parametrize(
@@ -86,15 +92,16 @@ def test_request_nonsense(server: ControlServer) -> None:
 )
 def test_request_too_deep_or_long(server: ControlServer, line: bytes) -> None:
     """A request that is nested too deep or too long is refused, and the daemon continues."""
-    thread = serve(server, times=200)
-    with socket.socket(socket.AF_UNIX) as channel:
-        channel.settimeout(5)
-        channel.connect(str(server.path))
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            channel.sendall(line)
-        assert b'"status": 2' in channel.recv(4096)
-    assert list(ask(server.path, Request(command="sync", args={"sink": 1})))[-1] == Result(status=6, lines=("1", "ü"))
-    thread.join()
+    with serving(server):
+        with socket.socket(socket.AF_UNIX) as channel:
+            channel.settimeout(5)
+            channel.connect(str(server.path))
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                channel.sendall(line)
+            assert b'"status": 2' in channel.recv(4096)
+        assert list(ask(server.path, Request(command="sync", args={"sink": 1})))[-1] == Result(
+            status=6, lines=("1", "ü")
+        )
 
 
 def test_request_with_many_ids() -> None:
@@ -112,9 +119,8 @@ def test_silent_clients(server: ControlServer) -> None:
             channel.connect(str(server.path))
             server.wait(1)
         assert len(server._open) == MOST_ASKERS
-        thread = serve(server)
-        assert isinstance(list(ask(server.path, Request(command="sync", args={"sink": 1})))[-1], Result)
-        thread.join()
+        with serving(server):
+            assert isinstance(list(ask(server.path, Request(command="sync", args={"sink": 1})))[-1], Result)
 
 
 def test_client_disconnects(tmp_path: Path) -> None:
@@ -160,9 +166,8 @@ def test_request_raises(tmp_path: Path, error: Exception, status: int, words: st
 
     server = ControlServer(tmp_path / "control.sock", failing)
     server.start()
-    thread = serve(server)
-    *_, last = ask(server.path, Request(command="sync"))
-    thread.join()
+    with serving(server):
+        *_, last = ask(server.path, Request(command="sync"))
     assert isinstance(last, Result)
     assert last.status == status
     assert words in " ".join(last.lines)
@@ -220,9 +225,8 @@ def test_socket_in_deep_folder(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     server = ControlServer(folder / "control.sock", job)
     server.start()
-    thread = serve(server)
-    assert isinstance(list(ask(server.path, Request(command="x", args={"sink": 1})))[-1], Result)
-    thread.join()
+    with serving(server):
+        assert isinstance(list(ask(server.path, Request(command="x", args={"sink": 1})))[-1], Result)
     server.close()
 
 

@@ -113,7 +113,8 @@ def test_secrets_are_never_typed_in_the_clear() -> None:
 
 
 @pytest.mark.parametrize("line", secret_prompts())
-def test_the_prompt_for_secrets_stores_them_and_shows_nothing(line: str, tmp_path: Path) -> None:
+def test_prompt_for_secrets(line: str, tmp_path: Path) -> None:
+    """It stores them and shows nothing."""
     names = re.findall(r"for name in ([\w -]+);", line)[0].split()
     secrets = {name: f"pass word {name}'\"$1\\" for name in names}
     controller, terminal = pty.openpty()

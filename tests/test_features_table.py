@@ -19,7 +19,8 @@ def test_the_test_that_shows_a_feature_is_there(file: str, test: str) -> None:
     assert test in defined
 
 
-def test_a_row_without_a_test_says_that_the_feature_is_not_there() -> None:
+def test_row_without_test() -> None:
+    """It says that the feature does not exist."""
     rows = [line for line in TABLE.splitlines() if line.startswith("| ")]
     bare = [row for row in rows if "`tests/" not in row and "| test |" not in row]
     assert all("not there" in row for row in bare)

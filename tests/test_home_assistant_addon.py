@@ -79,7 +79,8 @@ def test_every_option_reaches_the_program(tmp_path: Path) -> None:
     assert config.data_dir == tmp_path / "state"
 
 
-def test_home_assistants_zone_counts_unless_another_is_given(tmp_path: Path) -> None:
+def test_zone_of_home_assistant(tmp_path: Path) -> None:
+    """It is used if no other is given."""
     assert load_config(None, prepared(tmp_path), load_plugins()).timezone == "Europe/Vienna"
     settings = prepared(tmp_path, timezone="America/Denver")
     assert load_config(None, settings, load_plugins()).timezone == "America/Denver"
@@ -192,7 +193,8 @@ def test_the_supervisor_is_asked_for_the_broker(
     assert asked == [("/services/mqtt", "Bearer hidden-token")]
 
 
-def test_the_form_has_words_for_every_option_in_every_language() -> None:
+def test_form_is_translated() -> None:
+    """It has words for every option in every language."""
     schema = described("config.yaml")["schema"]
     assert set(start_script().VARIABLES) | {"mqtt"} == set(schema)
     for name in ("translations/en.yaml", "translations/de.yaml"):

@@ -63,7 +63,8 @@ def test_wrong_options_change_nothing(words: list[str], told: str) -> None:
     assert "Nothing was changed" in done.stderr
 
 
-def test_the_manual_page_names_every_command_and_troff_reads_it() -> None:
+def test_manual_page() -> None:
+    """It names every command, and troff can read it."""
     page = man_page()
     assert page.isascii()
     for name in COMMANDS:

@@ -38,7 +38,8 @@ def without_remedy(module: Path) -> Iterator[str]:
             yield f"{module.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)[:100]}"
 
 
-def test_every_error_and_every_bad_finding_names_the_next_thing_to_do() -> None:
+def test_errors_and_bad_results_have_remedies() -> None:
+    """Every error and every bad result of `check` names the next thing to do."""
     assert [place for module in MODULES for place in without_remedy(module)] == []
 
 

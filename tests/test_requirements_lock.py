@@ -41,7 +41,8 @@ def wanted() -> list[Requirement]:
 
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64", "armv7l"])
-def test_every_requirement_is_locked_once_for_each_python_and_machine(python: str, machine: str) -> None:
+def test_requirements_are_locked(python: str, machine: str) -> None:
+    """Once for each Python and machine."""
     around = {
         "python_version": python, "python_full_version": f"{python}.4", "platform_machine": machine,
         "sys_platform": "linux", "os_name": "posix", "platform_system": "Linux",

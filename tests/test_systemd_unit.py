@@ -67,7 +67,8 @@ def test_its_exposure_is_at_most_1_5(unit: Path, analyze: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*UNITS, WEB])
-def test_it_is_not_started_again_after_a_bad_configuration_or_refused_credentials(name: str) -> None:
+def test_exit_codes_without_restart(name: str) -> None:
+    """After a bad configuration or refused credentials."""
     unit = settings(name)
     assert unit["Restart"] == ["on-failure"]
     assert unit["RestartPreventExitStatus"] == ["2 4"]
@@ -82,7 +83,8 @@ def test_it_is_watched_and_given_time_to_stop(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*UNITS, WEB])
-def test_a_missing_credential_does_not_stop_it_from_starting(name: str) -> None:
+def test_missing_credential(name: str) -> None:
+    """The service starts without it."""
     # Only a credential that is looked up by name may be missing; a path must be there.
     loaded = dict(value.split(":") for value in settings(name)["LoadCredential"])
     assert set(loaded) == {
@@ -105,7 +107,7 @@ def test_the_data_folder_belongs_to_it_alone(name: str) -> None:
     assert "ReadWritePaths" not in unit
 
 
-def test_the_page_has_the_daemons_user_folder_secrets_and_sandbox() -> None:
+def test_unit_of_the_page() -> None:
     """It reads the daemon's log, and asks the daemon to sync, which refuses another configuration."""
     daemon, page = settings(UNITS[0]), settings(WEB)
     different = {key for key in daemon | page if daemon.get(key) != page.get(key)}
@@ -132,7 +134,7 @@ def test_the_unit_that_notifies_of_a_failure_is_whole(tmp_path: Path, analyze: s
 
 
 @pytest.mark.parametrize("name", UNITS)
-def test_a_service_that_fails_starts_it_with_its_own_addresses(name: str) -> None:
+def test_unit_for_a_failed_service(name: str) -> None:
     """%N is the service's name without its ending: the addresses are in the same file as the service's."""
     [started] = settings(name)["OnFailure"]
     assert started == FAILED.replace("@", "@%N")

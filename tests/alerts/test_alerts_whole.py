@@ -49,7 +49,8 @@ def test_a_refused_login_is_told_once_and_a_crash_once(world: SyncSetup) -> None
         assert "@" not in shown["message"]
 
 
-def test_a_receiver_that_never_answers_delays_neither_data_nor_the_end(world: SyncSetup) -> None:
+def test_notification_receiver_never_answers(world: SyncSetup) -> None:
+    """It delays neither data nor the stop."""
     world.cloud.faults.add(login_refused(times=1))
     with http_receiver(silent=True) as ntfy:
         world.home.configure(
@@ -62,7 +63,8 @@ def test_a_receiver_that_never_answers_delays_neither_data_nor_the_end(world: Sy
             assert living.stop() < 9
 
 
-def test_the_heartbeat_is_called_after_a_good_cycle_and_told_of_a_bad_one(world: SyncSetup) -> None:
+def test_heartbeat_after_good_and_bad_cycle(world: SyncSetup) -> None:
+    """It is called after both, after the bad one with the reason."""
     with http_receiver() as monitor:
         world.home.configure(more=f'[heartbeat]\nurl = "http://127.0.0.1:{monitor.port}/ping/my-uuid"\n')
         with daemon(world.home, forked=True) as living:

@@ -112,7 +112,8 @@ def test_any_pattern_is_bounded_and_ends_true() -> None:
         assert watch.memory[LOGIN.key].told == state
 
 
-def test_memory_survives_and_a_clock_that_was_ahead_silences_nothing() -> None:
+def test_state_with_a_clock_that_was_ahead() -> None:
+    """The stored state survives, and no notification is suppressed."""
     watch = Watched(now=START + timedelta(days=400))
     watch.see(LOGIN, minutes=1)
     watch.now = START

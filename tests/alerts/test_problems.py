@@ -54,7 +54,8 @@ def test_a_sink_in_trouble(state: str, for_: timedelta, bad: bool) -> None:
     assert ("sink nightscout" in found(sinks=sinks)) is bad
 
 
-def test_the_sinks_of_a_site_are_one_problem_and_the_worst_counts() -> None:
+def test_sinks_of_one_site() -> None:
+    """They are one problem, and the worst counts."""
     sinks = {
         "nightscout-iob": trouble("backing_off", NOW - 4 * HOUR),
         "nightscout-treatments": trouble("refused", NOW, remedy="Give the new secret."),

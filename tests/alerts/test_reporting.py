@@ -51,7 +51,8 @@ def test_addresses_are_shown_as_kinds(tmp_path: Path) -> None:
     assert (lines["heartbeat"].level, lines["heartbeat"].lines) == ("wait", ("waiting: not called yet",))
 
 
-def test_what_could_not_be_sent_is_counted_until_it_is_dropped(tmp_path: Path) -> None:
+def test_unsent_notifications_are_counted(tmp_path: Path) -> None:
+    """Until they are dropped."""
     config = configured(tmp_path, ALERTS)
     waiting = queued((), Notification(title="pump 4714", body="x"), config.alerts.urls, NOW - 2 * HOUR)
     save_state(tmp_path, AlertState(waiting=queued(waiting, waiting[0].message, config.alerts.urls, NOW)))

@@ -144,7 +144,8 @@ class Address:
 ONE, TWO = Secret("ntfy://one/a"), Secret("ntfy://two/b")
 
 
-def test_an_address_that_is_down_gets_everything_later_in_one() -> None:
+def test_address_that_was_down() -> None:
+    """It gets everything later, in one notification."""
     world = Address()
     deliverer = Deliverer(send=world.send, monotonic=world.monotonic)
     world.down = {ONE.reveal()}

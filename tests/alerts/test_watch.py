@@ -152,7 +152,8 @@ def test_a_restart_repeats_nothing(world: World) -> None:
     assert "restarted" in title
 
 
-def test_a_restart_while_data_are_missing_neither_ends_nor_repeats_it(world: World) -> None:
+def test_restart_while_data_are_missing(world: World) -> None:
+    """The problem neither ends nor is sent again."""
     silent = START - 4 * HOUR
     assert len(world.run(HOUR, lambda now: status(now, newest=silent))) == 1
     world.begin()

@@ -42,7 +42,8 @@ def occlusion(at: datetime, id_: str = "1") -> PumpAlarm:
     return PumpAlarm(id=id_, name="occlusion", at=at)
 
 
-def test_an_alarm_has_its_true_time_and_its_age_and_is_told_once() -> None:
+def test_alarm_notification() -> None:
+    """It has the alarm's time and age, and is sent once."""
     told, alarm = Told(), occlusion(NOW - 43 * MINUTE)
     [title] = told.at(NOW, alarms=(alarm,))
     assert "Occlusion alarm" in title
@@ -55,7 +56,8 @@ def test_old_and_other_alarms_are_not_told() -> None:
     assert Told().at(NOW, alarms=(occlusion(NOW - 4 * HOUR), other)) == []
 
 
-def test_an_alarm_that_repeats_is_told_every_half_hour_at_most() -> None:
+def test_repeated_alarm() -> None:
+    """It is sent every half hour at most."""
     told, titles = Told(), []
     for minute in range(0, 120, 2):
         at = NOW + minute * MINUTE

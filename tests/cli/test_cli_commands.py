@@ -131,7 +131,8 @@ def test_an_expected_error_is_words_and_its_status(world: CliHarness, error: Tco
         assert error.remedy in said.err
 
 
-def test_an_unexpected_failure_is_one_line_and_a_private_file_without_secrets(world: CliHarness) -> None:
+def test_unexpected_failure(world: CliHarness) -> None:
+    """It is one line, and a private file without secrets."""
     (world.folder / "data").mkdir()
     world.application.answer = KeyError("pump-password")
     said = world.run("sync")
@@ -162,7 +163,8 @@ def test_ctrl_c_ends_quietly(world: CliHarness) -> None:
     assert "Nothing is lost" in said.err
 
 
-def test_a_configuration_that_is_wrong_is_told_whole_and_nothing_is_written(world: CliHarness) -> None:
+def test_wrong_configuration(world: CliHarness) -> None:
+    """Every problem is reported, and nothing is written."""
     (world.folder / "config.toml").write_text('timezone = "Nowhere"\nfoo = 1\n')
     before = sorted(world.folder.iterdir())
     for command in ("sync", "run", "status", "check"):
@@ -192,7 +194,8 @@ def test_features_choose_the_sinks(world: CliHarness) -> None:
 # --- readers --------------------------------------------------------------------------------------------------------
 
 
-def test_a_dry_run_prints_documents_and_asks_for_nothing_else(world: CliHarness) -> None:
+def test_dry_run_prints_documents(world: CliHarness) -> None:
+    """It requests nothing else."""
     world.application.documents = ({"id": "a"}, {"id": "ü"})
     said = world.run("sync", "--dry-run")
     assert [json.loads(line) for line in said.out.splitlines()] == [{"id": "a"}, {"id": "ü"}]
@@ -313,7 +316,8 @@ def test_plugins_tells_what_runs_and_what_does_not(world: CliHarness) -> None:
     assert "acme: acme_sink does not import" in words
 
 
-def test_a_broken_plugin_is_warned_about_while_the_rest_runs(world: CliHarness) -> None:
+def test_broken_plugin(world: CliHarness) -> None:
+    """There is a warning, and everything else runs."""
     world.plugins = load_plugins([EntryPoint("made-up", made_up_plugin()), EntryPoint("acme", ImportError("gone"))])
     said = world.run("sync")
     assert said.status == 0
@@ -357,7 +361,8 @@ def test_a_plugin_cannot_take_a_command_of_the_engine(world: CliHarness) -> None
 @pytest.mark.parametrize(
     ("number", "remedy"), [(errno.EROFS, "remount"), (errno.ENOSPC, "Free some space"), (errno.EIO, "dmesg")]
 )
-def test_a_disk_that_is_read_only_full_or_failing_is_told_as_such(world: CliHarness, number: int, remedy: str) -> None:
+def test_disk_read_only_full_or_failing(world: CliHarness, number: int, remedy: str) -> None:
+    """The message says which it is."""
     world.application.answer = OSError(number, os.strerror(number), "/data/lock")
     said = world.run("sync")
     assert said.status == 1, "a service is started again"
@@ -370,9 +375,8 @@ def test_a_disk_that_is_read_only_full_or_failing_is_told_as_such(world: CliHarn
 @pytest.mark.parametrize(
     ("words", "remedy"), [("database or disk is full", "Free some space"), ("disk I/O error", "dmesg")]
 )
-def test_a_disk_that_a_database_meets_first_is_reported_the_same_way(
-    world: CliHarness, words: str, remedy: str
-) -> None:
+def test_disk_failure_in_database(world: CliHarness, words: str, remedy: str) -> None:
+    """It is reported in the same way."""
     world.application.answer = sqlite3.OperationalError(words)
     said = world.run("sync")
     assert said.status == 1

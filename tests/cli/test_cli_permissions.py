@@ -19,9 +19,9 @@ def test_what_may_not_be_read_is_told_with_the_way_out(world: CliHarness) -> Non
     assert "Traceback" not in said.err
 
 
-def test_a_named_configuration_that_may_not_be_read_is_told_with_the_way_out(
-    world: CliHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreadable_named_configuration(world: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message says what to do."""
+
     def forbidden(self: Path) -> bytes:
         raise PermissionError(13, "Permission denied", str(self))
 

@@ -215,7 +215,8 @@ def test_trouble_that_should_pass_and_does_not_is_bad(state: str) -> None:
     assert "2025-11-16 14:12 (2 days ago)" in link(a_status(sink=trouble), "nightscout-treatments").lines[0]
 
 
-def test_status_ends_with_0_whatever_it_finds_unless_it_is_asked_to_judge(world: CliHarness) -> None:
+def test_status_exit_code_option(world: CliHarness) -> None:
+    """Without the option, `status` ends with 0 whatever it finds."""
     world.application.status = a_status(sink={"state": "halted", "message": "no", "remedy": "Look."})
     assert world.run("status").status == 0
     assert world.run("status", "--exit-code").status == 9
@@ -237,7 +238,8 @@ def test_data_that_is_too_old_is_an_exit_status(world: CliHarness, limit: str, s
     assert world.run("status", "--json", "--max-age", limit).status == status
 
 
-def test_the_pump_that_is_worn_counts_and_no_data_is_too_old() -> None:
+def test_max_age_of_worn_pump() -> None:
+    """The worn pump counts, and no data is too old."""
     status = a_status()
     pumps = status["sources"]["tandem"]["pumps"]
     pumps["7654321"] = {"newest_event": "2025-11-18T01:00:00Z", "worn": True}
@@ -343,7 +345,7 @@ def test_progress_shows_on_a_terminal_alone() -> None:
     assert pipe.text == ""
 
 
-def test_progress_is_taken_away_before_anything_else_is_shown() -> None:
+def test_progress_is_erased_before_output() -> None:
     """Then the next call shows it again at once."""
     screen = Screen(terminal=True)
     line = ProgressLine(stream=screen, monotonic=lambda: 0.0)  # type: ignore[arg-type]
@@ -362,7 +364,8 @@ def test_a_bar_never_leaves_its_bounds() -> None:
     assert bar_words(1, 0) == "[…]"
 
 
-def test_a_first_read_that_is_not_complete_says_what_is_known_of_the_login() -> None:
+def test_status_during_first_read() -> None:
+    """It says what is known about the login."""
     begun = {"state": "waiting", "message": "the first read is not complete yet", "remedy": "Wait.", "last_fetch": None}
     status = a_status(begun)
     assert link(status, "tandem login") == StatusLine(name="tandem login", level="ok", lines=("accepted",))
@@ -371,7 +374,7 @@ def test_a_first_read_that_is_not_complete_says_what_is_known_of_the_login() -> 
     assert link(nothing, "tandem login").lines == ("not tried yet",)
 
 
-def test_a_worn_pump_that_cannot_be_read_is_not_the_phones_fault() -> None:
+def test_unreadable_worn_pump() -> None:
     """The log knows the retired pump alone."""
     long_ago = {"last_upload": "2025-03-01T00:00:00Z", "last_fetch": None}
     hidden = {"state": "changed", "message": "the pump that was used last cannot be read", "remedy": "Look there."}

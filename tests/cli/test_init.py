@@ -73,7 +73,8 @@ def test_old_settings_keep_signs_and_run_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_written_loads_and_only_its_owner_can_read_it(real: CliHarness) -> None:
+def test_written_file_loads(real: CliHarness) -> None:
+    """Only its owner can read it."""
     said = init(real)
     path = real.folder / "new.toml"
     assert said.status == 0, said.err
@@ -93,9 +94,8 @@ def test_with_the_secrets_inside_it_is_not_for_the_service(real: CliHarness) -> 
 
 
 @pytest.mark.parametrize("more", ["web.secret=hidden", "sources.tconnect.password=hidden"])
-def test_with_the_secrets_in_files_it_says_how_the_service_may_read_it(
-    real: CliHarness, more: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_secrets_in_files(real: CliHarness, more: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The output says how the service can read them."""
     path = real.folder / "new.toml"
     (real.folder / "hidden").write_text("hidden")
     flags = [f"--{name}={real.folder / 'hidden'}" for name in ("password-file", "api-secret-file")]
@@ -179,7 +179,8 @@ def test_the_region_is_asked_for_where_nothing_says_it(real: CliHarness) -> None
 @pytest.mark.parametrize(
     "written", ["int(os.environ.get('PUMP_SERIAL_NUMBER', '7654321'))", "os.getenv('PUMP_SERIAL_NUMBER', '7654321')"]
 )
-def test_a_pump_pinned_by_a_default_in_python_is_said_loudly(real: CliHarness, written: str) -> None:
+def test_pump_pinned_by_python_default(real: CliHarness, written: str) -> None:
+    """There is a warning."""
     old = real.folder / "secret.py"
     lines = "".join(f"{name} = {value!r}\n" for name, value in OLD.items())
     old.write_text(f"import os\n{lines}PUMP_SERIAL_NUMBER = {written}\n")
@@ -189,7 +190,8 @@ def test_a_pump_pinned_by_a_default_in_python_is_said_loudly(real: CliHarness, w
     assert 'pumps = ["7654321"]' in (real.folder / "new.toml").read_text()
 
 
-def test_the_environment_wins_over_a_default_and_loses_to_an_explicit_value(real: CliHarness) -> None:
+def test_environment_and_python_default(real: CliHarness) -> None:
+    """The environment wins over a default and loses to an explicit value."""
     old = real.folder / "secret.py"
     lines = "".join(f"{name} = {value!r}\n" for name, value in OLD.items() if name != "NS_URL")
     old.write_text(f"import os\n{lines}NS_URL = os.environ.get('NS_URL', 'https://default.example/')\n")
@@ -201,7 +203,8 @@ def test_the_environment_wins_over_a_default_and_loses_to_an_explicit_value(real
     assert written["sources"]["tandem"]["email"] == "a@example.org"
 
 
-def test_a_value_that_cannot_be_read_without_running_it_is_named_and_not_told(real: CliHarness) -> None:
+def test_computed_value(real: CliHarness) -> None:
+    """It is named, but not shown, because it could only be read by running the file."""
     old = real.folder / "secret.py"
     lines = "".join(f"{name} = {value!r}\n" for name, value in OLD.items() if name != "NS_SECRET")
     old.write_text(f"{lines}NS_SECRET = 'hid' + 'den'\n")
@@ -225,7 +228,8 @@ def test_quotes_that_do_not_match_are_named_with_their_line(real: CliHarness, wr
     assert not (real.folder / "new.toml").exists()
 
 
-def test_a_quote_in_a_comment_or_of_a_setting_that_nobody_needs_is_no_matter() -> None:
+def test_quote_in_comment_or_unused_setting() -> None:
+    """It does no harm."""
     said = read_settings("A='x' # it's\nB='x' y\nC=it's\n")
     assert said.explicit == {"A": "x", "C": "it's"}
     assert said.unread.keys() == {"B"}
@@ -243,7 +247,8 @@ def test_the_line_that_is_no_python_is_named(real: CliHarness) -> None:
 @pytest.mark.parametrize(
     "names", ["BASAL,BOLUS", "bolus", "IOB PUMP_EVENTS CGM", "BASAL BOLUS BOLUS_BG DEVICE_STATUS PROFILES CGM_ALERTS"]
 )
-def test_older_feature_names_choose_the_same_sinks_as_the_variable_does(real: CliHarness, names: str) -> None:
+def test_older_feature_names(real: CliHarness, names: str) -> None:
+    """They choose the same sinks as the variable does."""
     assert init(real, "--no-check", TCONNECTSYNC_HEROKU_FEATURES=names).status == 0
     written = load_config(real.folder / "new.toml", {}, real.plugins)
     real.folder.joinpath("new.toml").unlink()
@@ -281,7 +286,8 @@ def test_any_key_can_be_set_in_its_place(real: CliHarness) -> None:
         ("daemon.poll_min=soon", "poll_min"),
     ],
 )
-def test_a_setting_that_is_none_is_named_and_nothing_is_written(real: CliHarness, setting: str, told: str) -> None:
+def test_setting_is_none(real: CliHarness, setting: str, told: str) -> None:
+    """It is named, and nothing is written."""
     said = init(real, "--no-check", "--set", setting)
     assert said.status == 2
     assert told in said.err
@@ -331,7 +337,8 @@ def test_a_variable_that_is_no_text_is_named(real: CliHarness) -> None:
 
 
 @pytest.mark.parametrize("url", ["https://", "https://me:word@site.example/"])
-def test_a_wrong_value_is_told_under_the_name_that_was_asked_for(real: CliHarness, url: str) -> None:
+def test_wrong_value_is_named(real: CliHarness, url: str) -> None:
+    """By the name that the question used."""
     said = init(real, "--no-check", NS_URL=url)
     assert said.status == 2
     assert ".new.toml." not in said.err
@@ -350,9 +357,7 @@ def test_a_folder_that_was_made_goes_with_the_failure(real: CliHarness) -> None:
     assert path.is_file()
 
 
-def test_a_full_disk_changes_nothing_and_the_command_is_named(
-    real: CliHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_names_the_command(real: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """No message says that work resumes by itself: it does not."""
 
     def full(*_: object) -> None:
@@ -368,9 +373,9 @@ def test_a_full_disk_changes_nothing_and_the_command_is_named(
     assert not list(real.folder.glob("*new.toml*"))
 
 
-def test_without_hard_links_it_is_written_and_nothing_overwritten(
-    real: CliHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_hard_links(real: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is written, and none is overwritten."""
+
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 

@@ -35,7 +35,8 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize(("error", "status"), [("KeyboardInterrupt", 130), ("SystemExit(7)", 7)])
-def test_a_request_to_end_in_the_middle_of_a_callback_is_heard(error: str, status: int) -> None:
+def test_sigterm_within_a_callback(error: str, status: int) -> None:
+    """The process ends."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(error=error)], capture_output=True, text=True, timeout=60, check=False
     )

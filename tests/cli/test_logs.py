@@ -132,7 +132,8 @@ def test_a_commands_words_are_not_mixed_with_log_lines(stream: io.StringIO) -> N
 
 
 @pytest.mark.parametrize("odd", [0x1B, 0x9B, 0x202E, 0x2028, 0x07, 0x00, 0x7F, 0x0D], ids=hex)
-def test_nothing_from_outside_commands_the_terminal_or_the_journal(logs: Logs, stream: io.StringIO, odd: int) -> None:
+def test_control_characters_from_outside(logs: Logs, stream: io.StringIO, odd: int) -> None:
+    """They reach neither the terminal nor the journal."""
     log.warning('site_said reason="%s"', f"a{chr(odd)}b")
     logs.be_verbose()
     try:

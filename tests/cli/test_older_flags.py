@@ -43,7 +43,8 @@ def test_older_days_are_a_backfill_and_say_so_once(
     assert [each for each in (*named, command) if each not in line] == []
 
 
-def test_auto_update_with_several_features_is_the_daemon_with_these_sinks(world: CliHarness) -> None:
+def test_auto_update_with_features(world: CliHarness) -> None:
+    """It is the daemon with these sinks."""
     said = world.run("--auto-update", "--features", "PAPER", "SITE")
     [(asked, config)] = world.application.asked
     assert (said.status, asked) == (0, "run")
@@ -98,7 +99,8 @@ def account(world: CliHarness) -> CliHarness:
 
 
 @pytest.mark.parametrize("written", ["EU", "eu"])
-def test_the_region_wins_over_the_environment_and_says_what_it_stands_for(account: CliHarness, written: str) -> None:
+def test_region_flag(account: CliHarness, written: str) -> None:
+    """It wins over the environment and prints what it means now."""
     said = account.run("--auto-update", "--region", written)
     [(asked, config)] = account.application.asked
     assert (said.status, asked, config.sources["tandem"].options.region) == (0, "run", "EU")

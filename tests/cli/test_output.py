@@ -30,7 +30,8 @@ def test_ordinary_text_stays_as_it_is(text: str) -> None:
     assert json.loads(printable_json(json.dumps(text, ensure_ascii=False))) == text
 
 
-def test_control_characters_become_escapes_that_show_what_was_there() -> None:
+def test_control_characters_are_escaped() -> None:
+    """The escapes show what was there."""
     assert printable(f"a{EVIL}\nb").startswith(f"a{KEPT}")
     assert harmless(printable(EVIL))
     assert one_line("a\nb") == r"a\nb"
@@ -93,7 +94,7 @@ def test_neither_does_progress() -> None:
     assert "\n" not in screen.text
 
 
-def test_commands_write_through_the_one_place_that_sees_to_it() -> None:
+def test_commands_print_through_say() -> None:
     """Not with click.echo, click.secho or print."""
     forbidden = {"click.echo", "click.secho", "print"}
     found = [

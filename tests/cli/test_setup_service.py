@@ -60,7 +60,8 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_everybody_reads_the_configuration_and_its_owner_the_secrets(where: SetupPaths, invocation: Invocation) -> None:
+def test_file_modes(where: SetupPaths, invocation: Invocation) -> None:
+    """Everybody can read the configuration, only its owner the secrets."""
     before = os.umask(0o077)
     try:
         write_configuration(invocation, where, ANSWERS)

@@ -35,9 +35,8 @@ def zone(
     return Interview(Invocation(environ={}), finder, Given(timezone=given), here)._zone(Answers(), seen)
 
 
-def test_a_computer_without_a_place_is_offered_zones_of_the_pumps_clock(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_zones_offered_without_local_zone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are those that fit the pump's clock."""
     answers = zone("America/New_York\n", upload(-4), monkeypatch)
     assert answers is not None
     assert answers.timezone == "America/New_York"
@@ -46,17 +45,15 @@ def test_a_computer_without_a_place_is_offered_zones_of_the_pumps_clock(
     assert "fits America/New_York" in said
 
 
-def test_the_computers_zone_is_offered_if_the_pumps_clock_fits_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_local_zone_is_offered(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """If the pump's clock fits it."""
     answers = zone("\n", upload(2), monkeypatch, here="Europe/Vienna")
     assert answers is not None
     assert answers.timezone == "Europe/Vienna"
 
 
-def test_a_zone_that_does_not_fit_is_asked_again_and_may_be_kept(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_zone_that_does_not_fit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The question is repeated, and the zone can be kept."""
     answers = zone("America/Los_Angeles\nEurope/Berlin\n", upload(2), monkeypatch, here="Europe/Berlin")
     assert answers is not None
     assert answers.timezone == "Europe/Berlin"

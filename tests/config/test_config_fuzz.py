@@ -219,7 +219,8 @@ def test_any_variable_with_any_text_is_taken_or_refused(folder: Path, plugins: P
             judged(b"", folder, plugins, {"TIMEZONE_NAME": "Europe/Berlin", variable: text})
 
 
-def test_every_key_of_the_valid_file_may_be_a_table_and_every_table_a_value(folder: Path, plugins: Plugins) -> None:
+def test_keys_and_tables_swapped(folder: Path, plugins: Plugins) -> None:
+    """Every key may be a table and every table a value: there is always an explanation."""
     for name in re.findall(r"^\[+([\w.-]+)\]+", VALID, re.MULTILINE):
         for value in ("1", '"x"', "[]", "[1]", "true"):
             top, _, rest = name.partition(".")

@@ -102,7 +102,8 @@ def test_a_token_in_the_address_is_the_token(site: Callable[..., Any]) -> None:
     assert (options.url, options.token) == ("https://site.example/", Secret(TOKEN))
 
 
-def test_a_token_in_the_address_is_no_matter_beside_a_secret(load: Load) -> None:
+def test_token_in_address_beside_secret(load: Load) -> None:
+    """It does no harm."""
     given = {**ENVIRON, "NS_URL": f"https://site.example/?token={TOKEN}", "NS_SECRET": "site-secret-1234"}
     config = load(None, given, plugins=load_plugins())
     assert config.sections["nightscout"].token is None
@@ -182,9 +183,8 @@ def test_a_socks_proxy_without_its_package_is_told(
         ('host = "fe80::1"', False),
     ],
 )
-def test_a_brokers_password_in_the_clear_beyond_the_own_network_is_warned_of(
-    load: Load, text: str, warned: bool
-) -> None:
+def test_unencrypted_broker_password(load: Load, text: str, warned: bool) -> None:
+    """Outside the local network there is a warning."""
     whole = (
         f'{REST}url = "https://site.example/"\napi_secret = "site-secret-1234"\n[sinks.mqtt]\nenabled = true\n{text}\n'
     )

@@ -196,9 +196,8 @@ def test_without_a_zone_there_is_no_default(problems: Problems) -> None:
         ("Europe", "no zone with this name"),
     ],
 )
-def test_a_name_that_is_no_wearers_zone_is_explained_and_nothing_is_guessed(
-    problems: Problems, name: str, why: str
-) -> None:
+def test_refused_zone_names(problems: Problems, name: str, why: str) -> None:
+    """It is explained, and no zone is guessed."""
     for key, found in (
         ("timezone", problems(LEAST.replace("Europe/Berlin", name))),
         ("TIMEZONE_NAME", problems(LEAST, {"TIMEZONE_NAME": name})),
@@ -265,7 +264,8 @@ def test_a_wrong_variable_is_named_instead_of_the_file(problems: Problems) -> No
 
 
 @pytest.mark.parametrize("quote", ['"', "'"])
-def test_quotes_that_docker_passed_on_are_told_without_the_value(problems: Problems, quote: str) -> None:
+def test_quotes_from_docker(problems: Problems, quote: str) -> None:
+    """The message does not contain the value."""
     [problem] = problems(LEAST, {"TCONNECT_PASSWORD": f"{quote}pump-password{quote}"})
     assert problem.startswith("environment: TCONNECT_PASSWORD: found quotes around the value")
     assert "pump-password" not in problem
@@ -295,9 +295,8 @@ def test_a_secret_file_that_is_no_good(problems: Problems, tmp_path: Path, conte
     assert words in problem
 
 
-def test_a_secret_file_that_may_not_be_read_is_told_with_what_the_service_has_instead(
-    problems: Problems, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreadable_secret_file(problems: Problems, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message says what the service uses instead."""
     opened = Path.open
 
     def forbidden(self: Path, *given: Any, **more: Any) -> Any:
@@ -364,7 +363,8 @@ def test_a_file_that_was_asked_for_must_be_there(tmp_path: Path) -> None:
         load_config(None, {"TCONNECTSYNC_CONFIG": str(tmp_path / "none.toml")}, usual_plugins())
 
 
-def test_what_cannot_be_read_now_is_told_apart_from_what_must_be_edited(tmp_path: Path, load: Load) -> None:
+def test_temporary_and_lasting_problems(tmp_path: Path, load: Load) -> None:
+    """What cannot be read now is distinguished from what must be edited."""
     late = LEAST.replace('password = "pump-password"', 'password_file = "/nowhere/at-all"')
     with pytest.raises(MachineNotReady):
         load(late)
@@ -394,7 +394,8 @@ def test_a_file_that_is_not_utf8(tmp_path: Path) -> None:
         load_config(tmp_path / "c.toml", {}, usual_plugins())
 
 
-def test_a_file_with_a_secret_that_everybody_can_read_is_told(tmp_path: Path) -> None:
+def test_public_file_with_secret(tmp_path: Path) -> None:
+    """There is a note."""
     path = tmp_path / "c.toml"
     path.write_text(LEAST)
     path.chmod(0o644)
@@ -403,9 +404,9 @@ def test_a_file_with_a_secret_that_everybody_can_read_is_told(tmp_path: Path) ->
     assert "password_file" in note, "what the service reads cannot be hidden from everybody"
 
 
-def test_a_file_that_may_not_be_read_is_told_with_a_remedy_for_people_and_for_the_service(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreadable_file_has_remedies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One for people and one for the service."""
+
     def forbidden(self: Path) -> bytes:
         raise PermissionError(13, "Permission denied", str(self))
 
@@ -447,7 +448,8 @@ def test_tables_that_a_broken_plugin_may_own_are_a_note(load: Load) -> None:
     assert "tconnectsync plugins" in config.notes[0]
 
 
-def test_a_misspelt_table_stays_a_problem_beside_a_broken_plugin(problems: Problems) -> None:
+def test_misspelt_table_beside_broken_plugin(problems: Problems) -> None:
+    """It stays a problem."""
     plugins = usual_plugins(FakeEntryPoint("acme", ImportError("gone")))
     [problem] = problems(LEAST + "[sinks.nightscout-treatmnts]", plugins=plugins)
     assert 'did you mean "nightscout-treatments"?' in problem
@@ -460,7 +462,9 @@ def test_a_broken_source_is_named_where_no_source_is_left(problems: Problems) ->
     assert "no requests" in problem
 
 
-def test_a_plugin_that_fails_to_judge_its_options_is_a_problem(problems: Problems) -> None:
+def test_plugin_fails_to_check_options(problems: Problems) -> None:
+    """It is a problem."""
+
     def fails(options: object) -> bool:
         raise ZeroDivisionError("oops")
 

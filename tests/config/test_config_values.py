@@ -64,12 +64,14 @@ def test_the_environment_alone_is_enough(load: Load) -> None:
     assert config.sections["nightscout"].url == "https://site.example"
 
 
-def test_the_region_is_us_where_the_account_comes_from_the_environment(load: Load) -> None:
+def test_region_of_environment_account(load: Load) -> None:
+    """It is US by default."""
     assert load(None, ENVIRON).sources["tandem"].options.region == "US"
     assert load(None, {**ENVIRON, "TCONNECT_REGION": "eu"}).sources["tandem"].options.region == "EU"
 
 
-def test_the_files_region_stays_where_only_the_account_comes_from_the_environment(load: Load) -> None:
+def test_region_of_file_with_environment_account(load: Load) -> None:
+    """The file's region stays."""
     text = '[sources.tandem]\nregion = "EU"'
     assert load(text, ENVIRON).sources["tandem"].options.region == "EU"
 
@@ -98,7 +100,8 @@ def test_a_credential_wins_over_file_and_environment(load: Load, tmp_path: Path)
     assert config.sources["tandem"].options.password == Secret("from-systemd")
 
 
-def test_a_secret_file_is_relative_to_the_configuration_and_loses_its_line_end(load: Load, tmp_path: Path) -> None:
+def test_secret_file_path_and_line_end(load: Load, tmp_path: Path) -> None:
+    """Its path is relative to the configuration, and its line end is removed."""
     (tmp_path / "secret").write_text(" with spaces \n")
     config = load(LEAST.replace('password = "pump-password"', 'password_file = "secret"'))
     assert config.sources["tandem"].options.password == Secret(" with spaces ")
@@ -214,7 +217,8 @@ def test_a_feature_that_is_not_named_is_off_within_its_sink(load: Load) -> None:
     assert load(LEAST, features="BASAL,BOLUS").sinks["nightscout-treatments"].options.basal is True
 
 
-def test_a_source_is_off_without_an_account_and_its_table_can_turn_it_off(load: Load) -> None:
+def test_source_on_or_off(load: Load) -> None:
+    """It is off without an account, and its table can turn it off."""
     second = LEAST.replace("[sources.tandem]", "[sources.tandem]\nenabled = true")
     assert load(second).sources["tandem"].enabled
 

@@ -132,7 +132,8 @@ def test_a_hook_without_its_marker_is_reported() -> None:
     assert "lacks @tconnectsync.hookimpl" in load_plugins([entry]).problems[0].message
 
 
-def test_a_source_name_that_is_taken_is_reported_and_the_first_stays() -> None:
+def test_source_name_is_taken() -> None:
+    """It is reported, and the first source stays."""
     plugins = load_plugins([vendor_plugin(), make_plugin("zzz", tconnectsync_sources=lambda: [spec_like_tandem()])])
     assert plugins.sources()["tandem"].options is VendorOptions
     assert plugins.problems[0].name == "zzz"

@@ -31,7 +31,8 @@ def test_a_file_of_the_folder_is_a_plugin_named_after_it(tmp_path: Path) -> None
     assert plugins.provided_by("my-sink")["sinks"] == ["my-file"]
 
 
-def test_a_file_that_does_not_import_is_reported_with_its_path(tmp_path: Path) -> None:
+def test_plugin_file_does_not_import(tmp_path: Path) -> None:
+    """It is reported with its path."""
     (tmp_path / "broken.py").write_text("import nothing_like_this")
     (tmp_path / "fine.py").write_text(SINK)
     plugins = load_plugins([vendor_plugin()], tmp_path)

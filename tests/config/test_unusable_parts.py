@@ -53,7 +53,7 @@ def test_only_the_part_that_needs_the_secret_stops(tmp_path: Path, part: str, ta
     assert load(tmp_path, HEAD + TANDEM + SITE + table + f'{key}_file = "lost"\n').unusable == ()
 
 
-def test_a_credential_that_cannot_be_used_stops_its_part_only(tmp_path: Path) -> None:
+def test_unusable_credential(tmp_path: Path) -> None:
     """The same for a systemd credential."""
     (tmp_path / "credentials").mkdir()
     (tmp_path / "credentials" / "mqtt-password").write_text("")

@@ -107,7 +107,8 @@ def listener() -> Iterator[str]:
         thread.join()
 
 
-def test_wrong_answers_are_asked_again_until_the_first_sync_is_done(newcomer: Newcomer, listener: str) -> None:
+def test_wrong_answers_are_asked_again(newcomer: Newcomer, listener: str) -> None:
+    """Until the first sync is done."""
     with at_terminal(newcomer.command(), environment=newcomer.environment) as typist:
         typist.expect("Ctrl+C stops")
         typist.answer("email", "no address")

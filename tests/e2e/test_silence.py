@@ -41,7 +41,8 @@ def test_a_real_site_takes_the_announcement_and_lets_it_go(site: Site, tmp_path:
         assert announcements(site) == []
 
 
-def test_silence_is_announced_once_and_withdrawn_when_data_are_back(tmp_path: Path) -> None:
+def test_silence_is_announced_once(tmp_path: Path) -> None:
+    """It is withdrawn when data are back."""
     with SimulatedNightscout() as site:
         with FaultyTandemCloud([silent_pump()], ShiftedClock()) as cloud:
             home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1, more=OPTIONS)

@@ -160,9 +160,7 @@ def test_vendor_change_times_in_utc(tmp_path: Path, tmp_path_factory: pytest.Tem
 
 
 @pytest.mark.parametrize("name", OPTIONAL)
-def test_what_is_there_stays_if_an_optional_property_is_renamed(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, name: str
-) -> None:
+def test_renamed_optional_property(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     """The last days are read again with each upload, and then lack what was known."""
     with a_world(tmp_path / "home") as (cloud, site, running):
         running.until(CHANGE + timedelta(minutes=1))

@@ -78,7 +78,7 @@ class ForgetfulShelf(ReadableFakeReceiver):
         return not self.nameless and super().shows(collection)
 
 
-def test_what_a_receiver_learned_is_known_to_a_comparison_before_the_next_delivery(tmp_path: Path) -> None:
+def test_comparison_knows_receiver_memory(tmp_path: Path) -> None:
     """In another process, or after a restart, everything looked missing, and a repair would have sent it once more."""
     receiver = ForgetfulShelf(batch_size=100, nameless=True)
     harness = EngineHarness(tmp_path, receiver=receiver)

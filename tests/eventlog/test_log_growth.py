@@ -71,7 +71,7 @@ def test_growth_with_unset_clock(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("before", [True, False])
-def test_an_event_long_ago_is_found_without_reading_those_between(tmp_path: Path, before: bool) -> None:
+def test_old_event_is_found_by_index(tmp_path: Path, before: bool) -> None:
     """A site change a year ago costs no more than one of today: SQLite takes the index of rare kinds."""
     count, rare = 20_000, 10_000
     with EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True) as log:

@@ -38,7 +38,8 @@ def held(path: Path) -> dict[str, list[str]]:
     }
 
 
-def test_the_same_twice_is_the_same_once_and_the_owner_alone_reads_it(tmp_path: Path) -> None:
+def test_same_document_twice(tmp_path: Path) -> None:
+    """It is there once, and only the owner can read it."""
     batch = [put("b"), put("a", delivered_u=1.5)]
     folder(tmp_path).deliver(batch)
     path = tmp_path / "files" / "tconnectsync-2026-11.jsonl"
@@ -62,7 +63,8 @@ def test_what_is_taken_back_goes(tmp_path: Path) -> None:
     assert held(tmp_path) == {"tconnectsync-2026-11.jsonl": ["b"]}
 
 
-def test_a_failure_before_the_rename_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_before_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old file stays complete."""
     folder(tmp_path).deliver([put("a")])
     path = tmp_path / "files" / "tconnectsync-2026-11.jsonl"
     before = path.read_bytes()
@@ -79,7 +81,8 @@ def test_a_failure_before_the_rename_leaves_the_old_file_whole(tmp_path: Path, m
     assert held(tmp_path) == {path.name: ["a", "b"]}
 
 
-def test_columns_do_not_depend_on_data_and_no_text_becomes_a_formula(tmp_path: Path) -> None:
+def test_csv_columns_and_formulas(tmp_path: Path) -> None:
+    """Columns do not depend on data, and no text becomes a formula."""
     for _ in range(2):
         folder(tmp_path, "csv").deliver([put("a", notes="=1+1", delivered_u=-2.0), put("b")])
     with (tmp_path / "files" / "tconnectsync-2026-11.csv").open(newline="") as file:

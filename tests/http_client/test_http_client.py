@@ -87,7 +87,8 @@ def test_an_answer_that_drips_is_cut_at_the_deadline(tmp_path: Path, slow: str, 
     assert "in time" in caught.message
 
 
-def test_a_deadline_that_passes_while_connecting_leaves_no_socket_open(client: HttpClient) -> None:
+def test_deadline_while_connecting(client: HttpClient) -> None:
+    """No socket stays open."""
     with serving(saying(GOOD)) as port:
         caught = failure(client, f"http://127.0.0.1:{port}/", limits=HttpLimits(whole_s=0.0))
         gc.collect()  # an open socket would be warned of here
@@ -106,7 +107,9 @@ def test_a_server_that_takes_a_large_body_slowly_is_cut_too() -> None:
     assert caught.value.reason is HttpFailure.TOO_SLOW
 
 
-def test_sending_a_large_body_is_not_held_to_the_time_to_connect() -> None:
+def test_large_body_and_connect_timeout() -> None:
+    """The time to connect does not limit sending."""
+
     def talk(connection: socket.socket, over: threading.Event) -> None:
         size = len(head(connection))
         over.wait(0.3)
@@ -142,9 +145,8 @@ def test_a_silent_server_is_given_up_before_the_deadline(client: HttpClient) -> 
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_an_answer_that_is_too_large_is_given_up_even_when_it_is_small_on_the_wire(
-    client: HttpClient, compressed: bool
-) -> None:
+def test_answer_too_large(client: HttpClient, compressed: bool) -> None:
+    """Also if it is small before decompression."""
     body = b" " * (1 << 20)
     extra = b""
     if compressed:
@@ -167,9 +169,10 @@ def _heads(seen: list[bytes], answer: bytes = GOOD) -> Talk:
 
 
 @pytest.mark.parametrize("login", ["", "me:other@"])
-def test_neither_netrc_nor_a_login_in_the_address_replaces_a_header(
+def test_netrc_and_login_in_address(
     client: HttpClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, login: str
 ) -> None:
+    """Neither replaces a header."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password other\ndefault login me password other\n")
     netrc.chmod(0o600)
@@ -184,7 +187,8 @@ def test_neither_netrc_nor_a_login_in_the_address_replaces_a_header(
 @pytest.mark.parametrize(
     "location", ["http://[", "http://127.0.0.1:1/", "//\x00", "http://\u20ac..x/", "", "http://a..b/", "x" * 10_000]
 )
-def test_a_redirect_is_an_answer_like_any_other_and_is_never_followed(client: HttpClient, location: str) -> None:
+def test_redirect_is_not_followed(client: HttpClient, location: str) -> None:
+    """It is an answer like any other."""
     answer = b"HTTP/1.1 302 Found\r\nLocation: " + location.encode() + b"\r\nContent-Length: 0\r\n\r\n"
     with serving(saying(answer)) as port:
         assert ask(client, f"http://127.0.0.1:{port}/").status == 302
@@ -204,7 +208,8 @@ def test_cookies_stay_with_the_client(client: HttpClient) -> None:
     ("value", "words"),
     [("uploader–0123", "U+2013"), ("token\u200b", "U+200B"), ("a\nb", "U+000A"), ("é", "U+00E9"), (" a", "blank")],
 )
-def test_a_header_that_cannot_be_sent_is_told_without_its_value(client: HttpClient, value: str, words: str) -> None:
+def test_header_that_cannot_be_sent(client: HttpClient, value: str, words: str) -> None:
+    """The message does not contain its value."""
     with pytest.raises(HttpFailed, match="api-secret") as caught:
         client.request("POST", "http://127.0.0.1:9/", what="x", headers={"api-secret": value})
     assert caught.value.reason is HttpFailure.BAD_HEADER
@@ -326,9 +331,8 @@ def test_what_is_wrong_with_a_certificate_is_told_apart(
     assert not caught.in_doubt
 
 
-def test_an_unknown_authority_is_made_known_by_the_environment(
-    client: HttpClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_authority_from_environment(client: HttpClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unknown authority is trusted if the environment names it."""
     context, trusted = certificate(tmp_path)
     with serving(saying(GOOD), context) as port:
         caught = failure(client, f"https://127.0.0.1:{port}/")
@@ -378,7 +382,8 @@ def test_nginx_says_itself_that_its_port_has_tls(client: HttpClient) -> None:
         assert failure(client, f"http://127.0.0.1:{port}/").reason is HttpFailure.TLS_PORT
 
 
-def test_a_server_that_answered_before_is_not_taken_for_one_with_tls(client: HttpClient) -> None:
+def test_known_server_is_not_tested_for_tls(client: HttpClient) -> None:
+    """Because it answered before."""
     turns = iter([saying(GOOD), saying(b"")])
     connections = []
 

@@ -140,7 +140,8 @@ def test_a_new_device_has_time_to_be_subscribed_to(broker: Callable[..., int]) -
     assert waits == [0]
 
 
-def test_whoever_comes_later_finds_the_sensors_but_no_old_insulin_on_board(broker: Callable[..., int]) -> None:
+def test_late_subscriber(broker: Callable[..., int]) -> None:
+    """It finds the sensors, but no old insulin on board."""
     port = broker()
     Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told()).deliver(deliveries())
     with listening(port) as listener:
@@ -194,7 +195,7 @@ def said_at(minutes: float) -> dict[str, object]:
     return said
 
 
-def test_what_is_too_old_when_it_is_told_is_not_known_any_more() -> None:
+def test_value_that_is_too_old() -> None:
     """The rate is of noon, insulin on board of a minute later; each by its own time, and against now."""
     young, older, old, lost = said_at(29), said_at(30.5), said_at(31.5), said_at(182)
     assert (young["basal_rate"], young["iob"], young["pump_state"]) == (0.8, 3.25, "delivering")
@@ -205,9 +206,8 @@ def test_what_is_too_old_when_it_is_told_is_not_known_any_more() -> None:
 
 
 @pytest.mark.parametrize(("minutes", "left_s"), [(1, 1800), (29, 120), (30.9, 6), (45, 1)])
-def test_the_time_that_is_left_counts_from_when_the_pump_said_it(
-    broker: Callable[..., int], minutes: float, left_s: int
-) -> None:
+def test_expiry_counts_from_measurement(broker: Callable[..., int], minutes: float, left_s: int) -> None:
+    """The remaining time counts from the pump's measurement."""
     port = broker()
     with listening(port) as listener:
         Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told(minutes)).deliver(deliveries())
@@ -219,7 +219,8 @@ def test_the_time_that_is_left_counts_from_when_the_pump_said_it(
     )
 
 
-def test_every_sensor_expires_and_goes_by_the_time_of_its_value_but_for_those_that_are_times() -> None:
+def test_sensor_values_expire() -> None:
+    """Each expires by the time of its value; only sensors whose value is a time do not."""
     said = device_message("tconnectsync", "4", GlucoseUnits.MG_DL)["components"]
     for entity in ENTITIES:
         found = said[entity.key]
@@ -232,7 +233,8 @@ def test_every_sensor_expires_and_goes_by_the_time_of_its_value_but_for_those_th
             assert f"value_json.{entity.at}, 0) < {found['expire_after']} " in age["value_template"]
 
 
-def test_a_stopped_pump_is_known_to_give_nothing_as_long_as_it_speaks() -> None:
+def test_suspended_pump_has_rate_zero() -> None:
+    """As long as it sends data."""
     fold = StateFold()
     state = fold.initial()
     for minute, body in ((0, events.PumpingSuspended(reason="alarm")), (45, events.DaySummary(iob_u=1.0))):
@@ -278,9 +280,8 @@ def test_a_broker_that_is_not_there_is_asked_again_later() -> None:
         Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told()).deliver(deliveries())
 
 
-def test_a_password_opens_the_broker_and_a_wrong_one_is_the_users_to_mend(
-    broker: Callable[..., int], tmp_path: Path
-) -> None:
+def test_broker_password(broker: Callable[..., int], tmp_path: Path) -> None:
+    """A wrong one is CredentialsRefused."""
     users = tmp_path / "users"
     users.touch(mode=0o600)
     subprocess.run(["mosquitto_passwd", "-b", str(users), "pump", "right"], check=True)
@@ -402,7 +403,7 @@ def test_many_births_are_one_round(broker: Callable[..., int]) -> None:
 
 
 @pytest.mark.usefixtures("hasty")
-def test_a_broker_that_forgot_everything_gets_everything_again(broker: Callable[..., int]) -> None:
+def test_broker_lost_everything(broker: Callable[..., int]) -> None:
     """A restarted broker without a disk has neither the device nor any value."""
     port = broker()
     receiver = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told())

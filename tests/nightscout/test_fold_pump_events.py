@@ -381,7 +381,7 @@ def test_options_choose_folds() -> None:
 # --- silence ----------------------------------------------------------------------------------------------------------
 
 
-def test_silence_is_announced_for_after_the_newest_event_and_moves_with_it() -> None:
+def test_time_of_silence_announcement() -> None:
     """Never earlier than asked for, although the outbox sends a document five minutes before its time."""
     fold = SilenceFold(after=timedelta(hours=3))
     first, second = timeline((0, ALIVE), (5, ALIVE))

@@ -158,7 +158,7 @@ def test_simulated_token_rights() -> None:
         receiver.client.close()
 
 
-def test_a_private_site_whose_status_the_token_may_not_read_gets_its_documents() -> None:
+def test_private_site_without_status_right() -> None:
     """The status only adds its version and units; `check` names the missing right."""
     token = "pump-0123456789abcdef"
     rights = [f"api:treatments:{right}" for right in ("create", "read", "delete")]

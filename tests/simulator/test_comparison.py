@@ -158,7 +158,8 @@ def test_a_hole_in_the_basal_is_seen(pump: SimulatedPump, docs: list[Doc]) -> No
     assert found.worst_basal_hour is not None
 
 
-def test_overlapping_basal_counts_once_and_the_later_start_wins(pump: SimulatedPump, docs: list[Doc]) -> None:
+def test_overlapping_basal(pump: SimulatedPump, docs: list[Doc]) -> None:
+    """It counts once, and the later start wins."""
     for doc in docs:
         if doc["eventType"] == "Temp Basal":
             doc["duration"] += 3

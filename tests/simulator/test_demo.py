@@ -15,7 +15,8 @@ import requests
 from tests.e2e.installation import eventually
 
 
-def test_the_commands_it_names_run_as_typed_with_nothing_on_the_path(tmp_path: Path) -> None:
+def test_named_commands_run_as_typed(tmp_path: Path) -> None:
+    """Also with nothing on the PATH."""
     words = [sys.executable, "-m", "tconnectsync", "demo", "--days", "1", "--port", "0"]
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
     with contextlib.ExitStack() as stack:

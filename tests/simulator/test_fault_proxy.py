@@ -79,7 +79,8 @@ def test_without_a_fault_it_is_not_there(client: Client) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_not_served_never_reaches_the_server_and_the_rest_does(client: Client, kind: str) -> None:
+def test_refused_requests_do_not_reach_server(client: Client, kind: str) -> None:
+    """All others do."""
     client.proxy.faults.add(ProxyFault(kind, method="POST"))
     arguments = {"timeout": 0.5} if kind == "late" else {}
     if kind in BREAKS or kind == "late":
@@ -99,7 +100,8 @@ def test_what_is_not_served_never_reaches_the_server_and_the_rest_does(client: C
 
 
 @pytest.mark.parametrize("status", STATUSES)
-def test_an_error_status_is_a_page_with_the_wait_that_was_asked_for(client: Client, status: str) -> None:
+def test_error_status_has_retry_after(client: Client, status: str) -> None:
+    """With the configured wait."""
     client.proxy.faults.add(ProxyFault(status, retry_after="120"))
     answer = client.post("one")
     assert answer.status_code == int(status)
@@ -116,7 +118,8 @@ def test_answers_that_are_not_what_was_asked_for(client: Client) -> None:
     assert client.stored() == ["three"]
 
 
-def test_a_truncated_answer_is_no_json_and_a_reordered_one_is_the_same_json(client: Client) -> None:
+def test_truncated_and_reordered_answers(client: Client) -> None:
+    """A truncated one is no JSON; a reordered one is the same JSON."""
     client.post(*"abcdefgh")
     path = "treatments.json?find[created_at][$gte]=2020&count=100"
     plain = client.through.ask("GET", path)

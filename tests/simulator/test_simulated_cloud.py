@@ -136,7 +136,8 @@ def client(visitor: Client) -> Client:
 # --- the login ---
 
 
-def test_a_login_gives_a_signed_id_token_that_names_the_wearer(visitor: Client, clock: FakeClock) -> None:
+def test_login_gives_signed_id_token(visitor: Client, clock: FakeClock) -> None:
+    """It names the wearer."""
     granted = visitor.log_in()
     assert granted["expires_in"] == 1800
     keys = visitor.session.get(visitor.at["jwks"]).json()["keys"]
@@ -168,7 +169,8 @@ def test_the_right_password_is_refused_in_the_wrong_region(visitor: Client) -> N
     assert "account/invalid_credentials" in answer.text
 
 
-def test_an_account_of_the_other_region_has_its_own_endpoints(pump: SimulatedPump, clock: FakeClock) -> None:
+def test_account_of_other_region(pump: SimulatedPump, clock: FakeClock) -> None:
+    """It has its own endpoints."""
     with (
         FaultyTandemCloud([pump], clock, accounts=[SimulatedAccount(region="EU")]) as cloud,
         requests.Session() as session,
@@ -186,7 +188,8 @@ def test_without_a_login_there_is_no_code(visitor: Client) -> None:
 @pytest.mark.parametrize(
     "change", [{"code_challenge": ""}, {"code_challenge_method": "plain"}, {"client_id": "x"}, {"scope": "email"}]
 )
-def test_an_authorization_that_lacks_something_gives_no_code(visitor: Client, change: dict[str, str]) -> None:
+def test_incomplete_authorization(visitor: Client, change: dict[str, str]) -> None:
+    """It gives no code."""
     visitor.send_password()
     assert visitor.code(**change) == ""
 
@@ -263,7 +266,8 @@ def test_a_pump_that_never_uploaded_is_listed_with_nulls(pump: SimulatedPump) ->
         assert client.logs("2026-03-01", "2026-03-07").json() == {"events": [], "clockChanges": []}
 
 
-def test_all_windows_together_give_every_record_once_and_in_no_order(client: Client, pump: SimulatedPump) -> None:
+def test_windows_give_every_record_once(client: Client, pump: SimulatedPump) -> None:
+    """In no order."""
     events = [
         event for day in range(1, 7) for event in client.logs(f"2026-03-0{day}", f"2026-03-0{day}").json()["events"]
     ]
@@ -276,7 +280,8 @@ def test_all_windows_together_give_every_record_once_and_in_no_order(client: Cli
     assert first.content == client.logs("2026-03-01", "2026-03-02").content
 
 
-def test_clock_changes_are_told_for_the_whole_life_whatever_the_window(client: Client, pump: SimulatedPump) -> None:
+def test_clock_changes_ignore_the_window(client: Client, pump: SimulatedPump) -> None:
+    """All of the pump's life are sent."""
     body = client.logs("2020-01-01", "2020-01-02").json()
     assert body["events"] == []
     assert body["clockChanges"] == pump.clock_changes
@@ -320,16 +325,15 @@ def test_event_codes_are_ignored_unless_the_cloud_filters(client: Client) -> Non
         ({"pumperId": ""}, "invalid_type"),
     ],
 )
-def test_a_query_that_the_schema_does_not_know_is_a_zod_error(
-    client: Client, change: dict[str, str], code: str
-) -> None:
+def test_unknown_query_is_a_zod_error(client: Client, change: dict[str, str], code: str) -> None:
     answer = client.logs("2026-03-02", "2026-03-02", **change)
     assert answer.status_code == 400
     assert "ZodError" in answer.text
     assert code in answer.text
 
 
-def test_a_window_that_is_too_long_fails_and_a_shorter_one_does_not(client: Client) -> None:
+def test_window_too_long(client: Client) -> None:
+    """It fails, and a shorter one does not."""
     client.cloud.largest_window_days, client.cloud.window_status = 7, 504
     assert client.logs("2026-03-01", "2026-03-08").status_code == 504
     assert client.logs("2026-03-01", "2026-03-07").status_code == 200
@@ -415,7 +419,8 @@ def test_an_answer_can_be_cut_with_and_without_notice(client: Client) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_connection_can_break_before_and_after_the_request_is_served(visitor: Client, when: str) -> None:
+def test_connection_breaks(visitor: Client, when: str) -> None:
+    """Before or after the request is served."""
     visitor.send_password()
     code = visitor.code()
     visitor.cloud.fail(CloudFault(path="connect/token", reset=when))

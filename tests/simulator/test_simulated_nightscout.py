@@ -109,7 +109,8 @@ class TestEveryServerBefore1507:
         assert stored is not None
         assert abs((stored.at - datetime.now(timezone.utc)).total_seconds()) < 60
 
-    def test_zeros_and_empty_texts_are_dropped_except_absolute_and_duration(self, server: Site) -> None:
+    def test_zeros_and_empty_texts_are_dropped(self, server: Site) -> None:
+        """Except `absolute` and `duration`."""
         zeros = dict.fromkeys(("insulin", "carbs", "percent", "relative", "absolute", "duration", "targetTop"), 0)
         server.ask("POST", "treatments", json=note(**zeros, notes="", glucose=0, glucoseType="Sensor", units="mg/dl"))
         assert without_id(server.documents("treatments")) == [note(utcOffset=0, absolute=0, duration=0)]
@@ -132,13 +133,15 @@ class TestEveryServerBefore1507:
         server.ask("POST", "treatments", json=note(eventType="Announcement"))
         assert server.documents("treatments")[0]["isAnnouncement"] is True
 
-    def test_posting_again_replaces_the_whole_document_and_keeps_its_id(self, server: Site) -> None:
+    def test_posting_again_replaces_document(self, server: Site) -> None:
+        """It keeps its id."""
         first = server.ask("POST", "treatments", json=note(insulin=1, extra=1)).json()[0]["_id"]
         second = server.ask("POST", "treatments", json=note(carbs=2)).json()[0]
         assert "_id" not in second
         assert server.documents("treatments") == [note(carbs=2, utcOffset=0, _id=first)]
 
-    def test_of_two_documents_with_one_time_and_type_one_is_lost_with_status_200(self, server: Site) -> None:
+    def test_two_documents_of_one_time_and_type(self, server: Site) -> None:
+        """One is lost, with status 200."""
         pair = [note(identifier="a", notes="first"), note(identifier="b", notes="second")]
         assert server.ask("POST", "treatments", json=pair).status_code == 200
         assert [body["notes"] for body in server.documents("treatments")] == ["second"]
@@ -150,7 +153,7 @@ class TestEveryServerBefore1507:
         )
         assert len(server.documents("treatments")) == 4
 
-    def test_an_identifier_with_a_moved_date_is_a_second_document(self, server: Site) -> None:
+    def test_identifier_with_moved_date_is_doubled(self, server: Site) -> None:
         server.ask("POST", "treatments", json=note(identifier="a", created_at=ago(hours=2)))
         server.ask("POST", "treatments", json=note(identifier="a", created_at=ago(hours=3)))
         assert [body["identifier"] for body in server.documents("treatments")] == ["a", "a"]
@@ -161,7 +164,8 @@ class TestEveryServerBefore1507:
         assert server.ask("POST", "treatments", json=[first, clash, last]).status_code == 500
         assert [body["created_at"] for body in server.documents("treatments")] == [ago(hours=4), ago(hours=5)]
 
-    def test_a_client_id_is_stored_as_a_text_that_deleting_does_not_find(self, server: Site) -> None:
+    def test_client_id_is_stored_as_text(self, server: Site) -> None:
+        """Deleting does not find it."""
         chosen = "0123456789abcdef01234567"
         assert server.ask("POST", "treatments", json=note(_id=chosen)).status_code == 200
         assert server.ask("DELETE", f"treatments/{chosen}").status_code == 200
@@ -254,9 +258,8 @@ class TestEveryServerBefore1507:
         "find",
         [{"find[created_at][$since]": "2020-01-01T00:00:00Z"}, {"find[enteredBy][$in]": "me"}, {"find[a][$b]": "1"}],
     )
-    def test_a_question_that_the_database_refuses_is_answered_200_without_a_list(
-        self, server: Site, find: dict[str, str]
-    ) -> None:
+    def test_query_refused_by_database(self, server: Site, find: dict[str, str]) -> None:
+        """The answer is 200 without a list."""
         server.ask("POST", "treatments", json=note())
         answer = server.ask("GET", "treatments", params=find)
         assert answer.status_code == 200
@@ -269,7 +272,8 @@ class TestEveryServerBefore1507:
         assert server.ask("DELETE", f"treatments/{old['_id']}").status_code == 200
         assert [body["created_at"] for body in server.documents("treatments")] == [ago(hours=1)]
 
-    def test_deleting_by_conditions_takes_every_match_but_without_a_date_only_new_ones(self, server: Site) -> None:
+    def test_deleting_by_conditions(self, server: Site) -> None:
+        """Every match is deleted; without a date only new ones."""
         old = [note(created_at=f"2020-01-{day:02d}T00:00:00Z") for day in range(1, 21)]
         server.ask("POST", "treatments", json=[*old, note(), note(eventType="Other")])
         server.ask("DELETE", "treatments", params={"find[eventType]": "Note"})
@@ -287,9 +291,8 @@ class TestEveryServerBefore1507:
         assert server.documents("treatments") == [note(_id=name, eventType="Bolus", insulin=2, utcOffset=0)]
 
     @pytest.mark.parametrize("collection", ["activity", "devicestatus"])
-    def test_activity_and_device_status_are_stored_as_often_as_they_are_posted(
-        self, server: Site, collection: str
-    ) -> None:
+    def test_activity_and_device_status_are_doubled(self, server: Site, collection: str) -> None:
+        """They are stored as often as they are posted."""
         body = {"created_at": ago(minutes=5), "identifier": "a", "device": "pump", "iob": 0}
         for _ in range(2):
             assert server.ask("POST", collection, json=[body, body]).status_code == 200
@@ -298,9 +301,8 @@ class TestEveryServerBefore1507:
         assert len({document["_id"] for document in found}) == 4
 
     @pytest.mark.parametrize("collection", ["activity", "devicestatus"])
-    def test_activity_and_device_status_are_found_and_deleted_like_treatments(
-        self, server: Site, collection: str
-    ) -> None:
+    def test_find_and_delete_activity(self, server: Site, collection: str) -> None:
+        """Activity and device status are found and deleted like treatments."""
         server.ask("POST", collection, json=[{"created_at": LONG_AGO, "identifier": "old"}])
         server.ask("POST", collection, json=[{"created_at": ago(minutes=m), "identifier": str(m)} for m in range(12)])
         assert len(server.ask("GET", collection, params={"count": "100"}).json()) == 12
@@ -330,7 +332,8 @@ class TestEveryServerBefore1507:
         assert len(server.ask("GET", "entries", params=since).json()) == 3
         assert all(body["sysTime"] for body in server.documents("entries"))
 
-    def test_every_profile_that_is_posted_is_one_more_and_put_changes_one(self, server: Site) -> None:
+    def test_post_and_put_profile(self, server: Site) -> None:
+        """POST adds one, PUT changes one."""
         for day in ("2025-01-01", "2025-01-02"):
             assert server.ask("POST", "profile", json={"startDate": day, "store": {}}).status_code == 200
         newest = server.ask("GET", "profile.json").json()[0]
@@ -340,7 +343,8 @@ class TestEveryServerBefore1507:
         server.ask("DELETE", f"profile/{newest['_id']}")
         assert len(server.documents("profile")) == 1
 
-    def test_a_wrong_secret_may_not_write_and_verifyauth_is_always_200(self, server: Site) -> None:
+    def test_wrong_secret_cannot_write(self, server: Site) -> None:
+        """`verifyauth` answers 200 all the same."""
         wrong = {"api-secret": "0" * 40}
         for method, path in (
             ("POST", "treatments"),
@@ -391,23 +395,26 @@ class TestServersSince1507:
         """A client of the site."""
         return client_of(simulated)
 
-    def test_an_identifier_with_a_moved_date_is_updated_in_place(self, server: Site) -> None:
+    def test_identifier_with_moved_date_is_updated(self, server: Site) -> None:
         first = server.ask("POST", "treatments", json=note(identifier="a", created_at=ago(hours=2))).json()[0]
         again = server.ask("POST", "treatments", json=note(identifier="a", created_at=ago(hours=3))).json()[0]
         assert first["_id"] == again["_id"]
         assert [body["created_at"] for body in server.documents("treatments")] == [ago(hours=3)]
 
-    def test_identifiers_keep_documents_of_one_time_and_type_apart(self, server: Site) -> None:
+    def test_identifiers_of_one_time_and_type(self, server: Site) -> None:
+        """Identifiers keep such documents apart."""
         server.ask("POST", "treatments", json=[note(identifier="a"), note(identifier="b")])
         server.ask("POST", "treatments", json=[note(identifier="b"), note(identifier="a")])
         assert sorted(body["identifier"] for body in server.documents("treatments")) == ["a", "b"]
 
-    def test_a_document_stored_without_identifier_is_doubled_by_one_with_it(self, server: Site) -> None:
+    def test_document_stored_without_identifier(self, server: Site) -> None:
+        """One with an identifier doubles it."""
         server.ask("POST", "treatments", json=note())
         server.ask("POST", "treatments", json=note(identifier="a"))
         assert len(server.documents("treatments")) == 2
 
-    def test_posting_without_identifier_replaces_by_time_and_type_and_loses_the_identifier(self, server: Site) -> None:
+    def test_posting_without_identifier(self, server: Site) -> None:
+        """It replaces by time and type, and loses the identifier."""
         server.ask("POST", "treatments", json=note(identifier="a"))
         server.ask("POST", "treatments", json=note(notes="bare"))
         assert without_id(server.documents("treatments")) == [note(notes="bare", utcOffset=0)]
@@ -425,7 +432,8 @@ class TestServersSince1507:
     def test_a_refused_question_is_answered_with_null(self, server: Site) -> None:
         assert server.ask("GET", "treatments", params={"find[a][$b]": "1"}).text == "null"
 
-    def test_a_hundred_treatments_are_shown_by_default_and_a_thousand_with_conditions(self, server: Site) -> None:
+    def test_default_counts(self, server: Site) -> None:
+        """100 treatments without conditions, 1,000 with them."""
         server.ask("POST", "treatments", json=[note(created_at=ago(seconds=n)) for n in range(1100)])
         assert len(server.ask("GET", "treatments").json()) == 100
         assert len(server.ask("GET", "treatments", params={"find[eventType]": "Note"}).json()) == 1000
@@ -535,25 +543,22 @@ class TestTrouble:
         assert server.ask("POST", "treatments", json=batch).status_code == 500
         assert simulated.count("treatments") == 2
 
-    def test_a_database_that_is_down_reads_null_and_the_status_stays_well(
-        self, simulated: SimulatedNightscout, server: Site
-    ) -> None:
+    def test_database_down(self, simulated: SimulatedNightscout, server: Site) -> None:
+        """Reads answer null, and the status stays good."""
         simulated.database_down = True
         assert server.ask("GET", "treatments").text == "null"
         assert server.ask("POST", "treatments", json=note()).status_code == 500
         assert server.ask("GET", "status.json").status_code == 200
 
-    def test_a_site_that_is_down_refuses_connections_and_comes_back_with_its_documents(
-        self, simulated: SimulatedNightscout, server: Site
-    ) -> None:
+    def test_site_down(self, simulated: SimulatedNightscout, server: Site) -> None:
+        """It refuses connections, and comes back with its documents."""
         server.ask("POST", "treatments", json=note())
         with simulated.down(), pytest.raises(requests.ConnectionError):
             server.ask("GET", "status.json")
         assert len(server.ask("GET", "treatments").json()) == 1
 
-    def test_an_address_waits_after_a_wrong_secret_until_a_right_one(
-        self, client_of: Callable[[SimulatedNightscout], Site]
-    ) -> None:
+    def test_delay_after_wrong_secret(self, client_of: Callable[[SimulatedNightscout], Site]) -> None:
+        """Until a right one."""
         with SimulatedNightscout(refusal_wait_s=0.02) as simulated:
             server = client_of(simulated)
             server.ask("GET", "treatments", headers={"api-secret": "wrong"})

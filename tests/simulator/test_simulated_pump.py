@@ -27,7 +27,8 @@ def by_code(pump: SimulatedPump, code: int) -> list[dict[str, Any]]:
     return [entry for entry in pump.records if entry["eventCode"] == code]
 
 
-def test_the_same_plan_gives_the_same_life_and_another_seed_another() -> None:
+def test_same_plan_same_pump() -> None:
+    """Another seed gives another one."""
     plan = SimulationPlan(seed=3, days=3, late_share=0.2)
     first, second = simulate(plan), simulate(plan)
     assert first.log == second.log
@@ -35,7 +36,7 @@ def test_the_same_plan_gives_the_same_life_and_another_seed_another() -> None:
     assert simulate(SimulationPlan(seed=4, days=3, late_share=0.2)).records != first.records
 
 
-def test_how_the_phone_uploads_does_not_change_what_the_pump_does() -> None:
+def test_uploads_do_not_change_the_pump() -> None:
     calm = simulate(SimulationPlan(seed=3, days=3))
     late = simulate(SimulationPlan(seed=3, days=3, late_share=0.3, upload_every_min=17))
     assert calm.records == late.records
@@ -49,7 +50,8 @@ def test_day_by_day_gives_what_all_at_once_gives() -> None:
     assert simulation.truth() == simulate(plan).truth
 
 
-def test_a_captured_code_has_exactly_the_captured_keys_in_their_order(pump: SimulatedPump) -> None:
+def test_record_has_captured_keys(pump: SimulatedPump) -> None:
+    """In their order."""
     for entry in pump.records:
         assert " ".join(entry) == ENTRY
         keys = CAPTURED.get(entry["eventCode"])
@@ -107,7 +109,8 @@ def test_a_simple_bolus_is_told_in_the_captured_order(pump: SimulatedPump) -> No
     assert told[5]["eventProperties"]["bolusDeliveryStatus"] == 0
 
 
-def test_an_extended_bolus_reports_progress_and_closes_with_21_then_280(pump: SimulatedPump) -> None:
+def test_records_of_extended_bolus(pump: SimulatedPump) -> None:
+    """It reports progress and ends with 21, then 280."""
     bolus = next(b for b in pump.truth.boluses if b.extended_min and b.reason == "completed" and b.immediate_u)
     told = [e for e in pump.records if e["eventProperties"].get("bolusId") == bolus.bolus_id]
     codes = [entry["eventCode"] for entry in told]
@@ -167,7 +170,8 @@ def test_fills_of_one_site_change_may_bear_the_same_second() -> None:
     assert 15 <= len(at["cannula"]) <= 30
 
 
-def test_backfilled_readings_are_logged_later_than_they_were_measured(pump: SimulatedPump) -> None:
+def test_backfilled_readings(pump: SimulatedPump) -> None:
+    """They are logged later than they were measured."""
     backfilled = [e for e in by_code(pump, 399) if e["eventProperties"]["interval"] == 1]
     assert backfilled
     assert all(e["eventProperties"]["cgmDataType"] == [1] for e in backfilled)
@@ -175,7 +179,8 @@ def test_backfilled_readings_are_logged_later_than_they_were_measured(pump: Simu
     assert max(stamps.values()) == 2
 
 
-def test_a_sensor_session_lasts_ten_days_and_is_joined_again_on_the_way(pump: SimulatedPump) -> None:
+def test_sensor_session(pump: SimulatedPump) -> None:
+    """It lasts ten days, and is joined again in between."""
     joins = [e["eventProperties"]["sessionSignature"] for e in by_code(pump, 394)]
     assert len(joins) > len(set(joins)) >= 3
     assert len(pump.truth.sensor_starts) == len(by_code(pump, 447))
@@ -197,7 +202,8 @@ def offsets(pump: SimulatedPump) -> list[tuple[int, int]]:
     return found
 
 
-def test_the_wearer_sets_the_clock_two_days_after_a_change_of_daylight_saving() -> None:
+def test_clock_set_after_daylight_saving_change() -> None:
+    """Two days later."""
     pump = simulate(SimulationPlan(start=date(2025, 10, 30), days=8))
     set_at = [(datetime.fromtimestamp(at_s, UTC), offset_s // 3600) for at_s, offset_s in offsets(pump)]
     assert [hours for _, hours in set_at] == [-4, -5]
@@ -217,7 +223,8 @@ def test_a_clock_that_is_never_set_goes_on_as_it_was() -> None:
     assert len(offsets(pump)) == 1
 
 
-def test_a_change_before_the_first_day_is_part_of_the_clocks_life() -> None:
+def test_clock_change_before_first_day() -> None:
+    """It belongs to the clock's life."""
     pump = simulate(SimulationPlan(start=date(2026, 3, 20), days=2))
     assert [entry["eventCode"] for entry in pump.clock_changes] == [14, 13, 14, 13]
     assert [record.entry["sequenceNumber"] for record in pump.clock_change_log] == [95, 96, 97, 98]
@@ -259,7 +266,8 @@ def test_about_a_fifth_is_late_when_a_fifth_shall_be_late() -> None:
     assert all(record.uploaded_s >= record.at_s for record in pump.log)
 
 
-def test_without_trouble_everything_is_uploaded_within_about_an_hour() -> None:
+def test_everything_is_uploaded_within_an_hour() -> None:
+    """Without trouble."""
     pump = simulate(SimulationPlan(days=5))
     assert all(record.uploaded_s - record.at_s <= 70 * 60 for record in pump.log if record.at_s > pump.log[10].at_s)
 
@@ -274,7 +282,8 @@ def test_nothing_is_uploaded_in_an_outage() -> None:
 
 
 @pytest.mark.parametrize("drawer_rate", ["zero", "profile"])
-def test_a_pump_in_the_drawer_logs_only_basal_and_its_routine(drawer_rate: str) -> None:
+def test_pump_in_a_drawer(drawer_rate: str) -> None:
+    """It logs only basal and its routine."""
     at = datetime(2026, 3, 4, 17, 30, tzinfo=UTC)
     old, new = hand_over(SimulationPlan(days=6, drawer_rate=drawer_rate), at)
     after = [record for record in old.log if record.at_s > at.timestamp()]

@@ -128,7 +128,8 @@ def client(cloud: TconnectCloud) -> Iterator[Client]:
         yield found
 
 
-def test_the_form_gives_cookies_and_a_wrong_password_the_reason(cloud: TconnectCloud) -> None:
+def test_login_form(cloud: TconnectCloud) -> None:
+    """It gives cookies, and for a wrong password the reason."""
     with requests.Session() as session:
         client = Client(cloud, session)
         refused = client.log_in("wrong")
@@ -146,7 +147,7 @@ def test_the_form_gives_cookies_and_a_wrong_password_the_reason(cloud: TconnectC
     assert "UserGUID" not in bare.cookies
 
 
-def test_a_token_ends_with_its_time_and_when_it_is_taken_away(client: Client, cloud: TconnectCloud) -> None:
+def test_token_expires_or_is_revoked(client: Client, cloud: TconnectCloud) -> None:
     assert client.timeline("04-02-2021", "04-03-2021").status_code == 200
     cloud.revoke_tokens()
     assert client.timeline("04-02-2021", "04-03-2021").status_code == 401
@@ -157,9 +158,8 @@ def test_a_token_ends_with_its_time_and_when_it_is_taken_away(client: Client, cl
     assert client.timeline("04-02-2021", "04-03-2021").status_code == 401
 
 
-def test_the_phone_app_has_a_door_of_its_own_and_the_index_of_what_was_uploaded(
-    client: Client, cloud: TconnectCloud, pump: SimulatedPump
-) -> None:
+def test_login_of_phone_app(client: Client, cloud: TconnectCloud, pump: SimulatedPump) -> None:
+    """It has its own login, and the index of what was uploaded."""
     account = cloud.account
     form = {
         "username": account.email,
@@ -179,7 +179,7 @@ def test_the_phone_app_has_a_door_of_its_own_and_the_index_of_what_was_uploaded(
     assert client.get("cloud/upload/getlasteventuploaded", ("sn", "1")).status_code == 404
 
 
-def test_the_index_moves_and_rows_come_as_records_are_uploaded(pump: SimulatedPump) -> None:
+def test_index_and_rows_follow_uploads(pump: SimulatedPump) -> None:
     first, later = pump.upload_times_s[20], pump.upload_times_s[40]
     clock = FakeClock(datetime.fromtimestamp(first, timezone.utc))
     with TconnectCloud(pump, clock) as cloud:
@@ -290,7 +290,8 @@ def test_readings_and_finger_sticks(client: Client, pump: SimulatedPump) -> None
         assert sticks[local(stick.at).isoformat()] == stick.value
 
 
-def test_a_suspension_that_lasts_over_midnight_is_told_again() -> None:
+def test_suspension_over_midnight() -> None:
+    """It is sent for both days."""
     stop = SuspensionRow(at=datetime(2021, 4, 1, 23, 50), reason="manual", ended_at=datetime(2021, 4, 3, 0, 10))
     days = (date(2021, 4, 2), date(2021, 4, 3))
     assert [each["SuspendReason"] for each in suspensions(TconnectRecords(sites=[stop]), days)] == [
@@ -312,7 +313,8 @@ def test_a_new_site_is_what_the_pump_was_stopped_for(client: Client, pump: Simul
         assert timedelta() <= cannula - change < timedelta(hours=1)
 
 
-def test_the_export_has_its_tables_and_basal_only_before_control_iq(pump: SimulatedPump) -> None:
+def test_tables_of_the_export(pump: SimulatedPump) -> None:
+    """It has basal only before Control-IQ."""
     clock = FakeClock(all_uploaded_at(pump))
     with TconnectCloud(pump, clock, control_iq_since=date(2021, 4, 4)) as cloud, requests.Session() as session:
         client = Client(cloud, session)
@@ -344,7 +346,8 @@ def test_before_control_iq_there_is_no_such_page(pump: SimulatedPump) -> None:
         assert told["features"]["controlIQ"]["dateTimeFirstDetected"] == "2021-04-04T00:00:00"
 
 
-def test_the_export_is_of_two_days_at_most_and_fails_under_load(pump: SimulatedPump) -> None:
+def test_limits_of_the_export(pump: SimulatedPump) -> None:
+    """Two days at most; it fails under load."""
     clock = FakeClock(all_uploaded_at(pump))
     with TconnectCloud(pump, clock, csv_fails_every=3) as cloud, requests.Session() as session:
         client = Client(cloud, session)
@@ -361,7 +364,7 @@ def test_the_export_is_of_two_days_at_most_and_fails_under_load(pump: SimulatedP
         (("startDate", "04-02-2021"), ("endDate", "04-03-2021"), ("more", "1")),
     ],
 )
-def test_the_firewall_lets_one_order_of_the_parameters_through(
+def test_firewall_wants_order_of_parameters(
     client: Client, cloud: TconnectCloud, params: tuple[tuple[str, str], ...]
 ) -> None:
     path = f"tconnect/controliq/api/therapytimeline/users/{cloud.account.guid}"
@@ -380,7 +383,8 @@ def test_nobody_elses_data(client: Client) -> None:
     assert client.get(f"basalsuspension/{other}/04-02-2021/04-03-2021/", ("callback", "cb")).status_code == 404
 
 
-def test_faults_are_those_of_the_other_cloud_and_requests_are_kept(client: Client, cloud: TconnectCloud) -> None:
+def test_faults_and_kept_requests(client: Client, cloud: TconnectCloud) -> None:
+    """The faults are those of the other cloud, and requests are kept."""
     cloud.fail(
         answered(503, path="therapytimeline/"),
         web_page_blocked(path="therapytimeline/"),

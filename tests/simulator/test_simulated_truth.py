@@ -20,7 +20,8 @@ def pump() -> SimulatedPump:
     return simulate(SimulationPlan(seed=11, days=30, late_share=0.2))
 
 
-def test_the_basal_of_every_hour_is_what_the_records_say_a_rate_holds_for(pump: SimulatedPump) -> None:
+def test_basal_of_every_hour(pump: SimulatedPump) -> None:
+    """It is what the records' rates give."""
     rate_mu_h, since_s = 0, 0
     hours: dict[int, float] = defaultdict(float)
 
@@ -51,7 +52,8 @@ def test_a_resumed_pump_tells_its_rate_in_the_same_second(pump: SimulatedPump) -
     assert all((at_s, 279) in told for at_s in resumed)
 
 
-def test_the_sum_of_20_and_21_is_the_sum_of_the_boluses_and_the_last_280_agrees(pump: SimulatedPump) -> None:
+def test_sum_of_boluses(pump: SimulatedPump) -> None:
+    """The records 20 and 21 give it, and the last 280 agrees."""
     ended: dict[int, float] = defaultdict(float)
     totals: dict[int, int] = {}
     for entry in pump.records:
@@ -79,7 +81,8 @@ def test_a_bolus_begins_when_its_delivery_is_logged(pump: SimulatedPump) -> None
         assert first[bolus.bolus_id] == bolus.started_at.timestamp()
 
 
-def test_readings_are_those_of_the_records_once_each_and_without_the_hidden_ones(pump: SimulatedPump) -> None:
+def test_readings_of_the_records(pump: SimulatedPump) -> None:
+    """Once each, without the hidden ones."""
     stamps: dict[int, int] = {}
     for record in pump.log:
         properties = record.entry["eventProperties"]
@@ -125,7 +128,8 @@ def test_at_the_end_of_all_uploads_the_part_is_the_whole(pump: SimulatedPump) ->
     assert len(part.basal_u_per_hour) >= len(pump.truth.basal_u_per_hour) - 1
 
 
-def test_one_persons_truth_joins_both_pumps_at_the_hand_over() -> None:
+def test_truth_of_two_pumps() -> None:
+    """It joins them at the hand-over."""
     at = datetime(2026, 3, 4, 17, 30, tzinfo=UTC)
     old, new = hand_over(SimulationPlan(days=6), at)
     both = merge((old.truth, new.truth))

@@ -74,7 +74,8 @@ def own_facts(world: SourceWorld, kind: str) -> list[Event]:
     return list(world.log.facts(kind, limit=1000))
 
 
-def test_a_first_poll_brings_every_dose_and_opens_the_history(world: SourceWorld) -> None:
+def test_first_poll(world: SourceWorld) -> None:
+    """It brings every dose and opens the history."""
     world.poll()
     begin, now = world.clock.now() - timedelta(days=HISTORY_DAYS), world.clock.now()
     truth = known_at(pump().truth, now)
@@ -87,7 +88,8 @@ def test_a_first_poll_brings_every_dose_and_opens_the_history(world: SourceWorld
     assert (opened.body.first_day, opened.body.last_day) == (str(FIRST_DAY), None)
 
 
-def test_what_a_window_brought_is_there_before_the_window_counts_as_read(world: SourceWorld) -> None:
+def test_window_is_read_after_its_events(world: SourceWorld) -> None:
+    """The events are in the log before the window counts as read."""
     seen = 0
     for batch in world.source().poll(world.log):
         kinds = [event.kind for event in batch.events]
@@ -132,7 +134,7 @@ def test_an_upload_is_seen_once_and_brings_what_is_new(world: SourceWorld) -> No
     assert len(own_facts(world, "upload.seen")) == 2
 
 
-def test_a_check_finds_all_well_reads_little_and_keeps_nothing(world: SourceWorld) -> None:
+def test_check_reads_little(world: SourceWorld) -> None:
     """Whether records can be read is told by one request for a few of them."""
     end = world.log.end
     findings = list(world.source().check())

@@ -157,7 +157,7 @@ def test_a_bolus_that_is_not_complete_is_only_asked_for() -> None:
     ]
 
 
-def test_bolus_delivered_as_requested() -> None:
+def test_bolus_ends_when_requested() -> None:
     """Only its end is an event."""
     row = {**STANDARD, "CompletionDateTime": STANDARD["RequestDateTime"]}
     assert only(events_of(export(boluses(row)), pump=PUMP)).kind == "bolus.completed"

@@ -111,7 +111,8 @@ def open_world(tmp_path: Path) -> World:
 # --- the form and its cookie --------------------------------------------------------------------------------------------
 
 
-def test_a_browser_without_a_cookie_gets_the_form_and_nothing_else(world: World) -> None:
+def test_browser_without_cookie(world: World) -> None:
+    """It gets the form and nothing else."""
     answer = world.get(world.browser(), "/page")
     assert answer.status_code == 401
     assert "personal" not in answer.text
@@ -119,7 +120,8 @@ def test_a_browser_without_a_cookie_gets_the_form_and_nothing_else(world: World)
     assert world.get(world.browser(), "/page/static/../page").status_code in (401, 404)
 
 
-def test_the_form_signs_in_and_leads_to_the_page_that_was_wanted(world: World) -> None:
+def test_form_signs_in(world: World) -> None:
+    """It leads to the page that was requested."""
     browser = world.browser()
     form = world.get(browser, "/page?days=3").text
     target = re.search(r'name="target" value="([^"]*)"', form)
@@ -138,7 +140,8 @@ def test_the_cookie_is_strict_and_hidden_from_scripts(world: World, https: bool)
     assert SECRET not in cookie
 
 
-def test_a_cookie_survives_a_restart_and_ends_with_another_secret(world: World) -> None:
+def test_cookie_after_restart(world: World) -> None:
+    """It survives, and ends with another secret."""
     cookie = world.cookie(world.signed_in())
     world.restart()
     assert world.get(world.with_cookie(cookie), "/page").status_code == 200
@@ -175,7 +178,8 @@ def test_after_signing_out_the_cookie_is_gone(world: World) -> None:
     assert world.get(browser, "/page").status_code == 401
 
 
-def test_ten_thousand_wrong_secrets_shut_out_their_sender_only(world: World) -> None:
+def test_ten_thousand_wrong_secrets(world: World) -> None:
+    """Only their sender is shut out."""
     browser = world.browser()
     statuses = [world.post(browser, "/sign-in", secret=str(n)).status_code for n in range(20)]
     assert statuses == [403] * 4 + [429] * 16
@@ -260,7 +264,8 @@ def test_a_whole_link_may_be_pasted_into_the_form(world: World) -> None:
     assert world.post(world.browser(), "/view", token=link).status_code == 303
 
 
-def test_guessing_view_links_has_a_limit_and_an_empty_one_is_wrong(world: World) -> None:
+def test_guessing_view_links(world: World) -> None:
+    """It has a limit, and an empty link is wrong."""
     browser = world.browser()
     assert [world.post(browser, "/view", token="").status_code for _ in range(6)] == [403] * 4 + [429] * 2
     world.now += 100
@@ -321,7 +326,8 @@ def test_this_computer_reads_its_open_page(open_world: World, host: str) -> None
     assert open_world.get(open_world.browser(), "/check_login", {}).status_code == 200
 
 
-def test_another_site_can_neither_read_nor_trigger_an_open_page(open_world: World) -> None:
+def test_other_sites_and_an_open_page(open_world: World) -> None:
+    """They can neither read it nor trigger anything."""
     embedded = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
     link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
     for path in ("/run", "/update", "/check_login", "/page"):
@@ -480,7 +486,8 @@ def test_two_processes_agree_on_one_key(tmp_path: Path) -> None:
     assert [each.name for each in path.parent.iterdir()] == ["key"]
 
 
-def test_without_a_data_folder_cookies_last_as_long_as_the_process(tmp_path: Path) -> None:
+def test_cookies_without_data_folder(tmp_path: Path) -> None:
+    """They last as long as the process."""
     (tmp_path / "data").write_text("a file where a folder is to be")
     world = World(tmp_path / "data")
     assert world.get(world.signed_in(), "/page").status_code == 200

@@ -189,7 +189,8 @@ def test_a_strange_version_is_treated_as_unknown(served: Served, since: str) -> 
         assert next(line for line in got if line) == f"id: {version_of(served.folder)}"
 
 
-def test_one_listener_too_many_asks_again_later_and_the_page_still_works(served: Served) -> None:
+def test_too_many_listeners(served: Served) -> None:
+    """One more asks again later, and the page still works."""
     shown = version_of(served.folder)
     with contextlib.ExitStack() as open_pages:
         for _ in range(MOST_LISTENERS):

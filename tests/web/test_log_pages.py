@@ -291,7 +291,8 @@ def test_pauses_and_corruption_have_the_next_command(tmp_path: Path) -> None:
     assert "never mind" not in page
 
 
-def test_what_a_comparison_found_has_the_command_that_corrects_it() -> None:
+def test_comparison_result_has_command() -> None:
+    """The command that corrects it."""
     status = good_status()
     counts = {"good": 3, "missing": 2, "different": 0, "twice": 1, "waiting": 5, "foreign": 9}
     status["sinks"]["nightscout-treatments"] |= {"verified_at": "2026-06-10T10:00:00Z", "verified": counts}

@@ -148,7 +148,7 @@ def test_suspensions_that_touch_are_one_band() -> None:
     assert list(found.bands) == [Band(kind="suspended", begin=at(60), end=at(30), reason="user")]
 
 
-def test_marks_leave_out_unfinished_fills_and_repeated_alarms() -> None:
+def test_marks_on_the_chart() -> None:
     """A fill that was not completed is no new site, and "resume pump" only repeats the suspension."""
     known = [
         event("cannula.filled", events.CannulaFilled(prime_u=0.3, status="aborted"), 90),
@@ -243,7 +243,7 @@ def test_set_aside_documents_need_the_reader() -> None:
     assert links(status)["Nightscout (insulin and carbs)"] == (Level.BAD, Fault.SET_ASIDE)
 
 
-def test_a_corrupt_log_and_a_full_disk_are_problems_of_the_log() -> None:
+def test_corrupt_log_and_full_disk() -> None:
     """Both come with their remedy."""
     status = good_status()
     status["log"] |= {"damaged": "segment 3 line 4", "remedy": "Run `tconnectsync log check`"}
@@ -292,7 +292,7 @@ def test_a_day_that_lacks_hours_says_so() -> None:
     assert day_page(FakeReader(), today).missing_from is None
 
 
-def test_an_extended_bolus_of_yesterday_is_a_bar_today_and_no_bolus_of_today() -> None:
+def test_extended_bolus_of_yesterday() -> None:
     """Its bar reaches into the day; the day's table does not have it."""
     begin = datetime(2026, 6, 8, 21, 0, tzinfo=UTC)  # 23:00 in Berlin
     given = Bolus(

@@ -158,7 +158,8 @@ def test_a_status_that_cannot_be_read_hides_nobody_else(engines: dict[str, FakeE
     assert 'href="/p/ben/"' in front.text
 
 
-def test_two_configurations_with_one_data_folder_are_not_mixed(engines: dict[str, FakeEngine]) -> None:
+def test_two_configurations_one_data_folder(engines: dict[str, FakeEngine]) -> None:
+    """They are refused, not mixed."""
     engines["ben"].folder = engines["anna"].folder
     files = [Path("anna.toml"), Path("ben.toml")]
     people = people_of(FakeEngine(Path("x"), others=dict(zip(files, engines.values(), strict=False))), files)
@@ -259,9 +260,8 @@ def test_the_first_secret_counts_for_everybody(engines: dict[str, FakeEngine], t
 @pytest.mark.parametrize(
     "text", ["[web]\nsecret_file = 'x'\n[broken", "[ web ]\nport = 1\nsecret='x'", "web.secret = 'x'", "web = { secret = 'x' }"]
 )  # fmt: skip
-def test_the_page_is_not_open_because_the_file_with_the_secret_is_broken(
-    engines: dict[str, FakeEngine], tmp_path: Path, text: str
-) -> None:
+def test_broken_file_with_secret(engines: dict[str, FakeEngine], tmp_path: Path, text: str) -> None:
+    """The page is not open because of it."""
     engines["anna"].broken = TconnectsyncError("x")
     (tmp_path / "anna.toml").write_text(text)
     with pytest.raises(NotSetUp, match=r"anna\.toml"):

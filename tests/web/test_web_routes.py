@@ -157,7 +157,8 @@ def test_who_guesses_shuts_nobody_else_out(routed: Served) -> None:
     assert right(routed, "203.0.113.7") == 429, "another caller's secret frees no guesser"
 
 
-def test_what_a_guesser_writes_before_the_routers_hop_makes_him_nobody_else(routed: Served) -> None:
+def test_forged_forwarded_for(routed: Served) -> None:
+    """What a guesser writes before the router's address does not change who he is."""
     for number in range(4):
         assert guesses(routed, 1, f"198.51.100.{number}, 203.0.113.7") == [403]
     assert guesses(routed, 1, "198.51.100.9, 203.0.113.7") == [429]
@@ -201,7 +202,8 @@ def test_the_wait_has_an_end() -> None:
     assert gate.admits(b"x", "b")
 
 
-def test_of_too_many_clients_the_one_that_failed_longest_ago_is_forgotten() -> None:
+def test_too_many_clients() -> None:
+    """The one that failed longest ago is forgotten."""
     gate = SecretGate(b"x", lambda: 0.0, most_clients=3)
     for client in ("a", "b", "c", "a", "a", "a"):
         gate.admits(b"y", client)
@@ -373,7 +375,8 @@ def test_many_connections_without_a_request_keep_nobody_out(served: Served, monk
         assert end_of(many[0]) == b""
 
 
-def test_those_who_wait_for_a_cycle_keep_healthz_from_nothing(served: Served) -> None:
+def test_healthz_while_others_wait(served: Served) -> None:
+    """It is answered while others wait for a cycle."""
     gate = threading.Event()
 
     def work() -> Outcome:

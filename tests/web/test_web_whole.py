@@ -46,7 +46,8 @@ def listening(command: list[str], environment: dict[str, str], said: list[str]) 
     assert process.returncode == 0
 
 
-def test_a_disk_that_is_wiped_at_every_restart_doubles_nothing(tmp_path: Path) -> None:
+def test_disk_wiped_at_every_restart(tmp_path: Path) -> None:
+    """Nothing is doubled."""
     said: list[str] = []
     with FaultyTandemCloud([recent_pump(3)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
@@ -106,7 +107,8 @@ def test_the_environment_alone_is_enough(tmp_path: Path) -> None:
     assert answer["last_cycle_status"] is None
 
 
-def test_a_cycle_is_handed_to_the_daemon_that_owns_the_folder(tmp_path: Path) -> None:
+def test_cycle_beside_the_daemon(tmp_path: Path) -> None:
+    """The daemon that owns the folder does it."""
     with FaultyTandemCloud([recent_pump(3)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
         with daemon(home) as living, web(home, []) as url:
@@ -129,7 +131,8 @@ def test_with_an_interval_it_syncs_unasked(tmp_path: Path) -> None:
         assert site.count("treatments") > 100
 
 
-def test_a_cycle_that_fails_unexpectedly_is_an_answer_and_not_the_end(tmp_path: Path) -> None:
+def test_cycle_fails_unexpectedly(tmp_path: Path) -> None:
+    """It is an answer and does not end the process."""
     with FaultyTandemCloud([], ShiftedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, "http://127.0.0.1:1/", "unused", ZONE)
         with web(home, []) as url:

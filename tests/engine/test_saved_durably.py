@@ -55,6 +55,20 @@ def test_times_of_a_source_not_synced(tmp_path: Path) -> None:
     assert synced == [True, False, True, False, True]
 
 
+def test_a_file_of_a_source_is_deleted(tmp_path: Path) -> None:
+    """Without the times, older ones hold and the next poll is early; without the state, everything is new."""
+    path = tmp_path / "tandem.json"
+    state = SourceState(path, unknown_codes={"77": 1}, last_fetch=START)
+    state.save()
+    state.last_fetch = START + timedelta(hours=1)
+    state.save()
+    (tmp_path / "tandem.times.json").unlink()
+    assert (SourceState.load(path).last_fetch, SourceState.load(path).unknown_codes) == (START, {"77": 1})
+    state.save()
+    path.unlink()
+    assert SourceState.load(path) == SourceState(path)
+
+
 @pytest.mark.parametrize("crash_at", range(1, 40))
 def test_state_after_a_power_cut(crash_at: int) -> None:
     """A refusal that was saved is known after any power cut; its times may be older, and are never those of a later poll."""

@@ -13,8 +13,19 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "requirements.lock").read_text()
 PROJECT = tomli.loads((ROOT / "pyproject.toml").read_text())
-ENTRIES = [entry for entry in re.split(r"\n(?=\S)", TEXT) if not entry.startswith("#")]
-LOCKED = [Requirement(re.split(r"\s\\\s", entry)[0].strip()) for entry in ENTRIES]
+FLEET_TEXT = (ROOT / "requirements-fleet.lock").read_text()
+
+
+def entries(text: str) -> list[str]:
+    return [entry for entry in re.split(r"\n(?=\S)", text) if not entry.startswith("#")]
+
+
+def requirements(entries: list[str]) -> list[Requirement]:
+    return [Requirement(re.split(r"\s\\\s", entry)[0].strip()) for entry in entries]
+
+
+ENTRIES, FLEET_ENTRIES = entries(TEXT), entries(FLEET_TEXT)
+LOCKED, FLEET_LOCKED = requirements(ENTRIES), requirements(FLEET_ENTRIES)
 NETWORK = {
     "cryptography",
     "pyjwt",
@@ -55,15 +66,25 @@ def test_requirements_are_locked(python: str, machine: str) -> None:
         assert one.specifier.contains(versions[canonicalize_name(one.name)]), one
 
 
+def test_lock_of_the_fleet_fits_beside_it() -> None:
+    """It has what the extra asks for, and what both have is the same release."""
+    here = {canonicalize_name(one.name): one for one in FLEET_LOCKED}
+    for one in map(Requirement, PROJECT["project"]["optional-dependencies"]["fleet"]):
+        assert one.specifier.contains(str(here[canonicalize_name(one.name)].specifier).removeprefix("==")), one
+    assert "nkeys" in here
+    names = {one.name for one in LOCKED}
+    assert [one for one in FLEET_LOCKED if one.name in names and str(one) not in map(str, LOCKED)] == []
+
+
 def test_everything_is_pinned_and_has_hashes() -> None:
     assert len(LOCKED) > 20
-    for entry, one in zip(ENTRIES, LOCKED, strict=True):
+    for entry, one in zip([*ENTRIES, *FLEET_ENTRIES], [*LOCKED, *FLEET_LOCKED], strict=True):
         assert [each.operator for each in one.specifier] == ["=="], one
         assert len(re.findall(r"--hash=sha256:[0-9a-f]{64}(?![0-9a-f])", entry)) >= 1, one
 
 
 def test_no_place_is_named_to_get_them_from() -> None:
-    assert not re.search(r"://|--(extra-)?index-url|--find-links|--trusted-host|(^|\s)-[if]\s", TEXT)
+    assert not re.search(r"://|--(extra-)?index-url|--find-links|--trusted-host|(^|\s)-[if]\s", TEXT + FLEET_TEXT)
 
 
 def test_what_talks_to_the_network_has_a_floor() -> None:

@@ -68,7 +68,7 @@ class MachineTrouble(RequestRefused):
 
 
 class FileUnreadable(TconnectsyncError):
-    """A file is damaged or has a wrong format. The message names the line or byte. Exit status 2."""
+    """A file is corrupt or has a wrong format. The message names the line or byte. Exit status 2."""
 
     exit_status = ExitStatus.USAGE
 

@@ -31,7 +31,7 @@ MEANINGS = {
     ExitStatus.REFUSED: "a login or secret was refused; a login is not tried again until you run `tconnectsync resume`",
     ExitStatus.WAITING: "a receiver could not be reached; documents are waiting",
     ExitStatus.SET_ASIDE: "documents were refused (dead letters), or sending is paused",
-    ExitStatus.DAMAGED: "the event log is damaged in a part that is needed",
+    ExitStatus.DAMAGED: "the event log is corrupt where it is needed",
     ExitStatus.OWNED: "another process uses the data folder",
     ExitStatus.DIFFERENT: "check, verify or status found something bad",
 }

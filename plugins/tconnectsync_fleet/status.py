@@ -18,7 +18,7 @@ LATE = timedelta(hours=3)
 """Without a finished read for so long, a person is behind."""
 MEANINGS = {
     0: "ok", 1: "failed", 2: "wrong configuration", 3: "source not read", 4: "login refused", 5: "receiver not reached",
-    6: "stopped", 7: "log damaged", 8: "changing workers",
+    6: "stopped", 7: "log corrupt", 8: "changing workers",
 }  # fmt: skip
 """The states, by the exit status that `tconnectsync sync` would have."""
 

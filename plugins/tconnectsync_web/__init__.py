@@ -1,4 +1,4 @@
-"""A small web application that runs a sync cycle on request, for hosting services that only run web applications."""
+"""Web pages with glucose, insulin and problems, and a sync on request."""
 
 from __future__ import annotations
 

@@ -164,10 +164,10 @@ def _refused_documents(receiver: str, sinks: Sequence[Mapping[str, Any]]) -> Ite
         yield Problem(
             key=f"refused documents {receiver}",
             state="dead",
-            title=_headline("{name} refused " + counted(count, "entry"), receiver),
+            title=_headline("{name} refused " + counted(count, "document"), receiver),
             message="They are missing there. Everything else is delivered.",
             remedy="See which ones with `tconnectsync dead-letters list`.",
-            well=f"No refused entries are left for {receiver}",
+            well=f"No refused documents are left for {receiver}",
         )
 
 

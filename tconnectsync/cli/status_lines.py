@@ -156,7 +156,7 @@ def _log_line(log: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine
             name="event log",
             level=Severity.BAD,
             lines=(
-                f"damaged: {what}",
+                f"corrupt: {what}",
                 log.get("remedy") or "Run `tconnectsync log check`, then `tconnectsync log repair`.",
             ),
         )

@@ -47,7 +47,7 @@ class Damage:
         """Return the error to raise if these records are needed."""
         where = f"position {self.position}" if self.position is not None else "unknown position"
         return LogCorrupt(
-            f"The event log is damaged: {self.path}, line {self.line} ({where}): {self.what}. "
+            f"The event log is corrupt: {self.path}, line {self.line} ({where}): {self.what}. "
             "These records cannot be used; all other records can.",
             path=self.path,
             line=self.line,

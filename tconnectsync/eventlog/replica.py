@@ -58,9 +58,9 @@ class Replica(Protocol):
 
 
 def follow(replica: Replica, folder: Path, index: Path, files: Files) -> None:
-    """Make the log in ``folder`` equal to the replica: read what is missing, and set aside first what the replica does not have.
+    """Make the log in ``folder`` equal to the replica: read what is missing, and move aside first what the replica does not have.
 
-    A segment that is set aside gets another name and is never read again: the replica itself may be what was lost.
+    A segment that is moved aside gets another name and is never read again: the replica itself may be what was lost.
 
     Errors: ReplicaFailed, OSError, LogCorrupt if the replica itself is corrupt.
     """
@@ -83,11 +83,11 @@ def follow(replica: Replica, folder: Path, index: Path, files: Files) -> None:
                 remedy="Restore the copy from a backup of its servers.",
             )  # fmt: skip
         remove_index(index)
-        _set_aside(segments.all()[-1].path, files)
+        _move_aside(segments.all()[-1].path, files)
         segments.refresh()
 
 
-def _set_aside(path: Path, files: Files) -> None:
+def _move_aside(path: Path, files: Files) -> None:
     names, number = set(files.names(path.parent)), 1
     while (name := f"not-in-replica-{number}-{path.name}") in names:
         number += 1

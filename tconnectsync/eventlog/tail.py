@@ -103,7 +103,7 @@ class Tail:
             and text.count(b"\n") < 2
             and not any(isinstance(item, Line) for item in walk(text, segment.first))
         ):
-            side = self._set_aside(text, segment.first)
+            side = self._move_aside(text, segment.first)
             self._files.remove(segment.path)
             self._files.sync_folder(self._segments.folder)
             if len(text) > _HEADER_BYTES:
@@ -141,7 +141,7 @@ class Tail:
         if segment.packed:
             self.damage.append(damage_of(segment, torn))
             return
-        side = self._set_aside(text[torn.offset :], torn.first_position)
+        side = self._move_aside(text[torn.offset :], torn.first_position)
         file = self._files.open_append(segment.path)
         try:
             file.truncate(torn.offset)
@@ -153,7 +153,7 @@ class Tail:
             f"{side}. Its events will be fetched again."
         )
 
-    def _set_aside(self, torn: bytes, position: int) -> Path:
+    def _move_aside(self, torn: bytes, position: int) -> Path:
         names = set(self._files.names(self._segments.folder))
         name, number = f"torn-{position:012d}.bin", 1
         while name in names:
@@ -237,13 +237,13 @@ class Tail:
         except FileNotFoundError:
             length = 0
         if length > self.size:
-            self._set_aside(self._files.read(self._path, self.size), self.end + 1)
+            self._move_aside(self._files.read(self._path, self.size), self.end + 1)
             self._write_failed = True
         elif length < self.size:
             raise LogCorrupt(
                 f"{self._path} became shorter, or was deleted, while the daemon ran: its newest records are missing",
                 path=str(self._path), line=1, position=self.end,
-                remedy="Run `systemctl restart tconnectsync`: the damaged end is removed and fetched again.",
+                remedy="Run `systemctl restart tconnectsync`: the corrupt end is removed and fetched again.",
             )  # fmt: skip
 
     def _recover(self) -> None:

@@ -44,7 +44,7 @@ class SourceState:
     next_poll: RememberedDeadline | None = None
     unknown_codes: dict[str, int] = attrs.field(factory=dict)
     """Record codes that this release does not know, with their counts."""
-    set_aside: int = 0
+    unreadable_records: int = attrs.field(default=0, metadata={"json": "set_aside"})
     """Events of known codes that could not be decoded."""
     refetched_until: dict[str, str] = attrs.field(factory=dict, metadata={"json": "mended"})
     """The last day that was fetched again, by gap: see :func:`tconnectsync.ingest.gaps.next_refetch`."""
@@ -84,7 +84,7 @@ class SourceState:
                 if event.body.reason == "no such code":
                     self.unknown_codes[event.body.code] = self.unknown_codes.get(event.body.code, 0) + 1
                 else:
-                    self.set_aside += 1
+                    self.unreadable_records += 1
 
 
 def _times_path(path: Path) -> Path:

@@ -52,7 +52,7 @@ def code_version() -> str:
 
 
 def load_days(path: Path, basis: str) -> StoredDays:
-    """Return what the file holds; nothing if it is missing, damaged, or of another basis or other code."""
+    """Return what the file holds; nothing if it is missing, corrupt, or of another basis or other code."""
     try:
         unpacker = zlib.decompressobj(wbits=31)
         text = unpacker.decompress(OsFiles().read(path), LARGEST)

@@ -132,7 +132,7 @@ def _log_remedy(events: EventLog) -> str:
     """Return the remedy: opening for writing removes a torn end; any other damage needs a repair."""
     if all(damage.last_position is None and damage.position is not None for damage in events.damage):
         return (
-            "Run `systemctl restart tconnectsync`, or `tconnectsync sync` if no daemon runs: the damaged end is removed and"
+            "Run `systemctl restart tconnectsync`, or `tconnectsync sync` if no daemon runs: the corrupt end is removed and"
             " fetched again."
         )
     return "Run `tconnectsync log check`, then stop the daemon and run `tconnectsync log repair`."
@@ -184,7 +184,7 @@ def _source(
         else None,
         "pumps": {serial: {**pump, "newest_event": iso_time(pump["newest_event"])} for serial, pump in pumps.items()},
         "unknown_codes": state.unknown_codes,
-        "set_aside": state.set_aside,
+        "set_aside": state.unreadable_records,
     }
 
 

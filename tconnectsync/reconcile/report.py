@@ -63,7 +63,7 @@ class Mismatch:
             "note": self.note,
             "fields": {each.field: {"ours": each.ours, "theirs": each.theirs} for each in self.diffs},
             "author": self.author,
-            "mendable": self.repairable,
+            "repairable": self.repairable,
         }
 
 

@@ -75,7 +75,7 @@ def test_waiting_and_backing_off_are_the_same_trouble() -> None:
 
 def test_refused_documents_are_a_problem_of_their_own() -> None:
     problem = found(sinks={"nightscout-treatments": {"dead": 3}})["refused documents nightscout"]
-    assert "3 entries" in problem.title
+    assert "3 documents" in problem.title
     assert "dead-letters list" in problem.remedy
 
 

@@ -248,7 +248,7 @@ def test_a_month_with_faults_is_bearable(world: World, seed: int) -> None:
     per_day = [sum(at <= other < at + DAY for other, _ in world.got) for at, _ in world.got]
     assert max(per_day) <= 10
     assert all(known.told == "" for known in world.watch.state.known.values())
-    for words in ("login", "disk", "No new pump data", "refused 2 entries"):
+    for words in ("login", "disk", "No new pump data", "refused 2 documents"):
         assert any(words.lower() in title.lower() for title in titles), words
 
 

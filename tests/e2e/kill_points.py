@@ -121,7 +121,7 @@ POINTS: dict[str, Point] = {
     "lock taken": _point("tconnectsync.eventlog.lock:FolderLock.__init__", "after"),
     "log opened": _point(f"{_LOG}.__init__", "after"),
     "half a write to the log": _point(f"{_FILES}:OsAppendFile.write", "half", _in_file(".jsonl")),
-    "torn end set aside": _point(f"{_TAIL}._set_aside", "after", first="torn"),
+    "torn end set aside": _point(f"{_TAIL}._move_aside", "after", first="torn"),
     "torn end cut off, not synced": _point(f"{_FILES}:OsAppendFile.truncate", "after", first="torn"),
     "written, not synced": _point(f"{_FILES}:OsAppendFile.write", "after", _in_file(".jsonl")),
     "synced, not indexed": _point("tconnectsync.eventlog.index:Index.add", "before"),

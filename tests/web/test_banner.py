@@ -100,7 +100,7 @@ def test_the_parts_of_one_site_are_one_problem() -> None:
 
 
 def test_the_most_urgent_comes_first() -> None:
-    """A refused entry needs somebody some day; a source that is not read needs attention now."""
+    """A refused document needs somebody some day; a source that is not read needs attention now."""
     status = with_source(state="backing_off", since=iso(100), message="no answer", remedy="")
     status["sinks"]["nightscout-treatments"] |= {"dead": 2, "message": "2 documents were set aside"}
     found = shown(status)

@@ -196,7 +196,7 @@ def _sink(name: str, found: Mapping[str, Any], texts: Texts, now: datetime, *, r
         else texts.gettext("nothing delivered yet")
     )
     if pending:
-        news += ", " + texts.ngettext("%(number)s entry waits", "%(number)s entries wait", pending) % {
+        news += ", " + texts.ngettext("%(number)s document waits", "%(number)s documents wait", pending) % {
             "number": texts.number(pending)
         }
     link = _link(texts.gettext(SINK_WORDS.get(name, name)), found, news, texts, now)

@@ -138,8 +138,8 @@ FAULTS: Mapping[Fault, FaultWords] = {
         Urgency.NONE,
     ),
     Fault.SET_ASIDE: FaultWords(
-        msg("%(name)s refused some entries for good. Everything else is delivered."),
-        msg("Nothing soon. The page “Problems” shows these entries."),
+        msg("%(name)s refused some documents for good. Everything else is delivered."),
+        msg("Nothing soon. The page “Problems” shows these documents."),
         Urgency.NONE,
     ),
 }  # fmt: skip

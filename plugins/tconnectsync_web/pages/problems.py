@@ -57,7 +57,7 @@ class Compared:
 
 @attrs.frozen(kw_only=True)
 class Problems:
-    """Everything on the page beside the banner. ``more_refused``: how many entries are not shown."""
+    """Everything on the page beside the banner. ``more_refused``: how many documents are not shown."""
 
     refused: Sequence[RefusedEntry]
     more_refused: int

@@ -116,7 +116,7 @@ def damage_words(damage: Damage) -> str:
     elif last is None:
         where = f", from position {first} on"
     elif last < first:
-        where = ""  # only a header is damaged
+        where = ""  # only a header is corrupt
     else:
         where = f", position {first}" if first == last else f", positions {first} to {last}"
     return f"{damage.path} line {damage.line}{where}: {damage.what}"

@@ -14,13 +14,13 @@ from tconnectsync.cli.parameters import common_options, pass_invocation
 @click.command("import")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
 @click.option("--pump", metavar="SERIAL", help="Serial number of the pump, for files that do not name it.")
-@click.option("--skip-bad", is_flag=True, help="Skip damaged parts instead of refusing the file.")
+@click.option("--skip-bad", is_flag=True, help="Skip corrupt parts instead of refusing the file.")
 @common_options
 @pass_invocation
 def command(invocation: Invocation, files: tuple[str, ...], pump: str | None, skip_bad: bool) -> int:
     """Read saved files of pump data into the event log, and deliver what is new.
 
-    A file is recognised by its content; `tconnectsync plugins` lists the kinds. A damaged file is refused completely.
+    A file is recognised by its content; `tconnectsync plugins` lists the kinds. A corrupt file is refused completely.
     Records that are in the log already are skipped, so nothing is doubled.
 
     \b

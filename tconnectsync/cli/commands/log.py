@@ -46,7 +46,7 @@ def check(invocation: Invocation, as_json: bool) -> int:
                 say(f"  {where}: {line.what}", symbol=symbol)
     if damaged and not as_json:
         say(
-            "Stop the daemon, then run `tconnectsync log repair`. It moves the damaged lines into a file and deletes nothing. The "
+            "Stop the daemon, then run `tconnectsync log repair`. It moves the corrupt lines into a file and deletes nothing. The "
             "next sync fetches the missing records again."
         )
     if not read and not as_json:
@@ -90,5 +90,5 @@ def repair(invocation: Invocation) -> int:
         say("The event log is repaired. The next sync fetches the missing records again.")
         say("Start the service (`sudo systemctl start tconnectsync`), or run `tconnectsync sync`.")
     else:
-        say("Nothing is damaged, and nothing was changed.")
+        say("Nothing is corrupt, and nothing was changed.")
     return ExitStatus.DONE

@@ -49,6 +49,11 @@ class InfluxOptions:
         """The address without a slash at its end."""
         return (self.url or "").rstrip("/")
 
+    @property
+    def port(self) -> int | None:
+        """The port in the address; None if it names none."""
+        return urlsplit(self.base_url).port
+
 
 def problems(options: InfluxOptions, _sections: Mapping[str, Any]) -> Sequence[str]:
     """Settings that are missing or do not fit together."""

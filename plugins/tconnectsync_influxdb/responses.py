@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from tconnectsync import CredentialsRefused, HttpResponse, Rejected, Retryable, host_of, retry_after_s
+from tconnectsync import CredentialsRefused, HttpResponse, Rejected, Retryable, retry_after_s
 
 _OUTDATED = "points beyond retention policy"
 _SHOWN = 300
@@ -19,11 +19,12 @@ class Place:
     """A database of InfluxDB 1 or a bucket of InfluxDB 2, for messages."""
 
     url: str
+    """With the port, if the configuration names one."""
     name: str
     is_v2: bool
 
     def __str__(self) -> str:
-        return f"InfluxDB at {host_of(self.url)}"
+        return f"InfluxDB at {self.url}"
 
     @property
     def what(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from tconnectsync import Clock, HttpClient, HttpLimits, HttpResponse, Secret
+from tconnectsync import Clock, HttpClient, HttpLimits, HttpResponse, Secret, host_of
 from tconnectsync_influxdb.options import InfluxOptions
 from tconnectsync_influxdb.points import PointKey, iso_ns, quoted_name, quoted_text
 from tconnectsync_influxdb.responses import Place, raise_for_query, raise_for_status, raise_for_write
@@ -38,6 +38,7 @@ class InfluxServer(ABC):
 
     def __init__(self, options: InfluxOptions, clock: Clock) -> None:
         self.url = options.base_url
+        self.shown_url = host_of(self.url) + (f":{options.port}" if options.port else "")
         self.http = HttpClient(clock=clock, limits=LIMITS, verify_tls=options.verify_tls)
 
     @property
@@ -108,7 +109,7 @@ class InfluxV1(InfluxServer):
     @property
     def place(self) -> Place:
         """The database."""
-        return Place(url=self.url, name=self._database, is_v2=False)
+        return Place(url=self.shown_url, name=self._database, is_v2=False)
 
     def write(self, lines: Iterable[str]) -> None:
         """``/write``."""
@@ -140,7 +141,7 @@ class InfluxV2(InfluxServer):
     @property
     def place(self) -> Place:
         """The bucket."""
-        return Place(url=self.url, name=self._bucket, is_v2=True)
+        return Place(url=self.shown_url, name=self._bucket, is_v2=True)
 
     def write(self, lines: Iterable[str]) -> None:
         """``/api/v2/write``."""

@@ -60,6 +60,9 @@ def folds() -> Sequence[Fold[Any]]:
     )  # fmt: skip
 
 
+_USUAL_PORT = 8086
+
+
 def open_sink(options: InfluxOptions, context: Context) -> Sink:
     """Return the sink with its receiver."""
     return Sink(folds=folds(), receiver=TimeSeries(connect(options, context.clock), options))
@@ -71,7 +74,10 @@ class TimeSeries(BaseReceiver):
     def __init__(self, server: InfluxServer, options: InfluxOptions) -> None:
         self.server = server
         self.batch_size = server.batch_size
-        self.address = f"{host_of(options.base_url)}/{options.org or ''}/{options.bucket or options.database or ''}"
+        port = "" if options.port in (None, _USUAL_PORT) else f":{options.port}"
+        self.address = (
+            f"{host_of(options.base_url)}{port}/{options.org or ''}/{options.bucket or options.database or ''}"
+        )
 
     def deliver(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
         """Delete old copies that the new points do not replace, then write. A point with the same key is replaced as a whole."""

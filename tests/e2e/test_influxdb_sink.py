@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.installation import ZONE, Installation, recent_pump
+from tests.influxdb.simulated_v2 import BUCKET, ORG, TOKEN, influxdb_2
 from tests.support.clocks import ShiftedClock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.influx_server import ADMIN, Influx
@@ -53,3 +55,52 @@ def points(influx: Influx, until: datetime) -> dict[str, list[dict[str, object]]
 
 def at_of(row: dict[str, object]) -> datetime:
     return datetime.fromtimestamp(int(str(row["time"])) / 1e9, timezone.utc)
+
+
+def test_a_server_that_is_away_refuses_or_fails(tmp_path: Path) -> None:
+    """Each has clear words and its exit status; Nightscout is served meanwhile, and in the end every dose is there once."""
+    pump = recent_pump(1)
+    with influxdb_2() as bucket, FaultyTandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+        table = (
+            '[sinks.influxdb]\nenabled = true\nurl = "{url}"\norg = "{org}"\nbucket = "{bucket}"\ntoken = "{token}"\n'
+        )
+        given = {"url": "http://127.0.0.1:1", "org": ORG, "bucket": BUCKET, "token": TOKEN}
+        home = Installation(
+            tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1, more=table.format(**given)
+        )
+
+        def said_by(command: str, *expected: int) -> str:
+            done = home.run(*command.split(), expect=expected)
+            print(done.stdout, done.stderr)
+            return done.stdout + done.stderr
+
+        said = said_by("sync", 5)
+        assert "influxdb" in said
+        assert "127.0.0.1" in said
+        assert site.count("treatments") > 20
+        home.configure(more=table.format(**{**given, "url": bucket.url}))
+        for status, expected, words in ((503, 5, "overloaded"), (401, 4, "refuses the login")):
+            bucket.answers["/api/v2/write"] = (status, {"message": "overloaded"})
+            said_by("resume influxdb", 0, 4, 5)
+            said = said_by("sync", expected)
+            assert words in said
+            sinks = json.loads(home.run("status", "--json").stdout)["sinks"]
+            assert words in sinks["influxdb"]["message"]
+            assert {sinks[name]["state"] for name in ("nightscout-treatments", "nightscout-iob")} == {"ok"}
+            assert sinks["influxdb"]["pending"] > 100
+            assert not bucket.points
+        bucket.answers.clear()
+        home.run("resume", "influxdb")
+        home.run("sync")
+        told = sum(
+            float(fields.get("insulin_u") or 0) for (name, *_), fields in bucket.points.items() if name == "bolus"
+        )
+        now = datetime.now(timezone.utc)
+        first = min(at_ns for name, _, at_ns in bucket.points if name == "bolus") / 1e9
+        doses = [
+            each.delivered_u
+            for each in known_at(pump.truth, now).boluses
+            if each.delivered_u and each.requested_at.timestamp() > first - 60
+        ]
+        assert told == pytest.approx(sum(doses), abs=0.05 * len(doses))
+        home.run("verify", "influxdb")

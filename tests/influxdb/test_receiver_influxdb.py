@@ -303,6 +303,20 @@ def test_document_lists_measurements_tags_and_fields(influx: Influx, example: st
     assert [name for name in sorted(fields | tags | names) if f"`{name}`" not in text] == []
 
 
+def test_two_servers_of_one_host(tmp_path: Any) -> None:
+    """A server at another port is another place, so that its history is sent, and messages name the port."""
+
+    def at(url: str) -> TimeSeries:
+        return receiver_of(tmp_path, url=url, database="pump")
+
+    usual, unnamed, other = at("http://home:8086"), at("http://home"), at("http://home:9086/")
+    assert usual.address != other.address
+    assert usual.address == "http://home//pump", "the usual port is left out, as earlier releases stored it"
+    assert ":9086" in str(other.server.place)
+    assert ":8086" in str(usual.server.place)
+    assert str(unnamed.server.place).endswith("http://home")
+
+
 def test_missing_settings() -> None:
     """What is missing or does not fit together is said before anything runs."""
     url = "http://influx.local:8086"

@@ -57,8 +57,8 @@ def test_times_of_a_source_not_synced(tmp_path: Path) -> None:
 
 def test_a_file_of_a_source_is_deleted(tmp_path: Path) -> None:
     """Without the times, older ones hold and the next poll is early; without the state, everything is new."""
-    path = tmp_path / "tandem.json"
-    state = SourceState(path, unknown_codes={"77": 1}, last_fetch=START)
+    path, files = tmp_path / "tandem.json", OsFiles()
+    state = SourceState(path, files, unknown_codes={"77": 1}, last_fetch=START)
     state.save()
     state.last_fetch = START + timedelta(hours=1)
     state.save()
@@ -66,7 +66,7 @@ def test_a_file_of_a_source_is_deleted(tmp_path: Path) -> None:
     assert (SourceState.load(path).last_fetch, SourceState.load(path).unknown_codes) == (START, {"77": 1})
     state.save()
     path.unlink()
-    assert SourceState.load(path) == SourceState(path)
+    assert SourceState.load(path, files) == SourceState(path, files)
 
 
 @pytest.mark.parametrize("crash_at", range(1, 40))

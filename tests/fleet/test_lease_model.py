@@ -1,0 +1,354 @@
+"""Leases, fencing, appends and snapshots on a real server behave as a small model of them, in any order (a Hypothesis state machine)."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import shutil
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from nacl.public import PrivateKey, SealedBox
+from nats.errors import Error as NatsError
+
+from tconnectsync import LogEnd, ReplicaFailed, Retryable
+from tconnectsync_fleet.lease import SAFE_SHARE, WorkerLease
+from tconnectsync_fleet.people import Member
+from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
+from tconnectsync_fleet.servers import WORKERS, NatsLogin, Servers, set_up
+from tconnectsync_fleet.stream_replica import StreamReplica, TakenOver
+from tests.e2e.installation import eventually
+from tests.support.nats_servers import server_in
+from tests.support.real_servers import Server
+
+LIFE_S = 300.0
+"""The servers end no lease during a test; the machine does."""
+OUTBOX = "outbox/light.sqlite"
+WORKER_NAMES, PEOPLE_NAMES = ("w1", "w2", "w3"), ("anna", "berta")
+workers, people = st.sampled_from(WORKER_NAMES), st.sampled_from(PEOPLE_NAMES)
+_numbers = itertools.count(1)
+
+
+@attrs.define
+class Person:
+    """The model of one person: the batches of the log, whose it is, and the outbox that the next worker may use."""
+
+    batches: list[bytes] = attrs.field(factory=list)
+    messages: int = 0
+    owner: str = ""
+    snapshot: str | None = None
+    """The outbox of the snapshot, if the log was given back."""
+    is_released: bool = False
+    seen: dict[int, int] = attrs.field(factory=dict)
+    """By replica: how many messages there were when it stored its last one."""
+    senders: list[StreamReplica] = attrs.field(factory=list)
+    outboxes: dict[str, tuple[set[str], str | None]] = attrs.field(factory=dict)
+    """By worker: the claims that its disk knows, and its outbox."""
+
+
+@attrs.define
+class Process:
+    """A worker: its lease, its runners, its clock."""
+
+    lease: WorkerLease
+    runners: dict[str, PersonRunner]
+    now: list[float]
+
+
+@attrs.define
+class LosesAnswers:
+    """Servers that do what they are asked, and whose answers do not arrive."""
+
+    servers: Servers
+
+    @property
+    def js(self) -> Any:
+        return self.servers.js
+
+    def call(self, *arguments: Any) -> Any:
+        self.servers.call(*arguments)
+        raise Retryable("no answer")
+
+
+class FleetMachine(RuleBasedStateMachine):
+    """The rules. A lease ends at the servers only after it has ended by the worker's own clock: that is what the margin is for."""
+
+    def __init__(self, servers: Servers, server: Server, folder: Path) -> None:
+        super().__init__()
+        self.servers, self.server = servers, server
+        self.number = next(_numbers)
+        self.folder = folder / str(self.number)
+        self.box = SealedBox(PrivateKey.generate())
+        self.people = {name: Person() for name in PEOPLE_NAMES}
+        self.processes: dict[str, Process] = {}
+        self.live: dict[str, str] = {}
+        self.old: list[tuple[str, StreamReplica]] = []
+
+    def name(self, of: str) -> str:
+        return f"{of}-{self.number}"
+
+    def disk(self, worker: str, person: str) -> Path:
+        return self.folder / worker / person
+
+    def outbox(self, worker: str, person: str) -> str | None:
+        path = self.disk(worker, person) / OUTBOX
+        return path.read_text() if path.exists() else None
+
+    # --- workers ----------------------------------------------------------------------------------------------------
+
+    @initialize(restarts=st.sampled_from([0] * 7 + [1]))
+    def begin_all(self, restarts: int) -> None:
+        self.restarts = restarts
+        for worker in WORKER_NAMES:
+            self.begin(worker, starts_process=True)
+
+    @rule(worker=workers, starts_process=st.booleans())
+    def begin(self, worker: str, starts_process: bool) -> None:
+        """A worker takes a lease: after a restart on its disk, or because the one before is lost."""
+        process = self.processes.get(worker)
+        if process is not None and not starts_process and process.lease.holds():
+            return
+        if process is None or starts_process:
+            for person, runner in ({} if process is None else process.runners).items():
+                self.remember(person, runner)
+            runners = {person: self.runner(worker, person) for person in PEOPLE_NAMES}
+            process = Process(cast(WorkerLease, None), runners, [100.0])
+        now = process.now
+        process.lease = WorkerLease(self.servers, self.name(worker), lambda: now[0])
+        process.lease.begin({"disk": worker})
+        self.live[worker] = process.lease.owner
+        self.processes[worker] = process
+
+    def runner(self, worker: str, person: str) -> PersonRunner:
+        member = Member(name=self.name(person), sealed=b"")
+        return PersonRunner(member, self.disk(worker, person), self.servers, self.box, cast(FleetContext, None))
+
+    def remember(self, person: str, runner: PersonRunner) -> None:
+        """A process has ended; what it had sent may still arrive."""
+        if runner._replica is not None:
+            self.old.append((person, runner._replica))
+
+    @rule(worker=workers)
+    def another_of_that_name(self, worker: str) -> None:
+        """Another disk cannot take a lease that somebody has."""
+        if worker in self.live:
+            with pytest.raises(Retryable):
+                WorkerLease(self.servers, self.name(worker)).begin({"disk": "another"})
+
+    @rule(worker=workers, share=st.sampled_from([0.1, 0.3, 0.6]))
+    def time_passes(self, worker: str, share: float) -> None:
+        self.processes[worker].now[0] += LIFE_S * share
+
+    @rule(worker=workers, answers=st.booleans())
+    def renew(self, worker: str, answers: bool) -> None:
+        """A lease that holds can be renewed, also after an answer was lost; one that does not hold never comes back."""
+        lease = self.processes[worker].lease
+        held = lease.holds()
+        if not answers:
+            lease.servers = cast(Servers, LosesAnswers(self.servers))
+        assert lease.renew({"disk": worker}) == held
+        lease.servers = self.servers
+
+    @rule(worker=workers, disk_is_lost=st.booleans())
+    def expire(self, worker: str, disk_is_lost: bool) -> None:
+        """The servers end a lease, later than the worker; perhaps because the computer has burnt down."""
+        process = self.processes[worker]
+        process.now[0] += LIFE_S * SAFE_SHARE
+        self.servers.call(self.servers.bucket(WORKERS).purge(self.name(worker)))
+        self.live.pop(worker, None)
+        if disk_is_lost:
+            for name, person in self.people.items():
+                shutil.rmtree(self.disk(worker, name), ignore_errors=True)
+                person.outboxes.pop(worker, None)
+                self.remember(name, process.runners[name])
+                process.runners[name] = self.runner(worker, name)
+
+    # --- people -----------------------------------------------------------------------------------------------------
+
+    @rule(worker=workers, name=people, knows=st.booleans())
+    def take(self, worker: str, name: str, knows: bool) -> None:
+        """A person is free if nobody with a lease has it, whatever the worker knows of the others. The outbox fits to the log."""
+        process, person = self.processes[worker], self.people[name]
+        lease, runner = process.lease, process.runners[name]
+        if not lease.holds():
+            return
+        was_sure = self.may_deliver(lease, runner)
+        taken = runner.take(lease, set(self.live.values()) if knows else ())
+        if was_sure:
+            assert taken
+            return
+        is_anothers = person.owner in self.live.values() and not person.is_released and person.owner != lease.owner
+        assert taken != is_anothers
+        if taken:
+            claims, outbox = person.outboxes.get(worker, (set(), None))
+            if person.owner not in claims:
+                outbox = person.snapshot if person.is_released else None
+            assert self.outbox(worker, name) == outbox
+            person.outboxes[worker] = ({lease.owner}, outbox)
+            person.owner, person.is_released, person.snapshot = lease.owner, False, None
+            self.was_stored(person, runner._replica)
+
+    @rule(worker=workers, name=people)
+    def deliver(self, worker: str, name: str) -> None:
+        """Something is written into the outbox, also by a worker that does not know yet that it has lost the person."""
+        person = self.people[name]
+        if self.processes[worker].runners[name]._replica is not None:
+            claims, outbox = person.outboxes[worker]
+            outbox = f"{outbox or ''}{worker}"
+            path = self.disk(worker, name) / OUTBOX
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(outbox)
+            person.outboxes[worker] = (claims, outbox)
+
+    @rule(worker=workers, name=people, answers=st.booleans())
+    def append(self, worker: str, name: str, answers: bool) -> None:
+        """Only the owner's appends are stored, and only while its lease holds. An answer that is lost is an error."""
+        runner = self.processes[worker].runners[name]
+        replica = runner._replica
+        if replica is None:
+            return
+        replica.servers = self.servers if answers else cast(Servers, LosesAnswers(self.servers))
+        try:
+            self.publish(name, replica, may=replica.is_mine(), answers=answers, send=replica.append)
+        except ReplicaFailed:
+            runner.doubt()
+        finally:
+            replica.servers = self.servers
+
+    @precondition(lambda self: self.old)
+    @rule(data=st.data())
+    def late_append(self, data: st.DataObject) -> None:
+        """What a dead worker had sent arrives: it counts only if nobody has claimed the log since."""
+        name, replica = data.draw(st.sampled_from(self.old))
+
+        def send(lines: bytes, end: LogEnd) -> None:
+            replica._publish(zlib.compress(lines), end)
+
+        with contextlib.suppress(ReplicaFailed):
+            self.publish(name, replica, may=True, answers=True, send=send)
+
+    def publish(
+        self, name: str, replica: StreamReplica, *, may: bool, answers: bool, send: Callable[[bytes, LogEnd], None]
+    ) -> None:
+        """Send a batch; it is stored only if the model says so. Errors: ReplicaFailed, where the model says so."""
+        person = self.people[name]
+        is_stored = may and person.owner == replica.owner and person.seen.get(id(replica)) == person.messages
+        position = len(person.batches) + 1
+        batch = f"batch {position}\n".encode()
+        try:
+            send(batch, LogEnd(position, 0))
+        except ReplicaFailed:
+            assert not (is_stored and answers)
+            raise
+        else:
+            assert is_stored
+            assert answers
+        finally:
+            if is_stored:
+                person.batches.append(batch)
+                self.was_stored(person, replica if answers else None)
+
+    def was_stored(self, person: Person, replica: StreamReplica | None) -> None:
+        """One more message is in the stream; its sender knows, unless it is None."""
+        person.messages += 1
+        if replica is not None:
+            person.seen[id(replica)] = person.messages
+            person.senders.append(replica)  # an id belongs to one object as long as it lives
+
+    @rule(worker=workers, name=people)
+    def publish_twice(self, worker: str, name: str) -> None:
+        """A message that arrives a second time is refused."""
+        person, replica = self.people[name], self.processes[worker].runners[name]._replica
+        if replica is not None and person.batches:
+            again = StreamReplica(self.servers, replica.person, replica.owner)
+            with pytest.raises(TakenOver):
+                again._publish(zlib.compress(person.batches[0]), LogEnd(1, 0))
+
+    @rule(worker=workers, name=people)
+    def release(self, worker: str, name: str) -> None:
+        """A person is given back with the outbox, but not by a worker that has lost its lease."""
+        runner, person = self.processes[worker].runners[name], self.people[name]
+        replica = runner._replica
+        gives = replica is not None and replica.is_mine() and person.owner == replica.owner
+        runner.release()
+        assert not runner.is_owned
+        if gives:
+            person.is_released, person.snapshot = True, person.outboxes[worker][1]
+            self.was_stored(person, replica)
+
+    @precondition(lambda self: self.restarts > 0)
+    @rule()
+    def kill_the_server(self) -> None:
+        """SIGKILL for the server, and a new one on its disk."""
+        self.restarts -= 1
+        self.server.kill()
+        self.server.start()
+        eventually(self.is_connected, "the connection")
+
+    def is_connected(self) -> bool:
+        with contextlib.suppress(Retryable, NatsError):
+            return self.servers.last_revision(WORKERS) >= 0
+        return False
+
+    # --- what is true at any time -----------------------------------------------------------------------------------
+
+    def may_deliver(self, lease: WorkerLease, runner: PersonRunner) -> bool:
+        replica = runner._replica
+        return lease.holds() and replica is not None and replica.owner == lease.owner and not runner._is_doubtful
+
+    @invariant()
+    def nobody_delivers_for_another(self) -> None:
+        """Whoever may deliver owns the log: never two at once."""
+        for process in self.processes.values():
+            for name, runner in process.runners.items():
+                if self.may_deliver(process.lease, runner):
+                    assert self.people[name].owner == process.lease.owner
+                    assert not self.people[name].is_released
+
+    def teardown(self) -> None:
+        """The stream has what the owners' appends give."""
+        for name, person in self.people.items():
+            replica = StreamReplica(self.servers, self.name(name), "reader")
+            assert replica.look().owner == person.owner
+            assert replica.last.end.position == len(person.batches)
+            assert list(replica.tail(0)) == person.batches
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A server of its own, which may be killed."""
+    server = server_in(tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_model_of_leases_and_appends(server: Server, tmp_path: Path) -> None:
+    """Random lives of three workers and two people."""
+    servers = Servers(NatsLogin(servers=[f"nats://127.0.0.1:{server.port}"]), name="tests")
+    set_up(servers, replicas=1, lease_s=LIFE_S)
+    try:
+        run_state_machine_as_test(  # type: ignore[no-untyped-call]
+            lambda: FleetMachine(servers, server, tmp_path / "disks"),
+            settings=settings(
+                max_examples=settings.default.max_examples // 2,
+                stateful_step_count=30,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    finally:
+        servers.close()

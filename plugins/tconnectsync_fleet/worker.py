@@ -32,6 +32,8 @@ LOOK_S = 1.0
 BUSY_ELSEWHERE_S = 1.0
 RETRY_S = (2.0, 300.0)
 """The shortest and the longest wait after a failure of one person's turn."""
+SERVERS_RETRY_S = 10.0
+"""The longest wait if the NATS servers failed: it was not this person's fault."""
 
 
 @attrs.define
@@ -246,12 +248,14 @@ class Worker:
             except TakenOver as error:
                 log.warning('log_not_owned message="%s"', error.message)
                 scheduled.runner.doubt()
-                pause_s = self._after_failure(scheduled)
+                self.failed_turns += 1
+                pause_s = _with_jitter(RETRY_S[0])
             except (TconnectsyncError, NatsError, OSError) as error:
                 log.warning('turn_failed message="%s"', error)
+                pause_s = self._after_failure(scheduled)
                 if isinstance(error, ReplicaFailed):
                     scheduled.runner.doubt()
-                pause_s = self._after_failure(scheduled)
+                    pause_s = min(pause_s, _with_jitter(SERVERS_RETRY_S))
                 self._publish(person.name, status=getattr(error, "exit_status", 1), lines=[str(error)])
             except Exception as error:
                 log.exception("turn_failed")  # the border between people
@@ -276,7 +280,7 @@ class Worker:
         scheduled.failures += 1
         self.failed_turns += 1
         shortest, longest = RETRY_S
-        return min(longest, shortest * 2.0 ** min(scheduled.failures - 1, 10)) * random.uniform(0.7, 1.3)  # noqa: S311 - jitter
+        return _with_jitter(min(longest, shortest * 2.0 ** min(scheduled.failures - 1, 10)))
 
     def _give_back(self, scheduled: ScheduledPerson) -> None:
         with log_person(scheduled.runner.person.name), scheduled.lock:
@@ -325,3 +329,7 @@ class Worker:
                 return False
             use(scheduled.runner)
             return True
+
+
+def _with_jitter(pause_s: float) -> float:
+    return pause_s * random.uniform(0.7, 1.3)  # noqa: S311 - so that not everybody comes at once

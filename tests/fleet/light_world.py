@@ -242,11 +242,14 @@ class LightFleet:
     def wait_until_all_asked(self, within_s: float = 60.0) -> None:
         """Wait until a source was asked for everybody from now on: all people have a worker that works."""
         before = dict(self.cloud.asked)
-        self.eventually(
-            lambda: all(self.cloud.asked[person] > before.get(person, 0) for person in self.people),
-            "all people asked again",
-            within_s,
-        )
+
+        def waiting() -> list[str]:
+            return [person for person in self.people if self.cloud.asked[person] <= before.get(person, 0)]
+
+        end = time.monotonic() + within_s
+        while left := waiting():
+            assert time.monotonic() < end, f"nobody asked for {left} within {within_s} s\n{self.logs()}"
+            time.sleep(0.05)
 
     def settle(self, within_s: float = 60.0) -> dict[str, list[str]]:
         """Let nothing new come, wait until nothing is missing, and return the verdict on receivers and logs."""

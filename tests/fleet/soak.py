@@ -109,11 +109,14 @@ def main() -> int:
     options.add_argument("--without", action="append", default=[], help="an incident that does not happen")
     arguments = options.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="fleet-soak-", dir=memory_folder()))
-    good = run(Settings(**vars(arguments)), folder)
-    if good:
-        shutil.rmtree(folder)
-    else:
-        print(f"The workers' logs and data are in {folder}.")
+    good = False
+    try:
+        good = run(Settings(**vars(arguments)), folder)
+    finally:
+        if good:
+            shutil.rmtree(folder)
+        else:
+            print(f"Seed {arguments.seed}. The workers' logs and data are in {folder}.")
     return 0 if good else 1
 
 

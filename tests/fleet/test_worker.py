@@ -14,11 +14,12 @@ import attrs
 import pytest
 from nacl.public import PrivateKey, SealedBox
 
-from tconnectsync import ReplicaFailed
+from tconnectsync import ReplicaFailed, Retryable
 from tconnectsync_fleet.lease import WorkerLease
 from tconnectsync_fleet.people import Member
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
 from tconnectsync_fleet.servers import PEOPLE, STATUS, WORKERS, NatsLogin, Servers, set_up
+from tconnectsync_fleet.stream_replica import TakenOver
 from tconnectsync_fleet.worker import ScheduledPerson, Worker
 from tconnectsync_fleet.worker_folder import WorkerFolder
 from tests.e2e.installation import eventually
@@ -74,6 +75,20 @@ def test_failure_is_in_the_status(servers: Servers, tmp_path: Path, error: Excep
     assert scheduled.failures == 1
     assert scheduled.due > 0
     assert not scheduled.running
+
+
+@pytest.mark.parametrize(
+    ("error", "longest_s"),
+    [(TakenOver("another worker"), 3.0), (ReplicaFailed("no answer"), 20.0), (Retryable("the site is down"), 400.0)],
+)
+def test_waits_after_failures(servers: Servers, tmp_path: Path, error: Exception, longest_s: float) -> None:
+    """A person waits long only for what is wrong with that person, not for what the fleet's own servers did."""
+    worker = worker_in(tmp_path, servers)
+    worker._lease = WorkerLease(servers, "w1")
+    scheduled = ScheduledPerson(cast(PersonRunner, FailingRunner(Member(name="waiting", sealed=b""), error)))
+    for _ in range(12):
+        worker._turn(scheduled)
+    assert longest_s / 3 < scheduled.due - time.monotonic() < longest_s
 
 
 def test_changed_configuration_counts_from_the_next_turn(

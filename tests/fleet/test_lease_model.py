@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -352,8 +352,9 @@ def test_model_of_leases_and_appends(server: Server, tmp_path: Path) -> None:
         run_state_machine_as_test(  # type: ignore[no-untyped-call]
             lambda: FleetMachine(servers, server, tmp_path / "disks"),
             settings=settings(
-                max_examples=settings.default.max_examples,
+                max_examples=20,
                 stateful_step_count=40,
+                phases=(Phase.reuse, Phase.generate),  # shrinking would take minutes
                 suppress_health_check=list(HealthCheck),
             ),
         )

@@ -12,11 +12,12 @@ import pytest
 
 from tconnectsync import BasalSpan, Bolus, GlucoseCounts, GlucosePoint, GlucoseUnits, Zones
 from tconnectsync_web.charts.report_charts import hours_chart, percentile_chart
-from tconnectsync_web.charts.scale import TimeScale, hour_ticks, place
+from tconnectsync_web.charts.scale import TimeScale, hour_ticks, label_width, place
 from tconnectsync_web.charts.svg import element
 from tconnectsync_web.charts.therapy_chart import NARROW, WIDE, ChartSize, ChartStyle, therapy_chart
 from tconnectsync_web.languages import Languages
 from tconnectsync_web.pages.chart_content import Band, Carbs, ChartContent, ChartMark
+from tconnectsync_web.pages.wording import ZONES
 from tests.web.fake_reader import NOW, at
 
 UTC = timezone.utc
@@ -107,11 +108,36 @@ def test_an_extended_bolus_is_a_bar_over_its_time() -> None:
     assert [label.text for label in having(chart, "pill-label")] == ["1"]
 
 
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=lambda size: size.name)
+def test_a_word_beside_a_short_bar_is_in_the_chart(size: ChartSize) -> None:
+    """A bar that is too short for its word has it beside it: no word begins in a bar and ends outside, or outside the chart."""
+    bands = [Band(kind="exercise", begin=at(350), end=at(345)), Band(kind="exercise", begin=at(12), end=at(2))]
+    chart = drawn(attrs.evolve(BUSY, bands=bands), size)
+    bars, labels = [box(each) for each in having(chart, "band")], having(chart, "band-label")
+    assert len(bars) == len(labels) == 2
+    for (left, _, right, _), label in zip(bars, labels, strict=True):
+        begin = float(label.get("x") or 0)
+        end = begin + label_width(label.text or "")
+        assert end <= left or begin >= right
+        assert size.left <= begin < end <= size.width
+
+
 def test_bands_and_marks_have_words() -> None:
     """A colour alone says nothing: each band and mark has a word in the chart."""
     chart = drawn(BUSY)
     assert [label.text for label in having(chart, "band-label")] == ["Sleep", "Insulin stopped"]
     assert [label.text for label in having(chart, "mark-label")] == ["New site", "Alarm: Occlusion"]
+
+
+def test_readings_have_the_colour_of_their_zone() -> None:
+    """Very low and very high have their own, by the international consensus."""
+    points = [
+        GlucosePoint(at=at(100 - 5 * number), glucose_mg_dl=float(value))
+        for number, value in enumerate((50, 60, 120, 200, 300, 301))
+    ]
+    chart = drawn(attrs.evolve(BUSY, glucose=points))
+    counts = {zone: sum((dots.get("d") or "").count("h0") for dots in having(chart, zone)) for zone in ZONES}
+    assert counts == {"very-low": 1, "low": 1, "in-range": 1, "high": 1, "very-high": 2}
 
 
 def test_gaps_are_not_joined() -> None:

@@ -41,30 +41,26 @@ def glucose_lane(
             y = values.y(mg_dl)
             shapes.append(line(scale.left, y, scale.right, y, "tick"))
             shapes.append(text(scale.left - 5, y + 4, _axis_label(texts, units, mg_dl), anchor="end"))
-    places = [(scale.x(point.at), values.y(point.glucose_mg_dl)) for point in points]
+    spots = [f"{number(scale.x(point.at))} {number(values.y(point.glucose_mg_dl))}" for point in points]
     if points:
-        shapes.append(element("path", d=_joined(points, places), class_="trace"))
-    for zone in wording.ZONES:
-        dots = [
-            f"M{number(x)} {number(y)}h0"
-            for point, (x, y) in zip(points, places, strict=True)
-            if wording.zone_of(point.glucose_mg_dl) == zone
-        ]
-        if dots:
-            shapes.append(element("path", d="".join(dots), class_=f"dots {zone}"))
+        shapes.append(element("path", d=_joined(points, spots), class_="trace"))
+    dots: dict[str, list[str]] = {zone: [] for zone in wording.ZONES}
+    for point, spot in zip(points, spots, strict=True):
+        dots[wording.zone_of(point.glucose_mg_dl)].append(f"M{spot}h0")
+    shapes += [element("path", d="".join(found), class_=f"dots {zone}") for zone, found in dots.items() if found]
     said = "|".join(
-        f"{number(x)} {number(y)} {texts.time(zones.wall_of(point.at))} · {wording.reading(texts, units, point)} {units.label}"
-        for point, (x, y) in zip(points, places, strict=True)
+        f"{spot} {texts.time(zones.wall_of(point.at))} · {wording.reading(texts, units, point)} {units.label}"
+        for point, spot in zip(points, spots, strict=True)
     )
     lane = group("glucose", shapes)
     return element("g", lane, data_readings=said or None, data_top=top, data_bottom=bottom)
 
 
-def _joined(points: Sequence[GlucosePoint], places: Sequence[tuple[float, float]]) -> str:
+def _joined(points: Sequence[GlucosePoint], spots: Sequence[str]) -> str:
     parts = []
-    for number_, (x, y) in enumerate(places):
+    for number_, spot in enumerate(spots):
         joins = number_ > 0 and points[number_].at - points[number_ - 1].at <= JOINED
-        parts.append(f"{'L' if joins else 'M'}{number(x)} {number(y)}")
+        parts.append(f"{'L' if joins else 'M'}{spot}")
     return "".join(parts)
 
 

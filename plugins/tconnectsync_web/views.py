@@ -37,7 +37,7 @@ class Views:
         found = overview(self.reader, hours)
         links = chain.chain(self.reader.status(), texts(), found.now)
         return self._page(
-            "overview.html", page=found, links=links, state=banner(links, texts(), self.reader.zones, found.now),
+            "overview.html", page=found, links=links, state=banner(links, texts(), self.reader.zones, found.now, found.last_zone),
             hours=hours, choices=HOURS, chart=self._chart(found.chart),
         )  # fmt: skip
 

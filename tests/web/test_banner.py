@@ -22,8 +22,8 @@ BERLIN = Zones(timezone="Europe/Berlin")  # NOW is 18:00 there
 NIGHT = datetime(2026, 6, 11, 1, 12, tzinfo=timezone.utc)
 
 
-def shown(status: Mapping[str, Any], texts: Any = ENGLISH, now: datetime = NOW) -> Banner:
-    return banner(chain(status, texts, now), texts, BERLIN, now)
+def shown(status: Mapping[str, Any], texts: Any = ENGLISH, now: datetime = NOW, last_zone: str = "") -> Banner:
+    return banner(chain(status, texts, now), texts, BERLIN, now, last_zone)
 
 
 def with_source(**changes: Any) -> dict[str, Any]:
@@ -61,6 +61,17 @@ def test_at_night_it_says_whether_it_can_wait_until_morning() -> None:
     found = shown(REFUSED, now=NIGHT)
     assert "until morning" in found.wait
     assert found.problems[0].since == "Since 5:20\u202fPM (9 h 52 min)."
+
+
+@pytest.mark.parametrize(
+    ("zone", "waits"), [("very-low", False), ("low", False), ("in-range", True), ("high", True), ("very-high", False)]
+)
+def test_nothing_can_wait_after_a_low_glucose(zone: str, waits: bool) -> None:
+    """If the data end with a low value, nobody is told that it can wait; a receiver that fails is another matter."""
+    assert ("Do not wait" not in shown(REFUSED, now=NIGHT, last_zone=zone).wait) is waits
+    status = good_status()
+    status["sinks"]["nightscout-treatments"] |= {"state": "backing_off", "since": iso(75), "message": "no answer"}
+    assert "Do not wait" not in shown(status, last_zone=zone).wait
 
 
 def test_a_phone_without_the_pump_cannot_wait() -> None:

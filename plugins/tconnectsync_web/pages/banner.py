@@ -33,6 +33,13 @@ WAIT_WORDS: Mapping[Urgency, tuple[str, str]] = {
     Urgency.NONE: (msg("This can wait."), msg("This can wait.")),
 }
 """Whether a fault can wait: at night, and by day."""
+LAST_WAS_LOW = msg("Do not wait: the last known glucose was low. Look at the pump or the sensor's app now.")
+CANNOT_WAIT: Mapping[str, str] = {
+    "very-low": LAST_WAS_LOW,
+    "low": LAST_WAS_LOW,
+    "very-high": msg("Do not wait: the last known glucose was very high. Look at the pump or the sensor's app now."),
+}
+"""What is said instead if no newer glucose arrives after one of these zones."""
 
 
 @attrs.frozen(kw_only=True)
@@ -61,14 +68,16 @@ class Banner:
     arrives: bool = True
 
 
-def banner(links: Sequence[Link], texts: Texts, zones: Zones, now: datetime) -> Banner:
-    """Return the lines for this chain, in the wearer's local time."""
+def banner(links: Sequence[Link], texts: Texts, zones: Zones, now: datetime, last_zone: str = "") -> Banner:
+    """Return the lines for this chain, in the wearer's local time. ``last_zone``: that of the newest glucose, however old."""
     found = _groups(problems(links))
     if not found:
         return Banner(level=worst(links), problems=())
     first = found[0][0]
     urgency = FAULTS[first].urgency
     at_night, by_day = WAIT_WORDS[urgency]
+    if urgency is Urgency.IF_WATCHED and last_zone in CANNOT_WAIT:
+        at_night = by_day = CANNOT_WAIT[last_zone]
     local = zones.wall_of(now).time()
     return Banner(
         level=worst(links),

@@ -105,6 +105,11 @@ class Overview:
         return "" if self.glucose is None or self.glucose.stale else zone_of(self.glucose.point.glucose_mg_dl)
 
     @property
+    def last_zone(self) -> str:
+        """The zone of the newest reading, however old; empty if there is none."""
+        return "" if self.glucose is None else zone_of(self.glucose.point.glucose_mg_dl)
+
+    @property
     def mode_words(self) -> str:
         """The English name of the mode; a dash if it is unknown."""
         return "–" if self.mode is None else MODE_WORDS.get(self.mode, self.mode)

@@ -36,7 +36,7 @@ def person_card(name: str, reader: PageReader, hours: int, texts: Texts) -> Pers
     """Return the card of a person whose data can be read. Errors: LogCorrupt, OSError."""
     found = overview(reader, hours)
     links = chain.chain(reader.status(), texts, found.now)
-    state = banner(links, texts, reader.zones, found.now)
+    state = banner(links, texts, reader.zones, found.now, found.last_zone)
     card = PersonCard(name=name, state=state, units=reader.units.label)
     if found.glucose is None:
         return card

@@ -303,7 +303,7 @@ def test_a_view_link_shows_until_it_is_revoked(visit: Visit, closed: Closed) -> 
     page, token, asked = visit.page, closed.access.view_link.create(), list[str]()
     page.on("request", lambda request: asked.append(request.url))
     page.goto(f"{closed.url}view#{token}")
-    page.get_by_role("heading", name="Glucose").wait_for()
+    page.get_by_role("heading", name="Path of the data").wait_for()
     assert page.url == closed.url
     assert page.get_by_role("button", name="Sync now").count() == 0
     assert not any(token in url for url in asked)

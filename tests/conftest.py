@@ -1,4 +1,4 @@
-"""What all tests share: real servers on request, and no way out of this machine."""
+"""Shared by all tests: real servers on request, and no connection to another machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever says what went wrong says what to do about it: looked up in the code, so that a new message cannot forget it."""
+"""Every error message says what to do. The code itself is searched, so that a new message cannot forget it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the real servers are fetched: once, whole or not at all, and honestly where they cannot be."""
+"""How the real servers are downloaded: once, completely or not at all, with a clear message if it is impossible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The locked requirements: they fit what the project asks for, on every Python, and name hashes and no place to get them from."""
+"""The locked requirements fit the project's on every Python, have hashes, and name no package index."""
 
 from __future__ import annotations
 

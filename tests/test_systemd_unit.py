@@ -1,4 +1,4 @@
-"""The systemd units: systemd itself finds nothing to complain about, and they hold what the daemon relies on."""
+"""The systemd units: systemd accepts them, and they have what the daemon needs."""
 
 from __future__ import annotations
 

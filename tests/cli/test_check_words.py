@@ -1,4 +1,4 @@
-"""Within ``check`` no remedy says that ``check`` tries everything now."""
+"""No remedy within ``check`` tells the user to run ``check``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``status`` in words: the links of the chain told apart, each with since when and the next thing to do."""
+"""``status`` as text: each step from the pump to Nightscout, since when, and what to do next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request to end is heard wherever the program is when it comes."""
+"""SIGTERM ends the program, whatever it is doing."""
 
 from __future__ import annotations
 

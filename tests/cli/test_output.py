@@ -1,4 +1,4 @@
-"""What comes from outside (a vendor's texts, a site's answers, names of files and pumps) cannot command the terminal."""
+"""Texts from outside (a vendor, a site, names of files and pumps) cannot control the terminal."""
 
 from __future__ import annotations
 

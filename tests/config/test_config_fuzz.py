@@ -1,4 +1,4 @@
-"""Configurations that nobody would write: each is taken or refused in words, never with anything else."""
+"""Strange configurations: each is accepted, or refused with a message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a configuration that is wrong says: file, key path, what was found, what was expected; all of it at once."""
+"""Messages about a wrong configuration: file, key path, what was found, what was expected; all at once."""
 
 from __future__ import annotations
 

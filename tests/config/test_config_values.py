@@ -1,4 +1,4 @@
-"""What a configuration that is right comes to."""
+"""The values of a valid configuration."""
 
 from __future__ import annotations
 

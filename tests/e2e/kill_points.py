@@ -1,4 +1,4 @@
-"""The command line, with an appointment: the process is killed (SIGKILL) at a named point of its work.
+"""The command line, killed (SIGKILL) at a named point of its work.
 
 ``python tests/e2e/kill_points.py '{"point": "…", "nth": 2, "clock": "…"}' run --config …`` wraps the named functions of the product and
 then runs it as it is; nothing in the product knows of this. ``clock`` names the file of a :class:`SharedClock`: the host's time is

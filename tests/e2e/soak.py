@@ -1,4 +1,4 @@
-"""Worlds one after the other for hours, each from a seed, each compared with the truth at its end.
+"""Runs one world after another for hours. Each comes from a seed and is compared with the truth at its end.
 
     python -m tests.e2e.soak --hours 1                  # a summary at the end; status 1 if anything was lost, doubled or wrong
     python -m tests.e2e.soak --seed 41 --worlds 1       # one world again

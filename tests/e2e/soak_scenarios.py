@@ -1,4 +1,4 @@
-"""One world of the soak: all of it follows from a seed, but for the moments at which real processes are met.
+"""One world of the soak. Everything follows from a seed, except the moments of real processes.
 
 A pump's life of a week or two in some zone, perhaps two pumps, a flight, late uploads; proxies that lie before the cloud and the
 site; a database that stops; lost files; commands beside the daemon; and deaths, at named points and at any moment. In the end

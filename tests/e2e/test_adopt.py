@@ -1,4 +1,4 @@
-"""The way over: a site that an older bridge filled gets ours in the place of what told of the same facts."""
+"""``adopt``: our documents replace those of an older bridge that describe the same facts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way over for people who let the older bridge write glucose: its readings make room for ours, and nobody else's do."""
+"""``adopt`` for glucose: our readings replace those of the older bridge, and nobody else's."""
 
 from __future__ import annotations
 

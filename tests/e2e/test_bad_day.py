@@ -1,4 +1,4 @@
-"""The commands for a bad day, as they are typed: what they say, what they leave alone, and the exit status."""
+"""Commands for a bad day: what they print, what they do not touch, and their exit status."""
 
 from __future__ import annotations
 

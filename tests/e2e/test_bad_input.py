@@ -1,4 +1,4 @@
-"""What a user trips over: each mistake is told in words, with the next thing to do, and nothing is written."""
+"""Mistakes of users: each gets a message with the next thing to do, and nothing is written."""
 
 from __future__ import annotations
 

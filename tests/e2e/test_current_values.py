@@ -1,4 +1,4 @@
-"""What a site shows of the present, on a simulated clock: a stopped pump, its alarm, its status; and what was lost of it comes back."""
+"""Current values on a site, on a simulated clock: a stopped pump, its alarm, its status. Lost ones come back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that pumps' data was saved in, through the real command line: read once, doubled never, refused whole where damaged."""
+"""Saved files of pumps through the real command line: read once, never doubled, refused completely if damaged."""
 
 from __future__ import annotations
 

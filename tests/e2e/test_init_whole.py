@@ -1,4 +1,4 @@
-"""``tconnectsync init`` against a cloud and a site, and the first commands under what it wrote."""
+"""``tconnectsync init`` against a cloud and a site, and the first commands with the new file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of kill points names functions that the product has."""
+"""The table of kill points names functions that exist."""
 
 from __future__ import annotations
 

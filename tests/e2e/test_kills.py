@@ -1,4 +1,4 @@
-"""SIGKILL at any moment: in the end everything is there, once, and as if nothing had happened."""
+"""SIGKILL at any moment: in the end everything is there once, as if nothing had happened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The vendor's cloud is away for thirty days: what is said meanwhile, and what the site holds afterwards."""
+"""The vendor's cloud is down for thirty days: the messages meanwhile, and the site's documents afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network that lies: whatever it does to the cloud's or the site's answers, the site ends as if it had not.
+"""Faulty networks: whatever they do to answers, in the end the site has the documents of a run without faults.
 
 While a fault lasts, the status names it with the right state and the next thing to do, and nobody is stormed with retries.
 """

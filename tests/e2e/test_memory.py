@@ -1,4 +1,4 @@
-"""What the process that runs for years does not hold in its memory."""
+"""What a process that runs for years does not keep in memory."""
 
 from __future__ import annotations
 

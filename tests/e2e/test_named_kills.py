@@ -1,4 +1,4 @@
-"""Killed exactly between two steps and at any moment, before a real Nightscout: in the end everything is there, once, and right."""
+"""Killed between two steps, with a real Nightscout: in the end everything is there once, and right."""
 
 from __future__ import annotations
 

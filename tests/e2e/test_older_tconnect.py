@@ -1,4 +1,4 @@
-"""The older t:connect's services, through the real engine, to a site: what they tell is there once and right.
+"""The older t:connect's services through the real engine to a site: everything is there once, and right.
 
 What they do not tell is told in :func:`engine_in_process.as_told`; everything else is compared as for Tandem Source.
 """

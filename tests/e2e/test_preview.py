@@ -1,4 +1,4 @@
-"""``--dry-run``: what it prints is what would arrive, and nothing of it is done."""
+"""``--dry-run`` prints what would be delivered, and delivers nothing."""
 
 from __future__ import annotations
 

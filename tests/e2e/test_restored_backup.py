@@ -1,4 +1,4 @@
-"""An old backup is put back: what is newer comes again, what the site holds is recognised, nothing is doubled or lost."""
+"""Restoring an old backup: newer data is fetched again, the site's documents are recognised, nothing is doubled or lost."""
 
 from __future__ import annotations
 

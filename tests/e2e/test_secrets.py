@@ -1,4 +1,4 @@
-"""Nothing secret leaves: every command and many failures with marked secrets, and then a search of all that was written and sent.
+"""No secret leaves: every command and many failures with marked secrets, then a search in everything that was written or sent.
 
 What every fault of the network says is searched in ``test_lying_network.py``.
 """

@@ -1,4 +1,4 @@
-"""The vendor changes a type or a name for half a night: what the site, the status and the user see, and what is there after."""
+"""The vendor changes a type or a name for half a night: what site, status and user see, and what is there afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the site holds: compared with the log and mended, by command, once a day, and by two machines at one site."""
+"""The site's documents compared with the log and repaired: by command, once a day, and by two machines at one site."""
 
 from __future__ import annotations
 

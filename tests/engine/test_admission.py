@@ -1,4 +1,4 @@
-"""Looking a place over: what is interrupted is begun again, never taken for done."""
+"""An interrupted preflight starts again and never counts as done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Receivers that take small batches only, that are full for a while, or that show nothing of what they took."""
+"""Receivers that accept only small batches, are full for a while, or do not show what they accepted."""
 
 from __future__ import annotations
 

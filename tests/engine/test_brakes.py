@@ -1,4 +1,4 @@
-"""What holds a sink back, each shown to hold and to let go, through the whole engine."""
+"""Everything that can stop a sink, and what lets it continue, through the whole engine."""
 
 from __future__ import annotations
 

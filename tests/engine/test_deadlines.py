@@ -1,4 +1,4 @@
-"""Remembered deadlines: whatever the host's clock said when they were set, none of them silences anything for long."""
+"""Remembered deadlines: a wrong host clock never delays anything for long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files into the log: all or nothing of what is damaged, each record once, and folded when all of it is there."""
+"""Importing files: damaged ones are refused completely, each record is stored once, and folding begins at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any page of the index turns to rubbish: it is built anew from the log, and what comes later is delivered as ever."""
+"""Any page of the index is corrupt: it is rebuilt from the log, and later events are delivered as usual."""
 
 from __future__ import annotations
 

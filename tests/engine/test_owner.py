@@ -1,4 +1,4 @@
-"""Root in a folder of somebody else's: works as its owner, follows no link of his, and loses nothing of what it may."""
+"""Root in another user's folder: it works as the owner, follows no link, and keeps its rights for files that are named."""
 
 from __future__ import annotations
 

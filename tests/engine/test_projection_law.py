@@ -1,4 +1,4 @@
-"""The law: any order of arrival, any split, any trouble, any replay: what is delivered equals the fold of everything."""
+"""Any order of arrival, any split, any failure, any replay: the delivered documents are those of one pass."""
 
 from __future__ import annotations
 

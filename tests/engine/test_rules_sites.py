@@ -1,4 +1,4 @@
-"""New addresses, places that somebody lives in, and commits that fail."""
+"""New addresses, sites with an older bridge's documents, and failing commits."""
 
 from __future__ import annotations
 

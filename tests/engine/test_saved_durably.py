@@ -1,4 +1,4 @@
-"""What is synced to the disk, and what need not be: an SD card wears out by each sync."""
+"""What is synced to the disk and what is not, because each sync wears out an SD card."""
 
 from __future__ import annotations
 

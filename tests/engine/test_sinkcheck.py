@@ -1,4 +1,4 @@
-"""``check`` names a sink that has stopped, whatever the site answers today."""
+"""``check`` names a sink that has stopped, even if the site answers now."""
 
 from __future__ import annotations
 

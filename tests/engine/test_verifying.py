@@ -1,4 +1,4 @@
-"""Comparing what the receiver holds with what the log makes, and mending it: by command, and once a day without one."""
+"""Comparing the receiver with the log, and repairing it: by command, and automatically once a day."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A backup is whole or it is not there; put back, it is what was written; anything else is refused and changes nothing."""
+"""A backup is complete or does not exist. Restored, it is what was written. Anything else is refused and changes nothing."""
 
 from __future__ import annotations
 

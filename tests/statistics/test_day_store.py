@@ -1,4 +1,4 @@
-"""The file with the figures of past days: it saves time, and never changes an answer."""
+"""The file with past days' figures saves time and never changes an answer."""
 
 from __future__ import annotations
 

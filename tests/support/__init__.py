@@ -1,4 +1,4 @@
-"""What tests of several folders share. Each folder's own fakes are in its ``harness.py`` or named after what they fake.
+"""Shared by tests of several folders. Each folder's own fakes are in its ``harness.py`` or named after what they fake.
 
 | look in | for |
 |---|---|

@@ -1,4 +1,4 @@
-"""Pairs the boluses and carbs that a site shows with those that were."""
+"""Pairs a site's boluses and carbs with the true ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A proxy that lies: stands in front of a server on plain HTTP, notes what is asked, and lets go wrong what it is told to.
+"""A faulty proxy in front of a server on plain HTTP: it records requests and breaks those that a test names.
 
 ::
 

@@ -1,4 +1,4 @@
-"""Tests talk to this machine alone: one that opens a connection to any other fails, whatever it made of the error."""
+"""Tests may connect only to this machine: a test that connects to another one fails, even if it catches the error."""
 
 from __future__ import annotations
 

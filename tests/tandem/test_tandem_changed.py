@@ -1,4 +1,4 @@
-"""The vendor changes a type or a name: what is beyond doubt is read, and the rest is never taken for "no data"."""
+"""The vendor changes a type or a name: certain values are read, and the rest never counts as "no data"."""
 
 from __future__ import annotations
 

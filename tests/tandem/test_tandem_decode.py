@@ -1,4 +1,4 @@
-"""What records mean, by example. The examples are shaped like captured ones."""
+"""Decoding of records, by examples that look like captured ones."""
 
 from __future__ import annotations
 

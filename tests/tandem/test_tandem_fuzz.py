@@ -1,4 +1,4 @@
-"""Entries and answers that no pump and no cloud would send, from the bytes of the answer to a line of the log and back."""
+"""Impossible entries and answers, from the bytes of the answer to a line of the log and back."""
 
 from __future__ import annotations
 

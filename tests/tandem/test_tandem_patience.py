@@ -1,4 +1,4 @@
-"""What is left alone for a while is asked for again, whatever the host's clock said."""
+"""What is skipped for a while is requested again, whatever the host's clock said."""
 
 from __future__ import annotations
 

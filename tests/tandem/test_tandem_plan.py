@@ -1,4 +1,4 @@
-"""Which days are asked for, as a pure function."""
+"""Which days are requested, as a pure function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked, when, and what comes of it."""
+"""Polling: what is requested, when, and what follows."""
 
 from __future__ import annotations
 

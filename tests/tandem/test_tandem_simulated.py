@@ -1,4 +1,4 @@
-"""Against the simulated cloud: whatever a pump goes through, everything that was uploaded ends up in the log, once."""
+"""Against the simulated cloud: whatever happens to a pump, every uploaded record is in the log once."""
 
 from __future__ import annotations
 

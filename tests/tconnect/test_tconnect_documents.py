@@ -1,4 +1,4 @@
-"""What Nightscout gets of an export: exact documents, through the folds that every source's events go through."""
+"""The exact documents that Nightscout gets from an export."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever stands in a row: nothing raises, other rows are read, and what the log keeps makes the same fact again."""
+"""Whatever a row contains: nothing raises, other rows are read, and the stored record gives the same fact again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An export in the real event log: taken once however often it is read, and ordered as the folds need it."""
+"""An export in the real event log: stored once however often it is read, in the order that the folds need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several services tell the same things: each dose counts once, and says what the CSV export says."""
+"""Several services report the same: each dose counts once, with the values of the CSV export."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of an export that lack something or have too much: no dose is lost for it, none is made up, and nothing is silent."""
+"""Rows of an export with missing or extra cells: no dose is lost or invented, and every problem is reported."""
 
 from __future__ import annotations
 

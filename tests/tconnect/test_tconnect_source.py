@@ -1,4 +1,4 @@
-"""The source against a server that answers as the older t:connect did: what it asks, when, and what gets into the log."""
+"""The source against a server like the older t:connect: what it requests, when, and what is stored."""
 
 from __future__ import annotations
 

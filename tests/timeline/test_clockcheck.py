@@ -1,4 +1,4 @@
-"""A zone that the pump's clock speaks against, told by one upload."""
+"""One upload shows that a zone does not fit the pump's clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A history that is read for the first time while the wearer is abroad, or while the pump's clock is days off."""
+"""The first read of a history while the wearer is abroad, or while the pump's clock is days off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""True worlds in, UTC out: the real time of every event decides."""
+"""Known worlds in, UTC out: every event is compared with its real time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pump is worn, against a rule that looks at every mark."""
+"""Which pump is worn, compared with a rule that looks at every sign."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open pages are told that there is something new, without an endless number of threads."""
+"""Open pages get news, with a limited number of threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pages show, without HTML: overview, chain, day, report."""
+"""The content of the pages without HTML: overview, steps, day, report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses of the pages: what strange ones get, and what scripts get."""
+"""Addresses of the pages: answers to strange ones, and to scripts."""
 
 from __future__ import annotations
 

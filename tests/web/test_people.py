@@ -1,4 +1,4 @@
-"""Several people on one page: a card for each, and nobody's trouble is anybody else's."""
+"""Several people on one page: each has a card, and one person's problem does not affect the others."""
 
 from __future__ import annotations
 

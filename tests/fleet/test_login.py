@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
+import json
 import os
 import socket
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import attrs
@@ -72,15 +76,20 @@ class SecureServer:
         return str(path)
 
 
-@pytest.fixture(scope="module")
-def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureServer]:
-    folder = tmp_path_factory.mktemp("secure")
+def server_with(folder: Path) -> Server:
+    """A server with the configuration ``nats.conf`` of a folder; not started yet."""
     program = find_nats_server()
-    server = Server(
+    return Server(
         command=lambda port: [program, "-a", "127.0.0.1", "-p", str(port), "-c", str(folder / "nats.conf")],
         log=folder / "nats-server.log",
         is_up=greets,
     )
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureServer]:
+    folder = tmp_path_factory.mktemp("secure")
+    server = server_with(folder)
     secure = SecureServer(server, folder, Authority(folder, "authority"), Authority(folder, "stranger"))
     secure.write_config()
     server.start()
@@ -194,3 +203,65 @@ def test_login_ends_while_connected(secure: SecureServer, tmp_path: Path) -> Non
         servers.close()
         secure.write_config()
         secure.server.reload()
+
+
+def jwt(issuer: Any, subject: Any, claims: dict[str, Any]) -> str:
+    """A token of NATS for the key of ``subject``, signed by ``issuer``."""
+
+    def part(value: Any) -> str:
+        raw = value if isinstance(value, bytes) else json.dumps(value, separators=(",", ":")).encode()
+        return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+    own = subject.public_key.decode()
+    body = {"iat": 1, "iss": issuer.public_key.decode(), "name": own, "sub": own, "nats": {"version": 2, **claims}}
+    body["jti"] = base64.b32encode(hashlib.sha256(json.dumps(body).encode()).digest()).rstrip(b"=").decode()
+    signed = f"{part({'typ': 'JWT', 'alg': 'ed25519-nkey'})}.{part(body)}"
+    return f"{signed}.{part(issuer.sign(signed.encode()))}"
+
+
+def test_creds_file(tmp_path: Path) -> None:
+    """A ``.creds`` file of an account that an operator has signed; a user of another account is refused."""
+    nkeys = pytest.importorskip("nkeys", reason="it comes with the extra `fleet`")
+    kinds = ("OPERATOR", "ACCOUNT", "ACCOUNT", "ACCOUNT", "USER")
+    seeds = [nkeys.encode_seed(os.urandom(32), getattr(nkeys, f"PREFIX_BYTE_{kind}")) for kind in kinds]
+    operator, account, system, stranger, user = (nkeys.from_seed(bytearray(seed)) for seed in seeds)
+    unlimited = dict.fromkeys(
+        ("subs", "data", "payload", "imports", "exports", "conn", "leaf", "mem_storage", "disk_storage", "streams", "consumer"), -1
+    )  # fmt: skip
+    accounts = {
+        key.public_key.decode(): jwt(operator, key, {"type": "account", "limits": limits})
+        for key, limits in ((account, {**unlimited, "wildcards": True}), (system, {}))
+    }
+    preloaded = ", ".join(f"{name}: {token}" for name, token in accounts.items())
+    (tmp_path / "nats.conf").write_text(f"""
+        jetstream {{ store_dir: "{tmp_path}/streams" }}
+        operator: {jwt(operator, operator, {"type": "operator"})}
+        system_account: {system.public_key.decode()}
+        resolver: MEMORY
+        resolver_preload: {{ {preloaded} }}
+    """)
+    server = server_with(tmp_path)
+    server.start()
+    try:
+        for issuer, status in ((account, 0), (stranger, REFUSED)):
+            token = jwt(issuer, user, {"type": "user", "subs": -1, "data": -1, "payload": -1})
+            path = tmp_path / "user.creds"
+            path.write_text(
+                f"-----BEGIN NATS USER JWT-----\n{token}\n------END NATS USER JWT------\n\n"
+                f"-----BEGIN USER NKEY SEED-----\n{seeds[-1].decode()}\n------END USER NKEY SEED------\n"
+            )
+            words = [
+                "fleet",
+                "init",
+                "--replicas",
+                "1",
+                "--servers",
+                f"nats://127.0.0.1:{server.port}",
+                "--creds",
+                str(path),
+            ]
+            done = run_command(words, {"HOME": str(tmp_path)})
+            assert done.returncode == status, done.stderr
+            assert seeds[-1].decode() not in done.stdout + done.stderr + server.log.read_text()
+    finally:
+        server.stop()

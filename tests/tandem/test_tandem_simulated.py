@@ -37,10 +37,18 @@ class Home:
     folder: Path
     zone: str = "America/New_York"
     log: MemoryLog = attrs.field(factory=MemoryLog)
+    paces: int = 0
+    """How many requests the source has announced to the engine."""
 
     def source(self, **options: Any) -> TandemSource:
         account = self.cloud.accounts[0]
-        context = Context(clock=self.clock, folder=self.folder, version="4", sections={}, zone_of=lambda _: self.zone)
+
+        def pace() -> None:
+            self.paces += 1
+
+        context = Context(
+            clock=self.clock, folder=self.folder, version="4", sections={}, zone_of=lambda _: self.zone, pace=pace
+        )
         endpoints = TandemEndpointOptions(**self.cloud.endpoints)
         password = Secret(account.password)
         given = TandemOptions(email=account.email, password=password, region="US", endpoints=endpoints, **options)
@@ -130,6 +138,9 @@ def test_two_pumps_and_one_that_was_never_used(tmp_path: Path) -> None:
     new = simulate(SimulationPlan(serial=SERIAL, seed=2, days=10, worn_from=handed_over))
     with home(tmp_path, at(9), old, new, unused_serials=["777"]) as there:
         there.live(at(10), every_min=120)
+        assert (
+            there.paces == len(there.cloud.requests) > 20
+        )  # whoever limits the requests sees each of them, logins too
         assert missing(there.log, uploaded(new, at(9), since=at(1, 0))) == []
         assert missing(there.log, uploaded(old, at(9), since=at(1, 0)), "514387") == []
         assert not any(event.seq is not None for event in there.log.events if event.pump == "777")

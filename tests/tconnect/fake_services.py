@@ -54,6 +54,8 @@ class Services:
     """Pumps that the account does not have any more."""
     tokens: int = 0
     url: str = ""
+    paces: int = 0
+    """How many requests the source has announced to the engine."""
 
     def count(self) -> Counter[str]:
         names = (
@@ -128,7 +130,10 @@ class Services:
     def source(
         self, folder: Path, *, phone: bool = True, zone: str = "America/New_York", **options: Any
     ) -> TconnectSource:
-        context = Context(clock=self.clock, folder=folder, version="4", sections={}, zone_of=lambda _: zone)
+        def pace() -> None:
+            self.paces += 1
+
+        context = Context(clock=self.clock, folder=folder, version="4", sections={}, zone_of=lambda _: zone, pace=pace)
         app = {"client_id": "app", "client_secret": Secret("app-secret")} if phone else {}
         endpoints = TconnectEndpointOptions(login=self.url, android=self.url, controliq=self.url, ws2=self.url)
         given = {"email": EMAIL, "password": Secret(PASSWORD), "pumps": (PUMP,), "history_days": 1, **app, **options}

@@ -17,7 +17,7 @@ import sys
 from typing import Any
 
 
-class LastWords(logging.Handler):
+class LastLogMessage(logging.Handler):
     """Keeps the last thing that Apprise logged: the reason of a failure."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ def answer(url: str, title: str | None = None, body: str = "") -> dict[str, Any]
         apprise = importlib.import_module("apprise")
     except ImportError:
         return {"result": "missing"}
-    last = LastWords()
+    last = LastLogMessage()
     logger = logging.getLogger("apprise")
     logger.addHandler(last)
     logger.propagate = False

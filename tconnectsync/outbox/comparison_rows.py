@@ -47,6 +47,7 @@ class DocumentRow:
     dead_reason: str | None
     ttl_s: float | None
     given_up: bool = attrs.field(converter=bool)
+    """The user dropped it (`dead-letters drop`), so the receiver does not have what counts as delivered."""
 
     @property
     def is_desired(self) -> bool:

@@ -75,7 +75,10 @@ class DeadLetters:
         ).rowcount
 
     def drop(self, ids: Sequence[str] | None) -> int:
-        """Give these up (None: all): they count as delivered until their content changes. Return the number."""
+        """Give these up (None: all): they count as delivered until their content changes. Return the number.
+
+        The column ``given_up`` tells them from documents that the receiver really has, for the comparison with it.
+        """
         return self._db.execute(
             "UPDATE document SET dead_reason = NULL, content = NULL, next_attempt_ms = NULL, given_up = 1,"
             " delivered_hash = desired_hash, delivery_state = CASE WHEN ownership_state = 'withdrawn' THEN 'never'"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 RUNNING = -1
-"""The interval of documents that are not finished."""
+"""Stands in the column ``interval`` for a document that is not finished. The numbers of intervals begin at 0."""
 
 
 class OwnershipState(str, Enum):

@@ -64,7 +64,7 @@ class _Period:
     stored: defaultdict[str, list[StoredDocument]] = attrs.field(factory=lambda: defaultdict(list))
     foreign: list[StoredDocument] = attrs.field(factory=list)
     folded: dict[str, _FoldedDocument] = attrs.field(factory=dict)
-    errors: dict[tuple[str, str, int], TconnectsyncError] = attrs.field(factory=dict)
+    errors: dict[tuple[str | None, str | None, int | None], TconnectsyncError] = attrs.field(factory=dict)
     """Why (fold, stream, interval) cannot be folded."""
     changed: set[str] = attrs.field(factory=set)
 
@@ -231,7 +231,7 @@ class Verifier:
             return False if not row.is_desired and not copies else self._mismatch("waiting", row, copies, note=note)
         made = period.folded.get(id_)
         if made is None or content_hash(made.document, row.time_shift_ms)[0] != row.desired_hash:
-            why = period.errors.get((row.fold or "", row.stream or "", -2 if row.interval is None else row.interval))
+            why = period.errors.get((row.fold, row.stream, row.interval))
             return self._mismatch(
                 "waiting", row, copies, note=why.message if why else "its content is being computed again"
             )

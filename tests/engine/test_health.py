@@ -75,7 +75,7 @@ def test_file_of_the_previous_release(tmp_path: Path) -> None:
     assert state.health.not_before is not None
     assert state.health.not_before.until == NOW + timedelta(hours=1)
     assert state.next_poll == RememberedDeadline(until=NOW + timedelta(minutes=30), set_at=NOW, longest_s=1800.0)
-    assert (state.unknown_codes, state.set_aside) == ({"999": 3}, 1)
+    assert (state.unknown_codes, state.unreadable_records) == ({"999": 3}, 1)
     assert state.refetched_until == {"5-9": "2026-05-30"}
     assert state.clock_override == "2026-05-01T00:00:00+00:00"
     state.save()

@@ -63,10 +63,6 @@ CONTINUED = re.compile(r"(?<=\S)\n *(?=\S)(?![|#>]|[-*] |\d+\. )")
 """Where a paragraph or list item continues on the next line."""
 
 
-LONGER = {"fleet.md": 220}
-"""For operators of servers, who need all of it at once."""
-
-
 def screen_lines(text: str) -> int:
     """Return the lines that a page takes at 100 columns, with its paragraphs wrapped anew."""
     parts = re.split(r"^( *```.*?^ *```)$", text, flags=re.DOTALL | re.MULTILINE)
@@ -77,7 +73,7 @@ def screen_lines(text: str) -> int:
 @pytest.mark.parametrize("path", sorted((ROOT / "docs" / "user").glob("*.md")), ids=lambda path: path.name)
 def test_user_pages_stay_short(path: Path) -> None:
     """A page for users takes two screens: at most 110 lines of 100 columns."""
-    assert screen_lines(path.read_text(encoding="utf-8")) <= LONGER.get(path.name, 110)
+    assert screen_lines(path.read_text(encoding="utf-8")) <= 110
 
 
 def test_every_user_page_is_in_the_readme() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 
 import attrs
 
+log = logging.getLogger("tconnectsync.mqtt")
 SUBSCRIBE_S = 2.0
 """Home Assistant subscribes to the topics of a device that is new to it a moment after the discovery message (2025.4: 0.2 s)."""
 PAUSE_S = 10.0
@@ -49,7 +51,11 @@ class Announcer:
                     self._thread = None
                     return
                 self._is_requested = False
-            self.announce()
-            if not self._stopping.wait(SUBSCRIBE_S):
-                self.publish_values()
+            try:
+                self.announce()
+                if not self._stopping.wait(SUBSCRIBE_S):
+                    self.publish_values()
+            except Exception:
+                # the border of the thread: the next round may succeed
+                log.exception("mqtt_not_announced")
             self._stopping.wait(PAUSE_S)

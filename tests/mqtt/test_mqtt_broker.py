@@ -418,6 +418,26 @@ def test_broker_lost_everything(broker: Callable[..., int]) -> None:
         assert listener.said("tconnectsync/status")["availability"] == "online"
 
 
+def test_a_round_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure in its own thread, such as an odd value of another release, must not end the rounds for years."""
+    monkeypatch.setattr(announcer, "SUBSCRIBE_S", 0.0)
+    monkeypatch.setattr(announcer, "PAUSE_S", 0.0)
+    rounds: list[str] = []
+
+    def announce() -> None:
+        rounds.append("device")
+        if len(rounds) == 1:
+            raise TypeError("an odd value")
+
+    rounds_of = announcer.Announcer(announce=announce, publish_values=lambda: rounds.append("values"))
+    rounds_of.request()
+    eventually(lambda: rounds, "the first round")
+    rounds_of.request()
+    eventually(lambda: rounds[-1] == "values", "the second round")
+    assert rounds == ["device", "device", "values"]
+    rounds_of.stop()
+
+
 OTHER = device_topic("tconnectsync", "ha2")
 
 

@@ -135,6 +135,7 @@ class LightFleet:
     requests_per_second: float = 0.0
     """The limit towards the cloud; 0: none."""
     replicas: int = 1
+    poll_s: int = 1
     is_gated: bool = False
     """Whether each worker reaches the servers through a gate of its own, which can be closed."""
     gates: dict[str, TcpGate] = attrs.field(factory=dict)
@@ -188,7 +189,7 @@ class LightFleet:
         path.write_text(
             'timezone = "Africa/Accra"\n[sources.light]\nenabled = true\nurl = "{url}"\npassword = "{password}"\n'
             '[sinks.light]\nenabled = true\nurl = "{url}"\npassword = "{password}"\n'
-            "[daemon]\npoll_min = 1\npoll_max = 1\n{more}".format(**values)
+            "[daemon]\npoll_min = {poll_s}\npoll_max = {poll_s}\n{more}".format(poll_s=self.poll_s, **values)
         )
         return path
 

@@ -150,9 +150,11 @@ class PersonRunner:
             if last.snapshot:
                 restore_snapshot(self.servers, self.person.name, self.folder, self.box, last.snapshot)
         self._write_owners(last.owner, lease.owner)
+        # From here on the log may be this worker's, also if the answer is lost: then it must be given back like any other.
+        self._replica, self._context, self._is_doubtful = replica, None, True
         replica.claim()
         self._write_owners(lease.owner)
-        self._replica, self._context, self._is_doubtful = replica, None, False
+        self._is_doubtful = False
         return True
 
     def _is_alive(self, owner: str, live: Collection[str]) -> bool:

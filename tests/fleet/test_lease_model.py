@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 )
 from nacl.public import PrivateKey, SealedBox
 from nats.errors import Error as NatsError
+from nats.js.api import PubAck
 
 from tconnectsync import LogEnd, ReplicaFailed, Retryable
 from tconnectsync_fleet.lease import SAFE_SHARE, WorkerLease
@@ -71,7 +72,7 @@ class Process:
 
 @attrs.define
 class LosesAnswers:
-    """Servers that do what they are asked, and whose answers do not arrive."""
+    """Servers that store what they are given, and whose answers to that do not arrive."""
 
     servers: Servers
 
@@ -80,8 +81,10 @@ class LosesAnswers:
         return self.servers.js
 
     def call(self, *arguments: Any) -> Any:
-        self.servers.call(*arguments)
-        raise Retryable("no answer")
+        found = self.servers.call(*arguments)
+        if isinstance(found, (int, PubAck)):  # something was stored
+            raise Retryable("no answer")
+        return found
 
 
 class FleetMachine(RuleBasedStateMachine):
@@ -179,15 +182,28 @@ class FleetMachine(RuleBasedStateMachine):
 
     # --- people -----------------------------------------------------------------------------------------------------
 
-    @rule(worker=workers, name=people, knows=st.booleans())
-    def take(self, worker: str, name: str, knows: bool) -> None:
-        """A person is free if nobody with a lease has it, whatever the worker knows of the others. The outbox fits to the log."""
+    @rule(worker=workers, name=people, knows=st.booleans(), answers=st.sampled_from([True, True, False]))
+    def take(self, worker: str, name: str, knows: bool, answers: bool) -> None:
+        """A person is free if nobody with a lease has it, whatever the worker knows of the others. The outbox fits to the log.
+
+        If the answer to the claim is lost, the worker counts as the owner, so that it gives the person back.
+        """
         process, person = self.processes[worker], self.people[name]
         lease, runner = process.lease, process.runners[name]
         if not lease.holds():
             return
         was_sure = self.may_deliver(lease, runner)
-        taken = runner.take(lease, set(self.live.values()) if knows else ())
+        runner.servers = self.servers if answers else cast(Servers, LosesAnswers(self.servers))
+        try:
+            taken = runner.take(lease, set(self.live.values()) if knows else ())
+            answers = True
+        except ReplicaFailed:
+            assert not answers
+            taken = True
+        finally:
+            runner.servers = self.servers
+            if runner._replica is not None:
+                runner._replica.servers = self.servers
         if was_sure:
             assert taken
             return
@@ -198,14 +214,15 @@ class FleetMachine(RuleBasedStateMachine):
             if person.owner not in claims:
                 outbox = person.snapshot if person.is_released else None
             assert self.outbox(worker, name) == outbox
-            person.outboxes[worker] = ({lease.owner}, outbox)
+            assert runner.is_owned
+            person.outboxes[worker] = ({lease.owner} if answers else {lease.owner, person.owner}, outbox)
             person.owner, person.is_released, person.snapshot = lease.owner, False, None
-            self.was_stored(person, runner._replica)
+            self.was_stored(person, runner._replica if answers else None)
 
     @rule(worker=workers, name=people, answers=st.booleans())
     def turn(self, worker: str, name: str, answers: bool) -> None:
         """What a worker does with a person when nothing goes wrong."""
-        self.take(worker, name, knows=True)
+        self.take(worker, name, knows=True, answers=True)
         self.append(worker, name, answers)
         self.deliver(worker, name)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import attrs
 import pytest
 from nacl.public import PrivateKey, SealedBox
+from nats.js.api import PubAck
 
-from tconnectsync import ReplicaFailed
+from tconnectsync import ReplicaFailed, Retryable
 from tconnectsync_fleet import stream_replica
 from tconnectsync_fleet.lease import WorkerLease
 from tconnectsync_fleet.people import Member
@@ -148,3 +149,26 @@ def test_nothing_is_left_of_a_look(hands: Hands) -> None:
         hands.servers.changes(WORKERS)
     info = hands.servers.call(hands.servers.js.stream_info(f"KV_{WORKERS}"))
     assert info.state.consumer_count == 0
+
+
+def test_claim_without_an_answer(hands: Hands, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that does not know whether its claim was stored gives the person back like one that knows: nobody waits for ever."""
+    person, first, second = new_name(), new_name(), new_name()
+    mine, other = hands.lease(first), hands.lease(second)
+    runner = hands.runner(first, person)
+    answered = hands.servers.call
+
+    def lost(*arguments: Any) -> Any:
+        found = answered(*arguments)
+        if isinstance(found, PubAck):
+            raise Retryable("the answer was lost")
+        return found
+
+    monkeypatch.setattr(hands.servers, "call", lost)
+    with pytest.raises(ReplicaFailed):
+        runner.take(mine, ())
+    monkeypatch.undo()
+    assert not hands.runner(second, person).take(other, ())
+    assert runner.is_owned
+    runner.release()
+    assert hands.runner(second, person).take(other, ())

@@ -22,6 +22,11 @@ BERLIN = Zones(timezone="Europe/Berlin")  # NOW is 18:00 there
 NIGHT = datetime(2026, 6, 11, 1, 12, tzinfo=timezone.utc)
 
 
+def plain(words: str) -> str:
+    """With usual blanks: which one stands before PM depends on the release of Babel."""
+    return words.replace("\u202f", " ")
+
+
 def shown(status: Mapping[str, Any], texts: Any = ENGLISH, now: datetime = NOW, last_zone: str = "") -> Banner:
     return banner(chain(status, texts, now), texts, BERLIN, now, last_zone)
 
@@ -47,7 +52,7 @@ def test_a_refused_login_says_all_that_a_parent_asks() -> None:
     found = shown(REFUSED)
     [problem] = found.problems
     assert "Tandem refuses the login" in problem.what
-    assert problem.since == "Since 5:20\u202fPM (40 min)."
+    assert plain(problem.since) == "Since 5:20 PM (40 min)."
     assert "browser" in problem.step
     assert "`" not in problem.step
     assert problem.commands == ["Run `tconnectsync check`."]
@@ -60,7 +65,7 @@ def test_a_refused_login_says_all_that_a_parent_asks() -> None:
 def test_at_night_it_says_whether_it_can_wait_until_morning() -> None:
     found = shown(REFUSED, now=NIGHT)
     assert "until morning" in found.wait
-    assert found.problems[0].since == "Since 5:20\u202fPM (9 h 52 min)."
+    assert plain(found.problems[0].since) == "Since 5:20 PM (9 h 52 min)."
 
 
 @pytest.mark.parametrize(
@@ -84,7 +89,7 @@ def test_a_phone_without_the_pump_cannot_wait() -> None:
 
 def test_a_silent_phone_names_the_time_of_its_last_upload() -> None:
     found = shown(with_source(last_upload=iso(600), newest_event=iso(605)))
-    assert "8:00\u202fAM (10 h)" in found.problems[0].since
+    assert "8:00 AM (10 h)" in plain(found.problems[0].since)
     assert "t:connect" in found.problems[0].step
     assert not found.arrives
 

@@ -199,6 +199,13 @@ def test_a_phone_without_its_pump_is_named() -> None:
     assert found["Phone upload"] == (Level.OK, None)
 
 
+def test_links_before_a_refused_login_are_not_known() -> None:
+    """Also in the first hour: the newest data may be the last ones that the phone uploaded."""
+    status = good_status()
+    status["sources"]["tandem"] |= {"state": "refused", "since": iso(40), "last_fetch": iso(41)}
+    assert links(status)["Pump"] == links(status)["Phone upload"] == (Level.UNKNOWN, None)
+
+
 @pytest.mark.parametrize("state", ["refused", "backing_off", "ok"])
 def test_links_before_an_unread_source_are_not_known(state: str) -> None:
     """If nothing was read for hours, neither the phone nor the pump is known to work, and none of them is blamed."""

@@ -132,7 +132,7 @@ def _pump(found: Sources, texts: Texts, now: datetime) -> Link:
     news = texts.gettext("newest record %(age)s") % {"age": ago(texts, found.newest, now)}
     if found.work and found.uploaded is not None and found.uploaded - found.newest > PUMP_LATE:
         return Link(title=title, level=Level.BAD, news=news, fault=Fault.PUMP_SILENT, since=found.newest)
-    known = now - found.newest <= KNOWN_FOR
+    known = found.work and now - found.newest <= KNOWN_FOR
     return Link(title=title, level=Level.OK if known else Level.UNKNOWN, news=news)
 
 
@@ -143,7 +143,7 @@ def _phone(found: Sources, texts: Texts, now: datetime) -> Link:
     news = texts.gettext("uploaded %(age)s") % {"age": ago(texts, found.uploaded, now)}
     if found.work and found.read_at is not None and found.read_at - found.uploaded > UPLOAD_LATE:
         return Link(title=title, level=Level.BAD, news=news, fault=Fault.PHONE_SILENT, since=found.uploaded)
-    known = now - found.uploaded <= UPLOAD_LATE
+    known = found.work and now - found.uploaded <= UPLOAD_LATE
     return Link(title=title, level=Level.OK if known else Level.UNKNOWN, news=news)
 
 

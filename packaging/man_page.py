@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import click
 
 import tconnectsync
-from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.root import root
 from tconnectsync.exit_status import MEANINGS
 
@@ -65,7 +65,7 @@ def commands(group: click.Group, ctx: click.Context, above: str = "") -> Iterato
 
 def page() -> str:
     """Return the whole page."""
-    ctx = click.Context(root, info_name="tconnectsync", obj=CliContext(environ={}))
+    ctx = click.Context(root, info_name="tconnectsync", obj=Invocation(environ={}))
     lines = [
         f'.TH TCONNECTSYNC 1 "" "tconnectsync {tconnectsync.__version__}" "User Commands"',
         ".SH NAME\ntconnectsync \\- copy the data of a Tandem insulin pump to Nightscout",

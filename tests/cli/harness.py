@@ -82,7 +82,9 @@ class FakeApplication:
     status: dict[str, Any] = attrs.field(factory=dict)
     asked: list[Any] = attrs.field(factory=list)
 
-    def execute(self, config: Any, plugins: Any, request: Request, *, clock: Any, replica: Any = None) -> Iterator[Any]:
+    def execute(
+        self, config: Any, plugins: Any, request: Request, *, clock: Any, replica: Any = None, pace: Any = None
+    ) -> Iterator[Any]:
         self.asked.append((request.command, dict(request.args)))
         yield Progress(message="reading", done=1, total=2)
         if isinstance(self.answer, BaseException):

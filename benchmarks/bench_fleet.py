@@ -30,7 +30,7 @@ LONGEST_S = 900.0
 
 
 @attrs.frozen(kw_only=True)
-class Row:
+class FleetRow:
     """One number of people."""
 
     people: int
@@ -88,7 +88,7 @@ def deliver_news(fleet: LightFleet, count: int) -> float:
     return wait(fleet, lambda: not fleet.cloud.verdict(fleet.people)["lost"], "everything delivered")
 
 
-def measure_in(fleet: LightFleet, people: int, seconds: float) -> Row:
+def measure_in(fleet: LightFleet, people: int, seconds: float) -> FleetRow:
     """One row: two workers with so many people."""
     fleet.cloud.grows = False
     add(fleet, [f"p{number}" for number in range(people)])
@@ -113,13 +113,13 @@ def measure_in(fleet: LightFleet, people: int, seconds: float) -> Row:
     verdict = fleet.cloud.verdict(fleet.people)
     if any(verdict.values()):
         raise SystemExit(f"not everything is right: {verdict}")
-    return Row(
+    return FleetRow(
         people=people, turns_per_s=done / took, asked_per_s=asked / took, cpu_ms=1000 * used / max(done, 1),
         memory_mb=memory_mb, news_s=news_s, moved=moved, takeover_s=takeover_s,
     )  # fmt: skip
 
 
-def measure(people: int, seconds: float, poll_s: int) -> Row:
+def measure(people: int, seconds: float, poll_s: int) -> FleetRow:
     """One row, on a server of its own."""
     with tempfile.TemporaryDirectory(prefix="fleet-", dir=memory_folder()) as folder:
         (Path(folder) / "nats").mkdir()

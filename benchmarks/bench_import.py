@@ -19,7 +19,7 @@ from typing import Any, TextIO
 
 from bench_sync import ALL_ON
 from measure import HERE, Ended, Row, main_of, run_python
-from simulated_services import ZONE, World, clean_environment, running_world
+from simulated_services import ZONE, SimulatedServices, clean_environment, running_world
 
 WINDOW_DAYS = 28
 LEAD_DAYS = 2
@@ -98,7 +98,7 @@ def write_files(folder: Path, start: date, days: int) -> dict[str, Path]:
     return paths
 
 
-def run(world: World, days: int, more: str, file: Path | None) -> Ended:
+def run(world: SimulatedServices, days: int, more: str, file: Path | None) -> Ended:
     """Fetch, or import the file, into an empty data folder."""
     words = ["sync"] if file is None else ["import", str(file), "--pump", "90556643"]
     if file is not None and file.suffix == ".csv":

@@ -21,7 +21,7 @@ from bench_decode import simulate_windows
 from bench_replay import BareClient
 from bench_sync import real_site
 from measure import HERE, Ended, Row, Spread, run_program, run_python, say
-from simulated_services import ZONE, World, clean_environment, running_world
+from simulated_services import ZONE, SimulatedServices, clean_environment, running_world
 
 LEAD_DAYS = 2
 ALL_ON_WITH_GLUCOSE = """
@@ -66,7 +66,7 @@ class Runs:
 
 
 @contextlib.contextmanager
-def a_site(world: World, *, real: bool) -> Iterator[tuple[str, str]]:
+def a_site(world: SimulatedServices, *, real: bool) -> Iterator[tuple[str, str]]:
     """Address and secret of the site to fill: the world's own, or a real one."""
     if not real:
         yield world.site_url, world.site_secret

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from measure import Ended, Row, Spread, main_of, run_python
-from simulated_services import World, clean_environment, running_world
+from simulated_services import SimulatedServices, clean_environment, running_world
 
 ALL_ON = """
 [sinks.nightscout-iob]
@@ -50,7 +50,9 @@ class Synced(NamedTuple):
     second_requests: dict[str, int]
 
 
-def sync_twice(world: World, days: int, *, site: tuple[str, str] | None = None, window_days: int = 28) -> Synced:
+def sync_twice(
+    world: SimulatedServices, days: int, *, site: tuple[str, str] | None = None, window_days: int = 28
+) -> Synced:
     """Run the command as a user types it, twice."""
     found: list[tuple[Ended, dict[str, int]]] = []
     with tempfile.TemporaryDirectory() as folder:

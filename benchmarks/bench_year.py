@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from measure import HERE, Row, Spread, main_of
-from simulated_services import SharedClock, clean_environment, running_world
+from simulated_services import SteppedClock, clean_environment, running_world
 
 LEAD_DAYS = 4
 HISTORY_DAYS = 2
@@ -30,7 +30,7 @@ def live(days: int, idle_h: float, *, under: tuple[str, ...] = ()) -> tuple[dict
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         began = datetime.combine(start, time(8), timezone.utc) + timedelta(days=LEAD_DAYS)
-        SharedClock.made(folder / "clock", began)
+        SteppedClock.made(folder / "clock", began)
         with running_world(days=days + LEAD_DAYS, start=start, clock=folder / "clock") as world:
             config = world.configure(folder / "home", history_days=HISTORY_DAYS)
             words = [

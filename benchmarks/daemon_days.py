@@ -12,7 +12,7 @@ import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from simulated_services import SharedClock
+from simulated_services import SteppedClock
 
 from tconnectsync.config.load import load_config
 from tconnectsync.plugin.manager import load_plugins
@@ -32,7 +32,7 @@ def written_mb() -> float:
     return int(found.split("\nwrite_bytes:")[1].split()[0]) / 1024 / 1024
 
 
-def live_until(engine: Engine, clock: SharedClock, when: datetime) -> None:
+def live_until(engine: Engine, clock: SteppedClock, when: datetime) -> None:
     """What the daemon's loop does, without the waiting."""
     while (now := clock.now()) < when:
         if not engine.run_once():
@@ -41,7 +41,7 @@ def live_until(engine: Engine, clock: SharedClock, when: datetime) -> None:
 
 def main() -> None:
     """Live, and tell."""
-    config, clock = Path(sys.argv[1]), SharedClock(Path(sys.argv[2]))
+    config, clock = Path(sys.argv[1]), SteppedClock(Path(sys.argv[2]))
     days, idle_h = int(sys.argv[3]), float(sys.argv[4])
     plugins = load_plugins()
     engine = open_engine(load_config(config, {}, plugins), plugins, clock=clock)

@@ -25,7 +25,7 @@ ZONE = "America/New_York"
 SITE_VERSION = "15.0.6"
 
 
-class SharedClock:
+class SteppedClock:
     """A clock that two processes share through a file of eight bytes; it stands still until somebody sleeps on it."""
 
     def __init__(self, path: Path) -> None:
@@ -34,7 +34,7 @@ class SharedClock:
         self.ticks = 0.0
 
     @classmethod
-    def made(cls, path: Path, now: datetime) -> SharedClock:
+    def made(cls, path: Path, now: datetime) -> SteppedClock:
         """A new file that says ``now``."""
         path.write_bytes(struct.pack("d", now.timestamp()))
         return cls(path)
@@ -57,13 +57,13 @@ class SharedClock:
         self._cell[:8] = struct.pack("d", when.timestamp())
 
 
-class _HostClock:
+class _RealClock:
     def now(self) -> datetime:
         return datetime.now(timezone.utc)
 
 
 @attrs.define
-class World:
+class SimulatedServices:
     """What a running world tells."""
 
     endpoints: dict[str, str]
@@ -140,7 +140,7 @@ def running_world(
     clock: Path | None = None,
     upload_every_min: float = 60.0,
     real_names: bool = False,
-) -> Iterator[World]:
+) -> Iterator[SimulatedServices]:
     """``days`` of a pump's life that ended yesterday (or began at ``start``), its cloud and a site, in their own process.
 
     ``real_names``: logins have the issuer and the client of Tandem's own service, for a program that insists on them.
@@ -158,7 +158,7 @@ def running_world(
     assert process.stdout is not None
     try:
         told = json.loads(process.stdout.readline())
-        yield World(process=process, **told)
+        yield SimulatedServices(process=process, **told)
     finally:
         process.stdin.close()
         process.wait()
@@ -180,7 +180,7 @@ def main() -> None:
     from tests.support.faulty_cloud import FaultyTandemCloud
     from tests.support.simulated_nightscout.app import SimulatedNightscout
 
-    clock = _HostClock() if given.clock is None else SharedClock(given.clock)
+    clock = _RealClock() if given.clock is None else SteppedClock(given.clock)
     plan = SimulationPlan(zone=ZONE, start=given.start, days=given.days, upload_every_min=given.upload_every_min)
     life_s = 1800 if given.clock is None else 8 * 3600
     with (

@@ -150,6 +150,18 @@ def test_names_of_tests_are_short() -> None:
     assert [name for name in names if len(name) > 55] == []
 
 
+def test_each_class_of_the_tests_has_its_own_name() -> None:
+    """No class of a test's or a benchmark's module is called like another's, or like one of the product."""
+    helpers = [path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    product = [*ENGINE.values(), *(path for plugin in PLUGINS for path in modules(plugin).values())]
+    homes: dict[str, list[str]] = {}
+    for path in (*helpers, *product):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
+
+
 def test_modules_and_functions_are_short() -> None:
     """No module of the engine or a plugin is longer than 350 lines, and no function than 60."""
     long = []

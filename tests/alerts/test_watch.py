@@ -26,7 +26,7 @@ URL = Secret("ntfy://ntfy.invalid/secret-topic-4711")
 
 
 @attrs.define
-class World:
+class WatchBench:
     """A watch with a clock that is set, a status that is given, and an address that keeps what it gets."""
 
     folder: Path
@@ -80,8 +80,8 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+def world(tmp_path: Path) -> WatchBench:
+    return WatchBench(tmp_path)
 
 
 def refused(now: datetime) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def refused(now: datetime) -> dict[str, Any]:
     return status(now, source=trouble("refused", START + 2 * HOUR, message, "Enter the new password."))
 
 
-def test_a_refused_login_from_beginning_to_end(world: World) -> None:
+def test_a_refused_login_from_beginning_to_end(world: WatchBench) -> None:
     assert world.run(3 * HOUR) == []
     began, lasts = world.run(20 * HOUR, refused)
     assert began == "The login to tandem was refused since 02:00"
@@ -119,7 +119,7 @@ class Showing:
             raise ValueError("a plugin's own")
 
 
-def test_receivers_show_the_problems(world: World) -> None:
+def test_receivers_show_the_problems(world: WatchBench) -> None:
     """Each look shows the present problems; a receiver that fails disturbs neither others nor notifications."""
     broken, whole = Showing(broken=True), Showing()
     world.watch.presences = (broken, whole)
@@ -134,7 +134,7 @@ def test_receivers_show_the_problems(world: World) -> None:
     assert (broken.left, whole.left) == (1, 1)
 
 
-def test_nothing_private_is_sent(world: World) -> None:
+def test_nothing_private_is_sent(world: WatchBench) -> None:
     world.run(HOUR, refused)
     [(_, message)] = world.got
     for private in (SERIAL, "me@example.org", "pump-password", "4711"):
@@ -143,7 +143,7 @@ def test_nothing_private_is_sent(world: World) -> None:
     assert "4711" not in kept
 
 
-def test_a_restart_repeats_nothing(world: World) -> None:
+def test_a_restart_repeats_nothing(world: WatchBench) -> None:
     assert len(world.run(HOUR, refused)) == 1
     world.begin()
     assert world.run(HOUR) == []
@@ -152,7 +152,7 @@ def test_a_restart_repeats_nothing(world: World) -> None:
     assert "restarted" in title
 
 
-def test_restart_while_data_are_missing(world: World) -> None:
+def test_restart_while_data_are_missing(world: WatchBench) -> None:
     """The problem neither ends nor is sent again."""
     silent = START - 4 * HOUR
     assert len(world.run(HOUR, lambda now: status(now, newest=silent))) == 1
@@ -160,7 +160,7 @@ def test_restart_while_data_are_missing(world: World) -> None:
     assert world.run(HOUR) == []
 
 
-def test_without_internet_it_is_told_later_and_once(world: World) -> None:
+def test_without_internet_it_is_told_later_and_once(world: WatchBench) -> None:
     world.down = True
     world.run(6 * HOUR, refused)
     assert world.got == []
@@ -170,7 +170,7 @@ def test_without_internet_it_is_told_later_and_once(world: World) -> None:
     assert load_state(world.folder).waiting == ()
 
 
-def test_a_failing_look_stops_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_look_stops_nothing(world: WatchBench, caplog: pytest.LogCaptureFixture) -> None:
     def fail(now: datetime) -> Mapping[str, Any]:
         raise RuntimeError("harm")
 
@@ -179,12 +179,12 @@ def test_a_failing_look_stops_nothing(world: World, caplog: pytest.LogCaptureFix
     assert len(world.run(10 * MINUTE, refused)) == 1
 
 
-def test_a_full_disk_does_not_silence_it(world: World) -> None:
+def test_a_full_disk_does_not_silence_it(world: WatchBench) -> None:
     (world.folder / "alerts.json.tmp").mkdir()  # it cannot be written
     assert len(world.run(HOUR, refused)) == 1
 
 
-def test_several_at_once_are_one_notification(world: World) -> None:
+def test_several_at_once_are_one_notification(world: WatchBench) -> None:
     sinks = {name: trouble("refused", START) for name in SINKS}
     [title] = world.run(HOUR, lambda now: status(now, sinks=sinks, disk="32 MB free"))
     assert "1 more" in title
@@ -240,7 +240,7 @@ def a_month(seed: int) -> Callable[[datetime], Mapping[str, Any]]:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_a_month_with_faults_is_bearable(world: World, seed: int) -> None:
+def test_a_month_with_faults_is_bearable(world: WatchBench, seed: int) -> None:
     """About one notification a day in a bad month, never more than ten in a day, and nothing is open at its end."""
     titles = world.run(32 * DAY, a_month(seed), every=3 * MINUTE)
     print("\n".join(f"{at:%d %H:%M} {message.title}" for at, message in world.got))
@@ -252,5 +252,5 @@ def test_a_month_with_faults_is_bearable(world: World, seed: int) -> None:
         assert any(words.lower() in title.lower() for title in titles), words
 
 
-def test_a_month_without_faults_is_silent(world: World) -> None:
+def test_a_month_without_faults_is_silent(world: WatchBench) -> None:
     assert world.run(30 * DAY, status, every=10 * MINUTE) == []

@@ -30,7 +30,7 @@ OPTIONS = AlertOptions(
 
 
 @attrs.define
-class Told:
+class ToldWearer:
     seen: Mapping[str, str] = attrs.field(factory=dict)
 
     def at(self, now: datetime, **reading: Any) -> list[str]:
@@ -44,7 +44,7 @@ def occlusion(at: datetime, id_: str = "1") -> PumpAlarm:
 
 def test_alarm_notification() -> None:
     """It has the alarm's time and age, and is sent once."""
-    told, alarm = Told(), occlusion(NOW - 43 * MINUTE)
+    told, alarm = ToldWearer(), occlusion(NOW - 43 * MINUTE)
     [title] = told.at(NOW, alarms=(alarm,))
     assert "Occlusion alarm" in title
     assert "11:17 (43 min ago)" in title
@@ -53,12 +53,12 @@ def test_alarm_notification() -> None:
 
 def test_old_and_other_alarms_are_not_told() -> None:
     other = PumpAlarm(id="2", name="battery_shutdown", at=NOW)
-    assert Told().at(NOW, alarms=(occlusion(NOW - 4 * HOUR), other)) == []
+    assert ToldWearer().at(NOW, alarms=(occlusion(NOW - 4 * HOUR), other)) == []
 
 
 def test_repeated_alarm() -> None:
     """It is sent every half hour at most."""
-    told, titles = Told(), []
+    told, titles = ToldWearer(), []
     for minute in range(0, 120, 2):
         at = NOW + minute * MINUTE
         titles += told.at(at, alarms=(occlusion(at, str(minute)),))
@@ -67,12 +67,12 @@ def test_repeated_alarm() -> None:
 
 def test_a_malfunction_is_chosen_by_its_group() -> None:
     alarm = PumpAlarm(id="3", name="malfunction_motor", at=NOW)
-    assert len(Told().at(NOW, alarms=(alarm,))) == 1
+    assert len(ToldWearer().at(NOW, alarms=(alarm,))) == 1
 
 
 @pytest.mark.parametrize(("key", "limit"), [("reservoir_u", 20.0), ("battery_percent", 15.0)])
 def test_a_low_value_is_told_once_until_it_was_high_again(key: str, limit: float) -> None:
-    told = Told()
+    told = ToldWearer()
 
     def value(number: float, at: datetime = NOW) -> list[str]:
         return told.at(NOW, **{key: Reported(value=number, at=at)})
@@ -89,7 +89,7 @@ def test_a_low_value_is_told_once_until_it_was_high_again(key: str, limit: float
 
 
 def test_an_old_site_is_told_once() -> None:
-    told, site = Told(), NOW - 3.2 * DAY
+    told, site = ToldWearer(), NOW - 3.2 * DAY
     assert told.at(NOW - DAY, site_at=site) == []
     [title] = told.at(NOW, site_at=site)
     assert "site is old" in title

@@ -27,7 +27,7 @@ class AccountOptions:
 
 
 @attrs.frozen(kw_only=True)
-class NoOptions:
+class NoSinkOptions:
     """A sink without options."""
 
 
@@ -52,8 +52,8 @@ def made_up_plugin(command: str = "hello") -> ModuleType:
 
     def sinks() -> list[SinkSpec]:
         return [
-            SinkSpec(name="site", options=NoOptions, open=_never, default_enabled=True, features={"SITE": None}),
-            SinkSpec(name="paper", options=NoOptions, open=_never, features={"PAPER": None}),
+            SinkSpec(name="site", options=NoSinkOptions, open=_never, default_enabled=True, features={"SITE": None}),
+            SinkSpec(name="paper", options=NoSinkOptions, open=_never, features={"PAPER": None}),
         ]
 
     def commands() -> list[click.Command]:

@@ -183,7 +183,7 @@ def test_when_the_first_sync_is_done(source: dict[str, object], sink: dict[str, 
     assert sync_state({"sources": {"a": source, "b": off}, "sinks": {"c": sink, "d": off}}) is state
 
 
-class Moving:
+class MovingClock:
     """A clock that moves at each reading."""
 
     def __init__(self) -> None:
@@ -201,7 +201,7 @@ def test_waiting_has_an_end() -> None:
     from datetime import timedelta
 
     status = {"log": {"positions": 0}, "sources": {"a": part()}, "sinks": {}}
-    clock = Moving()
+    clock = MovingClock()
     state = wait_for_sync(lambda: status, clock, limit=timedelta(seconds=30), alive=lambda: True)  # type: ignore[arg-type]  # no now()
     assert state is SyncState.RUNNING
     assert 30 <= clock.at < 35
@@ -212,7 +212,7 @@ def test_a_slow_computer_is_left_to_the_daemon() -> None:
     """Reading the status may take seconds on a small computer; then it is read more rarely."""
     from datetime import timedelta
 
-    clock = Moving()
+    clock = MovingClock()
     reads = []
 
     def read() -> dict[str, object]:

@@ -35,7 +35,7 @@ def make_plugin(name: str, **hooks: Callable[[], Any]) -> FakeEntryPoint:
 
 
 @attrs.frozen(kw_only=True)
-class Endpoints:
+class FakeEndpoints:
     data: str | None = option(None)
     token: str | None = option(None)
 
@@ -52,7 +52,7 @@ class VendorOptions:
     )
     history_days: int = option(30, check=lambda days: None if days >= 1 else "a whole number from 1 on")
     ratio: float = option(1.0)
-    endpoints: Endpoints = option(Endpoints())
+    endpoints: FakeEndpoints = option(FakeEndpoints())
 
 
 @attrs.frozen(kw_only=True)

@@ -90,7 +90,7 @@ def _method(name: str) -> Callable[..., bool]:
 
 
 @attrs.frozen
-class Point:
+class KillPoint:
     """A place in the product's work. ``when``: before or after the call, after half of its bytes, or around a commit of ``caller``."""
 
     target: str
@@ -103,8 +103,8 @@ class Point:
 
 def _point(
     target: str, when: str, only: Callable[..., bool] = _anything, *, caller: str = "", first: str = ""
-) -> Point:
-    return Point(target, when, only, caller, first)
+) -> KillPoint:
+    return KillPoint(target, when, only, caller, first)
 
 
 _FILES = "tconnectsync.filesystem"
@@ -116,7 +116,7 @@ _FOLDING = "tconnectsync.runtime.sink_folding:SinkFolding"
 _RECEIVER = "tconnectsync_nightscout.delivery.receiver:NightscoutReceiver.deliver"
 _SEND = "tconnectsync_nightscout.site.client:NightscoutClient._send"
 
-POINTS: dict[str, Point] = {
+POINTS: dict[str, KillPoint] = {
     # the log
     "lock taken": _point("tconnectsync.eventlog.lock:FolderLock.__init__", "after"),
     "log opened": _point(f"{_LOG}.__init__", "after"),
@@ -194,7 +194,7 @@ def resolve(target: str) -> tuple[Any, str]:
     return holder, name
 
 
-def arm(point: Point, nth: int) -> None:
+def arm(point: KillPoint, nth: int) -> None:
     """Wrap the point's function, so that its ``nth`` fitting call kills the process."""
     holder, name = resolve(point.target)
     original = holder.__dict__[name]

@@ -31,7 +31,7 @@ OTHER_WORDING = f'[sinks.{TREATMENTS}]\ncarbs = "note"\n[sinks.{PUMP_EVENTS}]\nc
 SETTLED_S = 120.0
 
 
-class AnySite(Protocol):
+class NightscoutLike(Protocol):
     """A real or a simulated Nightscout."""
 
     def documents(self, collection: str) -> list[dict[str, Any]]:
@@ -43,7 +43,7 @@ class AnySite(Protocol):
         ...
 
 
-def lose(site: AnySite) -> None:
+def lose(site: NightscoutLike) -> None:
     """The site loses its database."""
     for collection in ("treatments", "activity", "devicestatus"):
         if site.documents(collection):
@@ -107,7 +107,7 @@ class KillHarness:
 
     clock: SharedClock
     cloud: FaultyTandemCloud
-    site: AnySite
+    site: NightscoutLike
     home: Installation
     alone: bool = True
     """Nothing but this daemon writes to the site, once: so what the site cannot recognise is there once, too."""
@@ -285,4 +285,4 @@ FIRST: dict[str, Callable[[KillHarness], None]] = {
     "other wording": _other_wording,
 }
 
-__all__ = ["AnySite", "KillHarness", "Verdict", "eventually", "verdict_of"]
+__all__ = ["KillHarness", "NightscoutLike", "Verdict", "eventually", "verdict_of"]

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, quote, quote_plus
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tests.support.cloud_faults import CloudFault
 from tests.support.fault_proxy import FaultProxy
-from tests.support.proxy_responses import Asked
+from tests.support.proxy_responses import ProxiedRequest
 
 PASSWORD = 'Marked pass/word+"q%ä'
 SECRET = "marked secret/of the=site ü"
@@ -30,7 +30,7 @@ PERSON = CloudFault(
 )  # fmt: skip
 """For a simulated cloud: whose pumps they are."""
 
-MAY_BE: Mapping[str, Callable[[Asked, str], bool]] = {
+MAY_BE: Mapping[str, Callable[[ProxiedRequest, str], bool]] = {
     "password": lambda asked, part: part == "body" and asked.path.endswith("/accounts/api/login"),
     "email": lambda asked, part: part == "body" and asked.path.endswith("/accounts/api/login"),
     "wearer": lambda asked, part: part == "target" and "/api/reports/bff/" in asked.path,
@@ -119,7 +119,7 @@ def files(folder: Path) -> Iterator[tuple[str, bytes]]:
             yield str(path.relative_to(folder)), path.read_bytes()
 
 
-def parts(asked: Asked) -> list[tuple[str, bytes]]:
+def parts(asked: ProxiedRequest) -> list[tuple[str, bytes]]:
     """What was sent with a request, by name."""
     body = gzip.decompress(asked.body) if asked.headers.get("content-encoding") == "gzip" else asked.body
     headers = [(name, value.encode("latin-1")) for name, value in asked.headers.items()]

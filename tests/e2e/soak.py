@@ -26,7 +26,7 @@ from pathlib import Path
 
 import attrs
 
-from tests.e2e.soak_scenarios import Report, run_world, setting_of
+from tests.e2e.soak_scenarios import SoakReport, run_world, setting_of
 
 LONGEST_WORLD_S = 1800.0
 """Ten times what one takes on a quiet machine."""
@@ -35,13 +35,13 @@ KEPT_FOLDERS = 5
 
 
 @attrs.define
-class Worlds:
+class SoakRuns:
     """Runs worlds below ``base``, each in a fresh process group that ends with it."""
 
     base: Path
     _alive: set[int] = attrs.field(factory=set)
 
-    def run(self, seed: int) -> Report:
+    def run(self, seed: int) -> SoakReport:
         """One world; what does not end is ended."""
         folder = self.base / f"world-{seed}"
         folder.mkdir()
@@ -61,12 +61,12 @@ class Worlds:
             self._alive.discard(process.pid)
             process.wait()
         try:
-            return Report(**json.loads((folder / "report.json").read_text()))
+            return SoakReport(**json.loads((folder / "report.json").read_text()))
         except FileNotFoundError:
             seconds = time.monotonic() - begin
             words = (folder / "world.log").read_text(errors="replace")[-3000:]
             error = f"status {process.returncode} after {seconds:.0f} s: {words}"
-            return Report(seed=seed, kind=setting_of(seed).words(), seconds=seconds, error=error)
+            return SoakReport(seed=seed, kind=setting_of(seed).words(), seconds=seconds, error=error)
 
     def end(self) -> None:
         """End those that run."""
@@ -90,12 +90,12 @@ def inside(seed: int, folder: Path) -> int:
     return 0
 
 
-def clean(report: Report) -> bool:
+def clean(report: SoakReport) -> bool:
     """Whether nothing was lost, doubled or wrong, and no promise broken on the way."""
     return not (report.lost or report.doubled or report.wrong or report.error)
 
 
-def line_of(report: Report) -> str:
+def line_of(report: SoakReport) -> str:
     """One world in a line; what failed, in a few more."""
     verdict = "ok" if clean(report) else "FAILED"
     kills = sum(report.kills.values())
@@ -112,7 +112,7 @@ def line_of(report: Report) -> str:
     return "\n".join(words)
 
 
-def summary(reports: Sequence[Report], hours: float) -> str:
+def summary(reports: Sequence[SoakReport], hours: float) -> str:
     """The table for ``docs/engineering/guarantees.md``."""
     kills, faults, events = (Counter[str](), Counter[str](), Counter[str]())
     for report in reports:
@@ -157,9 +157,9 @@ def main() -> int:
     if given.folder is not None:
         given.folder.mkdir(parents=True, exist_ok=True)
     base = Path(tempfile.mkdtemp(prefix="soak-", dir=given.folder))
-    worlds, begin, kept = Worlds(base), time.monotonic(), 0
-    reports: list[Report] = []
-    running: set[Future[Report]] = set()
+    worlds, begin, kept = SoakRuns(base), time.monotonic(), 0
+    reports: list[SoakReport] = []
+    running: set[Future[SoakReport]] = set()
     seeds = iter(range(given.seed, given.seed + given.worlds))
     signal.signal(signal.SIGTERM, _interrupt)
     with ThreadPoolExecutor(given.jobs) as pool:

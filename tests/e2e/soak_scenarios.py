@@ -26,7 +26,7 @@ from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.installation import Installation, RunningDaemon, daemon
 from tests.e2e.kill_points import POINTS, TIME_OUT_S, SharedClock
-from tests.e2e.killed_daemon import PUMP_EVENTS, TREATMENTS, AnySite, KillHarness, Verdict, lose
+from tests.e2e.killed_daemon import PUMP_EVENTS, TREATMENTS, KillHarness, NightscoutLike, Verdict, lose
 from tests.support.fault_proxy import FaultProxy
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.proxy_faults import KINDS
@@ -55,7 +55,7 @@ STOP_S = 15.0
 
 
 @attrs.frozen(kw_only=True)
-class Report:
+class SoakReport:
     """What came of one world. ``error``: it did not come to an end, or a promise on the way was broken."""
 
     seed: int
@@ -165,7 +165,7 @@ class Behind:
 
 
 @contextlib.contextmanager
-def running_site(kind: str, clock: SharedClock, folder: Path) -> Iterator[AnySite]:
+def running_site(kind: str, clock: SharedClock, folder: Path) -> Iterator[NightscoutLike]:
     """A real Nightscout over a real MongoDB, or a simulated one with the rules of a later version."""
     if kind == "0.12.8":
         with running_nightscout(find_programs(cache_folder(os.environ)), folder) as real:
@@ -302,7 +302,7 @@ class Soak:
             self.world.home.run("verify", sink)
 
 
-def run_world(seed: int, folder: Path) -> Report:
+def run_world(seed: int, folder: Path) -> SoakReport:
     """The world of ``seed``, from its beginning to the comparison at its end."""
     began = time.monotonic()
     setting, rng = setting_of(seed), Random(f"{seed}/events")
@@ -336,7 +336,7 @@ def run_world(seed: int, folder: Path) -> Report:
     faults: Counter[str] = Counter()
     for name, proxy in zip(("cloud", "site"), proxies, strict=True):
         faults.update({f"{name}: {kind}": count for kind, count in proxy.injected.items()})
-    return Report(
+    return SoakReport(
         seed=seed, kind=setting.words(), seconds=time.monotonic() - began, days=plan.days, kills=dict(world.died),
         stops=soak.stops, faults=dict(faults), events=dict(soak.events), documents=verdict.documents,
         lost=verdict.lost, doubled=verdict.doubled, wrong=verdict.wrong, error=error,

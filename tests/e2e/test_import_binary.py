@@ -24,7 +24,7 @@ DAYS = 3
 
 
 @attrs.define
-class Worlds:
+class BinaryExport:
     """An installation that has fetched a pump's days, and what the older web service would have saved of them."""
 
     fetched: Installation
@@ -53,7 +53,7 @@ def imported(home: Installation, *words: str, expect: tuple[int, ...] = (0,)) ->
 
 
 @pytest.fixture(scope="module")
-def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worlds]:
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BinaryExport]:
     """What fetching gave, and the same records as a binary history log."""
     folder = tmp_path_factory.mktemp("fetched")
     with (
@@ -67,10 +67,10 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worlds]:
             binary(event["raw"], bytes(15) + b"\1" if event["raw"]["eventCode"] in (NO_LAYOUT, UNEXPLAINED) else None)
             for event in fetched
         ]
-        yield Worlds(home, site, fetched[0]["pump"], records)
+        yield BinaryExport(home, site, fetched[0]["pump"], records)
 
 
-def test_import_binary_equals_fetching(worlds: Worlds, tmp_path: Path) -> None:
+def test_import_binary_equals_fetching(worlds: BinaryExport, tmp_path: Path) -> None:
     """The binary form gives the site the same as fetching."""
     file = tmp_path / "saved.txt"
     file.write_bytes(b'"' + as_text(worlds.records, 10**9) + b'"')
@@ -97,7 +97,7 @@ def test_import_binary_equals_fetching(worlds: Worlds, tmp_path: Path) -> None:
         assert by_identity(site.documents("treatments")) == there
 
 
-def test_import_binary_after_fetching(worlds: Worlds, tmp_path: Path) -> None:
+def test_import_binary_after_fetching(worlds: BinaryExport, tmp_path: Path) -> None:
     """After fetching, nothing of the binary form is new."""
     file = tmp_path / "saved.bin"
     file.write_bytes(b"".join(worlds.records))
@@ -107,7 +107,7 @@ def test_import_binary_after_fetching(worlds: Worlds, tmp_path: Path) -> None:
     assert events_of(worlds.fetched) == before
 
 
-def test_import_binary_corrupt_file(worlds: Worlds, tmp_path: Path) -> None:
+def test_import_binary_corrupt_file(worlds: BinaryExport, tmp_path: Path) -> None:
     """A corrupt file is refused as a whole, with the position."""
     file = tmp_path / "saved.bin"
     content = b"".join(worlds.records)

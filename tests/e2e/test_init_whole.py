@@ -26,7 +26,7 @@ NOON = datetime(2026, 3, 20, 16, 3, tzinfo=timezone.utc)
 
 
 @attrs.define
-class Place:
+class EmptyPlace:
     """Nothing but a folder, a cloud and a site."""
 
     folder: Path
@@ -64,7 +64,7 @@ def cloud() -> Iterator[FaultyTandemCloud]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, cloud: FaultyTandemCloud, capsys: pytest.CaptureFixture[str]) -> Iterator[Place]:
+def place(tmp_path: Path, cloud: FaultyTandemCloud, capsys: pytest.CaptureFixture[str]) -> Iterator[EmptyPlace]:
     """An empty folder beside a cloud and a site."""
     clock = FakeClock(NOON)
     with SimulatedNightscout(now=clock.now) as site:
@@ -73,10 +73,10 @@ def place(tmp_path: Path, cloud: FaultyTandemCloud, capsys: pytest.CaptureFixtur
             "TCONNECT_EMAIL": account.email, "TCONNECT_PASSWORD": account.password, "TCONNECT_REGION": account.region,
             "NS_URL": site.url, "NS_SECRET": site.secret, "TIMEZONE_NAME": ZONE,
         }  # fmt: skip
-        yield Place(tmp_path, cloud, clock, site, capsys, answers)
+        yield EmptyPlace(tmp_path, cloud, clock, site, capsys, answers)
 
 
-def test_init_result_syncs(place: Place) -> None:
+def test_init_result_syncs(place: EmptyPlace) -> None:
     """The configuration that init writes syncs at once."""
     status, said = place.init("--set", "sources.tandem.history_days=1", "--set", "sinks.nightscout-iob.enabled=false")
     assert (status, "Written" in said) == (0, True), said
@@ -90,7 +90,7 @@ def test_init_result_syncs(place: Place) -> None:
     assert place.site.count("activity") == 0
 
 
-def test_init_wrong_password(place: Place) -> None:
+def test_init_wrong_password(place: EmptyPlace) -> None:
     """A wrong password writes nothing."""
     status, said = place.init(TCONNECT_PASSWORD="not the password")
     assert status == 9
@@ -100,7 +100,7 @@ def test_init_wrong_password(place: Place) -> None:
     assert not place.path.exists()
 
 
-def test_init_other_region(place: Place) -> None:
+def test_init_other_region(place: EmptyPlace) -> None:
     """An account of the other region writes nothing."""
     there = {name: value.replace("/us/", "/eu/") for name, value in place.cloud.endpoints.items()}
     more = [f"--set=sources.tandem.endpoints.{name}={value}" for name, value in there.items()]
@@ -110,7 +110,7 @@ def test_init_other_region(place: Place) -> None:
     assert not place.path.exists()
 
 
-def test_init_wrong_api_secret(place: Place) -> None:
+def test_init_wrong_api_secret(place: EmptyPlace) -> None:
     """A wrong API secret writes nothing."""
     status, said = place.init(NS_SECRET="a wrong secret")
     assert status == 9
@@ -120,7 +120,7 @@ def test_init_wrong_api_secret(place: Place) -> None:
     assert not place.path.exists()
 
 
-def test_init_address_without_api(place: Place) -> None:
+def test_init_address_without_api(place: EmptyPlace) -> None:
     """An address without an API writes nothing."""
     status, said = place.init(NS_URL=place.cloud.endpoints["data"])
     assert status == 9
@@ -129,14 +129,14 @@ def test_init_address_without_api(place: Place) -> None:
     assert not place.path.exists()
 
 
-def test_init_site_away(place: Place) -> None:
+def test_init_site_away(place: EmptyPlace) -> None:
     """A site that is away writes nothing unless ``--no-check`` is given."""
     status, said = place.init(NS_URL="http://127.0.0.1:1/")
     assert (status, "127.0.0.1" in said) == (9, True)
     assert place.init("--no-check", NS_URL="http://127.0.0.1:1/")[0] == 0
 
 
-def test_init_wrong_zone(place: Place) -> None:
+def test_init_wrong_zone(place: EmptyPlace) -> None:
     """A zone that the pump's clock is ahead of writes nothing, and the right one is named."""
     status, said = place.init(TIMEZONE_NAME="America/Los_Angeles")
     assert status == 9
@@ -145,7 +145,7 @@ def test_init_wrong_zone(place: Place) -> None:
     assert not place.path.exists()
 
 
-def test_init_late_pump(place: Place) -> None:
+def test_init_late_pump(place: EmptyPlace) -> None:
     """A pump that may only be late is pointed out."""
     status, said = place.init(TIMEZONE_NAME="Europe/Berlin")
     assert status == 0
@@ -154,7 +154,7 @@ def test_init_late_pump(place: Place) -> None:
 
 
 @pytest.mark.parametrize(("typed", "written"), [("\n", ZONE), ("America/Denver\n", "America/Denver")])
-def test_init_offers_zone(place: Place, typed: str, written: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_init_offers_zone(place: EmptyPlace, typed: str, written: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """At a terminal, the zone of the pump's clock is offered."""
     terminal = io.StringIO(typed)
     monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
@@ -164,7 +164,7 @@ def test_init_offers_zone(place: Place, typed: str, written: str, monkeypatch: p
     assert load_config(place.path, {}, load_plugins()).timezone == written
 
 
-def test_check_zone_before_first_sync(place: Place) -> None:
+def test_check_zone_before_first_sync(place: EmptyPlace) -> None:
     """``check`` says so too until the log knows better."""
     assert place.init("--no-check", TIMEZONE_NAME="America/Los_Angeles")[0] == 0
     status, said = place.run("--config", str(place.path), "check")

@@ -41,7 +41,7 @@ ALWAYS = 1_000_000
 
 
 @attrs.frozen(kw_only=True)
-class Told:
+class ToldFault:
     """What is said while it lasts. ``by_hand``: it does not go on by itself, by design."""
 
     state: str
@@ -50,55 +50,61 @@ class Told:
     by_hand: bool = False
 
 
-def quiet(state: str = "ok", status: int = 0) -> Told:
-    return Told(state=state, status=status, words="")
+def quiet(state: str = "ok", status: int = 0) -> ToldFault:
+    return ToldFault(state=state, status=status, words="")
 
 
 CLOUD = {
-    "refused": Told(state="backing_off", status=3, words="no connection"),
-    "reset_before": Told(state="backing_off", status=3, words="broke the connection"),
-    "reset_after": Told(state="backing_off", status=3, words="broke the connection"),
-    "half": Told(state="backing_off", status=3, words="incomplete"),
-    "truncated": Told(state="backing_off", status=3, words="truncated response"),
-    "late": Told(state="backing_off", status=3, words="in time"),
-    "gateway": Told(state="backing_off", status=3, words="status 504"),
-    "html": Told(state="changed", status=3, words="a web page"),
-    "null": Told(state="changed", status=3, words="JSON NoneType"),
-    "400": Told(state="changed", status=3, words="status 400"),
-    "401": Told(state="backing_off", status=3, words="status 401"),
-    "403": Told(state="backing_off", status=3, words="firewall"),
-    "404": Told(state="changed", status=3, words="status 404"),
-    "408": Told(state="backing_off", status=3, words="status 408"),
-    "413": Told(state="changed", status=3, words="status 413"),  # of a window the half is asked for first
-    "429": Told(state="backing_off", status=3, words="asks to wait"),
-    **{code: Told(state="backing_off", status=3, words=f"status {code}") for code in ("500", "502", "503", "504")},
+    "refused": ToldFault(state="backing_off", status=3, words="no connection"),
+    "reset_before": ToldFault(state="backing_off", status=3, words="broke the connection"),
+    "reset_after": ToldFault(state="backing_off", status=3, words="broke the connection"),
+    "half": ToldFault(state="backing_off", status=3, words="incomplete"),
+    "truncated": ToldFault(state="backing_off", status=3, words="truncated response"),
+    "late": ToldFault(state="backing_off", status=3, words="in time"),
+    "gateway": ToldFault(state="backing_off", status=3, words="status 504"),
+    "html": ToldFault(state="changed", status=3, words="a web page"),
+    "null": ToldFault(state="changed", status=3, words="JSON NoneType"),
+    "400": ToldFault(state="changed", status=3, words="status 400"),
+    "401": ToldFault(state="backing_off", status=3, words="status 401"),
+    "403": ToldFault(state="backing_off", status=3, words="firewall"),
+    "404": ToldFault(state="changed", status=3, words="status 404"),
+    "408": ToldFault(state="backing_off", status=3, words="status 408"),
+    "413": ToldFault(state="changed", status=3, words="status 413"),  # of a window the half is asked for first
+    "429": ToldFault(state="backing_off", status=3, words="asks to wait"),
+    **{code: ToldFault(state="backing_off", status=3, words=f"status {code}") for code in ("500", "502", "503", "504")},
     "reordered": quiet(),
     "echoed": quiet(),
     "twice": quiet(),
 }
 SITE = {
-    "refused": Told(state="backing_off", status=5, words="cannot be reached"),
-    "reset_before": Told(state="backing_off", status=5, words="broke the connection"),
-    "reset_after": Told(state="backing_off", status=5, words="broke the connection"),
-    "half": Told(state="backing_off", status=5, words="broke the connection"),
-    "truncated": Told(state="backing_off", status=5, words="incomplete"),
-    "late": Told(state="backing_off", status=5, words="did not answer in time"),
-    "gateway": Told(state="backing_off", status=5, words="HTTP 504"),
-    "html": Told(state="backing_off", status=5, words="text/html instead of JSON"),
-    "null": Told(state="backing_off", status=5, words="answered"),
-    "401": Told(state="refused", status=4, words="refused the secret", by_hand=True),
-    **{code: Told(state="backing_off", status=5, words=f"HTTP {code}") for code in ("400", "403", "404", "408", "413")},
-    **{code: Told(state="backing_off", status=5, words=f"HTTP {code}") for code in ("429", "500", "502", "503", "504")},
+    "refused": ToldFault(state="backing_off", status=5, words="cannot be reached"),
+    "reset_before": ToldFault(state="backing_off", status=5, words="broke the connection"),
+    "reset_after": ToldFault(state="backing_off", status=5, words="broke the connection"),
+    "half": ToldFault(state="backing_off", status=5, words="broke the connection"),
+    "truncated": ToldFault(state="backing_off", status=5, words="incomplete"),
+    "late": ToldFault(state="backing_off", status=5, words="did not answer in time"),
+    "gateway": ToldFault(state="backing_off", status=5, words="HTTP 504"),
+    "html": ToldFault(state="backing_off", status=5, words="text/html instead of JSON"),
+    "null": ToldFault(state="backing_off", status=5, words="answered"),
+    "401": ToldFault(state="refused", status=4, words="refused the secret", by_hand=True),
+    **{
+        code: ToldFault(state="backing_off", status=5, words=f"HTTP {code}")
+        for code in ("400", "403", "404", "408", "413")
+    },
+    **{
+        code: ToldFault(state="backing_off", status=5, words=f"HTTP {code}")
+        for code in ("429", "500", "502", "503", "504")
+    },
     "reordered": quiet(),
     "echoed": quiet(),
 }
 POSTS = {
-    "400": Told(state="ok", status=6, words="(HTTP 400)", by_hand=True),  # twenty documents in a row halt the sink
-    "413": Told(state="ok", status=6, words="(HTTP 413)", by_hand=True),  # twenty documents in a row halt the sink
+    "400": ToldFault(state="ok", status=6, words="(HTTP 400)", by_hand=True),  # twenty documents in a row halt the sink
+    "413": ToldFault(state="ok", status=6, words="(HTTP 413)", by_hand=True),  # twenty documents in a row halt the sink
     "500": SITE["500"],
     "404": SITE["404"],
     "html": SITE["html"],
-    "null": Told(state="backing_off", status=5, words="it is unknown what it stored"),
+    "null": ToldFault(state="backing_off", status=5, words="it is unknown what it stored"),
     **{kind: SITE[kind] for kind in ("reset_after", "half", "truncated", "late", "gateway")},
 }
 """Reading works, and only what writes meets the fault; those where that makes a difference."""
@@ -143,7 +149,7 @@ def inflicted(world: FaultyNetwork, side: str, method: str, kind: str) -> Iterat
     ("side", "method", "kind", "told"), TABLE, ids=["-".join(filter(None, row[:3])) for row in TABLE]
 )
 def test_fault_named_and_recovered(
-    tmp_path: Path, calm: Path, caplog: pytest.LogCaptureFixture, side: str, method: str, kind: str, told: Told
+    tmp_path: Path, calm: Path, caplog: pytest.LogCaptureFixture, side: str, method: str, kind: str, told: ToldFault
 ) -> None:
     """A fault is named while it lasts, leaves nothing behind and reveals no secret."""
     clock = FakeClock(FIRST)

@@ -29,7 +29,7 @@ SECONDS = timedelta(seconds=2)
 PLAN = SimulationPlan(seed=12, zone=ZONE, start=FIRST - timedelta(days=2), days=DAYS + 4, late_share=0.1)
 
 
-class Stretch(NamedTuple):
+class ShownStretch(NamedTuple):
     """A basal rate, a suspension or a mode, from its begin to its end."""
 
     begin: datetime
@@ -37,14 +37,14 @@ class Stretch(NamedTuple):
     amount: float = 0.0
 
 
-class Entry(NamedTuple):
+class ShownEntry(NamedTuple):
     """A bolus, carbs or a mark at one time."""
 
     at: datetime
     amount: float = 0.0
 
 
-class Week:
+class WeekOnBoth:
     """What both show of the same days."""
 
     def __init__(self, truth: Truth, pages: Sequence[DayPage], treatments: Sequence[dict[str, Any]]) -> None:
@@ -54,24 +54,26 @@ class Week:
     def of_type(self, *types: str) -> list[dict[str, Any]]:
         return [document for document in self.treatments if document["eventType"] in types]
 
-    def stretches(self, documents: Sequence[dict[str, Any]]) -> list[Stretch]:
+    def stretches(self, documents: Sequence[dict[str, Any]]) -> list[ShownStretch]:
         """Those of the site, cut to the week, the touching equal ones together."""
         found = [
-            Stretch(at_of(each), at_of(each) + timedelta(minutes=each["duration"]), each.get("absolute", 0.0))
+            ShownStretch(at_of(each), at_of(each) + timedelta(minutes=each["duration"]), each.get("absolute", 0.0))
             for each in documents
         ]
-        return joined([Stretch(max(s.begin, self.begin), min(s.end, self.end), s.amount) for s in found if self.has(s)])
+        return joined(
+            [ShownStretch(max(s.begin, self.begin), min(s.end, self.end), s.amount) for s in found if self.has(s)]
+        )
 
-    def entries(self, documents: Sequence[dict[str, Any]], amount: str = "") -> list[Entry]:
-        found = [Entry(at_of(each), each.get(amount, 0.0)) for each in documents]
+    def entries(self, documents: Sequence[dict[str, Any]], amount: str = "") -> list[ShownEntry]:
+        found = [ShownEntry(at_of(each), each.get(amount, 0.0)) for each in documents]
         return [entry for entry in found if self.begin <= entry.at < self.end]
 
-    def has(self, stretch: Stretch) -> bool:
+    def has(self, stretch: ShownStretch) -> bool:
         return stretch.begin < self.end and stretch.end > self.begin
 
 
 @pytest.fixture
-def week(site: Site, tmp_path: Path) -> Iterator[Week]:
+def week(site: Site, tmp_path: Path) -> Iterator[WeekOnBoth]:
     """One installation fills the site, and its log is shown."""
     pump = simulate(PLAN)
     now = all_uploaded_at(pump)
@@ -83,7 +85,7 @@ def week(site: Site, tmp_path: Path) -> Iterator[Week]:
         reader = reader_of(tmp_path / "home" / "data", ZONE, now)
         stack.callback(reader.close)
         pages = [day_page(reader, FIRST + timedelta(days=number)) for number in range(DAYS)]
-        yield Week(pump.truth, pages, site.documents("treatments"))
+        yield WeekOnBoth(pump.truth, pages, site.documents("treatments"))
 
 
 def at_of(document: dict[str, Any]) -> datetime:
@@ -96,8 +98,8 @@ def insulin_of(document: dict[str, Any]) -> float:
     return float(document.get("insulin") or 0.0) + later
 
 
-def joined(stretches: Sequence[Stretch]) -> list[Stretch]:
-    found: list[Stretch] = []
+def joined(stretches: Sequence[ShownStretch]) -> list[ShownStretch]:
+    found: list[ShownStretch] = []
     for each in sorted(stretches):
         if found and abs(each.begin - found[-1].end) <= SECONDS and abs(each.amount - found[-1].amount) < 0.0011:
             found[-1] = found[-1]._replace(end=each.end)
@@ -115,17 +117,17 @@ def assert_same(shown: Sequence[Any], stored: Sequence[Any], tolerance: float = 
             assert abs(one - other) <= near, (mine, theirs)
 
 
-def test_page_and_real_nightscout_show_the_same_week(week: Week) -> None:
+def test_page_and_real_nightscout_show_the_same_week(week: WeekOnBoth) -> None:
     """Every bolus, carb entry, basal rate, suspension, mode and site change; and the totals of each day are the pump's."""
     pages = week.pages
-    boluses = [Entry(each.started_at, each.delivered_u) for page in pages for each in page.boluses]
-    given = [Entry(at_of(each), insulin_of(each)) for each in week.treatments if insulin_of(each)]
+    boluses = [ShownEntry(each.started_at, each.delivered_u) for page in pages for each in page.boluses]
+    given = [ShownEntry(at_of(each), insulin_of(each)) for each in week.treatments if insulin_of(each)]
     assert_same(boluses, [each for each in given if week.begin <= each.at < week.end])
 
-    carbs = [Entry(each.at, each.carbs_g) for page in pages for each in page.chart.carbs]
+    carbs = [ShownEntry(each.at, each.carbs_g) for page in pages for each in page.chart.carbs]
     assert_same(carbs, week.entries([each for each in week.treatments if each.get("carbs")], "carbs"), 0.0)
 
-    basal = [Stretch(each.begin, each.end, each.rate_u_per_h) for page in pages for each in page.chart.basal]
+    basal = [ShownStretch(each.begin, each.end, each.rate_u_per_h) for page in pages for each in page.chart.basal]
     documents = week.of_type("Temp Basal")
     assert_same(joined(basal), week.stretches(documents))
 
@@ -137,12 +139,12 @@ def test_page_and_real_nightscout_show_the_same_week(week: Week) -> None:
         ("exercise", week.of_type("Exercise")),
     ):
         assert_same(
-            joined([Stretch(each.begin, each.end) for each in bands if each.kind == kind]), week.stretches(stored)
+            joined([ShownStretch(each.begin, each.end) for each in bands if each.kind == kind]), week.stretches(stored)
         )
 
     marks = [mark for page in pages for mark in page.chart.marks]
     for kind, name in (("site", "Site Change"), ("cartridge", "Insulin Change")):
-        assert_same([Entry(mark.at) for mark in marks if mark.kind == kind], week.entries(week.of_type(name)))
+        assert_same([ShownEntry(mark.at) for mark in marks if mark.kind == kind], week.entries(week.of_type(name)))
 
     truth = true_days(week.truth, ZONE, [page.day for page in pages])
     for page in pages:

@@ -36,7 +36,7 @@ from tests.support.clocks import ShiftedClock
 from tests.support.cloud_faults import CloudFault, answered, html_page
 from tests.support.fault_proxy import FaultProxy
 from tests.support.faulty_cloud import FaultyTandemCloud
-from tests.support.proxy_responses import Asked
+from tests.support.proxy_responses import ProxiedRequest
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.simulated_nightscout.faults import SiteFault
 
@@ -124,7 +124,7 @@ def test_secret_search_finds_wrong_place(name: str, place: str) -> None:
         sent = {"target": f"/x?y={mark}"} if place == "target" else {"target": "/x"}
         headers = {} if place in {"target", "body"} else {place: mark}
         body = mark.encode() if place == "body" else b""
-        proxy.recorded.append(Asked(method="GET", headers=headers, body=body, **sent))
+        proxy.recorded.append(ProxiedRequest(method="GET", headers=headers, body=body, **sent))
         assert strays(proxy, {name: {"a mark"}}) == [f"{name} in the {place} of GET /x"]
     assert not {"id token", "full name", "site secret"} & MAY_BE.keys()
 

@@ -25,7 +25,7 @@ def stream_of(event: Event) -> str:
 
 
 @attrs.frozen(kw_only=True)
-class Stretch:
+class ReferenceStretch:
     first: str
     begin: datetime
     last: datetime
@@ -35,7 +35,7 @@ class Stretch:
 @attrs.frozen(kw_only=True)
 class Worn:
     worn: bool = True
-    running: Stretch | None = None
+    running: ReferenceStretch | None = None
 
 
 @attrs.frozen
@@ -62,13 +62,13 @@ class RateFold:
         near = running is not None and timedelta(0) <= event.at - running.last <= timedelta(hours=1)
         if running is not None and running.rate == rate and near:
             return attrs.evolve(state, running=attrs.evolve(running, last=event.at)), ()
-        fresh = attrs.evolve(state, running=Stretch(first=event.id, begin=event.at, last=event.at, rate=rate))
+        fresh = attrs.evolve(state, running=ReferenceStretch(first=event.id, begin=event.at, last=event.at, rate=rate))
         return fresh, () if running is None else (self._document(running, event),)
 
     def running(self, state: Worn) -> Sequence[Document]:
         return () if state.running is None else (self._document(state.running, None),)
 
-    def _document(self, stretch: Stretch, event: Event | None) -> Document:
+    def _document(self, stretch: ReferenceStretch, event: Event | None) -> Document:
         minutes = (stretch.last - stretch.begin).total_seconds() / 60
         pump = stretch.first.split(":")[1]
         content = {"pump": pump, "rate": stretch.rate, "minutes": minutes, "words": self.words}
@@ -83,7 +83,7 @@ class RateFold:
 
 
 @attrs.frozen(kw_only=True)
-class Asked:
+class AskedBolus:
     bolus_id: int
     pump: str
     stream: str
@@ -91,36 +91,36 @@ class Asked:
 
 
 @attrs.frozen(kw_only=True)
-class Waiting:
-    asked: tuple[Asked, ...] = ()
+class WaitingBolus:
+    asked: tuple[AskedBolus, ...] = ()
 
 
 @attrs.frozen
-class BolusFold:
+class ReferenceBolusFold:
     """A request and its completion are one document, however far apart; a request alone is a provisional one."""
 
     words: int
     name = "boluses"
     version = 1
     kinds = frozenset({"bolus.requested", "bolus.completed"})
-    state_type = Waiting
+    state_type = WaitingBolus
 
-    def initial(self) -> Waiting:
-        return Waiting()
+    def initial(self) -> WaitingBolus:
+        return WaitingBolus()
 
-    def step(self, state: Waiting, event: Event) -> tuple[Waiting, Sequence[Document]]:
+    def step(self, state: WaitingBolus, event: Event) -> tuple[WaitingBolus, Sequence[Document]]:
         assert event.at is not None
-        mine = Asked(bolus_id=event.body.bolus_id, pump=event.pump, stream=stream_of(event), at=event.at)
+        mine = AskedBolus(bolus_id=event.body.bolus_id, pump=event.pump, stream=stream_of(event), at=event.at)
         known = next((asked for asked in state.asked if asked.bolus_id == mine.bolus_id), None)
         if event.kind == "bolus.requested":
-            return state if known else Waiting(asked=(*state.asked, mine)), ()
+            return state if known else WaitingBolus(asked=(*state.asked, mine)), ()
         left = tuple(asked for asked in state.asked if asked is not known)
-        return Waiting(asked=left), (self._document(known or mine, event.body.delivered_u),)
+        return WaitingBolus(asked=left), (self._document(known or mine, event.body.delivered_u),)
 
-    def running(self, state: Waiting) -> Sequence[Document]:
+    def running(self, state: WaitingBolus) -> Sequence[Document]:
         return [self._document(asked, None) for asked in state.asked]
 
-    def _document(self, asked: Asked, delivered_u: float | None) -> Document:
+    def _document(self, asked: AskedBolus, delivered_u: float | None) -> Document:
         content = {"pump": asked.pump, "bolus": asked.bolus_id, "delivered": delivered_u, "words": self.words}
         id_ = document_id("bolus", asked.stream, asked.bolus_id)
         return Document(id=id_, collection="things", unique_slot="dose", at=asked.at, content=content)
@@ -132,7 +132,7 @@ class Nothing:
 
 
 @attrs.frozen
-class CarbsFold:
+class ReferenceCarbsFold:
     """Every entry is a document of the boluses' slot, so that they get into each other's way."""
 
     words: int
@@ -156,7 +156,7 @@ class CarbsFold:
 
 def sink_folds(words: int) -> dict[str, Fold[Any]]:
     """The sink as one of its releases words it."""
-    return {fold.name: fold for fold in (RateFold(words), BolusFold(words), CarbsFold(words))}
+    return {fold.name: fold for fold in (RateFold(words), ReferenceBolusFold(words), ReferenceCarbsFold(words))}
 
 
 def document_of_everything(log: EventLog, zones: Zones, folds: Mapping[str, Fold[Any]]) -> dict[str, Document]:

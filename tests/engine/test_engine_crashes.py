@@ -107,7 +107,7 @@ def lost_at_the_site(harness: EngineHarness) -> None:
 
 
 @attrs.frozen
-class Scenario:
+class EngineScenario:
     """``begin`` where nothing fails, then ``work``."""
 
     begin: Callable[[EngineHarness], None]
@@ -115,9 +115,9 @@ class Scenario:
 
 
 SCENARIOS = {
-    "the first sync": Scenario(no_one, sync),
-    "catching up": Scenario(synced, sync),
-    "a replay": Scenario(lost_at_the_site, replay),
+    "the first sync": EngineScenario(no_one, sync),
+    "catching up": EngineScenario(synced, sync),
+    "a replay": EngineScenario(lost_at_the_site, replay),
 }
 
 

@@ -12,7 +12,7 @@ from tconnectsync.errors import ConfigError
 
 
 @attrs.define
-class FakeEngine:
+class ClosableEngine:
     name: str
     closed: bool = False
     runners: Mapping[str, object] = attrs.field(factory=dict)
@@ -27,7 +27,7 @@ def loaded(open_engine: Callable[[], Any]) -> LoadedConfig:
 
 def test_reload_new_configuration() -> None:
     """The new configuration is in force after a reload."""
-    old, new = FakeEngine("old"), FakeEngine("new")
+    old, new = ClosableEngine("old"), ClosableEngine("new")
     fresh = loaded(lambda: new)
     running = _RunningDaemon(loaded(lambda: old), old)  # type: ignore[arg-type]
     running.reload(lambda: fresh)
@@ -42,7 +42,7 @@ def test_reload_wrong_configuration() -> None:
     def refuse() -> LoadedConfig:
         raise ConfigError(("timezone: found nothing",))
 
-    old = FakeEngine("old")
+    old = ClosableEngine("old")
     running = _RunningDaemon(loaded(lambda: old), old)  # type: ignore[arg-type]
     running.reload(refuse)
     assert running.engine is old  # type: ignore[comparison-overlap]
@@ -55,7 +55,7 @@ def test_reload_refused_by_plugin() -> None:
     def fail() -> Any:
         raise ValueError("a plugin's own")
 
-    old, again = FakeEngine("old"), FakeEngine("again")
+    old, again = ClosableEngine("old"), ClosableEngine("again")
     before = loaded(lambda: again)
     running = _RunningDaemon(before, old)  # type: ignore[arg-type]
     running.reload(lambda: loaded(fail))
@@ -84,12 +84,12 @@ def test_what_watches_follows_the_configuration() -> None:
 
     def config(name: str) -> LoadedConfig:
         watch = lambda after_crash, _presences: Watching(world, f"{name}{' after a crash' if after_crash else ''}")  # noqa: E731
-        return LoadedConfig(lambda: FakeEngine(name), lambda day: None, watch=watch)  # type: ignore[arg-type,return-value]
+        return LoadedConfig(lambda: ClosableEngine(name), lambda day: None, watch=watch)  # type: ignore[arg-type,return-value]
 
     def refuse() -> LoadedConfig:
         raise ConfigError(("timezone: found nothing",))
 
-    running = _RunningDaemon(config("old"), FakeEngine("old"))  # type: ignore[arg-type]
+    running = _RunningDaemon(config("old"), ClosableEngine("old"))  # type: ignore[arg-type]
     running.watch(after_crash=True)
     running.reload(refuse)
     running.reload(lambda: config("new"))

@@ -193,7 +193,7 @@ def test_log_line_being_written(harness: EngineHarness) -> None:
 
 
 @attrs.define
-class FakeEngine:
+class RunnersOnly:
     runners: dict[str, object] = attrs.field(factory=dict)
 
     def close(self) -> None:
@@ -302,12 +302,12 @@ def test_reload_refused(harness: EngineHarness, record: DaemonRecord) -> None:
         raise ConfigError(("config.toml: timezone: found nothing",), remedy="Put it right.")
 
     def loaded() -> LoadedConfig:
-        return LoadedConfig(FakeEngine, lambda _: None)  # type: ignore[arg-type]
+        return LoadedConfig(RunnersOnly, lambda _: None)  # type: ignore[arg-type]
 
     def fail() -> NoReturn:
         raise ValueError("a secret of the plugin's")
 
-    running = _RunningDaemon(loaded(), FakeEngine(), record)  # type: ignore[arg-type]
+    running = _RunningDaemon(loaded(), RunnersOnly(), record)  # type: ignore[arg-type]
     running.reload(refuse)
     found = status(harness)["daemon"]
     assert found["state"] == "refused"

@@ -12,7 +12,7 @@ from tconnectsync_file.options import USUAL, FileOptions
 from tconnectsync_file.sink import event_fold, open_sink
 
 
-class TestFolds(FoldContract):
+class TestFileFolds(FoldContract):
     max_examples = 20
     folds = (event_fold(frozenset(USUAL)),)
 

@@ -13,7 +13,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.kill_points import Point, arm
+from tests.e2e.kill_points import KillPoint, arm
 
 STOP, SNAPSHOT, EMPTY = "a stop in order", "a snapshot", "an empty disk"
 """What must happen first, so that a point is reached."""
@@ -34,31 +34,31 @@ def _has_lines(_replica: Any, payload: bytes, *_: Any) -> bool:
     return payload != b""
 
 
-POINTS: Mapping[str, Point] = {
+POINTS: Mapping[str, KillPoint] = {
     # appends and deliveries
-    "in the local log, not published": Point(f"{_REPLICA}.append", "before"),
-    "published, answer not heard": Point(f"{_REPLICA}._publish", "after", _has_lines),
-    "in both logs, not folded": Point(f"{_REPLICA}.append", "after"),
-    "in doubt, not delivered": Point(
+    "in the local log, not published": KillPoint(f"{_REPLICA}.append", "before"),
+    "published, answer not heard": KillPoint(f"{_REPLICA}._publish", "after", _has_lines),
+    "in both logs, not folded": KillPoint(f"{_REPLICA}.append", "after"),
+    "in doubt, not delivered": KillPoint(
         "tconnectsync.outbox:Outbox.transaction", "committed", caller=f"{_SENDER}.send_next"
     ),
-    "delivered, outbox not committed": Point(f"{_SENDER}._record_outcomes", "before"),
+    "delivered, outbox not committed": KillPoint(f"{_SENDER}._record_outcomes", "before"),
     # a person is taken over
-    "outboxes of another claim deleted": Point(f"{_SNAPSHOTS}:clear", "after"),
-    "snapshot half restored": Point(
+    "outboxes of another claim deleted": KillPoint(f"{_SNAPSHOTS}:clear", "after"),
+    "snapshot half restored": KillPoint(
         "pathlib:Path.write_bytes", "after", caller=f"{_SNAPSHOTS}:_extract", first=SNAPSHOT
     ),
-    "snapshot restored": Point(f"{_SNAPSHOTS}:restore_snapshot", "after", first=SNAPSHOT),
-    "about to claim": Point(f"{_REPLICA}.claim", "before"),
-    "claimed, not written down": Point(f"{_REPLICA}.claim", "after"),
-    "half a batch copied": Point(_WRITE, "half", caller=_COPY, first=EMPTY),
-    "a batch copied": Point(_WRITE, "after", caller=_COPY, first=EMPTY),
+    "snapshot restored": KillPoint(f"{_SNAPSHOTS}:restore_snapshot", "after", first=SNAPSHOT),
+    "about to claim": KillPoint(f"{_REPLICA}.claim", "before"),
+    "claimed, not written down": KillPoint(f"{_REPLICA}.claim", "after"),
+    "half a batch copied": KillPoint(_WRITE, "half", caller=_COPY, first=EMPTY),
+    "a batch copied": KillPoint(_WRITE, "after", caller=_COPY, first=EMPTY),
     # a person is given back
-    "about to store a snapshot": Point(f"{_SNAPSHOTS}:store_snapshot", "before", first=STOP),
-    "snapshot without its description": Point(_PUBLISH, "before", _about("$O.snapshots.M."), first=STOP),
-    "snapshot stored, not released": Point(f"{_REPLICA}.release", "before", first=STOP),
-    "released": Point(f"{_REPLICA}.release", "after", first=STOP),
-    "everybody released, lease not ended": Point("tconnectsync_fleet.lease:WorkerLease.end", "before", first=STOP),
+    "about to store a snapshot": KillPoint(f"{_SNAPSHOTS}:store_snapshot", "before", first=STOP),
+    "snapshot without its description": KillPoint(_PUBLISH, "before", _about("$O.snapshots.M."), first=STOP),
+    "snapshot stored, not released": KillPoint(f"{_REPLICA}.release", "before", first=STOP),
+    "released": KillPoint(f"{_REPLICA}.release", "after", first=STOP),
+    "everybody released, lease not ended": KillPoint("tconnectsync_fleet.lease:WorkerLease.end", "before", first=STOP),
 }
 
 

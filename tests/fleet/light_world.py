@@ -89,7 +89,7 @@ class LightCloud:
         return found
 
 
-class _Handler(LoopbackHandler):
+class _LightHandler(LoopbackHandler):
     server: _CloudServer
 
     def _handle(self) -> None:
@@ -106,7 +106,7 @@ class _Handler(LoopbackHandler):
 class _CloudServer(LoopbackServer):
     def __init__(self, cloud: LightCloud) -> None:
         self.cloud = cloud
-        super().__init__(_Handler, name="light-cloud")
+        super().__init__(_LightHandler, name="light-cloud")
 
 
 class ReadReplica(StreamReplica):

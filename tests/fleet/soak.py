@@ -30,7 +30,7 @@ from tests.support.process_cost import memory_kb
 
 
 @attrs.frozen(kw_only=True)
-class Settings:
+class SoakSettings:
     """One run."""
 
     minutes: float
@@ -42,7 +42,7 @@ class Settings:
     without: list[str]
 
 
-def run(chosen: Settings, folder: Path) -> bool:
+def run(chosen: SoakSettings, folder: Path) -> bool:
     """One run. False: something was not as it should be."""
     nats = NatsCluster(folder, chosen.nats)
     nats.start()
@@ -77,7 +77,7 @@ def log(line: str) -> None:
 
 
 def summary(
-    chosen: Settings, fleet: LightFleet, struck: Counter[str], verdict: dict[str, list[str]], memory: list[int]
+    chosen: SoakSettings, fleet: LightFleet, struck: Counter[str], verdict: dict[str, list[str]], memory: list[int]
 ) -> Iterator[str]:
     """The lines for people; the first is for the guarantees."""
     counts = ", ".join(f"{kind} {len(found)}" for kind, found in verdict.items())
@@ -111,7 +111,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="fleet-soak-", dir=memory_folder()))
     good = False
     try:
-        good = run(Settings(**vars(arguments)), folder)
+        good = run(SoakSettings(**vars(arguments)), folder)
     finally:
         if good:
             shutil.rmtree(folder)

@@ -45,7 +45,7 @@ _numbers = itertools.count(1)
 
 
 @attrs.define
-class Person:
+class ModelPerson:
     """The model of one person: the batches of the log, whose it is, and the outbox that the next worker may use."""
 
     batches: list[bytes] = attrs.field(factory=list)
@@ -96,7 +96,7 @@ class FleetMachine(RuleBasedStateMachine):
         self.number = next(_numbers)
         self.folder = folder / str(self.number)
         self.box = SealedBox(PrivateKey.generate())
-        self.people = {name: Person() for name in PEOPLE_NAMES}
+        self.people = {name: ModelPerson() for name in PEOPLE_NAMES}
         self.processes: dict[str, Process] = {}
         self.live: dict[str, str] = {}
         self.old: list[tuple[str, StreamReplica]] = []
@@ -286,7 +286,7 @@ class FleetMachine(RuleBasedStateMachine):
                 person.batches.append(batch)
                 self.was_stored(person, replica if answers else None)
 
-    def was_stored(self, person: Person, replica: StreamReplica | None) -> None:
+    def was_stored(self, person: ModelPerson, replica: StreamReplica | None) -> None:
         """One more message is in the stream; its sender knows, unless it is None."""
         person.messages += 1
         if replica is not None:

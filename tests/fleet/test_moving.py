@@ -26,7 +26,7 @@ from tests.support.simulated_nightscout.app import COLLECTIONS, SimulatedNightsc
 
 
 @attrs.define
-class Moving:
+class MovedInstallation:
     """An installation whose site has everything, and an empty fleet."""
 
     home: Installation
@@ -101,11 +101,11 @@ def checksums(backup: tarfile.TarFile) -> Any:
 
 
 @pytest.fixture(scope="module")
-def moving(nats_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moving]:
+def moving(nats_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MovedInstallation]:
     folder = tmp_path_factory.mktemp("moving")
     with FaultyTandemCloud([recent_pump(2)], SystemClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(folder, cloud, site.url, site.secret, ZONE, history_days=2)
-        moving = Moving(home, cloud, site, f"nats://127.0.0.1:{nats_server.port}")
+        moving = MovedInstallation(home, cloud, site, f"nats://127.0.0.1:{nats_server.port}")
         moving.fleet("key", str(folder / "fleet.key"))
         moving.fleet("init", "--replicas", "1", "--lease", "2")
         home.run("sync")
@@ -113,7 +113,7 @@ def moving(nats_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield moving
 
 
-def test_in_and_out(moving: Moving) -> None:
+def test_in_and_out(moving: MovedInstallation) -> None:
     """A data folder moves in and out again: the site has the same documents."""
     data, before, writes = moving.folder / "data", moving.documents(), moving.writes()
     moving.fleet("import", "anna", *moving.config, "--data-dir", str(data))
@@ -145,7 +145,7 @@ def test_in_and_out(moving: Moving) -> None:
     moving.fleet("remove", "--data", "anna")
 
 
-def test_refusals(moving: Moving) -> None:
+def test_refusals(moving: MovedInstallation) -> None:
     """A folder that a daemon uses, another log, and a name without a log: each says what to do, and nothing is added."""
     data = moving.folder / "data"
     words = ["import", "berta", *moving.config, "--data-dir"]

@@ -21,7 +21,7 @@ from tconnectsync_fleet.worker import ScheduledPerson, Worker
 
 
 @attrs.define
-class FailingRunner:
+class BuggyRunner:
     """A runner with a bug."""
 
     person: Member
@@ -40,7 +40,7 @@ def test_unexpected_failure_is_in_the_status(servers: Servers, tmp_path: Path) -
         engine=cast(FleetContext, None),
     )
     worker._lease = WorkerLease(servers, "w1")
-    scheduled = ScheduledPerson(cast(PersonRunner, FailingRunner(Member(name="unlucky", sealed=b""))))
+    scheduled = ScheduledPerson(cast(PersonRunner, BuggyRunner(Member(name="unlucky", sealed=b""))))
     worker._turn(scheduled)
     entry = servers.changes(STATUS)["unlucky"]
     assert entry.value is not None

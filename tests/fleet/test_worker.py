@@ -42,20 +42,20 @@ class FailingRunner:
 
 
 @attrs.define
-class Engine:
+class TextEngine:
     """Loads a person's configuration: its text."""
 
     loading: Callable[[], None] = lambda: None
     text: str = ""
 
-    def for_person(self, path: Path, **_: Any) -> Engine:
-        return Engine(self.loading, path.read_text())
+    def for_person(self, path: Path, **_: Any) -> TextEngine:
+        return TextEngine(self.loading, path.read_text())
 
     def config(self) -> None:
         self.loading()
 
 
-def worker_in(folder: Path, servers: Servers, name: str = "w1", engine: Engine | None = None) -> Worker:
+def worker_in(folder: Path, servers: Servers, name: str = "w1", engine: TextEngine | None = None) -> Worker:
     box = SealedBox(PrivateKey.generate())
     return Worker(name=name, folder=folder, servers=servers, box=box, engine=cast(FleetContext, engine), disk=name)
 
@@ -95,7 +95,7 @@ def test_changed_configuration_counts_from_the_next_turn(
     servers: Servers, tmp_path: Path, new_name: Callable[[], str]
 ) -> None:
     """A configuration that was changed while the one before was loaded is used in the next turn."""
-    engine = Engine()
+    engine = TextEngine()
     box = SealedBox(PrivateKey.generate())
     name = new_name()
     runner = PersonRunner(
@@ -105,9 +105,9 @@ def test_changed_configuration_counts_from_the_next_turn(
     lease.begin({"disk": "a"})
     assert runner.take(lease, ())
     engine.loading = lambda: runner.configure(Member(name=name, sealed=box.encrypt(b"new")))
-    assert cast(Engine, runner.context()).text == "old"
+    assert cast(TextEngine, runner.context()).text == "old"
     engine.loading = lambda: None
-    assert cast(Engine, runner.context()).text == "new"
+    assert cast(TextEngine, runner.context()).text == "new"
 
 
 @pytest.fixture

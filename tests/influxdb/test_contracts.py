@@ -19,7 +19,7 @@ from tests.support.influx_server import ADMIN, Influx
 _NUMBERS = itertools.count()
 
 
-class TestFolds(FoldContract):
+class TestInfluxFolds(FoldContract):
     """Those with a state, and one without: the others are made in the same way."""
 
     max_examples = 8

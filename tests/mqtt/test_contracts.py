@@ -19,7 +19,7 @@ from tconnectsync_mqtt.sink import open_sink
 from tconnectsync_mqtt.state_fold import COLLECTION, LASTING, StateFold
 
 
-class TestFolds(FoldContract):
+class TestMqttFolds(FoldContract):
     max_examples = 20
     folds = (StateFold(), DetailsFold(), AlarmFold())
 

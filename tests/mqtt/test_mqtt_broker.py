@@ -31,7 +31,7 @@ NOON = datetime(2026, 5, 14, 12, 0, tzinfo=timezone.utc)
 
 
 @attrs.frozen
-class Told:
+class NoonClock:
     """A clock that stands: so long after noon. ``wait`` is called instead of sleeping."""
 
     minutes: float = 2.0
@@ -104,7 +104,7 @@ def listening(port: int) -> Iterator[Listener]:
 
 def test_a_listener_hears_the_pumps_state(broker: Callable[..., int]) -> None:
     port = broker()
-    receiver = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told())
+    receiver = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=NoonClock())
     with listening(port) as listener:
         outcomes = receiver.deliver(deliveries())
         listener.until("tconnectsync/current", "tconnectsync/lasting")
@@ -133,7 +133,7 @@ def test_a_new_device_has_time_to_be_subscribed_to(broker: Callable[..., int]) -
             listener.until(DEVICE)
             waits.append(len(listener.heard.get("tconnectsync/current", ())))
 
-        receiver = Broker(MqttOptions(host="127.0.0.1", port=port), version="9.9.9", clock=Told(wait=wait))
+        receiver = Broker(MqttOptions(host="127.0.0.1", port=port), version="9.9.9", clock=NoonClock(wait=wait))
         receiver.deliver(deliveries())
         listener.until("tconnectsync/current")
         receiver.deliver(deliveries())
@@ -143,7 +143,7 @@ def test_a_new_device_has_time_to_be_subscribed_to(broker: Callable[..., int]) -
 def test_late_subscriber(broker: Callable[..., int]) -> None:
     """It finds the sensors, but no old insulin on board."""
     port = broker()
-    Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told()).deliver(deliveries())
+    Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=NoonClock()).deliver(deliveries())
     with listening(port) as listener:
         listener.until("tconnectsync/lasting", "tconnectsync/status", DEVICE)
     assert "tconnectsync/current" not in listener.heard
@@ -168,14 +168,14 @@ def test_the_entities_of_earlier_releases_are_kept(broker: Callable[..., int]) -
         for topic in older:
             before.client.publish(topic, b'{"name": "old"}', qos=1, retain=True)
         before.until(*older)
-        first = Broker(options, version="4", clock=Told())
+        first = Broker(options, version="4", clock=NoonClock())
         first.deliver([attrs.evolve(each, receiver_key="of an earlier release") for each in deliveries()])
         before.until("tconnectsync/lasting")
         for topic in older:
             assert before.heard[topic] == [b'{"name": "old"}', b'{"migrate_discovery":true}', b""]
         order = list(before.heard)
         assert order.index(older[-1]) < order.index(DEVICE)
-        again = Broker(options, version="4", clock=Told())
+        again = Broker(options, version="4", clock=NoonClock())
         again.recall(first.memory())
         again.deliver([attrs.evolve(each, receiver_key="of this release") for each in deliveries()])
         before.until("tconnectsync/lasting", DEVICE)
@@ -210,7 +210,7 @@ def test_expiry_counts_from_measurement(broker: Callable[..., int], minutes: flo
     """The remaining time counts from the pump's measurement."""
     port = broker()
     with listening(port) as listener:
-        Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told(minutes)).deliver(deliveries())
+        Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=NoonClock(minutes)).deliver(deliveries())
         listener.until("tconnectsync/current", DEVICE)
         topics = list(listener.heard)
     assert components(listener)["iob"]["expire_after"] == left_s
@@ -253,7 +253,7 @@ def test_suspended_pump_has_rate_zero() -> None:
 
 def test_what_is_withdrawn_leaves_the_broker(broker: Callable[..., int]) -> None:
     port = broker()
-    receiver = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told())
+    receiver = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=NoonClock())
     told = deliveries()
     receiver.deliver(told)
     gone = [Delivery(document_id=each.document_id, collection=each.collection, document=None) for each in told]
@@ -267,7 +267,7 @@ def test_topics_are_the_users_and_discovery_can_be_off(broker: Callable[..., int
     port = broker()
     options = MqttOptions(host="127.0.0.1", port=port, prefix="home/pump", discovery_prefix="")
     with listening(port) as listener:
-        Broker(options, version="4", clock=Told()).deliver(deliveries())
+        Broker(options, version="4", clock=NoonClock()).deliver(deliveries())
         listener.until("home/pump/current", "home/pump/lasting")
     assert set(listener.heard) == {"home/pump/current", "home/pump/lasting", "home/pump/status"}
 
@@ -277,7 +277,7 @@ def test_a_broker_that_is_not_there_is_asked_again_later() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(Retryable, match="cannot be reached"):
-        Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told()).deliver(deliveries())
+        Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=NoonClock()).deliver(deliveries())
 
 
 def test_broker_password(broker: Callable[..., int], tmp_path: Path) -> None:
@@ -287,20 +287,20 @@ def test_broker_password(broker: Callable[..., int], tmp_path: Path) -> None:
     subprocess.run(["mosquitto_passwd", "-b", str(users), "pump", "right"], check=True)
     port = broker(f"password_file {users}")
     right = MqttOptions(host="127.0.0.1", port=port, username="pump", password=Secret("right"))
-    (finding,) = Broker(right, version="4", clock=Told()).check()
+    (finding,) = Broker(right, version="4", clock=NoonClock()).check()
     assert finding.good
     wrong = MqttOptions(host="127.0.0.1", port=port, username="pump", password=Secret("wr0ng"))
     with pytest.raises(CredentialsRefused) as refused:
-        Broker(wrong, version="4", clock=Told()).deliver(deliveries())
+        Broker(wrong, version="4", clock=NoonClock()).deliver(deliveries())
     assert "wr0ng" not in str(refused.value)
-    (finding,) = Broker(wrong, version="4", clock=Told()).check()
+    (finding,) = Broker(wrong, version="4", clock=NoonClock()).check()
     assert not finding.good
 
 
 def test_the_daemons_problems_are_shown_and_its_end_too(broker: Callable[..., int]) -> None:
     """Problems are published while it works, and stay after a delivery; when it stops, that is published too."""
     port = broker()
-    receiver = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told())
+    receiver = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=NoonClock())
     with listening(port) as listener:
         receiver.show(["The login to tandem was refused"])
         listener.until("tconnectsync/status")
@@ -325,7 +325,7 @@ def test_a_broker_that_comes_back_is_told_again(broker: Callable[..., int]) -> N
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    receiver = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told())
+    receiver = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=NoonClock())
     receiver.show(["a problem"])
     try:
         broker(port=port)
@@ -369,9 +369,9 @@ def test_home_assistant_that_starts_gets_everything_again(broker: Callable[..., 
     """At its birth message: the device, then the values as of now; also if the daemon was restarted since the last upload."""
     port = broker()
     options = MqttOptions(host="127.0.0.1", port=port)
-    first = Broker(options, version="4", clock=Told())
+    first = Broker(options, version="4", clock=NoonClock())
     first.deliver(deliveries())
-    again = Broker(options, version="4", clock=Told(minutes=31.2))
+    again = Broker(options, version="4", clock=NoonClock(minutes=31.2))
     again.recall(first.memory())
     with listening(port) as listener, showing(again):
         listener.until(DEVICE, "tconnectsync/status")
@@ -390,7 +390,7 @@ def test_home_assistant_that_starts_gets_everything_again(broker: Callable[..., 
 def test_many_births_are_one_round(broker: Callable[..., int]) -> None:
     """A Home Assistant that starts again and again costs one round in ten seconds."""
     port = broker()
-    receiver = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told())
+    receiver = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=NoonClock())
     receiver.deliver(deliveries())
     with listening(port) as listener, showing(receiver):
         listener.until("tconnectsync/status", DEVICE)
@@ -406,7 +406,7 @@ def test_many_births_are_one_round(broker: Callable[..., int]) -> None:
 def test_broker_lost_everything(broker: Callable[..., int]) -> None:
     """A restarted broker without a disk has neither the device nor any value."""
     port = broker()
-    receiver = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told())
+    receiver = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=NoonClock())
     receiver.deliver(deliveries())
     with showing(receiver):
         with listening(port) as listener:
@@ -446,11 +446,11 @@ OTHER = device_topic("tconnectsync", "ha2")
 def test_a_changed_discovery_prefix_moves_the_device(broker: Callable[..., int], daemon: bool) -> None:
     """The old message is cleared, so that there is no second device; the daemon does it at once, else with the next delivery."""
     port = broker()
-    first = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told())
+    first = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=NoonClock())
     first.deliver(deliveries())
     waits: list[float] = []
     moved = MqttOptions(host="127.0.0.1", port=port, discovery_prefix="ha2")
-    second = Broker(moved, version="4", clock=Told(wait=waits.append))
+    second = Broker(moved, version="4", clock=NoonClock(wait=waits.append))
     second.recall(first.memory())
     with listening(port) as listener:
         listener.until(DEVICE)
@@ -474,9 +474,9 @@ def test_a_changed_discovery_prefix_moves_the_device(broker: Callable[..., int],
 @pytest.mark.usefixtures("hasty")
 def test_discovery_that_is_turned_off_leaves_no_device(broker: Callable[..., int]) -> None:
     port = broker()
-    first = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told())
+    first = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=NoonClock())
     first.deliver(deliveries())
-    second = Broker(MqttOptions(host="127.0.0.1", port=port, discovery_prefix=""), version="4", clock=Told())
+    second = Broker(MqttOptions(host="127.0.0.1", port=port, discovery_prefix=""), version="4", clock=NoonClock())
     second.recall(first.memory())
     second.deliver(deliveries())
     with listening(port) as later:
@@ -498,7 +498,7 @@ def test_a_wrong_password_is_not_tried_again_and_again(broker: Callable[..., int
     subprocess.run(["mosquitto_passwd", "-b", str(users), "pump", "right"], check=True)
     port = broker(f"password_file {users}", f"log_dest file {log}", "log_type all")
     options = MqttOptions(host="127.0.0.1", port=port, username="pump", password=Secret("wr0ng"))
-    receiver = Broker(options, version="4", clock=Told())
+    receiver = Broker(options, version="4", clock=NoonClock())
     receiver.show([])
     try:
         eventually(lambda: log.exists() and "not authorised" in log.read_text(), "the refusal in the broker's log")

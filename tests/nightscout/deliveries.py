@@ -63,7 +63,7 @@ rounds = st.lists(
 )
 
 
-class Sender:
+class DirectSender:
     """What an outbox does with a receiver, and nothing more."""
 
     def __init__(self, receiver: NightscoutReceiver) -> None:

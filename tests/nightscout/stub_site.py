@@ -24,7 +24,7 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
 
 
 @attrs.frozen(kw_only=True)
-class Fault:
+class StubFault:
     """What happens to a request: an answer of its own, or a connection that breaks ``before`` or ``after`` it is served."""
 
     status: int = 0
@@ -35,7 +35,7 @@ class Fault:
 
 
 @attrs.frozen(kw_only=True)
-class Request:
+class StubRequest:
     method: str
     target: str
     headers: Mapping[str, str]
@@ -63,19 +63,19 @@ class StubSite:
         self.old_copies_are_unkeyed = False
         self.culprit: Callable[[Mapping[str, Any]], bool] = lambda document: False
         self.forgets: Callable[[Mapping[str, Any]], bool] = lambda document: False
-        self.judge: Callable[[Request], Fault | None] = lambda request: None
+        self.judge: Callable[[StubRequest], StubFault | None] = lambda request: None
         self.date: str | None = None
         self.receiver_key: dict[str, list[dict[str, Any]]] = {"treatments": [], "activity": [], "devicestatus": []}
-        self.requests: list[Request] = []
-        self.faults: list[tuple[str, str, Fault]] = []
+        self.requests: list[StubRequest] = []
+        self.faults: list[tuple[str, str, StubFault]] = []
         self._numbers = count(1)
         self._lock = threading.Lock()
         self.url = ""
 
-    def fail(self, method: str, part: str, fault: Fault, *, times: int = 1) -> None:
+    def fail(self, method: str, part: str, fault: StubFault, *, times: int = 1) -> None:
         self.faults += [(method, part, fault)] * times
 
-    def asked(self, method: str, part: str = "") -> list[Request]:
+    def asked(self, method: str, part: str = "") -> list[StubRequest]:
         return [request for request in self.requests if request.method == method and part in request.path]
 
     def add(self, collection: str, **document: Any) -> dict[str, Any]:
@@ -142,7 +142,7 @@ class StubSite:
         }
         return tests[condition[2]]()
 
-    def serve(self, request: Request) -> tuple[int, Any]:
+    def serve(self, request: StubRequest) -> tuple[int, Any]:
         if not self.accepts(request.headers.get("api-secret", "")):
             return 401, {"status": 401, "message": "Unauthorized"}
         collection, _, document_id = request.path.removeprefix("/api/v1/").partition("/")
@@ -162,7 +162,7 @@ class StubSite:
         documents = json.loads(request.raw)
         return self.post(collection, documents if isinstance(documents, list) else [documents])
 
-    def next_fault(self, request: Request) -> Fault:
+    def next_fault(self, request: StubRequest) -> StubFault:
         judged = self.judge(request)
         if judged is not None:
             return judged
@@ -170,10 +170,10 @@ class StubSite:
             if method == request.method and part in request.path:
                 del self.faults[index]
                 return fault
-        return Fault()
+        return StubFault()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _StubHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = 1 << 16
     site: StubSite
@@ -182,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
         raw = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         if self.headers.get("Content-Encoding") == "gzip":
             raw = gzip.decompress(raw)
-        request = Request(
+        request = StubRequest(
             method=self.command, target=self.path, headers=dict(self.headers), raw=raw, connection=self.client_address
         )
         with self.site._lock:
@@ -234,6 +234,6 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def running(site: StubSite, *, wrap: Callable[[socket.socket], socket.socket] | None = None) -> Iterator[StubSite]:
     """The site, listening; ``wrap`` may put TLS around its socket."""
-    handler = type("Handler", (_Handler,), {"site": site, "timeout": 5})
+    handler = type("Handler", (_StubHandler,), {"site": site, "timeout": 5})
     with serving(handler, wrap=wrap) as site.url:
         yield site

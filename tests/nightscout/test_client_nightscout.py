@@ -17,7 +17,7 @@ from tconnectsync import CredentialsRefused, HttpLimits, Rejected, Retryable, Se
 from tconnectsync_nightscout.site import client as client_module
 from tconnectsync_nightscout.site.address import SiteStatus, is_exposed, read_status, site_url
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
-from tests.nightscout.stub_site import NOW, SECRET, Fault, StubSite, running
+from tests.nightscout.stub_site import NOW, SECRET, StubFault, StubSite, running
 from tests.support.clocks import FakeClock
 
 FIND = [("created_at[$gte]", "2026-01-01T00:00:00.000Z")]
@@ -127,7 +127,7 @@ def test_status_decides(
     site: StubSite, client: NightscoutClient, status: int, error: type[TconnectsyncError], words: str
 ) -> None:
     """An HTTP status decides what follows."""
-    site.fail("POST", "treatments", Fault(status=status))
+    site.fail("POST", "treatments", StubFault(status=status))
     with pytest.raises(error, match=words):
         create(client)
     assert len(site.asked("POST")) == 1
@@ -139,14 +139,14 @@ def test_refused_read(site: StubSite, client: NightscoutClient, status: int) -> 
 
     A proxy's page for a read is temporary trouble: the doses that wait behind it are not set aside.
     """
-    site.fail("GET", "treatments", Fault(status=status))
+    site.fail("GET", "treatments", StubFault(status=status))
     with pytest.raises(Retryable):
         client.read("treatments", [], count=1)
 
 
 def test_write_without_careportal(site: StubSite, client: NightscoutClient) -> None:
     """If a site knows no way to write, the message asks to enable careportal."""
-    site.fail("POST", "treatments", Fault(status=404))
+    site.fail("POST", "treatments", StubFault(status=404))
     with pytest.raises(Retryable) as told:
         create(client)
     assert "careportal" in (told.value.remedy or "")
@@ -157,7 +157,7 @@ def test_write_without_careportal(site: StubSite, client: NightscoutClient) -> N
 )
 def test_failed_write_in_doubt(site: StubSite, client: NightscoutClient, status: int, in_doubt: bool) -> None:
     """A failed write says whether it may have happened."""
-    site.fail("POST", "treatments", Fault(status=status))
+    site.fail("POST", "treatments", StubFault(status=status))
     with pytest.raises(Retryable) as told:
         create(client)
     assert told.value.in_doubt is in_doubt
@@ -179,7 +179,7 @@ def test_retry_after(
 ) -> None:
     """``Retry-After`` is honoured as seconds or as a date."""
     clock.still = True
-    site.fail("GET", "treatments", Fault(status=503, headers={"Retry-After": header}))
+    site.fail("GET", "treatments", StubFault(status=503, headers={"Retry-After": header}))
     with pytest.raises(Retryable) as told:
         read(client)
     assert told.value.after_s == wait_s
@@ -188,14 +188,14 @@ def test_retry_after(
 @pytest.mark.parametrize("body", [b"null", b'{"status": 500}', b'"text"', b"[1, 2]"])
 def test_read_answer_not_a_list(site: StubSite, client: NightscoutClient, body: bytes) -> None:
     """An answer that is no list of documents is an error and never counts as "none"."""
-    site.fail("GET", "treatments", Fault(status=200, body=body))
+    site.fail("GET", "treatments", StubFault(status=200, body=body))
     with pytest.raises(Retryable, match="instead of a list"):
         read(client)
 
 
 def test_create_answer_not_a_list(site: StubSite, client: NightscoutClient) -> None:
     """If the answer to a create is no list, the result is in doubt."""
-    site.fail("POST", "treatments", Fault(status=200, body=b"null"))
+    site.fail("POST", "treatments", StubFault(status=200, body=b"null"))
     with pytest.raises(Retryable) as told:
         create(client)
     assert told.value.in_doubt
@@ -207,7 +207,7 @@ def test_delete_answer_not_nightscouts(site: StubSite, client: NightscoutClient,
 
     Something in between said it: the document is still there.
     """
-    site.fail("DELETE", "treatments", Fault(status=200, body=body))
+    site.fail("DELETE", "treatments", StubFault(status=200, body=body))
     with pytest.raises(Retryable) as told:
         client.delete("treatments", "0123456789abcdef01234567")
     assert told.value.in_doubt
@@ -215,7 +215,7 @@ def test_delete_answer_not_nightscouts(site: StubSite, client: NightscoutClient,
 
 def test_web_page_with_200(site: StubSite, client: NightscoutClient) -> None:
     """A web page with status 200 is named as that."""
-    page = Fault(status=200, body=b"<html>sleeping</html>", headers={"Content-Type": "text/html; charset=utf-8"})
+    page = StubFault(status=200, body=b"<html>sleeping</html>", headers={"Content-Type": "text/html; charset=utf-8"})
     site.fail("POST", "treatments", page)
     with pytest.raises(Retryable, match="text/html") as told:
         create(client)
@@ -229,7 +229,9 @@ def test_redirect_without_secret(site: StubSite, client: NightscoutClient) -> No
     """A redirect is reported, and the secret is not carried along."""
     with running(StubSite()) as elsewhere:
         site.fail(
-            "POST", "treatments", Fault(status=301, headers={"Location": elsewhere.url + "api/v1/treatments?token=x"})
+            "POST",
+            "treatments",
+            StubFault(status=301, headers={"Location": elsewhere.url + "api/v1/treatments?token=x"}),
         )
         with pytest.raises(Retryable, match=r"redirects to http://127\.0\.0\.1") as told:
             create(client)
@@ -241,7 +243,7 @@ def test_redirect_without_secret(site: StubSite, client: NightscoutClient) -> No
 @pytest.mark.parametrize("location", ["http://[", "//[", "http://a..b/", "\x00", "x" * 5000])
 def test_redirect_to_no_address(site: StubSite, client: NightscoutClient, location: str) -> None:
     """A redirect to no address is reported like any other."""
-    site.fail("POST", "treatments", Fault(status=302, headers={"Location": location}))
+    site.fail("POST", "treatments", StubFault(status=302, headers={"Location": location}))
     with pytest.raises(Retryable, match="redirects") as told:
         create(client)
     assert "nightscout.url" in (told.value.remedy or "")
@@ -278,12 +280,12 @@ def test_site_not_there(clock: FakeClock) -> None:
 def test_broken_read_or_delete_repeated(site: StubSite, client: NightscoutClient) -> None:
     """A read or delete whose connection breaks is repeated once."""
     held = site.add("treatments", **NOTE)
-    site.fail("GET", "treatments", Fault(broken="before"))
+    site.fail("GET", "treatments", StubFault(broken="before"))
     assert [item["_id"] for item in read(client)] == [held["_id"]]
-    site.fail("DELETE", "treatments", Fault(broken="after"))
+    site.fail("DELETE", "treatments", StubFault(broken="after"))
     client.delete("treatments", str(held["_id"]))
     assert site.receiver_key["treatments"] == []
-    site.fail("GET", "treatments", Fault(broken="before"), times=3)
+    site.fail("GET", "treatments", StubFault(broken="before"), times=3)
     with pytest.raises(Retryable, match="broke the connection") as told:
         read(client)
     assert not told.value.in_doubt
@@ -293,7 +295,7 @@ def test_broken_read_or_delete_repeated(site: StubSite, client: NightscoutClient
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_broken_write_not_repeated(site: StubSite, client: NightscoutClient, when: str) -> None:
     """A write whose connection breaks is never repeated by the client."""
-    site.fail("POST", "treatments", Fault(broken=when))
+    site.fail("POST", "treatments", StubFault(broken=when))
     with pytest.raises(Retryable) as told:
         create(client)
     assert told.value.in_doubt
@@ -303,7 +305,7 @@ def test_broken_write_not_repeated(site: StubSite, client: NightscoutClient, whe
 def test_write_times_out(site: StubSite, client: NightscoutClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that is not answered in time is in doubt."""
     monkeypatch.setattr(client_module, "LIMITS", HttpLimits(silence_s=0.05))
-    site.fail("POST", "treatments", Fault(hang_s=0.2))
+    site.fail("POST", "treatments", StubFault(hang_s=0.2))
     with pytest.raises(Retryable, match="in time") as told:
         create(client)
     assert told.value.in_doubt
@@ -312,7 +314,7 @@ def test_write_times_out(site: StubSite, client: NightscoutClient, monkeypatch: 
 def test_read_times_out(site: StubSite, client: NightscoutClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A read that is not answered in time is not repeated at once."""
     monkeypatch.setattr(client_module, "LIMITS", HttpLimits(silence_s=0.05))
-    site.fail("GET", "treatments", Fault(hang_s=0.2))
+    site.fail("GET", "treatments", StubFault(hang_s=0.2))
     with pytest.raises(Retryable, match="in time"):
         read(client)
     assert len(site.asked("GET")) == 1
@@ -321,7 +323,7 @@ def test_read_times_out(site: StubSite, client: NightscoutClient, monkeypatch: p
 def test_endless_answer(site: StubSite, client: NightscoutClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer without an end is given up."""
     monkeypatch.setattr(client_module, "LIMITS", HttpLimits(most_bytes=100))
-    site.fail("GET", "treatments", Fault(status=200, body=b"[" + b" " * 200 + b"]"))
+    site.fail("GET", "treatments", StubFault(status=200, body=b"[" + b" " * 200 + b"]"))
     with pytest.raises(Retryable, match="too large"):
         read(client)
 
@@ -423,7 +425,7 @@ def test_status_asked_hourly(site: StubSite, client: NightscoutClient, clock: Fa
     clock.advance(seconds=3601)
     assert client.status().version == "15.0.6"
     site.version = "15.0.7"
-    site.fail("GET", "treatments", Fault(status=500))
+    site.fail("GET", "treatments", StubFault(status=500))
     with pytest.raises(Retryable):
         read(client)
     assert client.status().version == "15.0.7"
@@ -433,7 +435,7 @@ def test_status_asked_hourly(site: StubSite, client: NightscoutClient, clock: Fa
 @pytest.mark.parametrize("body", [b"null", b"[]", b'{"hello": 1}'])
 def test_status_not_nightscouts(site: StubSite, client: NightscoutClient, body: bytes) -> None:
     """A status that is not Nightscout's is an error."""
-    site.fail("GET", "status", Fault(status=200, body=body))
+    site.fail("GET", "status", StubFault(status=200, body=body))
     with pytest.raises(Retryable, match="of a Nightscout site"):
         client.status()
 

@@ -20,7 +20,7 @@ from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 from tconnectsync_nightscout.site.document_format import moment_of
 from tests.nightscout.deliveries import minutes, put
-from tests.nightscout.stub_site import NOW, SECRET, Fault, StubSite, running
+from tests.nightscout.stub_site import NOW, SECRET, StubFault, StubSite, running
 from tests.support.clocks import FakeClock
 
 SINK = "nightscout-treatments"
@@ -77,13 +77,13 @@ class CompatibleSite(StubSite):
         plain = {**document, "created_at": document["created_at"].replace("+00:00", "Z")}
         return super()._meets(plain, name, value)
 
-    def _judge(self, request: Any) -> Fault | None:
+    def _judge(self, request: Any) -> StubFault | None:
         if request.method != "POST" or self.manner.answer == "stored":
             return None
         self.serve(request)
         if self.manner.answer:
-            return Fault(status=200, body=self.manner.answer.encode())
-        return Fault(status=201, body=b"")
+            return StubFault(status=200, body=self.manner.answer.encode())
+        return StubFault(status=201, body=b"")
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_lost_answer_on_compatible_site(outbox: Outbox, clock: FakeClock, manner
     with running(CompatibleSite(MANNERS[manner])) as site:
         want(outbox, basal(9, 5.0))
         deliver(outbox, site, clock)
-        site.fail("POST", "treatments", Fault(broken="after"), times=2)
+        site.fail("POST", "treatments", StubFault(broken="after"), times=2)
         want(outbox, *(basal(number, 5.0) for number in range(3)))
         deliver(outbox, site, clock)
         assert len(shown(site)) == 4

@@ -41,7 +41,7 @@ class NightscoutContract(SinkContract):
         }
 
 
-class TestTreatments(NightscoutContract):
+class TestTreatmentFolds(NightscoutContract):
     name = TREATMENTS
 
 

@@ -13,7 +13,7 @@ from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.options import NightscoutOptions
 from tconnectsync_nightscout.sinks import Sites
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
-from tests.nightscout.stub_site import NOW, SECRET, Fault, StubSite, running
+from tests.nightscout.stub_site import NOW, SECRET, StubFault, StubSite, running
 from tests.support.clocks import FakeClock
 
 COLLECTIONS = ("treatments", "activity", "devicestatus")
@@ -73,13 +73,13 @@ def test_check_small_requests_only(site: StubSite) -> None:
 
     As large as a full batch of treatments; nothing of it stays.
     """
-    for fault in (Fault(status=413), Fault(status=503), Fault(broken="before"), Fault(broken="after")):
+    for fault in (StubFault(status=413), StubFault(status=503), StubFault(broken="before"), StubFault(broken="after")):
         site.judge = lambda request, fault=fault: fault if len(request.raw) > 100_000 else None
         (finding,) = bad(site)
         assert "treatments: small requests work" in finding.what
         assert "client_max_body_size" in (finding.remedy or "")
         assert site.receiver_key["treatments"] == []
-    site.judge = lambda request: Fault(status=415) if "Content-Encoding" in request.headers else None
+    site.judge = lambda request: StubFault(status=415) if "Content-Encoding" in request.headers else None
     assert bad(site) == []
     assert "sent uncompressed" in "\n".join(finding.what for finding in findings(site))
 
@@ -152,7 +152,7 @@ def test_check_token_lacks_right(site: StubSite, method: str, right: str) -> Non
 def test_check_missing_careportal(site: StubSite) -> None:
     """A missing careportal is reported."""
     site.enabled.remove("careportal")
-    site.fail("POST", "", Fault(status=404), times=3)
+    site.fail("POST", "", StubFault(status=404), times=3)
     first, *others = bad(site)
     assert "careportal" in first.what
     assert "ENABLE" in (first.remedy or "")
@@ -169,7 +169,7 @@ def test_check_document_vanishes(site: StubSite) -> None:
 
 def test_check_lost_answer(site: StubSite) -> None:
     """The document is removed even if the answer was lost."""
-    site.fail("POST", "treatments", Fault(broken="after"))
+    site.fail("POST", "treatments", StubFault(broken="after"))
     (finding,) = bad(site)
     assert "may remain" not in finding.what
     assert site.receiver_key["treatments"] == []
@@ -177,7 +177,7 @@ def test_check_lost_answer(site: StubSite) -> None:
 
 def test_check_cannot_remove(site: StubSite) -> None:
     """A document that cannot be removed is named."""
-    site.fail("DELETE", "treatments", Fault(status=500), times=2)
+    site.fail("DELETE", "treatments", StubFault(status=500), times=2)
     (finding,) = bad(site)
     assert "2001-02-03T04:05:06.000Z, may remain there" in finding.what
 
@@ -193,7 +193,7 @@ def test_check_clock_off(site: StubSite, minutes_off: int, words: str) -> None:
 
 def test_check_no_answer(site: StubSite) -> None:
     """A site that does not answer is one finding."""
-    site.fail("GET", "status", Fault(status=502))
+    site.fail("GET", "status", StubFault(status=502))
     (finding,) = findings(site)
     assert not finding.good
     assert site.url in (finding.remedy or "")

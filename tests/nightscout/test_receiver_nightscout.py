@@ -29,8 +29,8 @@ from tconnectsync_nightscout.site import find_copies as reading
 from tconnectsync_nightscout.site import time_budget as patience
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 from tconnectsync_nightscout.site.document_format import created_at_text, moment_of, stored_key
-from tests.nightscout.deliveries import START, Sender, minutes, put, rounds, take_back, taken
-from tests.nightscout.stub_site import NOW, SECRET, Fault, StubSite, running
+from tests.nightscout.deliveries import START, DirectSender, minutes, put, rounds, take_back, taken
+from tests.nightscout.stub_site import NOW, SECRET, StubFault, StubSite, running
 from tests.support.clocks import FakeClock
 
 SINK = "nightscout-treatments"
@@ -302,7 +302,7 @@ def test_lost_answer(site: StubSite, receiver: NightscoutReceiver, version: str,
     """A lost answer neither loses nor doubles."""
     site.version = version
     batch = [put(number, minutes(number)) for number in range(20)]
-    site.fail("POST", "treatments", Fault(broken=broken))
+    site.fail("POST", "treatments", StubFault(broken=broken))
     with pytest.raises(Retryable) as told:
         receiver.deliver(batch)
     assert told.value.in_doubt
@@ -318,7 +318,7 @@ def test_lost_answer_forgotten_key(site: StubSite, receiver: NightscoutReceiver,
     """
     site.version = version
     (stored,) = taken(receiver.deliver([put("a")]))
-    site.fail("POST", "treatments", Fault(broken="after"))
+    site.fail("POST", "treatments", StubFault(broken="after"))
     with pytest.raises(Retryable):
         receiver.deliver([put("a", minutes(15), stored=stored)])
     taken(receiver.deliver([put("a", minutes(30), stored=stored, in_doubt=True)]))
@@ -349,8 +349,8 @@ def test_failing_batch_on_healthy_site(site: StubSite, receiver: NightscoutRecei
 
 def test_failing_batch_database_down(site: StubSite, receiver: NightscoutReceiver) -> None:
     """A batch that fails while the site's database is down is retried later."""
-    site.fail("POST", "treatments", Fault(status=500))
-    site.fail("GET", "treatments", Fault(status=200, body=b"null"))
+    site.fail("POST", "treatments", StubFault(status=500))
+    site.fail("GET", "treatments", StubFault(status=200, body=b"null"))
     with pytest.raises(Retryable) as told:
         receiver.deliver([put("a"), put("b", minutes(1))])
     assert told.value.in_doubt, "what stood before the culprit may be stored"
@@ -360,7 +360,7 @@ def test_old_copy_gone_in_doubt(site: StubSite, receiver: NightscoutReceiver) ->
     """A document whose old copy is gone is in doubt, whatever became of the new one."""
     site.version = "15.0.6"
     (stored,) = taken(receiver.deliver([put("a")]))
-    site.fail("POST", "treatments", Fault(status=429))
+    site.fail("POST", "treatments", StubFault(status=429))
     with pytest.raises(Retryable) as told:
         receiver.deliver([put("a", minutes(9), stored=stored)])
     assert held(site) == {}
@@ -369,14 +369,14 @@ def test_old_copy_gone_in_doubt(site: StubSite, receiver: NightscoutReceiver) ->
 
 def test_passing_failure(site: StubSite, receiver: NightscoutReceiver) -> None:
     """A single failure that passes rejects nothing."""
-    site.fail("POST", "treatments", Fault(status=500))
+    site.fail("POST", "treatments", StubFault(status=500))
     taken(receiver.deliver([put("a")]))
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
 def test_gateway_failure(site: StubSite, receiver: NightscoutReceiver, status: int) -> None:
     """A gateway that fails rejects nothing."""
-    site.fail("POST", "treatments", Fault(status=status))
+    site.fail("POST", "treatments", StubFault(status=status))
     with pytest.raises(Retryable):
         receiver.deliver([put("a")])
     assert len(site.asked("GET", "treatments")) == 0
@@ -384,7 +384,7 @@ def test_gateway_failure(site: StubSite, receiver: NightscoutReceiver, status: i
 
 def test_batch_too_large(site: StubSite, receiver: NightscoutReceiver) -> None:
     """A batch that is too large is rejected, so that it is halved."""
-    site.fail("POST", "treatments", Fault(status=413))
+    site.fail("POST", "treatments", StubFault(status=413))
     with pytest.raises(Rejected, match="too large"):
         receiver.deliver([put("a"), put("b", minutes(1))])
 
@@ -392,7 +392,7 @@ def test_batch_too_large(site: StubSite, receiver: NightscoutReceiver) -> None:
 def test_failed_read_before_withdrawal(site: StubSite, receiver: NightscoutReceiver) -> None:
     """A failed read before a withdrawal deletes and forgets nothing."""
     (stored,) = taken(receiver.deliver([put("a")]))
-    site.fail("GET", "treatments", Fault(status=200, body=b"null"))
+    site.fail("GET", "treatments", StubFault(status=200, body=b"null"))
     with pytest.raises(Retryable):
         receiver.deliver([take_back("a", stored)])
     assert len(held(site)) == 1
@@ -441,7 +441,7 @@ def test_activity_stays_one(site: StubSite, receiver: NightscoutReceiver, versio
     stranger = site.add("activity", activityType="tconnect_iob", iob=9.0, created_at=created_at_text(minutes(-9000)))
     (stored,) = taken(receiver.deliver([iob(1.0, minutes(-10000))]))
     (stored,) = taken(receiver.deliver([iob(2.0, stored=stored)]))
-    site.fail("POST", "activity", Fault(broken="after"))
+    site.fail("POST", "activity", StubFault(broken="after"))
     with pytest.raises(Retryable):
         receiver.deliver([iob(3.0, stored=stored)])
     taken(receiver.deliver([iob(4.0, minutes(5))]))  # as after a wiped disk: nothing is remembered
@@ -460,7 +460,7 @@ def test_activity_current(site: StubSite, receiver: NightscoutReceiver) -> None:
 def test_device_status_lost_answer(site: StubSite, receiver: NightscoutReceiver, broken: str) -> None:
     """A device status whose answer was lost is looked up before it is sent again."""
     status = {"collection": "devicestatus", "device": "pump", "pump": {"iob": {"iob": 1.5, "bolusiob": 1.5}}}
-    site.fail("POST", "devicestatus", Fault(broken=broken))
+    site.fail("POST", "devicestatus", StubFault(broken=broken))
     with pytest.raises(Retryable) as told:
         receiver.deliver([put("d", **status)])
     assert told.value.in_doubt
@@ -472,11 +472,11 @@ def test_device_status_lost_answer(site: StubSite, receiver: NightscoutReceiver,
 def test_failure_after_post_in_doubt(site: StubSite, receiver: NightscoutReceiver, version: str) -> None:
     """A failure after a post says that the document may be there."""
     site.version = version
-    site.fail("GET", "activity", Fault(status=200, body=b"null"))
+    site.fail("GET", "activity", StubFault(status=200, body=b"null"))
     with pytest.raises(Retryable) as told:
         receiver.deliver([put("a"), iob(1.0)])
     assert told.value.in_doubt
-    site.fail("GET", "activity", Fault(status=200, body=b"null"))
+    site.fail("GET", "activity", StubFault(status=200, body=b"null"))
     with pytest.raises(Retryable) as told:
         receiver.deliver([iob(1.0)])
     assert not told.value.in_doubt
@@ -484,7 +484,7 @@ def test_failure_after_post_in_doubt(site: StubSite, receiver: NightscoutReceive
 
 def test_failure_after_put_in_doubt(site: StubSite, receiver: NightscoutReceiver) -> None:
     """A failure to look at what was put says that it may be there."""
-    site.fail("GET", "treatments", Fault(status=200, body=b"null"))
+    site.fail("GET", "treatments", StubFault(status=200, body=b"null"))
     with pytest.raises(Retryable) as told:
         receiver.deliver([put("a"), put("b", minutes(1), in_doubt=True)])
     assert told.value.in_doubt
@@ -499,7 +499,7 @@ def test_device_status_one_request(site: StubSite, receiver: NightscoutReceiver)
 def test_failure_after_second_post_in_doubt(site: StubSite, receiver: NightscoutReceiver) -> None:
     """If something was posted twice, a failure leaves all of it in doubt."""
     batch = [put(name, minutes(number), collection="devicestatus", pump={}) for number, name in enumerate("ab")]
-    site.faults = [("POST", "devicestatus", Fault()), ("POST", "devicestatus", Fault(status=429))]
+    site.faults = [("POST", "devicestatus", StubFault()), ("POST", "devicestatus", StubFault(status=429))]
     with pytest.raises(Retryable) as told:
         receiver.deliver(batch)
     assert told.value.in_doubt
@@ -633,10 +633,10 @@ def test_read_back_of_this_sink(
 # --- the law --------------------------------------------------------------------------------------------------------
 
 _FAULTS = {
-    "before": Fault(broken="before"),
-    "after": Fault(broken="after"),
-    "500": Fault(status=500),
-    "null": Fault(status=200, body=b"null"),
+    "before": StubFault(broken="before"),
+    "after": StubFault(broken="after"),
+    "500": StubFault(status=500),
+    "null": StubFault(status=200, body=b"null"),
 }
 
 
@@ -650,7 +650,7 @@ def test_any_failure_ends_right(
     stranger = {"_id": "e" * 24, "created_at": created_at_text(minutes(1)), "eventType": "Announcement"}
     site.receiver_key["treatments"] = [dict(stranger)]
     clock = FakeClock(NOW)
-    sender = Sender(receiver_of(site, clock))
+    sender = DirectSender(receiver_of(site, clock))
     for revision, (changes, trouble, limit, then) in enumerate(rounds):
         for name, place in changes.items():
             if place is None:

@@ -12,7 +12,7 @@ from tconnectsync import Accepted, CheckResult, CredentialsRefused, Refused, Rej
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 from tconnectsync_nightscout.site.document_format import created_at_text
-from tests.nightscout.deliveries import Sender, minutes, put, rounds, take_back, taken
+from tests.nightscout.deliveries import DirectSender, minutes, put, rounds, take_back, taken
 from tests.nightscout.stub_site import NOW
 from tests.support.clocks import FakeClock
 from tests.support.simulated_nightscout.app import SimulatedNightscout
@@ -217,7 +217,7 @@ def test_simulated_any_failure_ends_right(
     site.drop("treatments")
     clock = FakeClock(NOW)
     client = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=clock)
-    sender = Sender(NightscoutReceiver(client, sink="nightscout-treatments", collections=("treatments",)))
+    sender = DirectSender(NightscoutReceiver(client, sink="nightscout-treatments", collections=("treatments",)))
     faults = {
         "before": SiteFault(reset="before", method="POST"),
         "after": SiteFault(reset="after", method="POST"),

@@ -15,7 +15,7 @@ from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 from tconnectsync_nightscout.site.error_text import LONGEST
 from tests.nightscout.deliveries import minutes, put, taken
-from tests.nightscout.stub_site import NOW, SECRET, Fault, Request, StubSite, running
+from tests.nightscout.stub_site import NOW, SECRET, StubFault, StubRequest, StubSite, running
 from tests.support.clocks import FakeClock
 
 SINK = "nightscout-treatments"
@@ -80,19 +80,19 @@ def deliver(outbox: Outbox, site: StubSite, clock: FakeClock, *, rounds: int = 6
     raise AssertionError(f"{outbox.queue.waiting(clock.now())} documents still wait")
 
 
-def wire_bytes(request: Request) -> int:
+def wire_bytes(request: StubRequest) -> int:
     return int(request.headers.get("Content-Length", "0"))
 
 
-def over(most: int, fault: Fault) -> Callable[[Request], Fault | None]:
+def over(most: int, fault: StubFault) -> Callable[[StubRequest], StubFault | None]:
     return lambda request: fault if request.method == "POST" and wire_bytes(request) > most else None
 
 
 FAULTS = {
-    **{str(status): Fault(status=status) for status in (403, 406, 408, 413, 415, 501, 502, 503, 504, 524)},
-    "reset": Fault(broken="before"),
-    "done, and no answer": Fault(broken="after"),
-    "a page": Fault(status=200, body=b"<html>", headers={"Content-Type": "text/html"}),
+    **{str(status): StubFault(status=status) for status in (403, 406, 408, 413, 415, 501, 502, 503, 504, 524)},
+    "reset": StubFault(broken="before"),
+    "done, and no answer": StubFault(broken="after"),
+    "a page": StubFault(status=200, body=b"<html>", headers={"Content-Type": "text/html"}),
 }
 
 
@@ -114,7 +114,7 @@ def test_small_requests_only(site: StubSite, clock: FakeClock, outbox: Outbox, k
 @pytest.mark.parametrize("status", [400, 403, 406, 415, 422, 501])
 def test_compressed_refused(site: StubSite, clock: FakeClock, outbox: Outbox, status: int) -> None:
     """A body that is refused compressed is sent plain at once, and so from then on."""
-    site.judge = lambda request: Fault(status=status) if GZIP in request.headers else None
+    site.judge = lambda request: StubFault(status=status) if GZIP in request.headers else None
     fill(outbox)
     assert deliver(outbox, site, clock) == 1
     assert len(site.receiver_key["treatments"]) == BACKLOG
@@ -124,8 +124,8 @@ def test_compressed_refused(site: StubSite, clock: FakeClock, outbox: Outbox, st
     assert outbox.dead_letters.counts().dead == 0
 
 
-@pytest.mark.parametrize("fault", [Fault(broken="before"), Fault(status=502)], ids=["reset", "502"])
-def test_compressed_breaks(site: StubSite, clock: FakeClock, outbox: Outbox, fault: Fault) -> None:
+@pytest.mark.parametrize("fault", [StubFault(broken="before"), StubFault(status=502)], ids=["reset", "502"])
+def test_compressed_breaks(site: StubSite, clock: FakeClock, outbox: Outbox, fault: StubFault) -> None:
     """A body that breaks the connection compressed is tried plain."""
     site.judge = lambda request: fault if GZIP in request.headers else None
     fill(outbox)
@@ -143,7 +143,7 @@ def test_compression_after_outage(site: StubSite, clock: FakeClock, outbox: Outb
     """
     down = True
     site.judge = lambda request: (
-        Fault(status=503) if down or (request.method == "POST" and wire_bytes(request) > LARGE) else None
+        StubFault(status=503) if down or (request.method == "POST" and wire_bytes(request) > LARGE) else None
     )
     fill(outbox, count=2 * BACKLOG)
     for _ in range(7):
@@ -166,7 +166,7 @@ FULL = b'{"status":500,"message":"Mongo Error","description":"you are over your 
 def test_full_database_resumes(site: StubSite, clock: FakeClock, outbox: Outbox, collection: str) -> None:
     """A full database that has room again resumes without a command."""
     full = True
-    site.judge = lambda request: Fault(status=500, body=FULL) if full and request.method == "POST" else None
+    site.judge = lambda request: StubFault(status=500, body=FULL) if full and request.method == "POST" else None
     with outbox.transaction():
         for number in range(60):
             document = put(number, minutes(-number), collection=collection, value=number).document
@@ -204,7 +204,7 @@ def test_full_database_resumes(site: StubSite, clock: FakeClock, outbox: Outbox,
 )
 def test_sites_own_words(site: StubSite, clock: FakeClock, kind: str, body: bytes, expected: str) -> None:
     """The site's own words are reported."""
-    fault = Fault(status=503, body=body, headers={"Content-Type": kind})
+    fault = StubFault(status=503, body=body, headers={"Content-Type": kind})
     site.fail("POST", "treatments", fault)
     receiver = receiver_of(site, clock)
     with pytest.raises(Retryable, match="HTTP 503") as told:
@@ -222,7 +222,7 @@ def test_refusal_condemns_what_it_names(site: StubSite, clock: FakeClock) -> Non
     """
     receiver = receiver_of(site, clock)
     for status, narrow in ((400, False), (413, True)):
-        site.fail("POST", "treatments", Fault(status=status))
+        site.fail("POST", "treatments", StubFault(status=status))
         with pytest.raises(Rejected) as told:
             receiver.deliver([put("a")])
         assert (told.value.narrow, told.value.receiver_fault) == (narrow, False)

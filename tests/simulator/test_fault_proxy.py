@@ -29,7 +29,7 @@ NOW = datetime(2026, 5, 6, 12, tzinfo=timezone.utc)
 BREAKS = {"refused", "reset_before", "reset_after", "half"}
 
 
-class Client:
+class ProxiedClient:
     """Talks to the site through the proxy."""
 
     def __init__(self) -> None:
@@ -60,14 +60,14 @@ def note(number: int, text: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def client() -> Iterator[Client]:
+def client() -> Iterator[ProxiedClient]:
     """A client that shows what came through."""
-    client = Client()
+    client = ProxiedClient()
     yield client
     client.close()
 
 
-def test_without_a_fault_it_is_not_there(client: Client) -> None:
+def test_without_a_fault_it_is_not_there(client: ProxiedClient) -> None:
     answer = client.post("one", "two")
     assert answer.status_code == 200
     assert [item["notes"] for item in answer.json()] == ["one", "two"]
@@ -79,7 +79,7 @@ def test_without_a_fault_it_is_not_there(client: Client) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_refused_requests_do_not_reach_server(client: Client, kind: str) -> None:
+def test_refused_requests_do_not_reach_server(client: ProxiedClient, kind: str) -> None:
     """All others do."""
     client.proxy.faults.add(ProxyFault(kind, method="POST"))
     arguments = {"timeout": 0.5} if kind == "late" else {}
@@ -100,7 +100,7 @@ def test_refused_requests_do_not_reach_server(client: Client, kind: str) -> None
 
 
 @pytest.mark.parametrize("status", STATUSES)
-def test_error_status_has_retry_after(client: Client, status: str) -> None:
+def test_error_status_has_retry_after(client: ProxiedClient, status: str) -> None:
     """With the configured wait."""
     client.proxy.faults.add(ProxyFault(status, retry_after="120"))
     answer = client.post("one")
@@ -109,7 +109,7 @@ def test_error_status_has_retry_after(client: Client, status: str) -> None:
     assert answer.text.startswith("<html>")
 
 
-def test_answers_that_are_not_what_was_asked_for(client: Client) -> None:
+def test_answers_that_are_not_what_was_asked_for(client: ProxiedClient) -> None:
     client.proxy.faults.add("html", "null", "gateway")
     answers = [client.post(text) for text in ("one", "two", "three")]
     assert [answer.status_code for answer in answers] == [200, 200, 504]
@@ -118,7 +118,7 @@ def test_answers_that_are_not_what_was_asked_for(client: Client) -> None:
     assert client.stored() == ["three"]
 
 
-def test_truncated_and_reordered_answers(client: Client) -> None:
+def test_truncated_and_reordered_answers(client: ProxiedClient) -> None:
     """A truncated one is no JSON; a reordered one is the same JSON."""
     client.post(*"abcdefgh")
     path = "treatments.json?find[created_at][$gte]=2020&count=100"
@@ -134,7 +134,7 @@ def test_truncated_and_reordered_answers(client: Client) -> None:
     assert twice.json() == [item for item in plain.json() for _ in range(2)]
 
 
-def test_twice_is_one_answer_to_two_requests(client: Client) -> None:
+def test_twice_is_one_answer_to_two_requests(client: ProxiedClient) -> None:
     client.proxy.faults.add("twice")
     assert client.through.ask("POST", "devicestatus", json=[{"device": "pump"}]).status_code == 200
     assert client.site.count("devicestatus") == 2
@@ -142,7 +142,7 @@ def test_twice_is_one_answer_to_two_requests(client: Client) -> None:
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-def test_a_document_is_lost_in_silence_and_named_as_stored(client: Client, *, zipped: bool) -> None:
+def test_a_document_is_lost_in_silence_and_named_as_stored(client: ProxiedClient, *, zipped: bool) -> None:
     client.proxy.faults.add("loses_one")
     bodies = [note(number, text) for number, text in enumerate(("one", "two", "three"))]
     raw = json.dumps(bodies).encode()
@@ -158,7 +158,7 @@ def test_a_document_is_lost_in_silence_and_named_as_stored(client: Client, *, zi
     assert client.stored() == ["one", "three"]
 
 
-def test_a_script_counts_only_the_requests_that_it_means(client: Client) -> None:
+def test_a_script_counts_only_the_requests_that_it_means(client: ProxiedClient) -> None:
     client.proxy.faults.add(ProxyFault("503", method="POST", path="treatments", skip=1, times=2))
     asked = [
         *(client.through.ask("GET", "status.json").status_code for _ in range(2)),
@@ -167,7 +167,7 @@ def test_a_script_counts_only_the_requests_that_it_means(client: Client) -> None
     assert asked == [200, 200, 200, 503, 503, 200]
 
 
-def test_by_chance_the_same_seed_gives_the_same_faults(client: Client) -> None:
+def test_by_chance_the_same_seed_gives_the_same_faults(client: ProxiedClient) -> None:
     def fates() -> list[str]:
         client.proxy.faults.at_random(0.4, seed=11, kinds=("500", "null", "gateway"))
         client.proxy.recorded.clear()
@@ -183,7 +183,7 @@ def test_by_chance_the_same_seed_gives_the_same_faults(client: Client) -> None:
     assert client.through.ask("GET", "status.json").status_code == 200
 
 
-def test_a_refused_moment_passes_and_down_lasts(client: Client) -> None:
+def test_a_refused_moment_passes_and_down_lasts(client: ProxiedClient) -> None:
     client.proxy.faults.add("refused")
     with pytest.raises(requests.ConnectionError):
         client.post("one")
@@ -193,7 +193,7 @@ def test_a_refused_moment_passes_and_down_lasts(client: Client) -> None:
     assert client.stored() == ["three"]
 
 
-def test_a_server_that_is_gone_is_a_broken_connection(client: Client) -> None:
+def test_a_server_that_is_gone_is_a_broken_connection(client: ProxiedClient) -> None:
     with client.site.down(), pytest.raises(requests.ConnectionError):
         client.post("one")
     assert client.post("two").status_code == 200

@@ -33,7 +33,7 @@ VERIFIER = "a verifier of more than forty characters, never reused"
 
 
 @attrs.define
-class Client:
+class DocumentedClient:
     """A client as the documents describe it, and nothing of the product."""
 
     cloud: FaultyTandemCloud
@@ -120,14 +120,14 @@ def cloud(pump: SimulatedPump, clock: FakeClock) -> Iterator[FaultyTandemCloud]:
 
 
 @pytest.fixture
-def visitor(cloud: FaultyTandemCloud) -> Iterator[Client]:
+def visitor(cloud: FaultyTandemCloud) -> Iterator[DocumentedClient]:
     """A client that has not logged in."""
     with requests.Session() as session:
-        yield Client(cloud, session)
+        yield DocumentedClient(cloud, session)
 
 
 @pytest.fixture
-def client(visitor: Client) -> Client:
+def client(visitor: DocumentedClient) -> DocumentedClient:
     """A client that has logged in."""
     visitor.log_in()
     return visitor
@@ -136,7 +136,7 @@ def client(visitor: Client) -> Client:
 # --- the login ---
 
 
-def test_login_gives_signed_id_token(visitor: Client, clock: FakeClock) -> None:
+def test_login_gives_signed_id_token(visitor: DocumentedClient, clock: FakeClock) -> None:
     """It names the wearer."""
     granted = visitor.log_in()
     assert granted["expires_in"] == 1800
@@ -157,13 +157,13 @@ def test_login_gives_signed_id_token(visitor: Client, clock: FakeClock) -> None:
     assert counts == dict.fromkeys(counts, 1)
 
 
-def test_a_wrong_password_is_refused(visitor: Client) -> None:
+def test_a_wrong_password_is_refused(visitor: DocumentedClient) -> None:
     answer = visitor.send_password(password="another")
     assert answer.status_code == 401
     assert "account/invalid_credentials" in answer.text
 
 
-def test_the_right_password_is_refused_in_the_wrong_region(visitor: Client) -> None:
+def test_the_right_password_is_refused_in_the_wrong_region(visitor: DocumentedClient) -> None:
     answer = visitor.send_password(region="EU")
     assert answer.status_code == 401
     assert "account/invalid_credentials" in answer.text
@@ -175,32 +175,32 @@ def test_account_of_other_region(pump: SimulatedPump, clock: FakeClock) -> None:
         FaultyTandemCloud([pump], clock, accounts=[SimulatedAccount(region="EU")]) as cloud,
         requests.Session() as session,
     ):
-        client = Client(cloud, session)
+        client = DocumentedClient(cloud, session)
         client.log_in()
         assert "/eu/" in cloud.endpoints["issuer"]
         assert client.pumper().json()["country"] == "EU"
 
 
-def test_without_a_login_there_is_no_code(visitor: Client) -> None:
+def test_without_a_login_there_is_no_code(visitor: DocumentedClient) -> None:
     assert visitor.code() == ""
 
 
 @pytest.mark.parametrize(
     "change", [{"code_challenge": ""}, {"code_challenge_method": "plain"}, {"client_id": "x"}, {"scope": "email"}]
 )
-def test_incomplete_authorization(visitor: Client, change: dict[str, str]) -> None:
+def test_incomplete_authorization(visitor: DocumentedClient, change: dict[str, str]) -> None:
     """It gives no code."""
     visitor.send_password()
     assert visitor.code(**change) == ""
 
 
-def test_the_code_comes_at_the_end_of_a_chain_of_redirects(visitor: Client) -> None:
+def test_the_code_comes_at_the_end_of_a_chain_of_redirects(visitor: DocumentedClient) -> None:
     visitor.send_password()
     assert visitor.code()
     assert [visitor.cloud.count(kind) for kind in ("authorize", "authorize_next", "redirect")] == [1, 1, 1]
 
 
-def test_a_code_is_good_once_and_only_with_its_verifier(visitor: Client) -> None:
+def test_a_code_is_good_once_and_only_with_its_verifier(visitor: DocumentedClient) -> None:
     visitor.send_password()
     assert visitor.exchange(visitor.code(), verifier="another").status_code == 400
     code = visitor.code()
@@ -211,7 +211,7 @@ def test_a_code_is_good_once_and_only_with_its_verifier(visitor: Client) -> None
 # --- the data ---
 
 
-def test_no_old_and_revoked_tokens_are_refused(client: Client, clock: FakeClock) -> None:
+def test_no_old_and_revoked_tokens_are_refused(client: DocumentedClient, clock: FakeClock) -> None:
     assert client.pumper().status_code == 200
     assert client.pumper(Authorization="Bearer nonsense").status_code == 401
     clock.advance(seconds=1800)
@@ -223,20 +223,20 @@ def test_no_old_and_revoked_tokens_are_refused(client: Client, clock: FakeClock)
 
 
 @pytest.mark.parametrize("header", [{"Origin": "https://elsewhere.example"}, {"Referer": "https://elsewhere.example/"}])
-def test_another_origin_is_blocked(client: Client, header: dict[str, str]) -> None:
+def test_another_origin_is_blocked(client: DocumentedClient, header: dict[str, str]) -> None:
     answer = client.pumper(**header)
     assert answer.status_code == 403
     assert "The request is blocked" in answer.text
 
 
-def test_a_path_that_nobody_knows_is_a_404_page(client: Client) -> None:
+def test_a_path_that_nobody_knows_is_a_404_page(client: DocumentedClient) -> None:
     for path in ("api/reports/reportsfacade/x/pumpeventmetadata", "api/reports/bff/pumper/unknown"):
         answer = client.get(path)
         assert answer.status_code == 404
         assert "<title>404 Not Found</title>" in answer.text
 
 
-def test_the_pumper_answer_has_the_known_keys(client: Client, pump: SimulatedPump) -> None:
+def test_the_pumper_answer_has_the_known_keys(client: DocumentedClient, pump: SimulatedPump) -> None:
     body = client.pumper().json()
     assert set(body) == {
         "firstName", "lastName", "name", "dateOfBirth", "lowGlucoseThreshold", "highGlucoseThreshold", "country", "pumps"
@@ -257,7 +257,7 @@ def test_the_pumper_answer_has_the_known_keys(client: Client, pump: SimulatedPum
 def test_a_pump_that_never_uploaded_is_listed_with_nulls(pump: SimulatedPump) -> None:
     clock = FakeClock(pump.truth.begin - timedelta(days=1))
     with FaultyTandemCloud([pump], clock, unused_serials=["514387"]) as cloud, requests.Session() as session:
-        client = Client(cloud, session)
+        client = DocumentedClient(cloud, session)
         client.log_in()
         worn, unused = client.pumper().json()["pumps"]
         for entry in (worn, unused):
@@ -266,7 +266,7 @@ def test_a_pump_that_never_uploaded_is_listed_with_nulls(pump: SimulatedPump) ->
         assert client.logs("2026-03-01", "2026-03-07").json() == {"events": [], "clockChanges": []}
 
 
-def test_windows_give_every_record_once(client: Client, pump: SimulatedPump) -> None:
+def test_windows_give_every_record_once(client: DocumentedClient, pump: SimulatedPump) -> None:
     """In no order."""
     events = [
         event for day in range(1, 7) for event in client.logs(f"2026-03-0{day}", f"2026-03-0{day}").json()["events"]
@@ -280,7 +280,7 @@ def test_windows_give_every_record_once(client: Client, pump: SimulatedPump) -> 
     assert first.content == client.logs("2026-03-01", "2026-03-02").content
 
 
-def test_clock_changes_ignore_the_window(client: Client, pump: SimulatedPump) -> None:
+def test_clock_changes_ignore_the_window(client: DocumentedClient, pump: SimulatedPump) -> None:
     """All of the pump's life are sent."""
     body = client.logs("2020-01-01", "2020-01-02").json()
     assert body["events"] == []
@@ -288,7 +288,7 @@ def test_clock_changes_ignore_the_window(client: Client, pump: SimulatedPump) ->
 
 
 def test_what_the_phone_has_not_uploaded_yet_is_not_there(
-    client: Client, clock: FakeClock, pump: SimulatedPump
+    client: DocumentedClient, clock: FakeClock, pump: SimulatedPump
 ) -> None:
     clock.time = pump.truth.begin + timedelta(days=2)
     client.log_in()
@@ -307,7 +307,7 @@ def test_what_the_phone_has_not_uploaded_yet_is_not_there(
     )
 
 
-def test_event_codes_are_ignored_unless_the_cloud_filters(client: Client) -> None:
+def test_event_codes_are_ignored_unless_the_cloud_filters(client: DocumentedClient) -> None:
     whole = client.logs("2026-03-02", "2026-03-02").json()["events"]
     assert client.logs("2026-03-02", "2026-03-02", eventCodes="20,279").json()["events"] == whole
     client.cloud.filters_codes = True
@@ -325,33 +325,35 @@ def test_event_codes_are_ignored_unless_the_cloud_filters(client: Client) -> Non
         ({"pumperId": ""}, "invalid_type"),
     ],
 )
-def test_unknown_query_is_a_zod_error(client: Client, change: dict[str, str], code: str) -> None:
+def test_unknown_query_is_a_zod_error(client: DocumentedClient, change: dict[str, str], code: str) -> None:
     answer = client.logs("2026-03-02", "2026-03-02", **change)
     assert answer.status_code == 400
     assert "ZodError" in answer.text
     assert code in answer.text
 
 
-def test_window_too_long(client: Client) -> None:
+def test_window_too_long(client: DocumentedClient) -> None:
     """It fails, and a shorter one does not."""
     client.cloud.largest_window_days, client.cloud.window_status = 7, 504
     assert client.logs("2026-03-01", "2026-03-08").status_code == 504
     assert client.logs("2026-03-01", "2026-03-07").status_code == 200
 
 
-def test_the_newest_date_can_lie(client: Client) -> None:
+def test_the_newest_date_can_lie(client: DocumentedClient) -> None:
     client.cloud.newest_overrides["90556643"] = "2031-05-06T00:00:00"
     assert client.pumper().json()["pumps"][0]["maxDateOfEvents"] == "2031-05-06T00:00:00"
 
 
-def test_every_answer_tells_the_clouds_time(client: Client, clock: FakeClock) -> None:
+def test_every_answer_tells_the_clouds_time(client: DocumentedClient, clock: FakeClock) -> None:
     clock.time = datetime(2026, 3, 9, 12, tzinfo=UTC)
     assert client.session.get(client.at["login_page"]).headers["Date"] == "Mon, 09 Mar 2026 12:00:00 GMT"
 
 
-def test_a_plan_is_served_like_the_pump_it_makes(client: Client, pump: SimulatedPump, clock: FakeClock) -> None:
+def test_a_plan_is_served_like_the_pump_it_makes(
+    client: DocumentedClient, pump: SimulatedPump, clock: FakeClock
+) -> None:
     with FaultyTandemCloud([pump.plan], clock) as cloud, requests.Session() as session:
-        other = Client(cloud, session)
+        other = DocumentedClient(cloud, session)
         other.log_in()
         assert other.pumper().json() == client.pumper().json()
         window = ("2026-03-01", "2026-03-06")
@@ -370,27 +372,27 @@ def test_a_cache_knows_the_last_upload(pump: SimulatedPump) -> None:
 # --- faults ---
 
 
-def test_a_fault_lasts_for_as_many_requests_as_told(client: Client) -> None:
+def test_a_fault_lasts_for_as_many_requests_as_told(client: DocumentedClient) -> None:
     client.cloud.fail(answered(429, path="pumper", times=2, retry_after="7"))
     answers = [client.pumper() for _ in range(3)]
     assert [answer.status_code for answer in answers] == [429, 429, 200]
     assert answers[0].headers["Retry-After"] == "7"
 
 
-def test_a_fault_waits_for_its_path(client: Client) -> None:
+def test_a_fault_waits_for_its_path(client: DocumentedClient) -> None:
     client.cloud.fail(answered(503, path="pump-logs"))
     assert client.pumper().status_code == 200
     assert client.logs("2026-03-02", "2026-03-02").status_code == 503
     assert client.logs("2026-03-02", "2026-03-02").status_code == 200
 
 
-def test_known_errors_have_their_known_bodies(client: Client) -> None:
+def test_known_errors_have_their_known_bodies(client: DocumentedClient) -> None:
     client.cloud.fail(answered(403), answered(404))
     assert "The request is blocked" in client.pumper().text
     assert "404 Not Found" in client.pumper().text
 
 
-def test_html_and_null_come_with_a_good_status(client: Client) -> None:
+def test_html_and_null_come_with_a_good_status(client: DocumentedClient) -> None:
     client.cloud.fail(html_page(), null_answer())
     answers = [client.logs("2026-03-02", "2026-03-02") for _ in range(2)]
     assert [answer.status_code for answer in answers] == [200, 200]
@@ -398,7 +400,7 @@ def test_html_and_null_come_with_a_good_status(client: Client) -> None:
     assert answers[1].json() is None
 
 
-def test_keys_can_be_renamed_dropped_and_replaced(client: Client) -> None:
+def test_keys_can_be_renamed_dropped_and_replaced(client: DocumentedClient) -> None:
     client.cloud.fail(
         CloudFault(path="pump-logs", rename={"events": "logEvents"}),
         CloudFault(path="pump-logs", drop=frozenset({"sequenceNumber"})),
@@ -410,7 +412,7 @@ def test_keys_can_be_renamed_dropped_and_replaced(client: Client) -> None:
     assert put["clockChanges"] is None
 
 
-def test_an_answer_can_be_cut_with_and_without_notice(client: Client) -> None:
+def test_an_answer_can_be_cut_with_and_without_notice(client: DocumentedClient) -> None:
     client.cloud.fail(CloudFault(path="pump-logs", cut=True), CloudFault(path="pump-logs", short=True))
     with pytest.raises(requests.exceptions.JSONDecodeError):
         client.logs("2026-03-02", "2026-03-02").json()
@@ -419,7 +421,7 @@ def test_an_answer_can_be_cut_with_and_without_notice(client: Client) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_connection_breaks(visitor: Client, when: str) -> None:
+def test_connection_breaks(visitor: DocumentedClient, when: str) -> None:
     """Before or after the request is served."""
     visitor.send_password()
     code = visitor.code()
@@ -429,25 +431,25 @@ def test_connection_breaks(visitor: Client, when: str) -> None:
     assert visitor.exchange(code).status_code == (200 if when == "before" else 400)
 
 
-def test_a_token_can_be_revoked_in_the_middle(client: Client) -> None:
+def test_a_token_can_be_revoked_in_the_middle(client: DocumentedClient) -> None:
     client.cloud.fail(CloudFault(path="pump-logs", revoke=True))
     assert client.logs("2026-03-02", "2026-03-02").status_code == 401
     assert client.pumper().status_code == 401
 
 
-def test_the_login_can_refuse_and_can_want_new_terms(visitor: Client) -> None:
+def test_the_login_can_refuse_and_can_want_new_terms(visitor: DocumentedClient) -> None:
     visitor.cloud.fail(login_refused(), terms_not_accepted())
     assert visitor.send_password().status_code == 401
     assert visitor.send_password().json()["status"] != "SUCCESS"
     assert visitor.send_password().json()["status"] == "SUCCESS"
 
 
-def test_an_answer_can_take_its_time(client: Client) -> None:
+def test_an_answer_can_take_its_time(client: DocumentedClient) -> None:
     client.cloud.fail(CloudFault(path="pumper", wait_s=0.05))
     assert client.pumper().elapsed >= timedelta(seconds=0.05)
 
 
-def test_faults_can_be_forgotten(client: Client) -> None:
+def test_faults_can_be_forgotten(client: DocumentedClient) -> None:
     client.cloud.fail(answered(500, times=9))
     assert client.pumper().status_code == 500
     client.cloud.faults.clear()
@@ -457,7 +459,7 @@ def test_faults_can_be_forgotten(client: Client) -> None:
 def test_connections_are_kept_alive_and_end_with_the_cloud(pump: SimulatedPump, clock: FakeClock) -> None:
     cloud = FaultyTandemCloud([pump], clock)
     with requests.Session() as session:
-        client = Client(cloud, session)
+        client = DocumentedClient(cloud, session)
         client.log_in()
         cloud.close()
         with pytest.raises(requests.exceptions.ConnectionError):

@@ -32,7 +32,7 @@ PHONE = {"User-Agent": "Dalvik/2.1.0 (Linux; U; Android 12; Pixel 5)"}
 
 
 @attrs.define
-class Client:
+class BrowserAndPhone:
     """A browser, and a phone."""
 
     cloud: TconnectCloud
@@ -120,10 +120,10 @@ def cloud(pump: SimulatedPump) -> Iterator[TconnectCloud]:
 
 
 @pytest.fixture
-def client(cloud: TconnectCloud) -> Iterator[Client]:
+def client(cloud: TconnectCloud) -> Iterator[BrowserAndPhone]:
     """A browser that has logged in."""
     with requests.Session() as session:
-        found = Client(cloud, session)
+        found = BrowserAndPhone(cloud, session)
         found.log_in()
         yield found
 
@@ -131,7 +131,7 @@ def client(cloud: TconnectCloud) -> Iterator[Client]:
 def test_login_form(cloud: TconnectCloud) -> None:
     """It gives cookies, and for a wrong password the reason."""
     with requests.Session() as session:
-        client = Client(cloud, session)
+        client = BrowserAndPhone(cloud, session)
         refused = client.log_in("wrong")
         assert refused.status_code == 200
         assert re.search(r'class="notice_error">[^<]*incorrect', refused.text)
@@ -147,7 +147,7 @@ def test_login_form(cloud: TconnectCloud) -> None:
     assert "UserGUID" not in bare.cookies
 
 
-def test_token_expires_or_is_revoked(client: Client, cloud: TconnectCloud) -> None:
+def test_token_expires_or_is_revoked(client: BrowserAndPhone, cloud: TconnectCloud) -> None:
     assert client.timeline("04-02-2021", "04-03-2021").status_code == 200
     cloud.revoke_tokens()
     assert client.timeline("04-02-2021", "04-03-2021").status_code == 401
@@ -158,7 +158,7 @@ def test_token_expires_or_is_revoked(client: Client, cloud: TconnectCloud) -> No
     assert client.timeline("04-02-2021", "04-03-2021").status_code == 401
 
 
-def test_login_of_phone_app(client: Client, cloud: TconnectCloud, pump: SimulatedPump) -> None:
+def test_login_of_phone_app(client: BrowserAndPhone, cloud: TconnectCloud, pump: SimulatedPump) -> None:
     """It has its own login, and the index of what was uploaded."""
     account = cloud.account
     form = {
@@ -191,7 +191,7 @@ def test_index_and_rows_follow_uploads(pump: SimulatedPump) -> None:
         assert true(newest) <= clock.time
 
 
-def test_basal_by_kind_sums_to_what_the_pump_gave(client: Client, pump: SimulatedPump) -> None:
+def test_basal_by_kind_sums_to_what_the_pump_gave(client: BrowserAndPhone, pump: SimulatedPump) -> None:
     answer = client.timeline("04-02-2021", "04-05-2021").json()
     assert set(answer) == {"basal", "suspensionDeliveryEvents", "events"}
     kinds = {"tempDeliveryEvents": 2, "algorithmDeliveryEvents": 3, "profileDeliveryEvents": 1}
@@ -210,7 +210,7 @@ def test_basal_by_kind_sums_to_what_the_pump_gave(client: Client, pump: Simulate
     assert given == pytest.approx(really, abs=0.02)
 
 
-def test_sleep_exercise_and_suspensions_are_where_they_were(client: Client, pump: SimulatedPump) -> None:
+def test_sleep_exercise_and_suspensions_are_where_they_were(client: BrowserAndPhone, pump: SimulatedPump) -> None:
     answer = client.timeline("04-01-2021", "04-08-2021").json()
     told = {(e["eventType"], true(wall(e["x"])), e["duration"]) for e in answer["events"] if e["eventType"] in (1, 2)}
     number = {"sleep": 1, "exercise": 2}
@@ -233,7 +233,7 @@ def test_a_bolus_whose_request_is_not_there_yet_is_not_told(pump: SimulatedPump)
         assert cloud.records.boluses == []
 
 
-def test_boluses_have_both_parts_as_they_were_delivered(client: Client, pump: SimulatedPump) -> None:
+def test_boluses_have_both_parts_as_they_were_delivered(client: BrowserAndPhone, pump: SimulatedPump) -> None:
     told = {
         e["standard"]["bolusRequestId"]: e for e in client.events("04-01-2021", "04-09-2021") if e["type"] == "Bolus"
     }
@@ -267,7 +267,7 @@ def test_a_bolus_that_runs_is_not_complete(pump: SimulatedPump) -> None:
         TconnectCloud(attrs.evolve(running, log=log), FakeClock(all_uploaded_at(running))) as cloud,
         requests.Session() as session,
     ):
-        client = Client(cloud, session)
+        client = BrowserAndPhone(cloud, session)
         client.log_in()
         day = f"{local(bolus.requested_at):%m-%d-%Y}"
         told = {e["standard"]["bolusRequestId"]: e for e in client.events(day, day) if e["type"] == "Bolus"}
@@ -275,7 +275,7 @@ def test_a_bolus_that_runs_is_not_complete(pump: SimulatedPump) -> None:
         assert (part["bolusIsComplete"], part["bolusCompletionId"], "insulinDelivered" in part) == (0, 0.0, False)
 
 
-def test_readings_and_finger_sticks(client: Client, pump: SimulatedPump) -> None:
+def test_readings_and_finger_sticks(client: BrowserAndPhone, pump: SimulatedPump) -> None:
     found = client.events("04-02-2021", "04-02-2021")
     assert {event["type"] for event in found} >= {"Bolus", "CGM"}
     told = {(e["eventDateTime"], e["egv"]["estimatedGlucoseValue"]) for e in found if e["type"] == "CGM"}
@@ -303,7 +303,7 @@ def test_suspension_over_midnight() -> None:
     assert first == {"EventDateTime": f"/Date({x}000-0000)/", "SuspendReason": "manual"}
 
 
-def test_a_new_site_is_what_the_pump_was_stopped_for(client: Client, pump: SimulatedPump) -> None:
+def test_a_new_site_is_what_the_pump_was_stopped_for(client: BrowserAndPhone, pump: SimulatedPump) -> None:
     listed = client.suspensions("04-01-2021", "04-08-2021")
     assert {reason for _, reason in listed} <= {"manual", "alarm", "site-cart", "previous"}
     changes = [true(at) for at, reason in listed if reason == "site-cart"]
@@ -317,7 +317,7 @@ def test_tables_of_the_export(pump: SimulatedPump) -> None:
     """It has basal only before Control-IQ."""
     clock = FakeClock(all_uploaded_at(pump))
     with TconnectCloud(pump, clock, control_iq_since=date(2021, 4, 4)) as cloud, requests.Session() as session:
-        client = Client(cloud, session)
+        client = BrowserAndPhone(cloud, session)
         client.log_in()
         text = client.export("04-03-2021", "04-04-2021").text
         assert text.startswith('"t:connect Therapy Timeline Data Export"')
@@ -336,7 +336,7 @@ def test_tables_of_the_export(pump: SimulatedPump) -> None:
 def test_before_control_iq_there_is_no_such_page(pump: SimulatedPump) -> None:
     clock = FakeClock(all_uploaded_at(pump))
     with TconnectCloud(pump, clock, control_iq_since=date(2021, 4, 4)) as cloud, requests.Session() as session:
-        client = Client(cloud, session)
+        client = BrowserAndPhone(cloud, session)
         client.log_in()
         assert client.timeline("04-02-2021", "04-03-2021").status_code == 404
         rows = client.timeline("04-03-2021", "04-04-2021").json()["basal"]["algorithmDeliveryEvents"]
@@ -350,7 +350,7 @@ def test_limits_of_the_export(pump: SimulatedPump) -> None:
     """Two days at most; it fails under load."""
     clock = FakeClock(all_uploaded_at(pump))
     with TconnectCloud(pump, clock, csv_fails_every=3) as cloud, requests.Session() as session:
-        client = Client(cloud, session)
+        client = BrowserAndPhone(cloud, session)
         asked = [client.export("04-02-2021", "04-03-2021").status_code for _ in range(6)]
         assert asked == [200, 200, 500, 200, 200, 500]
         assert client.export("04-02-2021", "04-04-2021").status_code == 500
@@ -365,25 +365,25 @@ def test_limits_of_the_export(pump: SimulatedPump) -> None:
     ],
 )
 def test_firewall_wants_order_of_parameters(
-    client: Client, cloud: TconnectCloud, params: tuple[tuple[str, str], ...]
+    client: BrowserAndPhone, cloud: TconnectCloud, params: tuple[tuple[str, str], ...]
 ) -> None:
     path = f"tconnect/controliq/api/therapytimeline/users/{cloud.account.guid}"
     assert "Attack ID:" in client.get(path, *params).text
 
 
 @pytest.mark.parametrize("day", ["2021-04-02", "4-2-2021", "13-45-2021", "04/02/2021"])
-def test_a_day_has_one_form(client: Client, day: str) -> None:
+def test_a_day_has_one_form(client: BrowserAndPhone, day: str) -> None:
     assert client.timeline(day, "04-03-2021").status_code == 400
 
 
-def test_nobody_elses_data(client: Client) -> None:
+def test_nobody_elses_data(client: BrowserAndPhone) -> None:
     other = "00000000-0000-0000-0000-000000000000"
     path = f"tconnect/controliq/api/therapytimeline/users/{other}"
     assert client.get(path, ("startDate", "04-02-2021"), ("endDate", "04-03-2021")).status_code == 404
     assert client.get(f"basalsuspension/{other}/04-02-2021/04-03-2021/", ("callback", "cb")).status_code == 404
 
 
-def test_faults_and_kept_requests(client: Client, cloud: TconnectCloud) -> None:
+def test_faults_and_kept_requests(client: BrowserAndPhone, cloud: TconnectCloud) -> None:
     """The faults are those of the other cloud, and requests are kept."""
     cloud.fail(
         answered(503, path="therapytimeline/"),

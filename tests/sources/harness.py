@@ -43,7 +43,7 @@ def pump() -> SimulatedPump:
 
 
 @attrs.frozen(kw_only=True)
-class Kind:
+class SourceKind:
     """What differs between the sources: the cloud, how the source is opened, and what a test has to know of both."""
 
     name: str
@@ -77,7 +77,7 @@ def _older(cloud: TconnectCloud, context: Context, password: str, history_days: 
 
 
 KINDS = (
-    Kind(
+    SourceKind(
         name="tandem",
         make_cloud=lambda clock: FaultyTandemCloud([pump()], clock, token_life_s=8 * 3600),
         open=_tandem,
@@ -85,7 +85,7 @@ KINDS = (
         login="login",
         private=lambda cloud: (cloud.accounts[0].email, cloud.accounts[0].password, cloud.accounts[0].pumper_id),
     ),
-    Kind(
+    SourceKind(
         name="tconnect",
         make_cloud=lambda clock: TconnectCloud(pump(), clock),
         open=_older,
@@ -99,10 +99,10 @@ KINDS = (
 
 
 @attrs.define(kw_only=True)
-class SourceWorld(contract.SourceWorld):
+class SimulatedSourceWorld(contract.SourceWorld):
     """A cloud, a clock and a log; each :meth:`source` is as a new process would open it."""
 
-    kind: Kind
+    kind: SourceKind
     cloud: Any
     folder: Path
     history_days: int
@@ -121,7 +121,7 @@ class SourceWorld(contract.SourceWorld):
 
 
 @contextmanager
-def source_world(kind: Kind, folder: Path, *, history_days: int = HISTORY_DAYS) -> Iterator[SourceWorld]:
+def source_world(kind: SourceKind, folder: Path, *, history_days: int = HISTORY_DAYS) -> Iterator[SimulatedSourceWorld]:
     """Six days into the pump's life, a minute after an upload."""
     morning = pump().truth.begin + timedelta(days=6, hours=9)
     uploaded_s = next(at_s for at_s in pump().upload_times_s if at_s > morning.timestamp())
@@ -129,6 +129,6 @@ def source_world(kind: Kind, folder: Path, *, history_days: int = HISTORY_DAYS) 
     folder.mkdir(exist_ok=True)
     with kind.make_cloud(clock) as cloud, closing(EventLog.open(folder, clock=clock, writable=True)) as log:
         private = (*kind.private(cloud), "Simulated Wearer")
-        yield SourceWorld(
+        yield SimulatedSourceWorld(
             clock=clock, log=log, private=private, kind=kind, cloud=cloud, folder=folder, history_days=history_days
         )

@@ -13,7 +13,16 @@ import pytest
 from tconnectsync import CredentialsRefused, Event, Retryable
 from tconnectsync.testing import SourceContract
 from tconnectsync.testing.source_contract import EventsById
-from tests.sources.harness import FIRST_DAY, HISTORY_DAYS, KINDS, OWN, Kind, SourceWorld, pump, source_world
+from tests.sources.harness import (
+    FIRST_DAY,
+    HISTORY_DAYS,
+    KINDS,
+    OWN,
+    SimulatedSourceWorld,
+    SourceKind,
+    pump,
+    source_world,
+)
 from tests.support.cloud_faults import CloudFault, answered, html_page
 from tests.support.truths import known_at
 
@@ -21,7 +30,7 @@ from tests.support.truths import known_at
 class TestTandem(SourceContract):
     kind = KINDS[0]
 
-    def open_world(self, folder: Path) -> AbstractContextManager[SourceWorld]:
+    def open_world(self, folder: Path) -> AbstractContextManager[SimulatedSourceWorld]:
         return source_world(self.kind, folder)
 
     odd_records: ClassVar = [{"from": 1, "row": []}, {"from": "csv", "row": {"Type": "Bolus"}}]
@@ -32,14 +41,14 @@ class TestTconnect(TestTandem):
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
-def kind(request: pytest.FixtureRequest) -> Kind:
+def kind(request: pytest.FixtureRequest) -> SourceKind:
     """Each source in turn."""
-    found: Kind = request.param
+    found: SourceKind = request.param
     return found
 
 
 @pytest.fixture
-def world(kind: Kind, tmp_path: Path) -> Iterator[SourceWorld]:
+def world(kind: SourceKind, tmp_path: Path) -> Iterator[SimulatedSourceWorld]:
     """Its cloud, clock and log."""
     with source_world(kind, tmp_path / "world") as found:
         yield found
@@ -52,7 +61,7 @@ def calm() -> dict[str, EventsById]:
 
 
 @pytest.fixture
-def undisturbed(kind: Kind, tmp_path: Path, calm: dict[str, EventsById]) -> EventsById:
+def undisturbed(kind: SourceKind, tmp_path: Path, calm: dict[str, EventsById]) -> EventsById:
     """What one poll without any trouble brings."""
     if kind.name not in calm:
         with source_world(kind, tmp_path / "undisturbed") as other:
@@ -61,7 +70,7 @@ def undisturbed(kind: Kind, tmp_path: Path, calm: dict[str, EventsById]) -> Even
     return calm[kind.name]
 
 
-def test_origin(world: SourceWorld, undisturbed: EventsById) -> None:
+def test_origin(world: SimulatedSourceWorld, undisturbed: EventsById) -> None:
     """Many events come, in steps that can be shown, and each says whose it is."""
     steps = [batch for batch in world.poll() if batch.total]
     assert len(steps) > 1
@@ -70,11 +79,11 @@ def test_origin(world: SourceWorld, undisturbed: EventsById) -> None:
     assert {event.pump for event in world.events()} == {pump().plan.serial}
 
 
-def own_facts(world: SourceWorld, kind: str) -> list[Event]:
+def own_facts(world: SimulatedSourceWorld, kind: str) -> list[Event]:
     return list(world.log.facts(kind, limit=1000))
 
 
-def test_first_poll(world: SourceWorld) -> None:
+def test_first_poll(world: SimulatedSourceWorld) -> None:
     """It brings every dose and opens the history."""
     world.poll()
     begin, now = world.clock.now() - timedelta(days=HISTORY_DAYS), world.clock.now()
@@ -88,7 +97,7 @@ def test_first_poll(world: SourceWorld) -> None:
     assert (opened.body.first_day, opened.body.last_day) == (str(FIRST_DAY), None)
 
 
-def test_window_is_read_after_its_events(world: SourceWorld) -> None:
+def test_window_is_read_after_its_events(world: SimulatedSourceWorld) -> None:
     """The events are in the log before the window counts as read."""
     seen = 0
     for batch in world.source().poll(world.log):
@@ -108,7 +117,7 @@ def test_window_is_read_after_its_events(world: SourceWorld) -> None:
     assert {FIRST_DAY + timedelta(days=number) for number in range(HISTORY_DAYS + 1)} <= days
 
 
-def test_an_idle_poll_asks_little_and_writes_nothing(world: SourceWorld) -> None:
+def test_an_idle_poll_asks_little_and_writes_nothing(world: SimulatedSourceWorld) -> None:
     world.poll()
     end = world.log.end
     world.clock.time += timedelta(minutes=5)
@@ -120,7 +129,7 @@ def test_an_idle_poll_asks_little_and_writes_nothing(world: SourceWorld) -> None
     assert (world.log.end, len(world.cloud.requests)) == (end, asked + 1)
 
 
-def test_an_upload_is_seen_once_and_brings_what_is_new(world: SourceWorld) -> None:
+def test_an_upload_is_seen_once_and_brings_what_is_new(world: SimulatedSourceWorld) -> None:
     world.poll()
     known = world.events_by_id()
     assert len(own_facts(world, "upload.seen")) == 1
@@ -134,7 +143,7 @@ def test_an_upload_is_seen_once_and_brings_what_is_new(world: SourceWorld) -> No
     assert len(own_facts(world, "upload.seen")) == 2
 
 
-def test_check_reads_little(world: SourceWorld) -> None:
+def test_check_reads_little(world: SimulatedSourceWorld) -> None:
     """Whether records can be read is told by one request for a few of them."""
     end = world.log.end
     findings = list(world.source().check())
@@ -145,7 +154,7 @@ def test_check_reads_little(world: SourceWorld) -> None:
     assert list(world.log.events(0)) == []
 
 
-def test_a_refused_password_is_tried_once_and_not_shown(world: SourceWorld) -> None:
+def test_a_refused_password_is_tried_once_and_not_shown(world: SimulatedSourceWorld) -> None:
     wrong = "not the pass word"
     source = world.source(password=wrong)
     with pytest.raises(CredentialsRefused) as caught:
@@ -166,7 +175,9 @@ TROUBLE = {
 
 
 @pytest.mark.parametrize("trouble", TROUBLE)
-def test_trouble_passes_and_leaves_nothing_behind(world: SourceWorld, undisturbed: EventsById, trouble: str) -> None:
+def test_trouble_passes_and_leaves_nothing_behind(
+    world: SimulatedSourceWorld, undisturbed: EventsById, trouble: str
+) -> None:
     world.cloud.fail(TROUBLE[trouble](world.kind.data))
     settled = max(pump_time for _, pump_time, _, _ in undisturbed.values()) - timedelta(hours=2)
     failures = 0

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from tconnectsync_simulator.cloud.tandem import BLOCKED, NOT_FOUND
-from tests.support.fault_queue import Fault
+from tests.support.fault_queue import QueuedFault
 
 MAINTENANCE = "<html><head><title>Scheduled maintenance</title></head><body>We will be back soon.</body></html>"
 WEB_PAGE_BLOCKED = (
@@ -19,7 +19,7 @@ WEB_PAGE_BLOCKED = (
 
 
 @attrs.frozen(kw_only=True)
-class CloudFault(Fault):
+class CloudFault(QueuedFault):
     """A fault of the cloud. With ``status``, the request is not processed; otherwise its response is changed."""
 
     body: str = MAINTENANCE

@@ -30,7 +30,7 @@ import attrs
 from tconnectsync_simulator.loopback_server import LoopbackHandler, LoopbackServer
 from tests.support.proxy_faults import STATUSES, UNSERVED, ProxyFault, ProxyFaults
 from tests.support.proxy_responses import (
-    Asked,
+    ProxiedRequest,
     Reply,
     claiming,
     documents_of,
@@ -69,10 +69,10 @@ class FaultProxy:
         self.late_s = late_s
         self.away_s = away_s
         self.faults = ProxyFaults()
-        self.recorded: deque[Asked] = deque(maxlen=remember)
+        self.recorded: deque[ProxiedRequest] = deque(maxlen=remember)
         self.answers: deque[Reply] = deque(maxlen=remember if keep_answers else 0)
         self._dice = random.Random(0)
-        self._server: _Server | None = None
+        self._server: _ProxyServer | None = None
         self._port = 0
         self._switching = threading.RLock()
         self._stopping = threading.Event()
@@ -110,7 +110,7 @@ class FaultProxy:
         with self._switching:
             if self._server is None:
                 self._stopping.clear()
-                self._server = _Server(self._answer, self._port)
+                self._server = _ProxyServer(self._answer, self._port)
                 self._port = self._server.port
 
     def stop(self) -> None:
@@ -138,7 +138,7 @@ class FaultProxy:
 
     # What follows runs on the server's threads.
 
-    def _answer(self, asked: Asked) -> Reply:
+    def _answer(self, asked: ProxiedRequest) -> Reply:
         documents = documents_of(asked)
         fault = self.faults.take(asked.method, asked.path, documents=len(documents))
         self.recorded.append(attrs.evolve(asked, fault="" if fault is None else fault.kind))
@@ -160,7 +160,7 @@ class FaultProxy:
         wait = (("Retry-After", fault.retry_after),) if fault.retry_after else ()
         return page(int(fault.kind), STATUSES[fault.kind], *wait)
 
-    def _served(self, asked: Asked, kind: str, documents: list[Any]) -> Reply:
+    def _served(self, asked: ProxiedRequest, kind: str, documents: list[Any]) -> Reply:
         if kind == "loses_one":
             return self._lost_one(asked, documents)
         reply = self._passed_on(asked)
@@ -183,7 +183,7 @@ class FaultProxy:
                 return echoed(reply)
         return reply
 
-    def _lost_one(self, asked: Asked, documents: list[Any]) -> Reply:
+    def _lost_one(self, asked: ProxiedRequest, documents: list[Any]) -> Reply:
         """The middle one is gone: with the rest passed on, and all of them in the answer."""
         at = len(documents) // 2
         rest = documents[:at] + documents[at + 1 :]
@@ -194,7 +194,7 @@ class FaultProxy:
             answer = self._passed_on(attrs.evolve(asked, headers=headers, body=json.dumps(rest).encode()))
         return claiming(answer, documents[at], at) if answer.status == 200 else answer
 
-    def _passed_on(self, asked: Asked) -> Reply:
+    def _passed_on(self, asked: ProxiedRequest) -> Reply:
         place = urlsplit(self.upstream)
         connection = http.client.HTTPConnection(place.hostname or "", place.port or 80, timeout=UPSTREAM_S)
         own, other = f"http://127.0.0.1:{self._port}", _origin(self.upstream)
@@ -235,18 +235,18 @@ class FaultProxy:
 _RESET_AT_ONCE = struct.pack("ii", 1, 0)
 
 
-class _Server(LoopbackServer):
+class _ProxyServer(LoopbackServer):
     def __init__(self, answer: Any, port: int) -> None:
         self.answer = answer
-        super().__init__(_Handler, name="fault-proxy", port=port)
+        super().__init__(_ProxyHandler, name="fault-proxy", port=port)
 
 
-class _Handler(LoopbackHandler):
-    server: _Server
+class _ProxyHandler(LoopbackHandler):
+    server: _ProxyServer
 
     def _handle(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        asked = Asked(method=self.command, target=self.path, headers=headers, body=self.read_all())
+        asked = ProxiedRequest(method=self.command, target=self.path, headers=headers, body=self.read_all())
         try:
             reply: Reply = self.server.answer(asked)
         except _Breaks:

@@ -9,7 +9,7 @@ import attrs
 
 
 @attrs.frozen(kw_only=True)
-class Fault:
+class QueuedFault:
     """A fault for the next ``times`` requests of this ``method`` whose path contains ``path`` (empty: any)."""
 
     method: str = ""
@@ -26,7 +26,7 @@ class Fault:
     """Break the connection ``"before"`` or ``"after"`` the request is processed, without a response."""
 
 
-AnyFault = TypeVar("AnyFault", bound=Fault)
+AnyFault = TypeVar("AnyFault", bound=QueuedFault)
 
 
 @attrs.define

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 
-class _Server(ThreadingHTTPServer):
+class _LoopbackServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -25,7 +25,7 @@ def serving(
     handler: type[BaseHTTPRequestHandler], *, wrap: Callable[[socket.socket], socket.socket] | None = None
 ) -> Iterator[str]:
     """Serve until the block ends; gives the address, with a slash at its end. ``wrap`` may put TLS around the socket."""
-    server = _Server(("127.0.0.1", 0), handler)
+    server = _LoopbackServer(("127.0.0.1", 0), handler)
     if wrap is not None:
         server.socket = wrap(server.socket)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

@@ -16,7 +16,7 @@ _PAGE = "<html><head><title>{0}</title></head><body>{0}</body></html>"
 
 
 @attrs.frozen(kw_only=True)
-class Asked:
+class ProxiedRequest:
     """A request as it came, before anything went wrong. ``fault`` is the kind that then happened, empty for none."""
 
     method: str
@@ -54,7 +54,7 @@ def page(status: int, title: str, *headers: tuple[str, str]) -> Reply:
     return Reply(status=status, headers=(("Content-Type", "text/html; charset=utf-8"), *headers), body=body)
 
 
-def documents_of(asked: Asked) -> list[Any]:
+def documents_of(asked: ProxiedRequest) -> list[Any]:
     """What a POST carries in a list; nothing for any other request."""
     if asked.method != "POST":
         return []

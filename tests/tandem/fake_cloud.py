@@ -35,7 +35,7 @@ SERIAL, ASSIGNMENT = "1111111", "4ff6bebc-d4d6-4423-b123-eecfcf5a4238"
 
 
 @attrs.define
-class Fault:
+class FakeCloudFault:
     """What the cloud does to the next ``times`` requests whose path contains ``path``."""
 
     path: str
@@ -130,7 +130,7 @@ class FakeCloud:
 
     clock: FakeClock
     pumps: list[CloudPump]
-    faults: list[Fault] = attrs.field(factory=list)
+    faults: list[FakeCloudFault] = attrs.field(factory=list)
     asked: list[tuple[str, dict[str, str]]] = attrs.field(factory=list)
     headers_seen: list[dict[str, str]] = attrs.field(factory=list)
     tokens: set[str] = attrs.field(factory=set)

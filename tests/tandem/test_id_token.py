@@ -12,7 +12,7 @@ import pytest
 import tconnectsync_tandem.api.id_token as module
 from tconnectsync import Retryable, SourceChanged
 from tconnectsync_tandem.api.id_token import verify_in_subprocess
-from tests.tandem.fake_cloud import Fault, TandemHarness
+from tests.tandem.fake_cloud import FakeCloudFault, TandemHarness
 
 
 @pytest.fixture
@@ -44,9 +44,9 @@ def test_a_token_that_does_not_hold_is_not_taken(apart: TandemHarness, how: str,
         cloud.claims = {"exp": apart.clock.now().timestamp() - 310}
     elif how == "forged":
         change = lambda granted: {**granted, "id_token": _without_its_claims(granted["id_token"])}  # noqa: E731
-        cloud.faults.append(Fault("/token", change=change))
+        cloud.faults.append(FakeCloudFault("/token", change=change))
     else:
-        cloud.faults.append(Fault("/jwks", body=b'{"keys": [{"kid": "k2"}]}'))
+        cloud.faults.append(FakeCloudFault("/jwks", body=b'{"keys": [{"kid": "k2"}]}'))
     with pytest.raises(SourceChanged, match=words):
         apart.poll()
 

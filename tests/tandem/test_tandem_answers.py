@@ -34,7 +34,7 @@ from tests.tandem.fake_cloud import (
     START,
     CloudPump,
     FakeCloud,
-    Fault,
+    FakeCloudFault,
     TandemHarness,
     basal,
     entry,
@@ -74,7 +74,7 @@ def test_error_rows_are_no_data(
     world: TandemHarness, path: str, fault: dict[str, Any], error: type[Exception], after_s: float | None
 ) -> None:
     """Every error row is recognised, and never taken for "no data"."""
-    world.cloud.faults.append(Fault(path, times=999, **fault))
+    world.cloud.faults.append(FakeCloudFault(path, times=999, **fault))
     with pytest.raises(error) as caught:
         world.poll()
     assert isinstance(caught.value, Retryable)
@@ -96,7 +96,7 @@ def test_no_connection_is_no_reason_to_halve(world: TandemHarness) -> None:
 def test_passing_error_keeps_token(world: TandemHarness) -> None:
     """After a temporary error it asks again once, and keeps the token."""
     world.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
-    world.cloud.faults.append(Fault("pump-logs", status=500, body=b""))
+    world.cloud.faults.append(FakeCloudFault("pump-logs", status=500, body=b""))
     world.poll()
     assert world.log.numbered() == [1]
     assert world.cloud.count("/login") == 1
@@ -116,7 +116,7 @@ def test_passing_error_keeps_token(world: TandemHarness) -> None:
 )
 def test_a_window_that_is_too_large_is_halved(world: TandemHarness, fault: dict[str, Any]) -> None:
     world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
-    world.cloud.faults.append(Fault("pump-logs", times=99, when=lambda query: _length(query) > 7, **fault))
+    world.cloud.faults.append(FakeCloudFault("pump-logs", times=99, when=lambda query: _length(query) > 7, **fault))
     world.poll()
     assert len(world.log.of("basal.delivered")) == 24 * 33
     fetched = [(fact.body.first_day, fact.body.last_day) for fact in world.log.of("window.fetched")]
@@ -128,7 +128,9 @@ def test_a_window_that_is_too_large_is_halved(world: TandemHarness, fault: dict[
 def test_busy_server_left_alone(world: TandemHarness, status: int) -> None:
     """A busy server is not asked more often."""
     world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
-    world.cloud.faults.append(Fault("pump-logs", times=1, status=status, body=b"", headers={"Retry-After": "90"}))
+    world.cloud.faults.append(
+        FakeCloudFault("pump-logs", times=1, status=status, body=b"", headers={"Retry-After": "90"})
+    )
     with pytest.raises(Retryable, match=f"status {status}") as caught:
         world.poll()
     assert caught.value.after_s == 90
@@ -145,7 +147,7 @@ def test_window_too_large_for_busy_server(
     """A gateway that gives up on large answers says 504: it must not keep the data away for good."""
     world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
     world.cloud.faults.append(
-        Fault("pump-logs", times=999, status=504, body=b"", when=lambda query: _length(query) > 7)
+        FakeCloudFault("pump-logs", times=999, status=504, body=b"", when=lambda query: _length(query) > 7)
     )
     source = world.source()
     for poll in range(1, BUSY_TRIES):
@@ -161,7 +163,7 @@ def test_busy_server_and_spare_pump(world: TandemHarness) -> None:
     world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
     old = CloudPump(serial="2222222", assignment="other", uploaded="2026-06-01T11:55:00Z", newest="2026-06-01T06:50:00")
     world.cloud.pumps.insert(0, old)
-    world.cloud.faults.append(Fault(old.assignment, times=999, status=503, body=b""))
+    world.cloud.faults.append(FakeCloudFault(old.assignment, times=999, status=503, body=b""))
     world.poll()
     assert len(world.log.of("basal.delivered")) == 24 * 33
 
@@ -174,7 +176,7 @@ def _length(query: dict[str, str]) -> int:
 def test_broken_day_asked_again(world: TandemHarness, body: bytes) -> None:
     """A day that stays broken costs that day only, and is requested again."""
     world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
-    world.cloud.faults.append(Fault("pump-logs", times=99, when=holding("2026-11-05"), body=body))
+    world.cloud.faults.append(FakeCloudFault("pump-logs", times=99, when=holding("2026-11-05"), body=body))
     with pytest.raises(Retryable, match="5 November 2026 of pump 1111111 could not be read") as caught:
         world.poll()
     assert not isinstance(caught.value, SourceChanged)  # the other days could be read
@@ -192,7 +194,7 @@ def test_how_often_broken_days_are_asked(
     """An old day that stays broken is in the end requested hourly, a recent one with every poll."""
     for broken, polls in (("2026-11-05", 4), ("2026-11-19", 14)):
         log, source = MemoryLog(), world.source()
-        world.cloud.faults[:] = [Fault("pump-logs", times=999, when=holding(broken), body=b"<html>")]
+        world.cloud.faults[:] = [FakeCloudFault("pump-logs", times=999, when=holding(broken), body=b"<html>")]
         told = 0
         for _ in range(14):
             try:
@@ -207,7 +209,7 @@ def test_how_often_broken_days_are_asked(
 def test_broken_day_of_spare_pump(world: TandemHarness) -> None:
     """A broken day of a pump in a drawer is nobody's trouble."""
     world.cloud.pumps.append(CloudPump("2222222", "old", uploaded="2024-01-01T00:00:00Z", newest="2024-01-01T00:00:00"))
-    world.cloud.faults.append(Fault("pump-logs/old", times=999, when=holding("2026-11-05"), body=b"<html>"))
+    world.cloud.faults.append(FakeCloudFault("pump-logs/old", times=999, when=holding("2026-11-05"), body=b"<html>"))
     world.poll()
     asked = world.cloud.count("pump-logs/old")
     world.poll()
@@ -216,7 +218,7 @@ def test_broken_day_of_spare_pump(world: TandemHarness) -> None:
 
 def test_missing_clock_changes_are_told_and_cost_no_events(world: TandemHarness) -> None:
     world.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
-    world.cloud.faults.append(Fault("pump-logs", times=99, change=lambda answer: {"events": answer["events"]}))
+    world.cloud.faults.append(FakeCloudFault("pump-logs", times=99, change=lambda answer: {"events": answer["events"]}))
     with pytest.raises(SourceChanged, match="no clockChanges"):
         world.poll()
     assert world.log.numbered() == [1]
@@ -226,7 +228,7 @@ def test_missing_clock_changes_are_told_and_cost_no_events(world: TandemHarness)
 def test_null_clock_changes_and_new_keys_are_tolerated(world: TandemHarness, caplog: pytest.LogCaptureFixture) -> None:
     world.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
     new = {"clockChanges": None, "nextPage": "abc"}
-    world.cloud.faults.append(Fault("pump-logs", times=99, change=lambda answer: {**answer, **new}))
+    world.cloud.faults.append(FakeCloudFault("pump-logs", times=99, change=lambda answer: {**answer, **new}))
     world.poll()
     assert world.log.numbered() == [1]
     assert caplog.text.count("new key nextPage") == 1
@@ -246,7 +248,9 @@ def test_entry_without_identity(world: TandemHarness) -> None:
         [],
     ]
     world.cloud.faults.append(
-        Fault("pump-logs", times=99, change=lambda answer: {"events": odd, "clockChanges": answer["clockChanges"]})
+        FakeCloudFault(
+            "pump-logs", times=99, change=lambda answer: {"events": odd, "clockChanges": answer["clockChanges"]}
+        )
     )
     with pytest.raises(SourceChanged, match="cannot be read"):
         world.poll()
@@ -453,7 +457,9 @@ def test_an_answer_that_never_ends_is_given_up(world: TandemHarness, monkeypatch
 
 def test_redirect_to_no_address(world: TandemHarness) -> None:
     """A redirect to no address ends the login with a message."""
-    world.cloud.faults.append(Fault("authorize", status=302, headers={"Location": "http://["}, body=b"", times=9))
+    world.cloud.faults.append(
+        FakeCloudFault("authorize", status=302, headers={"Location": "http://["}, body=b"", times=9)
+    )
     with pytest.raises(SourceChanged, match="no address"):
         world.poll()
 
@@ -628,7 +634,7 @@ def test_a_whole_poll_survives_an_absurd_list_of_pumps(
     clock = FakeClock(START)
     cloud = FakeCloud(clock, [CloudPump(records=[basal(1, "2026-11-20T00:00:00")])])
     answer = _replaced(_PUMPER_ANSWER, path, absurd, drop)
-    cloud.faults.append(Fault("/pumper/", times=9, change=lambda _: answer))
+    cloud.faults.append(FakeCloudFault("/pumper/", times=9, change=lambda _: answer))
     with running(cloud):
         world = TandemHarness(cloud, clock, tmp_path_factory.mktemp("tandem"))
         try:

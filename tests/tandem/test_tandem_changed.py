@@ -17,7 +17,7 @@ from tconnectsync_tandem.decode import decode
 from tconnectsync_tandem.decode.entries import read_entry
 from tconnectsync_tandem.polling.unreadable_days import UnreadableEvents
 from tconnectsync_tandem.polling.window_state import FORGOTTEN_AFTER, WindowState
-from tests.tandem.fake_cloud import CloudPump, Fault, TandemHarness, basal, entry, hourly
+from tests.tandem.fake_cloud import CloudPump, FakeCloudFault, TandemHarness, basal, entry, hourly
 
 Change = Callable[[dict[str, Any]], Any]
 
@@ -34,13 +34,13 @@ def records() -> list[dict[str, Any]]:
     return [*hourly(datetime(2026, 11, 18), 48), bolus(2000, "2026-11-19T09:30:00"), clock]
 
 
-def every(change: Change, code: int | None = None) -> Fault:
+def every(change: Change, code: int | None = None) -> FakeCloudFault:
     """All entries of a window, or those of one code, changed in this way."""
 
     def changed(found: dict[str, Any]) -> Any:
         return change(json.loads(json.dumps(found))) if code in (None, found["eventCode"]) else found
 
-    return Fault(
+    return FakeCloudFault(
         "pump-logs", times=9999, change=lambda answer: {part: [changed(one) for one in answer[part]] for part in answer}
     )
 
@@ -328,7 +328,7 @@ def test_refused_window_is_halved(world: TandemHarness, status: int) -> None:
     world.settings["history_days"] = 100
     world.cloud.pumps[0].records = hourly(datetime(2026, 8, 12), 24 * 102)
     refusal = b'{"name":"ZodError","issues":[{"code":"custom","message":"range too large"}]}'
-    fault = Fault("pump-logs", times=9999, status=status, body=refusal, when=lambda query: days_of(query) > 14)
+    fault = FakeCloudFault("pump-logs", times=9999, status=status, body=refusal, when=lambda query: days_of(query) > 14)
     world.cloud.faults.append(fault)
     world.poll()
     assert len(world.log.of("basal.delivered")) == 24 * 102
@@ -344,7 +344,7 @@ def test_refused_window_is_halved(world: TandemHarness, status: int) -> None:
 
 
 def test_a_service_that_refuses_even_a_day_has_changed(world: TandemHarness) -> None:
-    world.cloud.faults.append(Fault("pump-logs", times=9999, status=400, body=b"{}"))
+    world.cloud.faults.append(FakeCloudFault("pump-logs", times=9999, status=400, body=b"{}"))
     with pytest.raises(SourceChanged, match="status 400"):
         world.poll()
     assert min(days_of(query) for path, query in world.cloud.asked if "pump-logs" in path) == 1
@@ -354,7 +354,7 @@ def test_a_service_that_refuses_even_a_day_has_changed(world: TandemHarness) -> 
 
 def test_an_unknown_key_is_no_matter_of_size(world: TandemHarness) -> None:
     body = b'{"name":"ZodError","issues":[{"code":"unrecognized_keys"}]}'
-    world.cloud.faults.append(Fault("pump-logs", times=9999, status=400, body=body))
+    world.cloud.faults.append(FakeCloudFault("pump-logs", times=9999, status=400, body=body))
     with pytest.raises(SourceChanged, match="unknown keys"):
         world.poll()
     assert world.cloud.count("pump-logs") == 1
@@ -364,7 +364,9 @@ def test_a_day_that_is_refused_costs_that_day(world: TandemHarness) -> None:
     world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
     at = "2026-10-20"
     world.cloud.faults.append(
-        Fault("pump-logs", times=9999, status=400, body=b"{}", when=lambda query: query["startDate"][:10] == at)
+        FakeCloudFault(
+            "pump-logs", times=9999, status=400, body=b"{}", when=lambda query: query["startDate"][:10] == at
+        )
     )
     with pytest.raises(Exception, match="20 October 2026 of pump 1111111 could not be read"):
         world.poll()

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from tconnectsync import CredentialsRefused, Retryable, Secret, SourceChanged
-from tests.tandem.fake_cloud import EMAIL, PASSWORD, PUMPER, Fault, TandemHarness, basal
+from tests.tandem.fake_cloud import EMAIL, PASSWORD, PUMPER, FakeCloudFault, TandemHarness, basal
 
 
 def test_one_login_lasts_for_many_polls(world: TandemHarness) -> None:
@@ -98,7 +98,7 @@ def test_forgotten_token_replaced(world: TandemHarness) -> None:
 
 def test_new_token_refused(world: TandemHarness) -> None:
     """A new token that is refused is no reason for another login."""
-    world.cloud.faults.append(Fault("/bff/", status=401, body=b"{}", times=99))
+    world.cloud.faults.append(FakeCloudFault("/bff/", status=401, body=b"{}", times=99))
     for _ in range(3):
         with pytest.raises(Retryable, match="just issued") as caught:
             world.poll(world.source())
@@ -110,7 +110,7 @@ def test_replacement_token_refused(world: TandemHarness) -> None:
     """A revoked token whose replacement is refused ends after one login."""
     world.poll()
     world.clock.advance(hours=1)
-    world.cloud.faults.append(Fault("/bff/", status=401, body=b"{}", times=99))
+    world.cloud.faults.append(FakeCloudFault("/bff/", status=401, body=b"{}", times=99))
     with pytest.raises(Retryable, match="just issued"):
         world.poll()
     assert world.cloud.count("/login") == 2
@@ -133,35 +133,35 @@ def test_refused_credentials_message(world: TandemHarness) -> None:
 @pytest.mark.parametrize(
     ("fault", "error", "words"),
     [
-        (Fault("/login", status=200, body=b'{"status": "LOCKED"}'), CredentialsRefused, "refuses"),
-        (Fault("/login", status=400, body=b'{"message": "Max attempted logins exceeded."}'), CredentialsRefused, "locked"),
-        (Fault("/login", status=400, body=b'{"name": "ZodError"}'), SourceChanged, "400"),
-        (Fault("/login", status=404, body=b"<html>"), SourceChanged, "404"),
-        (Fault("/login", status=200, body=b"<html>"), SourceChanged, "has changed"),
-        (Fault("/login", status=403, body=b"<html>Web Page Blocked!</html>"), Retryable, "firewall"),
-        (Fault("/login", status=429, headers={"Retry-After": "77"}), Retryable, "wait"),
-        (Fault("/login", status=503), Retryable, "503"),
-        (Fault("/login", reset=True), Retryable, "broke the connection"),
-        (Fault("/page", status=403, body=b"x"), Retryable, "firewall"),
-        (Fault("/page", status=502, body=b"x"), Retryable, "502"),
-        (Fault("/authorize", status=200, body=b"<html>new terms</html>"), SourceChanged, "unexpected page"),
-        (Fault("/authorize", status=302, headers={"Location": "/accounts/api/connect/authorize"}, times=99), SourceChanged, "too often"),
-        (Fault("/hop", status=302, headers={"Location": "https://sso.example.org/auth/callback?error=consent_required"}), SourceChanged, "consent_required"),
-        (Fault("/hop", status=302, headers={"Location": "ftp://example.org/"}), SourceChanged, "unsafe"),
-        (Fault("/hop", status=302, headers={"Location": "https://[broken"}), SourceChanged, "to no address"),
-        (Fault("/token", status=400, body=b'{"error": "invalid_client"}'), SourceChanged, "400"),
-        (Fault("/token", body=b"[]"), SourceChanged, "has changed"),
-        (Fault("/token", change=lambda granted: {**granted, "access_token": None}), SourceChanged, "access_token"),
-        (Fault("/token", change=lambda granted: {**granted, "id_token": "a.b.c"}), SourceChanged, "signature"),
-        (Fault("/jwks", body=b'{"keys": []}'), SourceChanged, "no keys"),
-        (Fault("/jwks", body=b'{"keys": [{"kid": "k1", "kty": "RSA"}]}'), SourceChanged, "signature"),
-        (Fault("/jwks", body=b'{"keys": [{"kid": "k2"}]}'), SourceChanged, "does not list"),
-        (Fault("/jwks", status=500, body=b""), Retryable, "500"),
+        (FakeCloudFault("/login", status=200, body=b'{"status": "LOCKED"}'), CredentialsRefused, "refuses"),
+        (FakeCloudFault("/login", status=400, body=b'{"message": "Max attempted logins exceeded."}'), CredentialsRefused, "locked"),
+        (FakeCloudFault("/login", status=400, body=b'{"name": "ZodError"}'), SourceChanged, "400"),
+        (FakeCloudFault("/login", status=404, body=b"<html>"), SourceChanged, "404"),
+        (FakeCloudFault("/login", status=200, body=b"<html>"), SourceChanged, "has changed"),
+        (FakeCloudFault("/login", status=403, body=b"<html>Web Page Blocked!</html>"), Retryable, "firewall"),
+        (FakeCloudFault("/login", status=429, headers={"Retry-After": "77"}), Retryable, "wait"),
+        (FakeCloudFault("/login", status=503), Retryable, "503"),
+        (FakeCloudFault("/login", reset=True), Retryable, "broke the connection"),
+        (FakeCloudFault("/page", status=403, body=b"x"), Retryable, "firewall"),
+        (FakeCloudFault("/page", status=502, body=b"x"), Retryable, "502"),
+        (FakeCloudFault("/authorize", status=200, body=b"<html>new terms</html>"), SourceChanged, "unexpected page"),
+        (FakeCloudFault("/authorize", status=302, headers={"Location": "/accounts/api/connect/authorize"}, times=99), SourceChanged, "too often"),
+        (FakeCloudFault("/hop", status=302, headers={"Location": "https://sso.example.org/auth/callback?error=consent_required"}), SourceChanged, "consent_required"),
+        (FakeCloudFault("/hop", status=302, headers={"Location": "ftp://example.org/"}), SourceChanged, "unsafe"),
+        (FakeCloudFault("/hop", status=302, headers={"Location": "https://[broken"}), SourceChanged, "to no address"),
+        (FakeCloudFault("/token", status=400, body=b'{"error": "invalid_client"}'), SourceChanged, "400"),
+        (FakeCloudFault("/token", body=b"[]"), SourceChanged, "has changed"),
+        (FakeCloudFault("/token", change=lambda granted: {**granted, "access_token": None}), SourceChanged, "access_token"),
+        (FakeCloudFault("/token", change=lambda granted: {**granted, "id_token": "a.b.c"}), SourceChanged, "signature"),
+        (FakeCloudFault("/jwks", body=b'{"keys": []}'), SourceChanged, "no keys"),
+        (FakeCloudFault("/jwks", body=b'{"keys": [{"kid": "k1", "kty": "RSA"}]}'), SourceChanged, "signature"),
+        (FakeCloudFault("/jwks", body=b'{"keys": [{"kid": "k2"}]}'), SourceChanged, "does not list"),
+        (FakeCloudFault("/jwks", status=500, body=b""), Retryable, "500"),
     ],
-    ids=lambda value: f"{value.path[1:]}-{value.status}" if isinstance(value, Fault) else None,
+    ids=lambda value: f"{value.path[1:]}-{value.status}" if isinstance(value, FakeCloudFault) else None,
 )  # fmt: skip
 def test_what_goes_wrong_on_the_way_is_told_apart(
-    world: TandemHarness, fault: Fault, error: type[Exception], words: str
+    world: TandemHarness, fault: FakeCloudFault, error: type[Exception], words: str
 ) -> None:
     world.cloud.faults.append(fault)
     with pytest.raises(error, match=words) as caught:
@@ -178,11 +178,11 @@ def test_a_token_signed_by_someone_else_is_not_taken(world: TandemHarness) -> No
     stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     claims = {"iss": world.cloud.endpoints.issuer, "pumperId": PUMPER}
     forged = jwt.encode(claims, stranger, algorithm="RS256", headers={"kid": "k1"})
-    world.cloud.faults.append(Fault("/token", change=lambda granted: {**granted, "id_token": forged}))
+    world.cloud.faults.append(FakeCloudFault("/token", change=lambda granted: {**granted, "id_token": forged}))
     with pytest.raises(SourceChanged, match="signature"):
         world.poll()
     unsigned = jwt.encode(claims, "", algorithm="none", headers={"kid": "k1"})
-    world.cloud.faults.append(Fault("/token", change=lambda granted: {**granted, "id_token": unsigned}))
+    world.cloud.faults.append(FakeCloudFault("/token", change=lambda granted: {**granted, "id_token": unsigned}))
     with pytest.raises(SourceChanged, match="signature"):
         world.poll()
 

@@ -11,7 +11,17 @@ import pytest
 
 from tconnectsync import Retryable, SourceChanged
 from tconnectsync_tandem.polling import window_reader as windows
-from tests.tandem.fake_cloud import ASSIGNMENT, PUMPER, SERIAL, CloudPump, Fault, TandemHarness, basal, entry, hourly
+from tests.tandem.fake_cloud import (
+    ASSIGNMENT,
+    PUMPER,
+    SERIAL,
+    CloudPump,
+    FakeCloudFault,
+    TandemHarness,
+    basal,
+    entry,
+    hourly,
+)
 
 SETTINGS: dict[str, Any] = {
     "id": "b7f931c8",
@@ -340,7 +350,7 @@ def hidden_pump(world: TandemHarness, **lacking: Any) -> None:
     world.cloud.pumps.append(retired)
     worn = {**world.cloud.pumps[0].listed(), **lacking}
     answer = {"firstName": "Ada", "pumps": [worn, retired.listed()]}
-    world.cloud.faults.append(Fault("/pumper/", times=99, change=lambda _: answer))
+    world.cloud.faults.append(FakeCloudFault("/pumper/", times=99, change=lambda _: answer))
 
 
 @pytest.mark.parametrize("lacking", [{"serialNumber": None}, {"serialNumber": "a:b"}, {"assignmentId": None}])
@@ -451,7 +461,9 @@ def test_a_month_comes_in_batches_of_bounded_size(world: TandemHarness, monkeypa
 
 def test_trouble_with_one_pump_leaves_the_others_alone(world: TandemHarness) -> None:
     world.cloud.pumps.insert(0, CloudPump("2222222", "gone"))
-    world.cloud.faults.append(Fault("pump-logs/gone", status=404, body=b"<html>404 Not Found</html>", times=99))
+    world.cloud.faults.append(
+        FakeCloudFault("pump-logs/gone", status=404, body=b"<html>404 Not Found</html>", times=99)
+    )
     world.cloud.pumps[1].records = [basal(3, "2026-11-19T00:00:00")]
     with pytest.raises(SourceChanged, match="404"):
         world.poll()
@@ -463,7 +475,9 @@ def test_trouble_with_spare_pump(world: TandemHarness, caplog: pytest.LogCapture
     world.cloud.pumps.append(
         CloudPump("2222222", "gone", uploaded="2024-01-01T00:00:00Z", newest="2024-01-01T00:00:00")
     )
-    world.cloud.faults.append(Fault("pump-logs/gone", status=404, body=b"<html>404 Not Found</html>", times=99))
+    world.cloud.faults.append(
+        FakeCloudFault("pump-logs/gone", status=404, body=b"<html>404 Not Found</html>", times=99)
+    )
     for _ in range(5):
         world.poll()
         world.clock.advance(hours=1)
@@ -485,7 +499,7 @@ def test_a_pump_whose_dates_vanish_is_still_asked(world: TandemHarness) -> None:
 
 def test_a_block_ends_the_poll_at_once(world: TandemHarness) -> None:
     world.cloud.pumps.insert(0, CloudPump("2222222", "blocked"))
-    world.cloud.faults.append(Fault("pump-logs/blocked", status=403, body=b"The request is blocked", times=99))
+    world.cloud.faults.append(FakeCloudFault("pump-logs/blocked", status=403, body=b"The request is blocked", times=99))
     with pytest.raises(Retryable, match="firewall") as caught:
         world.poll()
     assert caught.value.after_s is not None

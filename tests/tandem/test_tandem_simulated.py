@@ -29,7 +29,7 @@ def at(day: int, hour: float = 12) -> datetime:
 
 
 @attrs.define
-class Home:
+class PolledAccount:
     """One account at the simulated cloud, polled as time goes by."""
 
     cloud: FaultyTandemCloud
@@ -67,10 +67,10 @@ class Home:
 
 
 @contextmanager
-def home(tmp_path: Path, start: datetime, *pumps: SimulatedPump, **options: Any) -> Iterator[Home]:
+def home(tmp_path: Path, start: datetime, *pumps: SimulatedPump, **options: Any) -> Iterator[PolledAccount]:
     clock = FakeClock(start)
     with FaultyTandemCloud(pumps, clock, **({"token_life_s": 8 * 3600} | options)) as cloud:
-        yield Home(cloud, clock, tmp_path)
+        yield PolledAccount(cloud, clock, tmp_path)
 
 
 def uploaded(pump: SimulatedPump, until: datetime, since: datetime) -> dict[int, dict[str, Any]]:

@@ -15,7 +15,7 @@ from tconnectsync import Context, Secret, SourceSpec
 from tconnectsync_tandem.api.endpoints import REGIONS, endpoints_of
 from tconnectsync_tandem.options import TandemEndpointOptions, TandemOptions, problems_of
 from tests.support.clocks import FakeClock
-from tests.tandem.fake_cloud import START, CloudPump, Fault, TandemHarness, basal, entry
+from tests.tandem.fake_cloud import START, CloudPump, FakeCloudFault, TandemHarness, basal, entry
 
 
 def spec() -> SourceSpec:
@@ -139,12 +139,14 @@ def test_check_of_chosen_pumps(world: TandemHarness) -> None:
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (Fault("/login", status=401, body=b'{"code": "account/invalid_credentials"}'), 'region = "EU"'),
-        (Fault("/authorize", body=b"<html>terms</html>", status=200), "new terms"),
-        (Fault("/bff/", status=403, body=b"x"), "firewall"),
+        (FakeCloudFault("/login", status=401, body=b'{"code": "account/invalid_credentials"}'), 'region = "EU"'),
+        (FakeCloudFault("/authorize", body=b"<html>terms</html>", status=200), "new terms"),
+        (FakeCloudFault("/bff/", status=403, body=b"x"), "firewall"),
     ],
 )
-def test_check_turns_trouble_into_a_finding_with_a_remedy(world: TandemHarness, fault: Fault, words: str) -> None:
+def test_check_turns_trouble_into_a_finding_with_a_remedy(
+    world: TandemHarness, fault: FakeCloudFault, words: str
+) -> None:
     world.cloud.faults.append(fault)
     (bad,) = [finding for finding in world.source().check() if not finding.good]
     assert words in f"{bad.what} {bad.remedy}"

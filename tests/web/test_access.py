@@ -28,7 +28,7 @@ OWN = {**HTML, "Sec-Fetch-Site": "same-origin"}
 
 
 @attrs.define
-class World:
+class ServedApplication:
     """One application, its data folder, and browsers to reach it with."""
 
     folder: Path
@@ -97,21 +97,21 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def world(tmp_path: Path) -> ServedApplication:
     """An application with a secret."""
-    return World(tmp_path / "data")
+    return ServedApplication(tmp_path / "data")
 
 
 @pytest.fixture
-def open_world(tmp_path: Path) -> World:
+def open_world(tmp_path: Path) -> ServedApplication:
     """An application without a secret, on loopback."""
-    return World(tmp_path / "data", secret=None)
+    return ServedApplication(tmp_path / "data", secret=None)
 
 
 # --- the form and its cookie --------------------------------------------------------------------------------------------
 
 
-def test_browser_without_cookie(world: World) -> None:
+def test_browser_without_cookie(world: ServedApplication) -> None:
     """It gets the form and nothing else."""
     answer = world.get(world.browser(), "/page")
     assert answer.status_code == 401
@@ -120,7 +120,7 @@ def test_browser_without_cookie(world: World) -> None:
     assert world.get(world.browser(), "/page/static/../page").status_code in (401, 404)
 
 
-def test_form_signs_in(world: World) -> None:
+def test_form_signs_in(world: ServedApplication) -> None:
     """It leads to the page that was requested."""
     browser = world.browser()
     form = world.get(browser, "/page?days=3").text
@@ -132,7 +132,7 @@ def test_form_signs_in(world: World) -> None:
 
 
 @pytest.mark.parametrize("https", [False, True])
-def test_the_cookie_is_strict_and_hidden_from_scripts(world: World, https: bool) -> None:
+def test_the_cookie_is_strict_and_hidden_from_scripts(world: ServedApplication, https: bool) -> None:
     world.https = https
     cookie = world.post(world.browser(), "/sign-in", secret=SECRET).headers["Set-Cookie"]
     assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
@@ -140,7 +140,7 @@ def test_the_cookie_is_strict_and_hidden_from_scripts(world: World, https: bool)
     assert SECRET not in cookie
 
 
-def test_cookie_after_restart(world: World) -> None:
+def test_cookie_after_restart(world: ServedApplication) -> None:
     """It survives, and ends with another secret."""
     cookie = world.cookie(world.signed_in())
     world.restart()
@@ -150,7 +150,7 @@ def test_cookie_after_restart(world: World) -> None:
     assert world.get(world.with_cookie(cookie), "/page").status_code == 401
 
 
-def test_the_key_of_cookies_is_private(world: World) -> None:
+def test_the_key_of_cookies_is_private(world: ServedApplication) -> None:
     path = world.folder / "web" / "cookie.key"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     for folder in (path.parent, world.folder):
@@ -158,7 +158,7 @@ def test_the_key_of_cookies_is_private(world: World) -> None:
 
 
 @pytest.mark.parametrize("broken", ["", "x", "a.b.c", "W10.aaa.bbb", "ü", "." * 600, "[1].2.3", "null"])
-def test_a_wrong_cookie_admits_nobody(world: World, broken: str) -> None:
+def test_a_wrong_cookie_admits_nobody(world: ServedApplication, broken: str) -> None:
     assert world.get(world.with_cookie(broken), "/page").status_code == 401
 
 
@@ -172,13 +172,13 @@ def test_a_cookie_with_another_key_or_role_admits_nobody() -> None:
     assert sessions.role_of(sessions._signer.dumps([["owner"], 1]), None) is Role.NOBODY
 
 
-def test_after_signing_out_the_cookie_is_gone(world: World) -> None:
+def test_after_signing_out_the_cookie_is_gone(world: ServedApplication) -> None:
     browser = world.signed_in()
     assert world.post(browser, "/sign-out").status_code == 303
     assert world.get(browser, "/page").status_code == 401
 
 
-def test_ten_thousand_wrong_secrets(world: World) -> None:
+def test_ten_thousand_wrong_secrets(world: ServedApplication) -> None:
     """Only their sender is shut out."""
     browser = world.browser()
     statuses = [world.post(browser, "/sign-in", secret=str(n)).status_code for n in range(20)]
@@ -198,12 +198,12 @@ def test_ten_thousand_wrong_secrets(world: World) -> None:
 @pytest.mark.parametrize(
     "target", ["//evil.example", "/\\evil.example", "https://evil.example", "evil", "/a\r\nSet-Cookie: x", "", "/" * 9, "/\t/evil"]
 )  # fmt: skip
-def test_the_form_never_leads_to_another_site(world: World, target: str) -> None:
+def test_the_form_never_leads_to_another_site(world: ServedApplication, target: str) -> None:
     answer = world.post(world.browser(), "/sign-in", secret=SECRET, target=target)
     assert answer.headers["Location"] == "/"
 
 
-def test_pages_take_no_secret_from_the_address(world: World) -> None:
+def test_pages_take_no_secret_from_the_address(world: ServedApplication) -> None:
     for path in ("/page", "/", "/sign-in"):
         answer = world.get(world.browser(), f"{path}?secret={SECRET}")
         assert "personal" not in answer.text
@@ -213,13 +213,13 @@ def test_pages_take_no_secret_from_the_address(world: World) -> None:
     }  # fmt: skip
 
 
-def test_a_script_may_read_pages_with_the_header(world: World) -> None:
+def test_a_script_may_read_pages_with_the_header(world: ServedApplication) -> None:
     bearer = {"Authorization": f"Bearer {SECRET}".encode().decode("latin-1")}
     assert world.get(world.browser(), "/page", bearer).status_code == 200
     assert world.get(world.browser(), "/page", {"Authorization": "Bearer no"}).status_code == 403
 
 
-def test_addresses_of_scripts_take_no_cookie(world: World) -> None:
+def test_addresses_of_scripts_take_no_cookie(world: ServedApplication) -> None:
     """They answer GET and change something."""
     browser = world.signed_in()
     for path in ("/run", "/update", "/check_login", "/metrics"):
@@ -229,13 +229,13 @@ def test_addresses_of_scripts_take_no_cookie(world: World) -> None:
 # --- the view link ------------------------------------------------------------------------------------------------------
 
 
-def viewer(world: World) -> Client:
+def viewer(world: ServedApplication) -> Client:
     browser = world.browser()
     assert world.post(browser, "/view", token=world.access.view_link.create()).status_code == 303
     return browser
 
 
-def test_a_view_link_shows_pages_and_changes_nothing(world: World) -> None:
+def test_a_view_link_shows_pages_and_changes_nothing(world: ServedApplication) -> None:
     browser = viewer(world)
     assert world.get(browser, "/page").status_code == 200
     assert world.post(browser, "/change").status_code == 403
@@ -244,7 +244,7 @@ def test_a_view_link_shows_pages_and_changes_nothing(world: World) -> None:
     assert world.post(world.signed_in(), "/change").text == "changed"
 
 
-def test_a_revoked_view_link_ends_at_once(world: World) -> None:
+def test_a_revoked_view_link_ends_at_once(world: ServedApplication) -> None:
     browser = viewer(world)
     old = world.access.view_link.token()
     cookie = world.cookie(browser)
@@ -259,12 +259,12 @@ def test_a_revoked_view_link_ends_at_once(world: World) -> None:
     assert world.get(browser, "/page").status_code == 401, "the new link is another one"
 
 
-def test_a_whole_link_may_be_pasted_into_the_form(world: World) -> None:
+def test_a_whole_link_may_be_pasted_into_the_form(world: ServedApplication) -> None:
     link = f"http://127.0.0.1:8080/view#{world.access.view_link.create()}"
     assert world.post(world.browser(), "/view", token=link).status_code == 303
 
 
-def test_guessing_view_links(world: World) -> None:
+def test_guessing_view_links(world: ServedApplication) -> None:
     """It has a limit, and an empty link is wrong."""
     browser = world.browser()
     assert [world.post(browser, "/view", token="").status_code for _ in range(6)] == [403] * 4 + [429] * 2
@@ -273,7 +273,7 @@ def test_guessing_view_links(world: World) -> None:
     assert world.post(browser, "/view", token="").status_code == 403
 
 
-def test_the_token_is_never_in_a_page(world: World) -> None:
+def test_the_token_is_never_in_a_page(world: ServedApplication) -> None:
     token = world.access.view_link.create()
     browser = viewer(world)
     for path in ("/view", "/page", "/", "/nothing"):
@@ -292,7 +292,9 @@ def test_the_token_is_never_in_a_page(world: World) -> None:
         {},
     ],
 )  # fmt: skip
-def test_another_site_changes_nothing(world: World, open_world: World, headers: dict[str, str]) -> None:
+def test_another_site_changes_nothing(
+    world: ServedApplication, open_world: ServedApplication, headers: dict[str, str]
+) -> None:
     browser = world.signed_in()
     assert world.post(browser, "/change", {**HTML, **headers}).status_code == 403
     assert open_world.post(open_world.browser(), "/change", {**HTML, **headers}).status_code == 403
@@ -300,7 +302,9 @@ def test_another_site_changes_nothing(world: World, open_world: World, headers: 
 
 
 @pytest.mark.parametrize("headers", [{"Sec-Fetch-Site": "same-origin"}, {"Origin": "http://127.0.0.1:8080"}])
-def test_our_own_page_changes_something(world: World, open_world: World, headers: dict[str, str]) -> None:
+def test_our_own_page_changes_something(
+    world: ServedApplication, open_world: ServedApplication, headers: dict[str, str]
+) -> None:
     assert world.post(world.signed_in(), "/change", {**HTML, **headers}).status_code == 200
     assert open_world.post(open_world.browser(), "/change", {**HTML, **headers}).status_code == 200
 
@@ -308,7 +312,7 @@ def test_our_own_page_changes_something(world: World, open_world: World, headers
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "192.168.1.5:8080", "[2001:db8::1]:8080", "0.0.0.0:8080"]
 )  # fmt: skip
-def test_a_name_that_points_to_loopback_reads_no_open_page(open_world: World, host: str) -> None:
+def test_a_name_that_points_to_loopback_reads_no_open_page(open_world: ServedApplication, host: str) -> None:
     """A foreign site can make its own name point here (DNS rebinding)."""
     open_world.host = host
     for path in ("/page", "/", "/run", "/metrics", "/check_login"):
@@ -320,13 +324,13 @@ def test_a_name_that_points_to_loopback_reads_no_open_page(open_world: World, ho
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8080", "localhost:8080", "LOCALHOST", "[::1]:8080", "[::1]"])
-def test_this_computer_reads_its_open_page(open_world: World, host: str) -> None:
+def test_this_computer_reads_its_open_page(open_world: ServedApplication, host: str) -> None:
     open_world.host = host
     assert open_world.get(open_world.browser(), "/page").status_code == 200
     assert open_world.get(open_world.browser(), "/check_login", {}).status_code == 200
 
 
-def test_other_sites_and_an_open_page(open_world: World) -> None:
+def test_other_sites_and_an_open_page(open_world: ServedApplication) -> None:
     """They can neither read it nor trigger anything."""
     embedded = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
     link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
@@ -336,7 +340,7 @@ def test_other_sites_and_an_open_page(open_world: World) -> None:
     assert open_world.get(open_world.browser(), "/page", {**HTML, **link}).status_code == 200
 
 
-def test_a_secret_that_a_proxy_adds_serves_no_other_site(world: World) -> None:
+def test_a_secret_that_a_proxy_adds_serves_no_other_site(world: ServedApplication) -> None:
     added = {"Authorization": f"Bearer {SECRET}".encode().decode("latin-1")}
     foreign = {**HTML, **added, "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
     assert world.get(world.browser(), "/run", foreign).status_code == 403
@@ -347,7 +351,7 @@ def test_a_secret_that_a_proxy_adds_serves_no_other_site(world: World) -> None:
     assert world.get(world.browser(), "/run", added).status_code == 202
 
 
-def test_a_link_from_elsewhere_finds_the_browser_signed_in(world: World) -> None:
+def test_a_link_from_elsewhere_finds_the_browser_signed_in(world: ServedApplication) -> None:
     """A strict cookie is not sent with it: the page fetches itself once more."""
     link = {**HTML, "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
     first = world.get(world.browser(), "/page", link)
@@ -355,7 +359,7 @@ def test_a_link_from_elsewhere_finds_the_browser_signed_in(world: World) -> None
     assert world.get(world.browser(), "/page", {**link, "Sec-Fetch-Site": "same-origin"}).status_code == 401
 
 
-def test_no_page_may_be_framed_by_others_or_cached(world: World) -> None:
+def test_no_page_may_be_framed_by_others_or_cached(world: ServedApplication) -> None:
     for answer in (world.get(world.browser(), "/page"), world.get(world.signed_in(), "/page")):
         assert answer.headers["Cache-Control"] == "no-store"
         assert answer.headers["Referrer-Policy"] == "same-origin"
@@ -382,7 +386,7 @@ def test_not_loopback(name: str) -> None:
 @pytest.mark.parametrize("asked", ["/glucose/page", "/page"])
 def test_a_base_path_is_in_links_and_cookies(tmp_path: Path, asked: str) -> None:
     """Whether the proxy passes the prefix or not."""
-    world = World(tmp_path, base_path="/glucose")
+    world = ServedApplication(tmp_path, base_path="/glucose")
     browser = world.browser()
     form = world.get(browser, asked).text
     assert 'action="/glucose/sign-in"' in form
@@ -397,7 +401,7 @@ def test_a_base_path_is_in_links_and_cookies(tmp_path: Path, asked: str) -> None
 @pytest.mark.parametrize("name", ["X-Forwarded-Prefix", "X-Ingress-Path"])
 def test_a_proxys_prefix_counts_behind_a_router_only(tmp_path: Path, name: str) -> None:
     headers = {**HTML, name: "/api/hassio_ingress/abc"}
-    routed, direct = World(tmp_path, behind_router=True), World(tmp_path)
+    routed, direct = ServedApplication(tmp_path, behind_router=True), ServedApplication(tmp_path)
     assert 'action="/api/hassio_ingress/abc/sign-in"' in routed.get(routed.browser(), "/page", headers).text
     assert 'action="/sign-in"' in direct.get(direct.browser(), "/page", headers).text
 
@@ -406,14 +410,14 @@ def test_a_proxys_prefix_counts_behind_a_router_only(tmp_path: Path, name: str) 
     "given", ["//evil.example", "https://evil.example", "/a/../b", "/ü", "/a b", '/a"><script>', "/" + "a" * 300]
 )
 def test_a_strange_prefix_is_ignored(tmp_path: Path, given: str) -> None:
-    world = World(tmp_path, behind_router=True)
+    world = ServedApplication(tmp_path, behind_router=True)
     headers = {**HTML, "X-Forwarded-Prefix": given.encode().decode("latin-1")}
     assert 'action="/sign-in"' in world.get(world.browser(), "/page", headers).text
     assert clean_prefix(given) is None
 
 
 def test_behind_tls_the_cookie_is_secure(tmp_path: Path) -> None:
-    world = World(tmp_path, behind_router=True)
+    world = ServedApplication(tmp_path, behind_router=True)
     tls = {
         **HTML,
         "X-Forwarded-Proto": "https",
@@ -433,7 +437,7 @@ def test_behind_tls_the_cookie_is_secure(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "path", ["/%00", "/%2e%2e/%2e%2e/etc/passwd", "/static/../../options.py", "/static/%2e%2e/options.py", "/ü", "/p/x/", "/" + "a/" * 3000]
 )  # fmt: skip
-def test_strange_paths_are_refused_or_not_found(world: World, path: str) -> None:
+def test_strange_paths_are_refused_or_not_found(world: ServedApplication, path: str) -> None:
     for browser in (world.browser(), world.signed_in()):
         answer = world.get(browser, path)
         assert answer.status_code in (401, 404), path
@@ -444,20 +448,20 @@ def test_strange_paths_are_refused_or_not_found(world: World, path: str) -> None
     "form",
     [{}, {"secret": ""}, {"secret": "\0"}, {"secret": "\ud800".encode("utf-8", "replace").decode()}, {"other": SECRET}],
 )
-def test_a_form_without_the_secret_is_refused(world: World, form: dict[str, str]) -> None:
+def test_a_form_without_the_secret_is_refused(world: ServedApplication, form: dict[str, str]) -> None:
     assert world.post(world.browser(), "/sign-in", **form).status_code == 403
 
 
 @pytest.mark.parametrize(
     "kind", ["application/json", "multipart/form-data", "multipart/form-data; boundary=x", "text/plain", ""]
 )
-def test_another_kind_of_body_is_refused(world: World, kind: str) -> None:
+def test_another_kind_of_body_is_refused(world: ServedApplication, kind: str) -> None:
     answer = world.ask(world.browser(), "POST", "/sign-in", OWN, data=b"\xff{", content_type=kind)
     assert answer.status_code in (400, 403)
 
 
 @pytest.mark.parametrize("host", ["..", "a..b", "a" * 300, "NaN.."])
-def test_a_host_that_is_no_name_is_refused(world: World, open_world: World, host: str) -> None:
+def test_a_host_that_is_no_name_is_refused(world: ServedApplication, open_world: ServedApplication, host: str) -> None:
     """No link can be made for it."""
     for each in (world, open_world):
         answer = each.get(each.browser(), "/page", {**HTML, "Host": host})
@@ -489,5 +493,5 @@ def test_two_processes_agree_on_one_key(tmp_path: Path) -> None:
 def test_cookies_without_data_folder(tmp_path: Path) -> None:
     """They last as long as the process."""
     (tmp_path / "data").write_text("a file where a folder is to be")
-    world = World(tmp_path / "data")
+    world = ServedApplication(tmp_path / "data")
     assert world.get(world.signed_in(), "/page").status_code == 200

@@ -29,7 +29,7 @@ PATIENCE_S = 60.0
 
 
 @attrs.define
-class Served:
+class WatchedServer:
     """A running server, and the data folder that it watches."""
 
     folder: Path
@@ -61,7 +61,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def served(folder: Path) -> Iterator[Served]:
+def served(folder: Path) -> Iterator[WatchedServer]:
     """An open page on loopback."""
     watch = ChangeWatch({"": lambda: version_of(folder)}, look_s=0.02)
     live = Live(watch, still_here_s=0.2)
@@ -71,7 +71,7 @@ def served(folder: Path) -> Iterator[Served]:
     server = web_server(app, host="127.0.0.1", port=0)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    yield Served(folder, server.effective_port, watch)
+    yield WatchedServer(folder, server.effective_port, watch)
     watch.close()
     with contextlib.suppress(OSError):
         server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))
@@ -160,7 +160,7 @@ def test_an_error_of_the_status_is_not_remembered() -> None:
 # --- the stream ---------------------------------------------------------------------------------------------------------------
 
 
-def test_a_page_is_told_of_new_records(served: Served) -> None:
+def test_a_page_is_told_of_new_records(served: WatchedServer) -> None:
     shown = version_of(served.folder)
     with served.listener(f"/live?since={shown}") as stream:
         assert stream.headers["Content-Type"].startswith("text/event-stream")
@@ -172,7 +172,7 @@ def test_a_page_is_told_of_new_records(served: Served) -> None:
         assert message(stream) != first
 
 
-def test_what_came_between_page_and_stream_is_told_at_once(served: Served) -> None:
+def test_what_came_between_page_and_stream_is_told_at_once(served: WatchedServer) -> None:
     shown = version_of(served.folder)
     served.write("{}\n")
     for path, headers in ((f"/live?since={shown}", {}), ("/live?since=0000000000000000", {"Last-Event-ID": shown})):
@@ -181,7 +181,7 @@ def test_what_came_between_page_and_stream_is_told_at_once(served: Served) -> No
 
 
 @pytest.mark.parametrize("since", ["", "x\r\nevil: 1", "<script>", "0" * 5000])
-def test_a_strange_version_is_treated_as_unknown(served: Served, since: str) -> None:
+def test_a_strange_version_is_treated_as_unknown(served: WatchedServer, since: str) -> None:
     quoted = "".join(f"%{ord(each):02x}" for each in since)
     with served.listener(f"/live?since={quoted}") as stream:
         got = lines(stream)
@@ -189,7 +189,7 @@ def test_a_strange_version_is_treated_as_unknown(served: Served, since: str) -> 
         assert next(line for line in got if line) == f"id: {version_of(served.folder)}"
 
 
-def test_too_many_listeners(served: Served) -> None:
+def test_too_many_listeners(served: WatchedServer) -> None:
     """One more asks again later, and the page still works."""
     shown = version_of(served.folder)
     with contextlib.ExitStack() as open_pages:
@@ -213,7 +213,7 @@ def test_too_many_listeners(served: Served) -> None:
         assert time.monotonic() < deadline
 
 
-def test_without_listeners_no_thread_looks(served: Served) -> None:
+def test_without_listeners_no_thread_looks(served: WatchedServer) -> None:
     with served.listener() as stream:
         next(lines(stream))
         assert [each.name for each in threading.enumerate()].count("live") == 1
@@ -223,7 +223,7 @@ def test_without_listeners_no_thread_looks(served: Served) -> None:
         time.sleep(0.01)
 
 
-def test_streams_end_with_the_server(served: Served) -> None:
+def test_streams_end_with_the_server(served: WatchedServer) -> None:
     with served.listener() as stream:
         next(lines(stream))
         served.watch.close()

@@ -26,7 +26,7 @@ SECONDS = timedelta(seconds=2)
 
 
 @attrs.frozen
-class Week:
+class PageWeek:
     """The pages of a week, in which the clock changes, and the pump that they show."""
 
     pump: SimulatedPump
@@ -50,14 +50,14 @@ class Week:
 
 
 @pytest.fixture(scope="module")
-def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Week]:
+def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageWeek]:
     """One log for all tests; a tenth of the records came late."""
     folder = tmp_path_factory.mktemp("week")
     pump = simulate(SimulationPlan(seed=12, start=FIRST - timedelta(days=2), days=DAYS + 4, late_share=0.1))
     write_log(folder, pump)
     reader = reader_of(folder, pump.plan.zone, all_uploaded_at(pump))
     pages = tuple(day_page(reader, FIRST + timedelta(days=number)) for number in range(DAYS))
-    yield Week(pump, reader, pages)
+    yield PageWeek(pump, reader, pages)
     reader.close()
 
 
@@ -65,13 +65,13 @@ def close(one: datetime, other: datetime | None) -> bool:
     return other is not None and abs(one - other) <= SECONDS
 
 
-def test_days_follow_each_other(week: Week) -> None:
+def test_days_follow_each_other(week: PageWeek) -> None:
     """One of the days has 23 hours, and no second is missing or twice."""
     assert sorted({page.hours for page in week.pages}) == [23.0, 24.0]
     assert all(one.end == other.begin for one, other in zip(week.charts, week.charts[1:], strict=False))
 
 
-def test_every_bolus(week: Week) -> None:
+def test_every_bolus(week: PageWeek) -> None:
     """Each bolus is on its day, at its time, with both amounts and its carbs; there are no others."""
     true = [bolus for bolus in week.pump.truth.boluses if week.has(bolus.started_at) and bolus.delivered_u > 0]
     shown = [bolus for page in week.pages for bolus in page.boluses]
@@ -88,7 +88,7 @@ def test_every_bolus(week: Week) -> None:
     assert any(bolus.extended_u for bolus in true)
 
 
-def test_all_carbs(week: Week) -> None:
+def test_all_carbs(week: PageWeek) -> None:
     """Carbs with a bolus and alone."""
     boluses = [(each.started_at, each.carbs_g) for each in week.pump.truth.boluses if each.carbs_g]
     alone = [(each.at, each.value) for each in week.pump.truth.carbs_only]
@@ -98,7 +98,7 @@ def test_all_carbs(week: Week) -> None:
     assert all(close(each.at, at) for each, (at, _) in zip(shown, true, strict=True))
 
 
-def test_basal_of_every_hour(week: Week) -> None:
+def test_basal_of_every_hour(week: PageWeek) -> None:
     """The area under the basal of each hour is the insulin of that hour."""
     segments = [segment for chart in week.charts for segment in chart.basal]
     hours = [hour for hour in week.pump.truth.basal_u_per_hour if week.has(hour)]
@@ -113,7 +113,7 @@ def test_basal_of_every_hour(week: Week) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sleep", "exercise", "suspended"])
-def test_every_band(week: Week, kind: str) -> None:
+def test_every_band(week: PageWeek, kind: str) -> None:
     """Sleep, exercise and suspensions begin and end when they did; at midnight they are cut."""
     truth = week.pump.truth
     true = truth.suspensions if kind == "suspended" else tuple(mode for mode in truth.modes if mode.name == kind)
@@ -132,7 +132,7 @@ def test_every_band(week: Week, kind: str) -> None:
         assert kind != "suspended" or band.reason == name
 
 
-def test_site_changes_cartridges_sensors_and_glucose(week: Week) -> None:
+def test_site_changes_cartridges_sensors_and_glucose(week: PageWeek) -> None:
     """Marks are at their times; each reading is there once."""
     truth = week.pump.truth
     for kind, name in (("site", "cannula"), ("cartridge", "cartridge")):
@@ -150,7 +150,7 @@ def test_site_changes_cartridges_sensors_and_glucose(week: Week) -> None:
         assert reading.mark != "value" or point.glucose_mg_dl == reading.glucose_mg_dl
 
 
-def test_the_reader_answers_the_same_question_from_memory(week: Week) -> None:
+def test_the_reader_answers_the_same_question_from_memory(week: PageWeek) -> None:
     """Until the log changes, an answer is not read twice."""
     span = day_span(FIRST, week.reader.zones)
     assert week.reader.therapy(*span) is week.reader.therapy(*span)

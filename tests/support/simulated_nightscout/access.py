@@ -11,7 +11,7 @@ from tests.support.simulated_nightscout.values import Body
 
 
 @attrs.define(kw_only=True)
-class Access:
+class SiteAccess:
     """``tokens`` maps access tokens to rights such as ``api:treatments:create`` or ``api:*:read``."""
 
     secret: str = attrs.field(repr=False)

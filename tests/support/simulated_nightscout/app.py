@@ -21,7 +21,7 @@ from typing import Any
 from tconnectsync_simulator.loopback_server import ConnectionBreaks
 from tests.support.fault_queue import FaultQueue
 from tests.support.simulated_nightscout import values
-from tests.support.simulated_nightscout.access import Access, permits, verdict
+from tests.support.simulated_nightscout.access import SiteAccess, permits, verdict
 from tests.support.simulated_nightscout.faults import NONE, SiteFault
 from tests.support.simulated_nightscout.query import QueryFails, QueryInvalid, Typing, conditions, read_query
 from tests.support.simulated_nightscout.responses import (
@@ -35,9 +35,9 @@ from tests.support.simulated_nightscout.responses import (
 )
 from tests.support.simulated_nightscout.server import (
     LARGEST_BODY,
-    Server,
     SiteRequest,
     SiteResponse,
+    SiteServer,
     as_json,
     failure,
     page,
@@ -59,7 +59,7 @@ _REMEMBERED = 100_000
 
 
 class SimulatedNightscout:
-    """One site, thread-safe. ``version`` selects the rules; ``tokens`` maps access tokens to rights (:class:`Access`).
+    """One site, thread-safe. ``version`` selects the rules; ``tokens`` maps access tokens to rights (:class:`SiteAccess`).
 
     Everybody may read a ``public`` site. Without ``careportal``, treatments and activity cannot be written. ``idle_s``:
     how long an idle connection stays open; ``refusal_wait_s``: the delay after a wrong secret (5 s on real servers).
@@ -94,7 +94,7 @@ class SimulatedNightscout:
         self.refusal_status = 500
         self.database_down = False
         self.overlaps = 0
-        self._access = Access(secret=api_secret, tokens=dict(tokens or {}), public=public)
+        self._access = SiteAccess(secret=api_secret, tokens=dict(tokens or {}), public=public)
         self._requests: deque[SiteRequest] = deque(maxlen=_REMEMBERED)
         self._faults: FaultQueue[SiteFault] = FaultQueue()
         self._lock = threading.RLock()  # the documents and rules
@@ -108,7 +108,7 @@ class SimulatedNightscout:
             name: Collection(name=name, new_id=self._new_id, rules=self.rules, typing=typing)
             for name, typing in _TYPINGS.items()
         }
-        self._server: Server | None = None
+        self._server: SiteServer | None = None
         self._port = 0
 
     @property
@@ -140,7 +140,7 @@ class SimulatedNightscout:
         """Listen, on the same port as before if any."""
         if self._server is None:
             self._stopping.clear()
-            self._server = Server(self._port, self._serve, now=self.now, idle_s=self.idle_s)
+            self._server = SiteServer(self._port, self._serve, now=self.now, idle_s=self.idle_s)
             self._port = self._server.port
 
     def stop(self) -> None:

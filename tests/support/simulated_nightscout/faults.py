@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import attrs
 
-from tests.support.fault_queue import Fault
+from tests.support.fault_queue import QueuedFault
 
 
 @attrs.frozen(kw_only=True)
-class SiteFault(Fault):
+class SiteFault(QueuedFault):
     """A fault of the site; ``body`` is sent with ``status``."""
 
     body: str = "<html>simulated trouble</html>"

@@ -85,7 +85,7 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
-class Server(LoopbackServer):
+class SiteServer(LoopbackServer):
     """Passes requests to ``serve``, with what is wrong with the body."""
 
     def __init__(
@@ -101,7 +101,7 @@ class Server(LoopbackServer):
 
 
 class _SiteHandler(LoopbackHandler):
-    server: Server
+    server: SiteServer
 
     def setup(self) -> None:
         self.request.settimeout(self.server.idle_s)

@@ -44,7 +44,7 @@ class SuspensionRow:
 
 
 @attrs.frozen(kw_only=True)
-class EventRow:
+class TimelineEventRow:
     """An entry of the timeline's ``events``."""
 
     at: datetime
@@ -98,7 +98,7 @@ class TconnectRecords:
     basal: list[BasalRow] = attrs.field(factory=list)
     suspensions: list[SuspensionRow] = attrs.field(factory=list)
     sites: list[SuspensionRow] = attrs.field(factory=list)
-    events: list[EventRow] = attrs.field(factory=list)
+    events: list[TimelineEventRow] = attrs.field(factory=list)
     boluses: list[BolusRecords] = attrs.field(factory=list)
     readings: list[ReadingRow] = attrs.field(factory=list)
     iob: list[IobRow] = attrs.field(factory=list)
@@ -149,7 +149,7 @@ class _Writer:
         elif code == 81:
             self.result.iob.append(IobRow(at=at, code=code, iob_u=float(said["iob"])))
         elif code == 48:
-            self.result.events.append(EventRow(at=at, kind=CARBS_ONLY, span_s=0))
+            self.result.events.append(TimelineEventRow(at=at, kind=CARBS_ONLY, span_s=0))
         return at
 
     def closed(self, newest: datetime) -> TconnectRecords:
@@ -231,7 +231,7 @@ class _Writer:
         if self._mode is not None:
             at, mode = self._mode
             self._mode = None
-            self.result.events.append(EventRow(at=at, kind=mode, span_s=_between_s(at, end)))
+            self.result.events.append(TimelineEventRow(at=at, kind=mode, span_s=_between_s(at, end)))
 
     def _bolus(self, code: int, at: datetime, said: Mapping[str, Any]) -> None:
         bolus_id = int(said["bolusId"])

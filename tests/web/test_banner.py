@@ -57,7 +57,7 @@ def test_a_refused_login_says_all_that_a_parent_asks() -> None:
     assert "`" not in problem.step
     assert problem.commands == ["Run `tconnectsync check`."]
     assert problem.reports == ["Tandem refuses it"]
-    assert "not affected" in found.pump
+    assert "does not change what the pump does" in found.pump
     assert "not urgent if you look at the glucose on the pump" in found.wait
     assert not found.arrives
 
@@ -85,6 +85,22 @@ def test_a_phone_without_the_pump_cannot_wait() -> None:
     assert "connected to the pump" in found.problems[0].step
     assert "cannot see whether the pump works" in found.pump
     assert "Do not wait" in found.wait
+
+
+@pytest.mark.parametrize("state", ["backing_off", "refused"])
+def test_a_failing_read_does_not_hide_a_silent_pump(state: str) -> None:
+    found = shown(
+        with_source(last_upload=iso(45), newest_event=iso(300), last_fetch=iso(40), state=state, since=iso(20))
+    )
+    assert "cannot see whether the pump works" in found.pump
+    assert "Do not wait" in found.wait
+
+
+def test_a_restored_log_that_nobody_reads_is_no_first_read() -> None:
+    """Data that are there, and a source that was never read: nothing appears by itself, and a low glucose cannot wait."""
+    found = shown(with_source(state="waiting", since=None, last_fetch=None), last_zone="low")
+    assert "Do not wait" in found.wait
+    assert not found.arrives
 
 
 def test_a_silent_phone_names_the_time_of_its_last_upload() -> None:

@@ -223,6 +223,21 @@ def test_links_before_an_unread_source_are_not_known(state: str) -> None:
     assert found["Event log"][0] is Level.OK
 
 
+def test_a_source_unread_for_hours_needs_the_reader() -> None:
+    """Also beside a refused source that was read lately: neither tells how pump and phone are."""
+    status = good_status()
+    status["sources"]["tandem"]["last_fetch"] = iso(300)
+    status["sources"]["tconnect"] = {
+        **status["sources"]["tandem"],
+        "state": "refused",
+        "since": iso(5),
+        "last_fetch": iso(6),
+    }
+    found = links(status)
+    assert found["Tandem"] == (Level.BAD, Fault.NOT_READ)
+    assert found["Pump"] == found["Phone upload"] == (Level.UNKNOWN, None)
+
+
 def test_a_broken_sink_says_since_when_and_what_next() -> None:
     """The message and the remedy are those of the status."""
     status = good_status()

@@ -14,7 +14,7 @@ from tconnectsync_web.pages.faults import FAULTS, Fault, Urgency
 from tconnectsync_web.pages.wording import duration, moment
 
 NIGHT_FROM, NIGHT_UNTIL = time(20), time(7)
-PUMP_UNAFFECTED = msg("The pump and its app are not affected.")
+PUMP_UNAFFECTED = msg("This problem does not change what the pump does.")
 PUMP_WORDS: Mapping[Fault, str] = {
     Fault.PUMP_SILENT: msg("This page cannot see whether the pump works."),
     Fault.PHONE_SILENT: msg("The pump delivers insulin without the phone too."),

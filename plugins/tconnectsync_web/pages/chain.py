@@ -88,10 +88,13 @@ class Sources:
             read_at=read_at,
             uploaded=_newest(parts, "last_upload"),
             newest=_newest(parts, "newest_event"),
-            work=read_at is not None
-            and now - read_at <= READ_LATE
-            and any(part.get("state") == "ok" for part in parts),
+            work=any(part.get("state") == "ok" and _was_read_lately(part, now) for part in parts),
         )
+
+
+def _was_read_lately(source: Mapping[str, Any], now: datetime) -> bool:
+    fetched = time_of(source.get("last_fetch"))
+    return fetched is not None and now - fetched <= READ_LATE
 
 
 def chain(status: Mapping[str, Any], texts: Texts, now: datetime) -> Sequence[Link]:
@@ -130,7 +133,7 @@ def _pump(found: Sources, texts: Texts, now: datetime) -> Link:
     if found.newest is None:
         return Link(title=title, level=Level.UNKNOWN, news=texts.gettext("No data yet"))
     news = texts.gettext("newest record %(age)s") % {"age": ago(texts, found.newest, now)}
-    if found.work and found.uploaded is not None and found.uploaded - found.newest > PUMP_LATE:
+    if found.uploaded is not None and found.uploaded - found.newest > PUMP_LATE:
         return Link(title=title, level=Level.BAD, news=news, fault=Fault.PUMP_SILENT, since=found.newest)
     known = found.work and now - found.newest <= KNOWN_FOR
     return Link(title=title, level=Level.OK if known else Level.UNKNOWN, news=news)
@@ -154,13 +157,17 @@ def _source(name: str, found: Mapping[str, Any], texts: Texts, now: datetime) ->
     )
     link = _link(SOURCE_TITLES.get(name, name), found, news, texts, now)
     if state != "ok":
-        is_first = state == "waiting" and fetched is None
+        is_first = link.level is Level.WAIT and state == "waiting" and not (fetched or _has_data(found))
         fault = Fault.FIRST_READ if is_first else SOURCE_FAULTS.get(state, Fault.SOURCE_STOPPED)
         since = fetched if fault is Fault.NOT_READ and fetched else link.since
         return attrs.evolve(link, fault=fault, since=None if is_first else since)
     if fetched is not None and now - fetched > READ_LATE:
-        return attrs.evolve(link, level=Level.WAIT, fault=Fault.NOT_READ, since=fetched)
+        return attrs.evolve(link, level=Level.BAD, fault=Fault.NOT_READ, since=fetched)
     return link
+
+
+def _has_data(source: Mapping[str, Any]) -> bool:
+    return bool(source.get("newest_event") or source.get("last_upload"))
 
 
 def _service(found: Mapping[str, Any], texts: Texts, now: datetime) -> Iterator[Link]:

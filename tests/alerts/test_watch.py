@@ -80,7 +80,7 @@ class WatchBench:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> WatchBench:
+def bench(tmp_path: Path) -> WatchBench:
     return WatchBench(tmp_path)
 
 
@@ -89,13 +89,13 @@ def refused(now: datetime) -> dict[str, Any]:
     return status(now, source=trouble("refused", START + 2 * HOUR, message, "Enter the new password."))
 
 
-def test_a_refused_login_from_beginning_to_end(world: WatchBench) -> None:
-    assert world.run(3 * HOUR) == []
-    began, lasts = world.run(20 * HOUR, refused)
+def test_a_refused_login_from_beginning_to_end(bench: WatchBench) -> None:
+    assert bench.run(3 * HOUR) == []
+    began, lasts = bench.run(20 * HOUR, refused)
     assert began == "The login to tandem was refused since 02:00"
     assert lasts.startswith("Still: ")
-    assert world.run(HOUR, status) == ["Tandem is read again"]
-    first, last = world.got[0][1].body, world.got[-1][1].body
+    assert bench.run(HOUR, status) == ["Tandem is read again"]
+    first, last = bench.got[0][1].body, bench.got[-1][1].body
     assert "What to do: Enter the new password." in first
     assert "lasted" in last
 
@@ -119,76 +119,76 @@ class Showing:
             raise ValueError("a plugin's own")
 
 
-def test_receivers_show_the_problems(world: WatchBench) -> None:
+def test_receivers_show_the_problems(bench: WatchBench) -> None:
     """Each look shows the present problems; a receiver that fails disturbs neither others nor notifications."""
     broken, whole = Showing(broken=True), Showing()
-    world.watch.presences = (broken, whole)
-    world.run(HOUR, status)
-    assert len(world.run(5 * HOUR, refused)) == 1
-    world.run(HOUR, status)
+    bench.watch.presences = (broken, whole)
+    bench.run(HOUR, status)
+    assert len(bench.run(5 * HOUR, refused)) == 1
+    bench.run(HOUR, status)
     assert whole.shown[0] == []
     assert ["The login to tandem was refused"] in whole.shown
     assert whole.shown[-1] == []
     assert len(broken.shown) == len(whole.shown)
-    world.watch.leave()
+    bench.watch.leave()
     assert (broken.left, whole.left) == (1, 1)
 
 
-def test_nothing_private_is_sent(world: WatchBench) -> None:
-    world.run(HOUR, refused)
-    [(_, message)] = world.got
+def test_nothing_private_is_sent(bench: WatchBench) -> None:
+    bench.run(HOUR, refused)
+    [(_, message)] = bench.got
     for private in (SERIAL, "me@example.org", "pump-password", "4711"):
         assert private not in message.title + message.body
-    kept = (world.folder / "alerts.json").read_text()
+    kept = (bench.folder / "alerts.json").read_text()
     assert "4711" not in kept
 
 
-def test_a_restart_repeats_nothing(world: WatchBench) -> None:
-    assert len(world.run(HOUR, refused)) == 1
-    world.begin()
-    assert world.run(HOUR) == []
-    world.begin(after_crash=True)
-    [title] = world.run(HOUR)
+def test_a_restart_repeats_nothing(bench: WatchBench) -> None:
+    assert len(bench.run(HOUR, refused)) == 1
+    bench.begin()
+    assert bench.run(HOUR) == []
+    bench.begin(after_crash=True)
+    [title] = bench.run(HOUR)
     assert "restarted" in title
 
 
-def test_restart_while_data_are_missing(world: WatchBench) -> None:
+def test_restart_while_data_are_missing(bench: WatchBench) -> None:
     """The problem neither ends nor is sent again."""
     silent = START - 4 * HOUR
-    assert len(world.run(HOUR, lambda now: status(now, newest=silent))) == 1
-    world.begin()
-    assert world.run(HOUR) == []
+    assert len(bench.run(HOUR, lambda now: status(now, newest=silent))) == 1
+    bench.begin()
+    assert bench.run(HOUR) == []
 
 
-def test_without_internet_it_is_told_later_and_once(world: WatchBench) -> None:
-    world.down = True
-    world.run(6 * HOUR, refused)
-    assert world.got == []
-    world.begin()
-    world.down = False
-    assert len(world.run(HOUR)) == 1
-    assert load_state(world.folder).waiting == ()
+def test_without_internet_it_is_told_later_and_once(bench: WatchBench) -> None:
+    bench.down = True
+    bench.run(6 * HOUR, refused)
+    assert bench.got == []
+    bench.begin()
+    bench.down = False
+    assert len(bench.run(HOUR)) == 1
+    assert load_state(bench.folder).waiting == ()
 
 
-def test_a_failing_look_stops_nothing(world: WatchBench, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_look_stops_nothing(bench: WatchBench, caplog: pytest.LogCaptureFixture) -> None:
     def fail(now: datetime) -> Mapping[str, Any]:
         raise RuntimeError("harm")
 
-    world.run(10 * MINUTE, fail)
+    bench.run(10 * MINUTE, fail)
     assert caplog.text.count("watch_failed") == 1
-    assert len(world.run(10 * MINUTE, refused)) == 1
+    assert len(bench.run(10 * MINUTE, refused)) == 1
 
 
-def test_a_full_disk_does_not_silence_it(world: WatchBench) -> None:
-    (world.folder / "alerts.json.tmp").mkdir()  # it cannot be written
-    assert len(world.run(HOUR, refused)) == 1
+def test_a_full_disk_does_not_silence_it(bench: WatchBench) -> None:
+    (bench.folder / "alerts.json.tmp").mkdir()  # it cannot be written
+    assert len(bench.run(HOUR, refused)) == 1
 
 
-def test_several_at_once_are_one_notification(world: WatchBench) -> None:
+def test_several_at_once_are_one_notification(bench: WatchBench) -> None:
     sinks = {name: trouble("refused", START) for name in SINKS}
-    [title] = world.run(HOUR, lambda now: status(now, sinks=sinks, disk="32 MB free"))
+    [title] = bench.run(HOUR, lambda now: status(now, sinks=sinks, disk="32 MB free"))
     assert "1 more" in title
-    assert world.got[0][1].body.count("What to do") == 2
+    assert bench.got[0][1].body.count("What to do") == 2
 
 
 def test_the_file_of_one_person_labels_it() -> None:
@@ -240,17 +240,17 @@ def a_month(seed: int) -> Callable[[datetime], Mapping[str, Any]]:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_a_month_with_faults_is_bearable(world: WatchBench, seed: int) -> None:
+def test_a_month_with_faults_is_bearable(bench: WatchBench, seed: int) -> None:
     """About one notification a day in a bad month, never more than ten in a day, and nothing is open at its end."""
-    titles = world.run(32 * DAY, a_month(seed), every=3 * MINUTE)
-    print("\n".join(f"{at:%d %H:%M} {message.title}" for at, message in world.got))
+    titles = bench.run(32 * DAY, a_month(seed), every=3 * MINUTE)
+    print("\n".join(f"{at:%d %H:%M} {message.title}" for at, message in bench.got))
     assert 20 <= len(titles) <= 50
-    per_day = [sum(at <= other < at + DAY for other, _ in world.got) for at, _ in world.got]
+    per_day = [sum(at <= other < at + DAY for other, _ in bench.got) for at, _ in bench.got]
     assert max(per_day) <= 10
-    assert all(known.told == "" for known in world.watch.state.known.values())
+    assert all(known.told == "" for known in bench.watch.state.known.values())
     for words in ("login", "disk", "No new pump data", "refused 2 documents"):
         assert any(words.lower() in title.lower() for title in titles), words
 
 
-def test_a_month_without_faults_is_silent(world: WatchBench) -> None:
-    assert world.run(30 * DAY, status, every=10 * MINUTE) == []
+def test_a_month_without_faults_is_silent(bench: WatchBench) -> None:
+    assert bench.run(30 * DAY, status, every=10 * MINUTE) == []

@@ -28,7 +28,7 @@ password = "pump-password"
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CliHarness:
+def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CliHarness:
     """A made-up plugin, a fake engine and a configuration that is right."""
     application = FakeApplication()
     for name, module in COMMANDS.items():

@@ -67,9 +67,9 @@ from tests.support.clocks import FrozenClock
         (("dead-letters", "drop", "site", "--all"), ("dead_letters_drop", {"sink": "site", "ids": None})),
     ],
 )
-def test_a_command_is_one_request(world: CliHarness, arguments: tuple[str, ...], request_: object) -> None:
-    said = world.run(*arguments)
-    assert world.application.asked == [request_]
+def test_a_command_is_one_request(harness: CliHarness, arguments: tuple[str, ...], request_: object) -> None:
+    said = harness.run(*arguments)
+    assert harness.application.asked == [request_]
     assert (said.status, said.err) == (0, "")
 
 
@@ -92,18 +92,18 @@ def test_a_command_is_one_request(world: CliHarness, arguments: tuple[str, ...],
         (("status", "--jsn"), "--json"),
     ],
 )
-def test_wrong_usage_is_status_2_and_asks_nothing(world: CliHarness, arguments: tuple[str, ...], words: str) -> None:
-    said = world.run(*arguments)
+def test_wrong_usage_is_status_2_and_asks_nothing(harness: CliHarness, arguments: tuple[str, ...], words: str) -> None:
+    said = harness.run(*arguments)
     assert said.status == 2
     assert words in said.err
     assert said.out == ""
-    assert world.application.asked == []
+    assert harness.application.asked == []
 
 
 @pytest.mark.parametrize("status", range(10))
-def test_the_engines_exit_status_and_words_reach_the_user(world: CliHarness, status: int) -> None:
-    world.application.answer = Result(status=status, lines=("first", "second"))
-    said = world.run("sync")
+def test_the_engines_exit_status_and_words_reach_the_user(harness: CliHarness, status: int) -> None:
+    harness.application.answer = Result(status=status, lines=("first", "second"))
+    said = harness.run("sync")
     assert said.status == status
     assert (said.out if status == 0 else said.err) == "first\nsecond\n"
 
@@ -121,9 +121,9 @@ def test_the_engines_exit_status_and_words_reach_the_user(world: CliHarness, sta
         (TconnectsyncError("odd"), 1),
     ],
 )
-def test_an_expected_error_is_words_and_its_status(world: CliHarness, error: TconnectsyncError, status: int) -> None:
-    world.application.answer = error
-    said = world.run("sync")
+def test_an_expected_error_is_words_and_its_status(harness: CliHarness, error: TconnectsyncError, status: int) -> None:
+    harness.application.answer = error
+    said = harness.run("sync")
     assert said.status == status
     assert error.message in said.err
     assert "Traceback" not in said.err
@@ -131,12 +131,12 @@ def test_an_expected_error_is_words_and_its_status(world: CliHarness, error: Tco
         assert error.remedy in said.err
 
 
-def test_unexpected_failure(world: CliHarness) -> None:
+def test_unexpected_failure(harness: CliHarness) -> None:
     """It is one line, and a private file without secrets."""
-    (world.folder / "data").mkdir()
-    world.application.answer = KeyError("pump-password")
-    said = world.run("sync")
-    details = world.folder / "data/last-failure.txt"
+    (harness.folder / "data").mkdir()
+    harness.application.answer = KeyError("pump-password")
+    said = harness.run("sync")
+    details = harness.folder / "data/last-failure.txt"
     assert said.status == 1
     assert said.err.count("\n") == 1
     assert "failed unexpectedly (KeyError" in said.err
@@ -147,61 +147,61 @@ def test_unexpected_failure(world: CliHarness) -> None:
         assert "pump-password" not in text
 
 
-def test_verbose_shows_the_traceback(world: CliHarness) -> None:
-    world.application.answer = KeyError("pump-password")
+def test_verbose_shows_the_traceback(harness: CliHarness) -> None:
+    harness.application.answer = KeyError("pump-password")
     for arguments in (("-v", "sync"), ("sync", "-v")):
-        said = world.run(*arguments)
+        said = harness.run(*arguments)
         assert said.status == 1
         assert "Traceback" in said.err
         assert "pump-password" not in said.err
 
 
-def test_ctrl_c_ends_quietly(world: CliHarness) -> None:
-    world.application.answer = KeyboardInterrupt()
-    said = world.run("sync")
+def test_ctrl_c_ends_quietly(harness: CliHarness) -> None:
+    harness.application.answer = KeyboardInterrupt()
+    said = harness.run("sync")
     assert said.status == 130
     assert "Nothing is lost" in said.err
 
 
-def test_wrong_configuration(world: CliHarness) -> None:
+def test_wrong_configuration(harness: CliHarness) -> None:
     """Every problem is reported, and nothing is written."""
-    (world.folder / "config.toml").write_text('timezone = "Nowhere"\nfoo = 1\n')
-    before = sorted(world.folder.iterdir())
+    (harness.folder / "config.toml").write_text('timezone = "Nowhere"\nfoo = 1\n')
+    before = sorted(harness.folder.iterdir())
     for command in ("sync", "run", "status", "check"):
-        said = world.run(command)
+        said = harness.run(command)
         assert said.status == 2
         assert "3 problems" in said.err
-        assert f"  {world.folder}/config.toml: foo: found an unknown key" in said.err
+        assert f"  {harness.folder}/config.toml: foo: found an unknown key" in said.err
         assert said.out == ""
-    assert sorted(world.folder.iterdir()) == before
-    assert world.application.asked == []
+    assert sorted(harness.folder.iterdir()) == before
+    assert harness.application.asked == []
 
 
-def test_config_may_stand_before_and_after_the_command(world: CliHarness) -> None:
-    other = world.folder / "other.toml"
+def test_config_may_stand_before_and_after_the_command(harness: CliHarness) -> None:
+    other = harness.folder / "other.toml"
     other.write_text("nonsense = 1")
     for arguments in (("--config", str(other), "sync"), ("sync", "--config", str(other))):
-        assert f"{other}: nonsense" in world.run(*arguments).err
+        assert f"{other}: nonsense" in harness.run(*arguments).err
 
 
-def test_features_choose_the_sinks(world: CliHarness) -> None:
+def test_features_choose_the_sinks(harness: CliHarness) -> None:
     for arguments in (("--features", "PAPER", "run"), ("run", "--features", "paper")):
-        world.run(*arguments)
-        _, config = world.application.asked.pop()
+        harness.run(*arguments)
+        _, config = harness.application.asked.pop()
         assert [name for name, sink in config.sinks.items() if sink.enabled] == ["paper"]
 
 
 # --- readers --------------------------------------------------------------------------------------------------------
 
 
-def test_dry_run_prints_documents(world: CliHarness) -> None:
+def test_dry_run_prints_documents(harness: CliHarness) -> None:
     """It requests nothing else."""
-    world.application.documents = ({"id": "a"}, {"id": "ü"})
-    said = world.run("sync", "--dry-run")
+    harness.application.documents = ({"id": "a"}, {"id": "ü"})
+    said = harness.run("sync", "--dry-run")
     assert [json.loads(line) for line in said.out.splitlines()] == [{"id": "a"}, {"id": "ü"}]
     assert "2 documents would be sent" in said.err
-    world.run("replay", "site", "--from", "2025-03-01", "--dry-run")
-    assert world.application.asked == [
+    harness.run("replay", "site", "--from", "2025-03-01", "--dry-run")
+    assert harness.application.asked == [
         ("preview", {}),
         ("preview", {"sink": "site", "first": date(2025, 3, 1), "last": None}),
     ]
@@ -218,32 +218,32 @@ RECORD = {
 }
 
 
-def test_events_are_a_line_each(world: CliHarness) -> None:
-    world.application.records = (RECORD,)
-    said = world.run("events", "--kind", "bolus", "--kind", "alarm.raised", "--pump", "1234567")
+def test_events_are_a_line_each(harness: CliHarness) -> None:
+    harness.application.records = (RECORD,)
+    said = harness.run("events", "--kind", "bolus", "--kind", "alarm.raised", "--pump", "1234567")
     [line] = said.out.splitlines()
     assert line.split() == [
         "2025-11-18", "13:12:40", "1234567", "0:98765", "basal.delivered", "rate_u_per_h=0.8", "rate_source=algorithm",
         "reasons=a,b",
     ]  # fmt: skip
-    [(_, wanted)] = world.application.asked
+    [(_, wanted)] = harness.application.asked
     assert set(wanted["kinds"]) >= {"bolus.requested", "bolus.completed", "alarm.raised"}
     assert "alarm.cleared" not in wanted["kinds"]
     assert wanted["pump"] == "1234567"
 
 
-def test_events_as_json_are_the_records(world: CliHarness) -> None:
-    world.application.records = (RECORD, RECORD)
-    assert [json.loads(line) for line in world.run("events", "--json").out.splitlines()] == [RECORD, RECORD]
+def test_events_as_json_are_the_records(harness: CliHarness) -> None:
+    harness.application.records = (RECORD, RECORD)
+    assert [json.loads(line) for line in harness.run("events", "--json").out.splitlines()] == [RECORD, RECORD]
 
 
 @pytest.mark.parametrize("options", [(), ("--json",), ("--follow",)])
-def test_events_leave_out_what_is_damaged_and_say_where(world: CliHarness, options: tuple[str, ...]) -> None:
+def test_events_leave_out_what_is_damaged_and_say_where(harness: CliHarness, options: tuple[str, ...]) -> None:
     harm = Damage(path="/data/log/1.jsonl", line=4, position=3, last_position=5, what="the checksum is not right")
     end = Damage(path="/data/log/2.jsonl", line=9, position=9, what="cut")
-    world.application.damages = (harm, end)
-    world.application.records = (RECORD,)
-    said = world.run("events", *options)
+    harness.application.damages = (harm, end)
+    harness.application.records = (RECORD,)
+    said = harness.run("events", *options)
     assert said.status == 7
     assert len(said.out.splitlines()) == 1
     heading, first, second = said.err.splitlines()
@@ -254,46 +254,46 @@ def test_events_leave_out_what_is_damaged_and_say_where(world: CliHarness, optio
         assert words in second
 
 
-def test_check_prints_good_and_bad_with_the_remedy(world: CliHarness) -> None:
-    world.application.findings = (
+def test_check_prints_good_and_bad_with_the_remedy(harness: CliHarness) -> None:
+    harness.application.findings = (
         CheckResult(good=True, what="disk: 9 GB free"),
         CheckResult(good=False, what="login refused", remedy="Is the region right?"),
     )
-    said = world.run("check")
+    said = harness.run("check")
     assert said.status == 9
     configuration, disk, login, remedy, sum_ = said.out.splitlines()
     assert configuration.startswith("good ")
-    for words in (f"{world.folder}/config.toml", "Europe/Berlin", "pump, site"):
+    for words in (f"{harness.folder}/config.toml", "Europe/Berlin", "pump, site"):
         assert words in configuration
     assert disk.split() == ["good", "disk:", "9", "GB", "free"]
     assert login.split() == ["BAD", "login", "refused"]
     assert remedy.strip() == "Is the region right?"
     assert sum_.startswith("1 ")
-    as_json = [json.loads(line) for line in world.run("check", "--json").out.splitlines()]
+    as_json = [json.loads(line) for line in harness.run("check", "--json").out.splitlines()]
     assert as_json[-1] == {"good": False, "what": "login refused", "remedy": "Is the region right?"}
 
 
-def test_check_tells_of_a_secret_that_everybody_can_read(world: CliHarness) -> None:
-    path = world.folder / "config.toml"
+def test_check_tells_of_a_secret_that_everybody_can_read(harness: CliHarness) -> None:
+    path = harness.folder / "config.toml"
     path.chmod(0o644)
-    said = world.run("check")
+    said = harness.run("check")
     assert said.status == 9
     assert f"chmod 600 {path}" in said.out
     path.chmod(0o600)
-    assert world.run("check").status == 0
+    assert harness.run("check").status == 0
 
 
-def test_check_ends_with_0_when_all_is_well(world: CliHarness) -> None:
-    world.application.findings = (CheckResult(good=True, what="disk"),)
-    assert world.run("check").status == 0
+def test_check_ends_with_0_when_all_is_well(harness: CliHarness) -> None:
+    harness.application.findings = (CheckResult(good=True, what="disk"),)
+    assert harness.run("check").status == 0
 
 
-def test_plugins_tells_what_runs_and_what_does_not(world: CliHarness) -> None:
-    world.plugins = load_plugins(
+def test_plugins_tells_what_runs_and_what_does_not(harness: CliHarness) -> None:
+    harness.plugins = load_plugins(
         [EntryPoint("made-up", made_up_plugin()), EntryPoint("acme", ImportError("gone"), "acme_sink")],
         blocked=["simulator"],
     )
-    found = json.loads(world.run("plugins", "--json").out)
+    found = json.loads(harness.run("plugins", "--json").out)
     assert found == {
         "plugins": [
             {
@@ -310,22 +310,22 @@ def test_plugins_tells_what_runs_and_what_does_not(world: CliHarness) -> None:
         "blocked_in_vain": ["simulator"],
         "problems": [{"plugin": "acme", "message": "acme_sink does not import: ImportError: gone"}],
     }
-    words = world.run("plugins").out
+    words = harness.run("plugins").out
     assert "sink site" in words
     assert "simulator  is blocked, but there is no such plugin" in words
     assert "acme: acme_sink does not import" in words
 
 
-def test_broken_plugin(world: CliHarness) -> None:
+def test_broken_plugin(harness: CliHarness) -> None:
     """There is a warning, and everything else runs."""
-    world.plugins = load_plugins([EntryPoint("made-up", made_up_plugin()), EntryPoint("acme", ImportError("gone"))])
-    said = world.run("sync")
+    harness.plugins = load_plugins([EntryPoint("made-up", made_up_plugin()), EntryPoint("acme", ImportError("gone"))])
+    said = harness.run("sync")
     assert said.status == 0
     assert "plugin acme: " in said.err
     assert "level=" not in said.err
 
 
-def test_dead_letters_are_listed(world: CliHarness) -> None:
+def test_dead_letters_are_listed(harness: CliHarness) -> None:
     letter = {
         "sink": "site",
         "id": "0f",
@@ -335,24 +335,24 @@ def test_dead_letters_are_listed(world: CliHarness) -> None:
         "content": {"eventType": "Bolus"},
         "attempts": 3,
     }
-    world.application.letters = (letter,)
-    assert json.loads(world.run("dead-letters", "list", "--json").out) == letter
-    said = world.run("dead-letters", "list", "site").out
+    harness.application.letters = (letter,)
+    assert json.loads(harness.run("dead-letters", "list", "--json").out) == letter
+    said = harness.run("dead-letters", "list", "site").out
     assert "site  0f  Bolus of 2025-11-18T13:12:40Z, tried 3 times\n    insulin is 900 U" in said
-    world.application.letters = ()
-    assert world.run("dead-letters", "list").out.startswith("There are no dead letters")
+    harness.application.letters = ()
+    assert harness.run("dead-letters", "list").out.startswith("There are no dead letters")
 
 
-def test_a_command_of_a_plugin_runs(world: CliHarness) -> None:
-    assert world.run("hello").out == "hi\n"
+def test_a_command_of_a_plugin_runs(harness: CliHarness) -> None:
+    assert harness.run("hello").out == "hi\n"
 
 
-def test_a_plugin_cannot_take_a_command_of_the_engine(world: CliHarness) -> None:
-    world.plugins = load_plugins([EntryPoint("greedy", made_up_plugin("status"))])
-    assert "Say hi" not in world.run("--help").out
-    world.application.status = {"version": "4.0.0", "data_dir": "/data"}
-    assert "tconnectsync 4.0.0, data in /data" in world.run("status").out
-    assert world.plugins.problems[0].message.startswith('command "status" is ignored')
+def test_a_plugin_cannot_take_a_command_of_the_engine(harness: CliHarness) -> None:
+    harness.plugins = load_plugins([EntryPoint("greedy", made_up_plugin("status"))])
+    assert "Say hi" not in harness.run("--help").out
+    harness.application.status = {"version": "4.0.0", "data_dir": "/data"}
+    assert "tconnectsync 4.0.0, data in /data" in harness.run("status").out
+    assert harness.plugins.problems[0].message.startswith('command "status" is ignored')
 
 
 # --- help -----------------------------------------------------------------------------------------------------------
@@ -361,10 +361,10 @@ def test_a_plugin_cannot_take_a_command_of_the_engine(world: CliHarness) -> None
 @pytest.mark.parametrize(
     ("number", "remedy"), [(errno.EROFS, "remount"), (errno.ENOSPC, "Free some space"), (errno.EIO, "dmesg")]
 )
-def test_disk_read_only_full_or_failing(world: CliHarness, number: int, remedy: str) -> None:
+def test_disk_read_only_full_or_failing(harness: CliHarness, number: int, remedy: str) -> None:
     """The message says which it is."""
-    world.application.answer = OSError(number, os.strerror(number), "/data/lock")
-    said = world.run("sync")
+    harness.application.answer = OSError(number, os.strerror(number), "/data/lock")
+    said = harness.run("sync")
     assert said.status == 1, "a service is started again"
     assert os.strerror(number) in said.err
     assert remedy in said.err
@@ -375,17 +375,17 @@ def test_disk_read_only_full_or_failing(world: CliHarness, number: int, remedy: 
 @pytest.mark.parametrize(
     ("words", "remedy"), [("database or disk is full", "Free some space"), ("disk I/O error", "dmesg")]
 )
-def test_disk_failure_in_database(world: CliHarness, words: str, remedy: str) -> None:
+def test_disk_failure_in_database(harness: CliHarness, words: str, remedy: str) -> None:
     """It is reported in the same way."""
-    world.application.answer = sqlite3.OperationalError(words)
-    said = world.run("sync")
+    harness.application.answer = sqlite3.OperationalError(words)
+    said = harness.run("sync")
     assert said.status == 1
     assert remedy in said.err
     assert "unexpectedly" not in said.err
 
 
-def test_help_lists_every_command_and_every_exit_status(world: CliHarness) -> None:
-    said = world.run("--help")
+def test_help_lists_every_command_and_every_exit_status(harness: CliHarness) -> None:
+    said = harness.run("--help")
     assert said.status == 0
     for name in (*COMMANDS, "hello"):
         assert f"\n  {name} " in said.out
@@ -393,26 +393,26 @@ def test_help_lists_every_command_and_every_exit_status(world: CliHarness) -> No
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
-def test_the_overview_says_what_the_commands_own_help_says(world: CliHarness, name: str) -> None:
+def test_the_overview_says_what_the_commands_own_help_says(harness: CliHarness, name: str) -> None:
     command = import_module(f"tconnectsync.cli.commands.{module_of(name)}").command
     assert (command.help or "").replace("\n    ", " ").split("\n")[0].strip()
     assert command.name == name
-    assert world.run(name, "--help").status == 0
+    assert harness.run(name, "--help").status == 0
 
 
-def test_help_command_shows_what_help_shows(world: CliHarness) -> None:
+def test_help_command_shows_what_help_shows(harness: CliHarness) -> None:
     """``help`` for people who do not know ``--help``."""
-    assert world.run("help").out == world.run("--help").out
-    assert world.run("help", "log", "repair").out == world.run("log", "repair", "--help").out
-    assert world.run("help", "statsu").status == 2
-    assert "status" in world.run("help", "statsu").err
+    assert harness.run("help").out == harness.run("--help").out
+    assert harness.run("help", "log", "repair").out == harness.run("log", "repair", "--help").out
+    assert harness.run("help", "statsu").status == 2
+    assert "status" in harness.run("help", "statsu").err
 
 
-def test_help_works_while_the_configuration_does_not(world: CliHarness) -> None:
-    (world.folder / "config.toml").write_text("= broken")
-    assert world.run("--help").status == 0
-    assert world.run("sync", "--help").status == 0
-    assert world.run("--version").out == "tconnectsync 4.0.0\n"
+def test_help_works_while_the_configuration_does_not(harness: CliHarness) -> None:
+    (harness.folder / "config.toml").write_text("= broken")
+    assert harness.run("--help").status == 0
+    assert harness.run("sync", "--help").status == 0
+    assert harness.run("--version").out == "tconnectsync 4.0.0\n"
 
 
 def test_help_imports_no_heavy_module() -> None:
@@ -428,7 +428,7 @@ def test_help_imports_no_heavy_module() -> None:
     assert done.stderr.strip() == "[]"
 
 
-def test_a_reader_that_closes_the_pipe_is_no_error(world: CliHarness) -> None:
+def test_a_reader_that_closes_the_pipe_is_no_error(harness: CliHarness) -> None:
     """``tconnectsync events | head -1`` ends quietly."""
 
     @attrs.define
@@ -442,14 +442,17 @@ def test_a_reader_that_closes_the_pipe_is_no_error(world: CliHarness) -> None:
         def fileno(self) -> int:
             raise ValueError
 
-    world.application.records = (RECORD,)
+    harness.application.records = (RECORD,)
     stdout, sys.stdout = sys.stdout, Closed()  # type: ignore[assignment]
     try:
         from tconnectsync.cli.invocation import Invocation
         from tconnectsync.cli.root import run
 
         invocation = Invocation(
-            environ=world.environ, clock=FrozenClock(NOW), system_file=world.folder / "none", plugins=world.plugins
+            environ=harness.environ,
+            clock=FrozenClock(NOW),
+            system_file=harness.folder / "none",
+            plugins=harness.plugins,
         )
         assert run(["events"], invocation) == 0
     finally:

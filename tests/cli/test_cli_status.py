@@ -74,9 +74,9 @@ def link(status: dict[str, Any], name: str) -> StatusLine:
     return next(found for found in status_lines(status, NOW, BERLIN) if found.name == name)
 
 
-def test_a_chain_that_is_well(world: CliHarness) -> None:
-    world.application.status = a_status()
-    first, space, *links, end_of_links, last = world.run("status").out.splitlines()
+def test_a_chain_that_is_well(harness: CliHarness) -> None:
+    harness.application.status = a_status()
+    first, space, *links, end_of_links, last = harness.run("status").out.splitlines()
     assert space == end_of_links == ""
     assert first.startswith("ok ")
     assert "13:58 (14 min ago)" in first
@@ -107,18 +107,18 @@ def test_a_chain_that_is_well(world: CliHarness) -> None:
     ],
     ids=["bad", "waiting"],
 )
-def test_verdict_comes_first(world: CliHarness, source: dict[str, Any], sink: dict[str, Any], first: str) -> None:
+def test_verdict_comes_first(harness: CliHarness, source: dict[str, Any], sink: dict[str, Any], first: str) -> None:
     """The first line names the worst steps."""
-    world.application.status = a_status(source, sink)
-    line, *_ = world.run("status").out.splitlines()
+    harness.application.status = a_status(source, sink)
+    line, *_ = harness.run("status").out.splitlines()
     assert line.startswith(first)
     assert ("nightscout-treatments" in line) == bool(sink)
 
 
-def test_steps_that_are_off_take_no_line(world: CliHarness) -> None:
+def test_steps_that_are_off_take_no_line(harness: CliHarness) -> None:
     """They are named together at the end."""
-    world.application.status = a_status(sink={"state": "off"})
-    *steps, last = world.run("status").out.splitlines()
+    harness.application.status = a_status(sink={"state": "off"})
+    *steps, last = harness.run("status").out.splitlines()
     assert not any("nightscout-treatments" in line for line in steps)
     assert last.startswith("Off: nightscout-treatments.")
 
@@ -141,9 +141,9 @@ def test_long_lines_are_wrapped_on_a_terminal(
     assert lines[1].startswith(" " * 13 + "word")
 
 
-def test_json_is_what_the_engine_says(world: CliHarness) -> None:
-    world.application.status = a_status()
-    said = world.run("status", "--json")
+def test_json_is_what_the_engine_says(harness: CliHarness) -> None:
+    harness.application.status = a_status()
+    said = harness.run("status", "--json")
     assert json.loads(said.out) == a_status()
 
 
@@ -215,27 +215,27 @@ def test_trouble_that_should_pass_and_does_not_is_bad(state: str) -> None:
     assert "2025-11-16 14:12 (2 days ago)" in link(a_status(sink=trouble), "nightscout-treatments").lines[0]
 
 
-def test_status_exit_code_option(world: CliHarness) -> None:
+def test_status_exit_code_option(harness: CliHarness) -> None:
     """Without the option, `status` ends with 0 whatever it finds."""
-    world.application.status = a_status(sink={"state": "halted", "message": "no", "remedy": "Look."})
-    assert world.run("status").status == 0
-    assert world.run("status", "--exit-code").status == 9
-    assert world.run("status", "--exit-code", "--json").status == 9
-    world.application.status = a_status()
-    assert world.run("status", "--exit-code").status == 0
-    world.application.status = a_status({"state": "backing_off", "since": "2025-11-18T13:00:00Z"})
-    assert world.run("status", "--exit-code").status == 0, "it passes, as a rule"
+    harness.application.status = a_status(sink={"state": "halted", "message": "no", "remedy": "Look."})
+    assert harness.run("status").status == 0
+    assert harness.run("status", "--exit-code").status == 9
+    assert harness.run("status", "--exit-code", "--json").status == 9
+    harness.application.status = a_status()
+    assert harness.run("status", "--exit-code").status == 0
+    harness.application.status = a_status({"state": "backing_off", "since": "2025-11-18T13:00:00Z"})
+    assert harness.run("status", "--exit-code").status == 0, "it passes, as a rule"
 
 
 @pytest.mark.parametrize(
     ("limit", "status"), [("3h", 0), ("15m", 0), ("13m", 9), ("10 min", 9), ("1.5h", 0), ("2d", 0), ("600s", 9)]
 )
-def test_data_that_is_too_old_is_an_exit_status(world: CliHarness, limit: str, status: int) -> None:
-    world.application.status = a_status()
-    said = world.run("status", "--max-age", limit)
+def test_data_that_is_too_old_is_an_exit_status(harness: CliHarness, limit: str, status: int) -> None:
+    harness.application.status = a_status()
+    said = harness.run("status", "--max-age", limit)
     assert said.status == status
     assert ("14 min old" in said.err) == bool(status)
-    assert world.run("status", "--json", "--max-age", limit).status == status
+    assert harness.run("status", "--json", "--max-age", limit).status == status
 
 
 def test_max_age_of_worn_pump() -> None:
@@ -252,8 +252,8 @@ def test_max_age_of_worn_pump() -> None:
 
 
 @pytest.mark.parametrize("limit", ["3", "h", "-3h", "0h", "3 weeks", "", "1e3h", "nan h"])
-def test_an_age_without_a_unit_is_refused(world: CliHarness, limit: str) -> None:
-    said = world.run("status", "--max-age", limit)
+def test_an_age_without_a_unit_is_refused(harness: CliHarness, limit: str) -> None:
+    said = harness.run("status", "--max-age", limit)
     assert said.status == 2
     assert "3h" in said.err
 

@@ -32,17 +32,17 @@ TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1)
 
 
 @pytest.fixture
-def real(world: CliHarness) -> CliHarness:
+def real(harness: CliHarness) -> CliHarness:
     """The plugins that ship, and no configuration."""
-    del world.environ["TCONNECTSYNC_CONFIG"]
-    world.plugins = load_plugins()
-    return world
+    del harness.environ["TCONNECTSYNC_CONFIG"]
+    harness.plugins = load_plugins()
+    return harness
 
 
-def init(world: CliHarness, *more: str, **changes: str) -> CommandResult:
-    old = world.folder / "old.env"
+def init(harness: CliHarness, *more: str, **changes: str) -> CommandResult:
+    old = harness.folder / "old.env"
     old.write_text("".join(f"{name}='{value}'\n" for name, value in {**OLD, **changes}.items() if value))
-    return world.run("init", "--from-env", str(old), "--output", str(world.folder / "new.toml"), *more)
+    return harness.run("init", "--from-env", str(old), "--output", str(harness.folder / "new.toml"), *more)
 
 
 def test_the_template_is_the_example_that_ships() -> None:

@@ -34,34 +34,34 @@ from tests.cli.harness import CliHarness
     ],
 )
 def test_older_days_are_a_backfill_and_say_so_once(
-    world: CliHarness, arguments: tuple[str, ...], request_: object, named: tuple[str, ...], command: str
+    harness: CliHarness, arguments: tuple[str, ...], request_: object, named: tuple[str, ...], command: str
 ) -> None:
-    said = world.run(*arguments)
-    assert world.application.asked == [request_]
+    said = harness.run(*arguments)
+    assert harness.application.asked == [request_]
     assert said.status == 0
     [line] = said.err.splitlines()
     assert [each for each in (*named, command) if each not in line] == []
 
 
-def test_auto_update_with_features(world: CliHarness) -> None:
+def test_auto_update_with_features(harness: CliHarness) -> None:
     """It is the daemon with these sinks."""
-    said = world.run("--auto-update", "--features", "PAPER", "SITE")
-    [(asked, config)] = world.application.asked
+    said = harness.run("--auto-update", "--features", "PAPER", "SITE")
+    [(asked, config)] = harness.application.asked
     assert (said.status, asked) == (0, "run")
     assert all(config.sinks[name].enabled for name in ("paper", "site"))
     assert said.err.count("--auto-update is the older name of `tconnectsync run`") == 1
 
 
-def test_check_login_is_check(world: CliHarness) -> None:
-    said = world.run("--check-login")
+def test_check_login_is_check(harness: CliHarness) -> None:
+    said = harness.run("--check-login")
     assert said.status == 0
     assert "configuration:" in said.out
     assert "`tconnectsync check`" in said.err
 
 
-def test_pretend_sends_nothing(world: CliHarness) -> None:
-    said = world.run("--pretend")
-    assert [name for name, _ in world.application.asked] == ["preview"]
+def test_pretend_sends_nothing(harness: CliHarness) -> None:
+    said = harness.run("--pretend")
+    assert [name for name, _ in harness.application.asked] == ["preview"]
     assert "`tconnectsync sync --dry-run`" in said.err
 
 
@@ -79,23 +79,23 @@ def test_pretend_sends_nothing(world: CliHarness) -> None:
     ],
 )
 def test_what_contradicts_is_refused_and_nothing_is_asked(
-    world: CliHarness, arguments: tuple[str, ...], words: str
+    harness: CliHarness, arguments: tuple[str, ...], words: str
 ) -> None:
-    said = world.run(*arguments)
+    said = harness.run(*arguments)
     assert said.status == 2
     assert words in " ".join(said.err.split())
-    assert world.application.asked == []
+    assert harness.application.asked == []
 
 
 @pytest.fixture
-def account(world: CliHarness) -> CliHarness:
+def account(harness: CliHarness) -> CliHarness:
     """The plugins that ship, and an account of the US in the environment, as the older bridge's users have it."""
-    world.plugins = load_plugins()
-    world.environ |= {
+    harness.plugins = load_plugins()
+    harness.environ |= {
         "TCONNECTSYNC_CONFIG": "", "TCONNECT_EMAIL": "a@example.org", "TCONNECT_PASSWORD": "x-password", "TCONNECT_REGION": "US",
         "TIMEZONE_NAME": "Europe/Berlin", "NS_URL": "https://site.example/", "NS_SECRET": "x-site-secret",
     }  # fmt: skip
-    return world
+    return harness
 
 
 @pytest.mark.parametrize("written", ["EU", "eu"])
@@ -117,8 +117,8 @@ def test_a_region_alone_is_a_sync(account: CliHarness) -> None:
     assert said.err.count("--region") == 1
 
 
-def test_more_words_goes_with_every_older_flag(world: CliHarness) -> None:
+def test_more_words_goes_with_every_older_flag(harness: CliHarness) -> None:
     for flag in ("-v", "--verbose"):
-        assert world.run(flag, "--pretend").status == 0
-        assert world.run("--days", "3", flag).status == 0
-    assert [name for name, _ in world.application.asked] == ["preview", "backfill"] * 2
+        assert harness.run(flag, "--pretend").status == 0
+        assert harness.run("--days", "3", flag).status == 0
+    assert [name for name, _ in harness.application.asked] == ["preview", "backfill"] * 2

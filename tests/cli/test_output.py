@@ -61,8 +61,8 @@ def test_configuration_problems_hold_none() -> None:
         *("dead-letters list", "dead-letters list --json"),
     ],
 )
-def test_no_command_lets_them_through(world: CliHarness, line: str) -> None:
-    application = world.application
+def test_no_command_lets_them_through(harness: CliHarness, line: str) -> None:
+    application = harness.application
     application.status = a_status({"message": EVIL, "state": "changed", "remedy": EVIL}, {"message": EVIL})
     application.status["sources"]["tandem"]["pumps"] = {EVIL: {"newest_event": None, "clock_basis": EVIL}}
     application.findings = (CheckResult(good=False, what=EVIL, remedy=EVIL),)
@@ -71,17 +71,17 @@ def test_no_command_lets_them_through(world: CliHarness, line: str) -> None:
     application.letters = ({"sink": "site", "id": "0f", "reason": EVIL, "content": {"eventType": EVIL}},)
     application.documents = ({"sink": "site", "action": "put", "document": {"notes": EVIL}},)
     application.answer = Result(status=5, lines=(EVIL,))
-    said = world.run(*line.split())
+    said = harness.run(*line.split())
     assert harmless(said.out + said.err)
     assert "red" in said.out + said.err
 
 
-def test_neither_do_errors_and_wrong_arguments(world: CliHarness) -> None:
-    world.application.answer = OSError(5, EVIL, f"/tmp/{EVIL}")
-    assert harmless(world.run("sync").err)
+def test_neither_do_errors_and_wrong_arguments(harness: CliHarness) -> None:
+    harness.application.answer = OSError(5, EVIL, f"/tmp/{EVIL}")
+    assert harmless(harness.run("sync").err)
     typed = EVIL.replace("\0", "")  # no argument can hold one
     for words in (("events", "--kind", typed), (typed,), ("resume", typed), ("import", f"/nowhere/{typed}")):
-        said = world.run(*words)
+        said = harness.run(*words)
         assert said.status == 2
         assert harmless(said.out + said.err)
 

@@ -39,7 +39,7 @@ def pump() -> SimulatedPump:
 
 
 @pytest.fixture
-def world(pump: SimulatedPump, tmp_path: Path) -> Iterator[SyncSetup]:
+def setup(pump: SimulatedPump, tmp_path: Path) -> Iterator[SyncSetup]:
     """Cloud, site and configuration for a real daemon."""
     with FaultyTandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         yield SyncSetup(
@@ -50,16 +50,16 @@ def world(pump: SimulatedPump, tmp_path: Path) -> Iterator[SyncSetup]:
 # --- systemd ----------------------------------------------------------------------------------------------------------
 
 
-def test_daemon_life(world: SyncSetup, pump: SimulatedPump) -> None:
+def test_daemon_life(setup: SyncSetup, pump: SimulatedPump) -> None:
     """The daemon is ready, feeds the watchdog, delivers and stops."""
-    with daemon(world.home, WATCHDOG_USEC="300000") as living:
-        world.settled(living)
+    with daemon(setup.home, WATCHDOG_USEC="300000") as living:
+        setup.settled(living)
         eventually(lambda: living.heard.count("WATCHDOG=1") >= 5, "the watchdog is fed while nothing is to do")
         assert "STATUS=all is well" in living.heard
         assert living.stop() < 5
         assert living.heard[-1] == "STOPPING=1"
-    assert world.differences(pump, 2) == []
-    assert not (world.home.folder / "data/control.sock").exists()
+    assert setup.differences(pump, 2) == []
+    assert not (setup.home.folder / "data/control.sock").exists()
 
 
 STUCK = """
@@ -92,14 +92,14 @@ def tconnectsync_sources():
 """
 
 
-def test_daemon_stops_in_time(world: SyncSetup, pump: SimulatedPump, tmp_path: Path) -> None:
+def test_daemon_stops_in_time(setup: SyncSetup, pump: SimulatedPump, tmp_path: Path) -> None:
     """The daemon stops in time, whatever it waits for, and loses nothing.
 
     A call that no signal gets out of, a cloud that does not answer, and a site that does not.
     """
     hangs_s = 12.0
     stuck, unheard, undelivered = (
-        Installation(tmp_path / name, world.cloud, world.site.url, world.site.secret, ZONE, 3) for name in "abc"
+        Installation(tmp_path / name, setup.cloud, setup.site.url, setup.site.secret, ZONE, 3) for name in "abc"
     )
     plugins = tmp_path / "plugins"
     plugins.mkdir()
@@ -109,13 +109,13 @@ def test_daemon_stops_in_time(world: SyncSetup, pump: SimulatedPump, tmp_path: P
     with contextlib.ExitStack() as stack:
         living = [stack.enter_context(daemon(stuck))]
         eventually((plugins / "stuck.at-work").exists, "its loop is in the call")
-        before = world.cloud.count("pump-logs")
-        world.cloud.fail(CloudFault(path="pump-logs", wait_s=60.0))
+        before = setup.cloud.count("pump-logs")
+        setup.cloud.fail(CloudFault(path="pump-logs", wait_s=60.0))
         living.append(stack.enter_context(daemon(unheard)))
-        eventually(lambda: world.cloud.count("pump-logs") > before, "a request to the cloud")
-        world.site.fail(SiteFault(path="treatments", method="POST", wait_s=hangs_s))
+        eventually(lambda: setup.cloud.count("pump-logs") > before, "a request to the cloud")
+        setup.site.fail(SiteFault(path="treatments", method="POST", wait_s=hangs_s))
         living.append(stack.enter_context(daemon(undelivered)))
-        eventually(lambda: any(request.method == "POST" for request in world.site.requests), "a delivery")
+        eventually(lambda: any(request.method == "POST" for request in setup.site.requests), "a delivery")
         asked = time.monotonic()
         for each in living:
             each.process.terminate()
@@ -125,64 +125,64 @@ def test_daemon_stops_in_time(world: SyncSetup, pump: SimulatedPump, tmp_path: P
         assert ["interrupted" in each.log for each in living] == [False, True, True]
         assert "forced_exit" in living[0].log
     with daemon(undelivered) as again:
-        world.settled(again)
+        setup.settled(again)
         # what was left behind is served now, after its documents were sent again
         eventually(lambda: time.monotonic() > asked + hangs_s + 0.3, "the late answer")
         undelivered.run("sync")
         again.stop()
     unheard.run("sync")
-    assert world.differences(pump, 2) == []
-    world.treatments()
+    assert setup.differences(pump, 2) == []
+    setup.treatments()
 
 
-def test_daemon_reload(world: SyncSetup) -> None:
+def test_daemon_reload(setup: SyncSetup) -> None:
     """A reload takes what changed and refuses what is wrong. The commands are processes too."""
-    world.home.starts_processes = True
-    with daemon(world.home) as living:
-        world.settled(living)
-        assert "Site Change" in {doc["eventType"] for doc in world.site.documents("treatments")}
-        right = world.home.folder / "config.toml"
-        world.home.configure(more='[sinks.nightscout-pump-events]\ncannula = "Note"\n')
+    setup.home.starts_processes = True
+    with daemon(setup.home) as living:
+        setup.settled(living)
+        assert "Site Change" in {doc["eventType"] for doc in setup.site.documents("treatments")}
+        right = setup.home.folder / "config.toml"
+        setup.home.configure(more='[sinks.nightscout-pump-events]\ncannula = "Note"\n')
         good = right.read_text()
         right.write_text(good.replace(f'timezone = "{ZONE}"', 'timezone = "Nowhere/Atlantis"'))
         living.hang_up()
         living.wait_for("reload_refused")
         assert "timezone" in living.log
-        said = world.home.run("status", expect=(2,))
+        said = setup.home.run("status", expect=(2,))
         assert "BAD   daemon" in said.stdout
         assert "systemctl reload" in said.stdout
         eventually(lambda: living.heard.count("READY=1") == 2, "it goes on")
-        assert "Site Change" in {doc["eventType"] for doc in world.site.documents("treatments")}
+        assert "Site Change" in {doc["eventType"] for doc in setup.site.documents("treatments")}
         right.write_text(good)
-        assert world.home.run("status", "--exit-code", expect=(9,)).stdout.count("\nBAD ") == 1
+        assert setup.home.run("status", "--exit-code", expect=(9,)).stdout.count("\nBAD ") == 1
         living.hang_up()
         living.wait_for("reloaded")
-        assert json.loads(world.home.run("status", "--json").stdout)["daemon"]["state"] == "ok"
+        assert json.loads(setup.home.run("status", "--json").stdout)["daemon"]["state"] == "ok"
         eventually(
-            lambda: "Site Change" not in {doc["eventType"] for doc in world.site.documents("treatments")},
+            lambda: "Site Change" not in {doc["eventType"] for doc in setup.site.documents("treatments")},
             "the new option",
         )
-        world.settled(living)
-        world.treatments()
+        setup.settled(living)
+        setup.treatments()
         living.stop()
 
 
 # --- commands beside it -----------------------------------------------------------------------------------------------
 
 
-def test_commands_beside_daemon(world: SyncSetup, pump: SimulatedPump) -> None:
+def test_commands_beside_daemon(setup: SyncSetup, pump: SimulatedPump) -> None:
     """Commands work beside the daemon; those that change something are handed over to it."""
-    home = world.home
+    home = setup.home
     today = datetime.now(timezone.utc).date()
     with daemon(home) as living:
-        world.settled(living)
-        before = world.treatments()
+        setup.settled(living)
+        before = setup.treatments()
 
-        world.site.drop("treatments")
+        setup.site.drop("treatments")
         said = home.run("replay", TREATMENTS)
         assert f"{TREATMENTS}: " in said.stdout
         home.run("replay", PUMP_EVENTS)
-        assert world.treatments() == before
+        assert setup.treatments() == before
         home.run("resume", TREATMENTS)
         home.run("resume", "tandem")
         home.run("dead-letters", "retry", TREATMENTS)
@@ -196,7 +196,7 @@ def test_commands_beside_daemon(world: SyncSetup, pump: SimulatedPump) -> None:
         other = home.run("--features", "BASAL", "sync")
         assert f"own configuration ({home.folder}/config.toml)" in other.stderr
         assert "`systemctl reload tconnectsync`" in other.stderr
-        after = world.treatments()
+        after = setup.treatments()
         assert after.items() >= before.items()
         assert len(after) > len(before)
         for command in ("sync", "replay", "resume", "dead_letters_retry", "dead_letters_drop", "adopt", "backfill"):
@@ -213,7 +213,7 @@ def test_commands_beside_daemon(world: SyncSetup, pump: SimulatedPump) -> None:
         assert "There are no dead letters" in home.run("dead-letters", "list").stdout
         assert home.run("sync", "--dry-run").stderr.startswith("0 documents would be sent")
         shown = [json.loads(line) for line in home.run("replay", TREATMENTS, "--dry-run").stdout.splitlines()]
-        held = {id_: document for id_, document in world.treatments().items() if document["sink"] == TREATMENTS}
+        held = {id_: document for id_, document in setup.treatments().items() if document["sink"] == TREATMENTS}
         assert {each["id"] for each in shown} == held.keys()
         for each in shown:  # a site leaves out what is 0
             assert all(held[each["id"]].get(name, 0) == value for name, value in each["document"].items())
@@ -225,38 +225,38 @@ def test_commands_beside_daemon(world: SyncSetup, pump: SimulatedPump) -> None:
             assert "systemctl stop" in refused.stderr
         assert not living.ended
         living.stop()
-    assert world.differences(pump, 4) == []
+    assert setup.differences(pump, 4) == []
 
 
-def test_daemon_dead_letters(world: SyncSetup) -> None:
+def test_daemon_dead_letters(setup: SyncSetup) -> None:
     """Documents that the site refuses are set aside and can be tried again or dropped."""
 
     def is_site_change(document: Any) -> bool:
         return document.get("eventType") == "Site Change"
 
-    home = world.home
-    world.site.refuses, world.site.refusal_status = is_site_change, 400
+    home = setup.home
+    setup.site.refuses, setup.site.refusal_status = is_site_change, 400
     with daemon(home) as living:
-        eventually(lambda: world.site.count("activity"), "a delivery")
+        eventually(lambda: setup.site.count("activity"), "a delivery")
         said = home.run("sync", expect=(6,))
         assert "dead-letters list" in said.stderr
         letters = [json.loads(line) for line in home.run("dead-letters", "list", "--json").stdout.splitlines()]
         assert letters
         assert {letter["sink"] for letter in letters} == {PUMP_EVENTS}
         home.run("dead-letters", "retry", PUMP_EVENTS, expect=(6,))
-        world.site.refuses = None
+        setup.site.refuses = None
         home.run("dead-letters", "retry", PUMP_EVENTS, letters[0]["id"], expect=(0, 6))
-        assert letters[0]["id"] in world.treatments()
+        assert letters[0]["id"] in setup.treatments()
         home.run("dead-letters", "drop", PUMP_EVENTS, "--all")
         home.run("sync")
-        assert sum(map(is_site_change, world.site.documents("treatments"))) == 1
+        assert sum(map(is_site_change, setup.site.documents("treatments"))) == 1
         living.stop()
 
 
-def test_daemon_resume(world: SyncSetup) -> None:
+def test_daemon_resume(setup: SyncSetup) -> None:
     """A sink that stopped itself resumes on command."""
-    home = world.home
-    world.site.refuses, world.site.refusal_status = lambda document: "eventType" in document, 400
+    home = setup.home
+    setup.site.refuses, setup.site.refusal_status = lambda document: "eventType" in document, 400
     with daemon(home) as living:
         said = ""
 
@@ -267,42 +267,42 @@ def test_daemon_resume(world: SyncSetup) -> None:
 
         eventually(halted, "the sink stops")
         assert f"tconnectsync resume {TREATMENTS}" in said
-        assert world.site.count("treatments") == 0
-        world.site.refuses = None
+        assert setup.site.count("treatments") == 0
+        setup.site.refuses = None
         home.run("resume", TREATMENTS)
         home.run("dead-letters", "retry", TREATMENTS)
         home.run("resume", PUMP_EVENTS, expect=(0, 6))
         home.run("dead-letters", "retry", PUMP_EVENTS)
         home.run("sync")
         living.stop()
-    undisturbed(world)
+    undisturbed(setup)
 
 
-def test_daemon_impossible_request(world: SyncSetup) -> None:
+def test_daemon_impossible_request(setup: SyncSetup) -> None:
     """A request that cannot be done does not end the daemon."""
     from tconnectsync.daemon.control_socket import ask
     from tconnectsync.daemon.state import SOCKET_NAME
     from tconnectsync.jobs.messages import Request, Result
 
-    with daemon(world.home) as living:
-        world.settled(living)
+    with daemon(setup.home) as living:
+        setup.settled(living)
         asked = Request(command="backfill", args={"first": "yesterday"})
-        *_, last = ask(world.home.folder / "data" / SOCKET_NAME, asked)
+        *_, last = ask(setup.home.folder / "data" / SOCKET_NAME, asked)
         assert isinstance(last, Result)
         assert last.status == 1
         assert "ValueError" in last.lines[0]
         assert not living.ended
-        world.home.run("sync")
+        setup.home.run("sync")
         living.stop()
 
 
-def test_delivery_is_one_log_line(world: SyncSetup) -> None:
+def test_delivery_is_one_log_line(setup: SyncSetup) -> None:
     """Each delivery is one line in the log.
 
     With the number of documents and the time of the newest, however many batches it takes; none when nothing was sent.
     """
-    with daemon(world.home) as living:
-        world.settled(living)
+    with daemon(setup.home) as living:
+        setup.settled(living)
         lines = [line for line in living.log.splitlines() if f"delivered sink={TREATMENTS} " in line]
         living.stop()
     [line] = lines

@@ -15,7 +15,7 @@ from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[SyncSetup]:
+def setup(tmp_path: Path) -> Iterator[SyncSetup]:
     """Cloud, site and configuration for real commands."""
     with FaultyTandemCloud([recent_pump(4)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         yield SyncSetup(
@@ -32,34 +32,34 @@ def tree(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_dry_run_prints_first_sync(world: SyncSetup) -> None:
+def test_dry_run_prints_first_sync(setup: SyncSetup) -> None:
     """A dry run of a first sync prints what the sync sends and leaves nothing."""
-    done = world.home.run("sync", "--dry-run")
+    done = setup.home.run("sync", "--dry-run")
     shown = [json.loads(line) for line in done.stdout.splitlines()]
     assert f"{len(shown)} documents would be sent. This was a preview: nothing was sent" in done.stderr
-    assert tree(world.home.folder / "data") == {}
-    assert world.site.documents("treatments") == []
+    assert tree(setup.home.folder / "data") == {}
+    assert setup.site.documents("treatments") == []
 
-    world.home.run("sync")
-    held = world.treatments()
+    setup.home.run("sync")
+    held = setup.treatments()
     said = {each["id"]: each["document"] for each in shown if each["collection"] == "treatments"}
     assert said.keys() == held.keys()
     for id_, document in said.items():  # a site leaves out what is 0
         assert all(held[id_].get(name, 0) == value for name, value in document.items())
 
-    before = tree(world.home.folder / "data")
-    assert world.home.run("sync", "--dry-run").stdout == ""
-    again = world.home.run("replay", TREATMENTS, "--dry-run")
+    before = tree(setup.home.folder / "data")
+    assert setup.home.run("sync", "--dry-run").stdout == ""
+    again = setup.home.run("replay", TREATMENTS, "--dry-run")
     replayed = {each["id"]: each["document"] for each in map(json.loads, again.stdout.splitlines())}
     assert replayed == {id_: document for id_, document in said.items() if held[id_]["sink"] == TREATMENTS}
-    assert tree(world.home.folder / "data") == before
+    assert tree(setup.home.folder / "data") == before
 
 
-def test_dry_run_names_obstacle(world: SyncSetup) -> None:
+def test_dry_run_names_obstacle(setup: SyncSetup) -> None:
     """A dry run says what is in the way and ends with its status."""
-    path = world.home.folder / "config.toml"
+    path = setup.home.folder / "config.toml"
     text = path.read_text()
     path.write_text(text.replace("password = ", 'password = "wrong"  # '))
-    done = world.home.run("sync", "--dry-run", expect=(4,))
+    done = setup.home.run("sync", "--dry-run", expect=(4,))
     assert "tandem: " in done.stderr
     assert "0 documents would be sent" in done.stderr

@@ -1,4 +1,4 @@
-"""The world that the Tandem source is tested in."""
+"""The harness that the Tandem source is tested in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.tandem.fake_cloud import START, CloudPump, FakeCloud, TandemHarness, 
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[TandemHarness]:
+def harness(tmp_path: Path) -> Iterator[TandemHarness]:
     """An account with one pump that has no records yet."""
     clock = FakeClock(START)
     with running(FakeCloud(clock, [CloudPump()])) as cloud:

@@ -16,10 +16,10 @@ from tests.tandem.fake_cloud import FakeCloudFault, TandemHarness
 
 
 @pytest.fixture
-def apart(world: TandemHarness) -> TandemHarness:
-    """A world whose source asks a process of its own, as it does outside of tests."""
-    world.judge = verify_in_subprocess
-    return world
+def apart(harness: TandemHarness) -> TandemHarness:
+    """A harness whose source asks a process of its own, as it does outside of tests."""
+    harness.judge = verify_in_subprocess
+    return harness
 
 
 def test_a_good_token_is_taken(apart: TandemHarness) -> None:

@@ -71,37 +71,37 @@ from tests.tandem.fake_cloud import (
     ],
 )
 def test_error_rows_are_no_data(
-    world: TandemHarness, path: str, fault: dict[str, Any], error: type[Exception], after_s: float | None
+    harness: TandemHarness, path: str, fault: dict[str, Any], error: type[Exception], after_s: float | None
 ) -> None:
     """Every error row is recognised, and never taken for "no data"."""
-    world.cloud.faults.append(FakeCloudFault(path, times=999, **fault))
+    harness.cloud.faults.append(FakeCloudFault(path, times=999, **fault))
     with pytest.raises(error) as caught:
-        world.poll()
+        harness.poll()
     assert isinstance(caught.value, Retryable)
     assert isinstance(caught.value, SourceChanged) == (error is SourceChanged)
     assert caught.value.after_s == after_s
-    assert world.log.of("window.fetched") == []
-    assert len(world.cloud.asked) < 6 + 2 * PATIENCE
+    assert harness.log.of("window.fetched") == []
+    assert len(harness.cloud.asked) < 6 + 2 * PATIENCE
 
 
-def test_no_connection_is_no_reason_to_halve(world: TandemHarness) -> None:
-    world.poll()
-    world.clock.advance(hours=7)
-    nobody_there = attrs.evolve(world.cloud.endpoints, login_page="http://127.0.0.1:9/page", client_id="other")
+def test_no_connection_is_no_reason_to_halve(harness: TandemHarness) -> None:
+    harness.poll()
+    harness.clock.advance(hours=7)
+    nobody_there = attrs.evolve(harness.cloud.endpoints, login_page="http://127.0.0.1:9/page", client_id="other")
     with pytest.raises(Retryable, match="no connection"):
-        world.poll(world.source(endpoints=nobody_there))
-    assert world.clock.slept_s == []
+        harness.poll(harness.source(endpoints=nobody_there))
+    assert harness.clock.slept_s == []
 
 
-def test_passing_error_keeps_token(world: TandemHarness) -> None:
+def test_passing_error_keeps_token(harness: TandemHarness) -> None:
     """After a temporary error it asks again once, and keeps the token."""
-    world.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
-    world.cloud.faults.append(FakeCloudFault("pump-logs", status=500, body=b""))
-    world.poll()
-    assert world.log.numbered() == [1]
-    assert world.cloud.count("/login") == 1
-    assert world.clock.slept_s == [2.0]
-    assert len(world.log.of("window.fetched")) == 2
+    harness.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
+    harness.cloud.faults.append(FakeCloudFault("pump-logs", status=500, body=b""))
+    harness.poll()
+    assert harness.log.numbered() == [1]
+    assert harness.cloud.count("/login") == 1
+    assert harness.clock.slept_s == [2.0]
+    assert len(harness.log.of("window.fetched")) == 2
 
 
 @pytest.mark.parametrize(
@@ -114,58 +114,58 @@ def test_passing_error_keeps_token(world: TandemHarness) -> None:
         {"body": b"<html>too large</html>"},
     ],
 )
-def test_a_window_that_is_too_large_is_halved(world: TandemHarness, fault: dict[str, Any]) -> None:
-    world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
-    world.cloud.faults.append(FakeCloudFault("pump-logs", times=99, when=lambda query: _length(query) > 7, **fault))
-    world.poll()
-    assert len(world.log.of("basal.delivered")) == 24 * 33
-    fetched = [(fact.body.first_day, fact.body.last_day) for fact in world.log.of("window.fetched")]
+def test_a_window_that_is_too_large_is_halved(harness: TandemHarness, fault: dict[str, Any]) -> None:
+    harness.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
+    harness.cloud.faults.append(FakeCloudFault("pump-logs", times=99, when=lambda query: _length(query) > 7, **fault))
+    harness.poll()
+    assert len(harness.log.of("basal.delivered")) == 24 * 33
+    fetched = [(fact.body.first_day, fact.body.last_day) for fact in harness.log.of("window.fetched")]
     assert fetched[0] == ("2026-10-20", "2026-10-26")
     assert fetched == sorted(fetched)
 
 
 @pytest.mark.parametrize("status", [408, 429, 502, 503, 504, 520])
-def test_busy_server_left_alone(world: TandemHarness, status: int) -> None:
+def test_busy_server_left_alone(harness: TandemHarness, status: int) -> None:
     """A busy server is not asked more often."""
-    world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
-    world.cloud.faults.append(
+    harness.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
+    harness.cloud.faults.append(
         FakeCloudFault("pump-logs", times=1, status=status, body=b"", headers={"Retry-After": "90"})
     )
     with pytest.raises(Retryable, match=f"status {status}") as caught:
-        world.poll()
+        harness.poll()
     assert caught.value.after_s == 90
-    assert world.cloud.count("pump-logs") == 1
-    assert world.clock.slept_s == []
-    world.poll()
-    assert len(world.log.of("basal.delivered")) == 24 * 33
-    assert world.cloud.count("/login") == 1
+    assert harness.cloud.count("pump-logs") == 1
+    assert harness.clock.slept_s == []
+    harness.poll()
+    assert len(harness.log.of("basal.delivered")) == 24 * 33
+    assert harness.cloud.count("/login") == 1
 
 
 def test_window_too_large_for_busy_server(
-    world: TandemHarness,
+    harness: TandemHarness,
 ) -> None:
     """A gateway that gives up on large answers says 504: it must not keep the data away for good."""
-    world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
-    world.cloud.faults.append(
+    harness.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
+    harness.cloud.faults.append(
         FakeCloudFault("pump-logs", times=999, status=504, body=b"", when=lambda query: _length(query) > 7)
     )
-    source = world.source()
+    source = harness.source()
     for poll in range(1, BUSY_TRIES):
         with pytest.raises(Retryable, match="status 504"):
-            world.poll(source)
-        assert world.cloud.count("pump-logs") == poll
-    world.poll(source)
-    assert len(world.log.of("basal.delivered")) == 24 * 33
+            harness.poll(source)
+        assert harness.cloud.count("pump-logs") == poll
+    harness.poll(source)
+    assert len(harness.log.of("basal.delivered")) == 24 * 33
 
 
-def test_busy_server_and_spare_pump(world: TandemHarness) -> None:
+def test_busy_server_and_spare_pump(harness: TandemHarness) -> None:
     """A spare pump that the server is too busy for keeps nothing from the one in use."""
-    world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
+    harness.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
     old = CloudPump(serial="2222222", assignment="other", uploaded="2026-06-01T11:55:00Z", newest="2026-06-01T06:50:00")
-    world.cloud.pumps.insert(0, old)
-    world.cloud.faults.append(FakeCloudFault(old.assignment, times=999, status=503, body=b""))
-    world.poll()
-    assert len(world.log.of("basal.delivered")) == 24 * 33
+    harness.cloud.pumps.insert(0, old)
+    harness.cloud.faults.append(FakeCloudFault(old.assignment, times=999, status=503, body=b""))
+    harness.poll()
+    assert len(harness.log.of("basal.delivered")) == 24 * 33
 
 
 def _length(query: dict[str, str]) -> int:
@@ -173,28 +173,28 @@ def _length(query: dict[str, str]) -> int:
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"events": {}}', b'{"clockChanges": []}'])
-def test_broken_day_asked_again(world: TandemHarness, body: bytes) -> None:
+def test_broken_day_asked_again(harness: TandemHarness, body: bytes) -> None:
     """A day that stays broken costs that day only, and is requested again."""
-    world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
-    world.cloud.faults.append(FakeCloudFault("pump-logs", times=99, when=holding("2026-11-05"), body=body))
+    harness.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
+    harness.cloud.faults.append(FakeCloudFault("pump-logs", times=99, when=holding("2026-11-05"), body=body))
     with pytest.raises(Retryable, match="5 November 2026 of pump 1111111 could not be read") as caught:
-        world.poll()
+        harness.poll()
     assert not isinstance(caught.value, SourceChanged)  # the other days could be read
-    assert len(world.log.of("basal.delivered")) == 24 * 32
-    world.cloud.faults.clear()
-    world.cloud.asked.clear()
-    world.poll()
-    assert world.cloud.windows() == [("2026-11-05", "2026-11-05")]
-    assert len(world.log.of("basal.delivered")) == 24 * 33
+    assert len(harness.log.of("basal.delivered")) == 24 * 32
+    harness.cloud.faults.clear()
+    harness.cloud.asked.clear()
+    harness.poll()
+    assert harness.cloud.windows() == [("2026-11-05", "2026-11-05")]
+    assert len(harness.log.of("basal.delivered")) == 24 * 33
 
 
 def test_how_often_broken_days_are_asked(
-    world: TandemHarness,
+    harness: TandemHarness,
 ) -> None:
     """An old day that stays broken is in the end requested hourly, a recent one with every poll."""
     for broken, polls in (("2026-11-05", 4), ("2026-11-19", 14)):
-        log, source = MemoryLog(), world.source()
-        world.cloud.faults[:] = [FakeCloudFault("pump-logs", times=999, when=holding(broken), body=b"<html>")]
+        log, source = MemoryLog(), harness.source()
+        harness.cloud.faults[:] = [FakeCloudFault("pump-logs", times=999, when=holding(broken), body=b"<html>")]
         told = 0
         for _ in range(14):
             try:
@@ -202,39 +202,45 @@ def test_how_often_broken_days_are_asked(
                     log.append(batch.events)
             except Retryable:
                 told += 1
-            world.clock.advance(minutes=6)
+            harness.clock.advance(minutes=6)
         assert told == polls
 
 
-def test_broken_day_of_spare_pump(world: TandemHarness) -> None:
+def test_broken_day_of_spare_pump(harness: TandemHarness) -> None:
     """A broken day of a pump in a drawer is nobody's trouble."""
-    world.cloud.pumps.append(CloudPump("2222222", "old", uploaded="2024-01-01T00:00:00Z", newest="2024-01-01T00:00:00"))
-    world.cloud.faults.append(FakeCloudFault("pump-logs/old", times=999, when=holding("2026-11-05"), body=b"<html>"))
-    world.poll()
-    asked = world.cloud.count("pump-logs/old")
-    world.poll()
-    assert world.cloud.count("pump-logs/old") == asked
+    harness.cloud.pumps.append(
+        CloudPump("2222222", "old", uploaded="2024-01-01T00:00:00Z", newest="2024-01-01T00:00:00")
+    )
+    harness.cloud.faults.append(FakeCloudFault("pump-logs/old", times=999, when=holding("2026-11-05"), body=b"<html>"))
+    harness.poll()
+    asked = harness.cloud.count("pump-logs/old")
+    harness.poll()
+    assert harness.cloud.count("pump-logs/old") == asked
 
 
-def test_missing_clock_changes_are_told_and_cost_no_events(world: TandemHarness) -> None:
-    world.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
-    world.cloud.faults.append(FakeCloudFault("pump-logs", times=99, change=lambda answer: {"events": answer["events"]}))
+def test_missing_clock_changes_are_told_and_cost_no_events(harness: TandemHarness) -> None:
+    harness.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
+    harness.cloud.faults.append(
+        FakeCloudFault("pump-logs", times=99, change=lambda answer: {"events": answer["events"]})
+    )
     with pytest.raises(SourceChanged, match="no clockChanges"):
-        world.poll()
-    assert world.log.numbered() == [1]
-    assert len(world.log.of("window.fetched")) == 2
+        harness.poll()
+    assert harness.log.numbered() == [1]
+    assert len(harness.log.of("window.fetched")) == 2
 
 
-def test_null_clock_changes_and_new_keys_are_tolerated(world: TandemHarness, caplog: pytest.LogCaptureFixture) -> None:
-    world.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
+def test_null_clock_changes_and_new_keys_are_tolerated(
+    harness: TandemHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    harness.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
     new = {"clockChanges": None, "nextPage": "abc"}
-    world.cloud.faults.append(FakeCloudFault("pump-logs", times=99, change=lambda answer: {**answer, **new}))
-    world.poll()
-    assert world.log.numbered() == [1]
+    harness.cloud.faults.append(FakeCloudFault("pump-logs", times=99, change=lambda answer: {**answer, **new}))
+    harness.poll()
+    assert harness.log.numbered() == [1]
     assert caplog.text.count("new key nextPage") == 1
 
 
-def test_entry_without_identity(world: TandemHarness) -> None:
+def test_entry_without_identity(harness: TandemHarness) -> None:
     """An entry without identity is kept under its content."""
     odd: list[Any] = [
         basal(1, "2026-11-20T00:00:00"),
@@ -247,47 +253,47 @@ def test_entry_without_identity(world: TandemHarness) -> None:
         7,
         [],
     ]
-    world.cloud.faults.append(
+    harness.cloud.faults.append(
         FakeCloudFault(
             "pump-logs", times=99, change=lambda answer: {"events": odd, "clockChanges": answer["clockChanges"]}
         )
     )
     with pytest.raises(SourceChanged, match="cannot be read"):
-        world.poll()
-    assert world.log.numbered() == [1, 3]  # a number as text is no riddle
-    unknown = world.log.of("unknown")
+        harness.poll()
+    assert harness.log.numbered() == [1, 3]  # a number as text is no riddle
+    unknown = harness.log.of("unknown")
     assert len(unknown) == 7
     assert {event.id.split(":")[2] for event in unknown} == {"odd"}
     assert all(event.seq is None and event.group is None and event.raw for event in unknown)
-    source = world.running_source
+    source = harness.running_source
     assert all(source.decode(event.raw or {}) == (event.kind, event.body) for event in unknown)
 
 
-def test_unknown_code(world: TandemHarness, caplog: pytest.LogCaptureFixture) -> None:
+def test_unknown_code(harness: TandemHarness, caplog: pytest.LogCaptureFixture) -> None:
     """An unknown code is kept unchanged, counted once and reported once."""
-    world.cloud.pumps[0].records = [
+    harness.cloud.pumps[0].records = [
         entry(999, 5, "2026-11-20T00:00:00", {"x": 1}),
         entry(999, 6, "2026-11-20T00:01:00", {}),
     ]
-    world.poll()
-    world.clock.advance(hours=7)
-    world.poll()
-    assert [(event.seq, event.body.code, event.body.reason) for event in world.log.of("unknown")] == [
+    harness.poll()
+    harness.clock.advance(hours=7)
+    harness.poll()
+    assert [(event.seq, event.body.code, event.body.reason) for event in harness.log.of("unknown")] == [
         (5, "999", "no such code"),
         (6, "999", "no such code"),
     ]
     assert caplog.text.count("unknown_code code=999") == 1
 
 
-def test_new_property(world: TandemHarness, caplog: pytest.LogCaptureFixture) -> None:
+def test_new_property(harness: TandemHarness, caplog: pytest.LogCaptureFixture) -> None:
     """A new property is reported once, and the record is still read."""
     records = [basal(seq, f"2026-11-20T00:0{seq}:00") for seq in range(3)]
     for record in records:
         record["eventProperties"]["flavour"] = 1
         record["shelf"] = 2
-    world.cloud.pumps[0].records = records
-    world.poll()
-    assert len(world.log.of("basal.delivered")) == 3
+    harness.cloud.pumps[0].records = records
+    harness.poll()
+    assert len(harness.log.of("basal.delivered")) == 3
     assert caplog.text.count("new property flavour") == 1
     assert caplog.text.count("new key shelf") == 1
 
@@ -407,15 +413,15 @@ def test_retry_after_is_a_number_or_a_date(text: str, seconds: float | None) -> 
     assert retry_after_s(answer) == seconds
 
 
-def test_a_read_that_times_out_is_a_broken_answer(world: TandemHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    world.poll()
+def test_a_read_that_times_out_is_a_broken_answer(harness: TandemHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    harness.poll()
 
     def never(*_: Any, **__: Any) -> Any:
         raise requests.exceptions.ReadTimeout("https://secret.example.org/pumper/uuid")
 
     monkeypatch.setattr(requests.Session, "request", never)
     with pytest.raises(BrokenAnswer, match="in time") as caught:
-        world.poll()
+        harness.poll()
     assert "secret" not in str(caught.value)
 
 
@@ -431,37 +437,37 @@ def test_a_read_that_times_out_is_a_broken_answer(world: TandemHarness, monkeypa
     ],
 )
 def test_connection_or_answer_failed(
-    world: TandemHarness, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str, halvable: bool
+    harness: TandemHarness, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str, halvable: bool
 ) -> None:
     """A failing connection is not taken for a failing answer."""
-    world.poll()
+    harness.poll()
 
     def fail(*_: Any, **__: Any) -> Any:
         raise error
 
     monkeypatch.setattr(requests.Session, "request", fail)
     with pytest.raises(Retryable, match=words) as caught:
-        world.poll()
+        harness.poll()
     assert isinstance(caught.value, (BrokenAnswer, BrokenShape)) == halvable
 
 
-def test_an_answer_that_never_ends_is_given_up(world: TandemHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    world.poll()
+def test_an_answer_that_never_ends_is_given_up(harness: TandemHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    harness.poll()
     monkeypatch.setattr(transport, "LIMITS", HttpLimits(most_bytes=100))
     with pytest.raises(BrokenAnswer, match="too large"):
-        world.poll()
+        harness.poll()
     monkeypatch.setattr(transport, "LIMITS", HttpLimits(whole_s=0.0))
     with pytest.raises(BrokenAnswer, match="in time"):
-        world.poll()
+        harness.poll()
 
 
-def test_redirect_to_no_address(world: TandemHarness) -> None:
+def test_redirect_to_no_address(harness: TandemHarness) -> None:
     """A redirect to no address ends the login with a message."""
-    world.cloud.faults.append(
+    harness.cloud.faults.append(
         FakeCloudFault("authorize", status=302, headers={"Location": "http://["}, body=b"", times=9)
     )
     with pytest.raises(SourceChanged, match="no address"):
-        world.poll()
+        harness.poll()
 
 
 def test_windows_halve_without_gap_or_overlap() -> None:
@@ -636,9 +642,9 @@ def test_a_whole_poll_survives_an_absurd_list_of_pumps(
     answer = _replaced(_PUMPER_ANSWER, path, absurd, drop)
     cloud.faults.append(FakeCloudFault("/pumper/", times=9, change=lambda _: answer))
     with running(cloud):
-        world = TandemHarness(cloud, clock, tmp_path_factory.mktemp("tandem"))
+        harness = TandemHarness(cloud, clock, tmp_path_factory.mktemp("tandem"))
         try:
-            world.poll()
+            harness.poll()
         except SourceChanged:
             return
-        assert len(world.log.of("window.fetched")) >= 1
+        assert len(harness.log.of("window.fetched")) >= 1

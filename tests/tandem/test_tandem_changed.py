@@ -86,33 +86,33 @@ UNREADABLE: dict[str, tuple[Change, str]] = {
 }
 
 
-def backfill(world: TandemHarness, first: date, last: date) -> None:
-    for batch in world.source().backfill(world.log, first, last):
-        world.log.append(batch.events)
+def backfill(harness: TandemHarness, first: date, last: date) -> None:
+    for batch in harness.source().backfill(harness.log, first, last):
+        harness.log.append(batch.events)
 
 
 @pytest.mark.parametrize("change", TOLERATED.values(), ids=TOLERATED)
-def test_what_is_beyond_doubt_is_read_as_ever(world: TandemHarness, change: Change) -> None:
-    world.cloud.pumps[0].records = records()
-    world.cloud.faults.append(every(change))
-    world.poll()
-    assert world.log.of("unknown") == []
-    known = {event.seq: (event.kind, event.pump_time, event.body) for event in world.log.events if event.seq}
+def test_what_is_beyond_doubt_is_read_as_ever(harness: TandemHarness, change: Change) -> None:
+    harness.cloud.pumps[0].records = records()
+    harness.cloud.faults.append(every(change))
+    harness.poll()
+    assert harness.log.of("unknown") == []
+    known = {event.seq: (event.kind, event.pump_time, event.body) for event in harness.log.events if event.seq}
     assert known == {
         one["sequenceNumber"]: (decode(one)[0], datetime.fromisoformat(one["pumpDateTime"]), decode(one)[1])
         for one in records()
     }
-    assert all(decode(event.raw or {}) == (event.kind, event.body) for event in world.log.events if event.seq)
+    assert all(decode(event.raw or {}) == (event.kind, event.body) for event in harness.log.events if event.seq)
 
 
-def test_clock_changes_with_numbers_as_text_are_all_kept(world: TandemHarness) -> None:
-    world.cloud.pumps[0].changes = [
+def test_clock_changes_with_numbers_as_text_are_all_kept(harness: TandemHarness) -> None:
+    harness.cloud.pumps[0].changes = [
         entry(13, number, f"2026-11-1{number}T10:00:00", {"timePrior": 0, "timeAfter": number, "rawRtcTime": 1})
         for number in range(1, 5)
     ]
-    world.cloud.faults.append(every(text_of("sequenceNumber")))
-    world.poll()
-    assert [event.seq for event in world.log.of("clock.changed")] == [1, 2, 3, 4]
+    harness.cloud.faults.append(every(text_of("sequenceNumber")))
+    harness.poll()
+    assert [event.seq for event in harness.log.of("clock.changed")] == [1, 2, 3, 4]
 
 
 @given(st.from_regex(r"-?[0-9]{1,6}(\.[0-9]{1,4})?", fullmatch=True))
@@ -143,76 +143,76 @@ def test_a_time_that_may_mean_something_else_is_none(time: Any) -> None:
 
 
 @pytest.mark.parametrize(("change", "words"), UNREADABLE.values(), ids=UNREADABLE)
-def test_unreadable_comes_once_readable(world: TandemHarness, change: Change, words: str) -> None:
+def test_unreadable_comes_once_readable(harness: TandemHarness, change: Change, words: str) -> None:
     """Over restarts, and though nothing was uploaded since."""
-    world.cloud.pumps[0].records = records()
-    world.cloud.faults.append(every(change))
+    harness.cloud.pumps[0].records = records()
+    harness.cloud.faults.append(every(change))
     for _ in range(3):
         with pytest.raises(SourceChanged, match="cannot be read") as caught:
-            world.poll(world.source())
+            harness.poll(harness.source())
         assert words in caught.value.message
         assert caught.value.after_s == 3600
-        world.clock.advance(hours=1)
-    assert not {fact.body.first_day for fact in world.log.of("window.fetched")} & {"2026-11-18", "2026-11-19"}
-    world.cloud.faults.clear()
-    world.poll(world.source())
-    assert set(world.log.numbered()) == {one["sequenceNumber"] for one in records()}
-    known = {event.seq for event in world.log.events if event.kind not in ("unknown", "window.fetched")}
+        harness.clock.advance(hours=1)
+    assert not {fact.body.first_day for fact in harness.log.of("window.fetched")} & {"2026-11-18", "2026-11-19"}
+    harness.cloud.faults.clear()
+    harness.poll(harness.source())
+    assert set(harness.log.numbered()) == {one["sequenceNumber"] for one in records()}
+    known = {event.seq for event in harness.log.events if event.kind not in ("unknown", "window.fetched")}
     assert {one["sequenceNumber"] for one in records()} <= known
-    asked = len(world.cloud.windows())
-    world.clock.advance(minutes=5)
-    world.poll(world.source())
-    assert len(world.cloud.windows()) == asked
+    asked = len(harness.cloud.windows())
+    harness.clock.advance(minutes=5)
+    harness.poll(harness.source())
+    assert len(harness.cloud.windows()) == asked
 
 
 def test_rest_of_window_delivered(
-    world: TandemHarness,
+    harness: TandemHarness,
 ) -> None:
     """The rest of the window is delivered, and only the days around what is unreadable are requested again."""
-    world.cloud.pumps[0].records = [*hourly(datetime(2026, 10, 20), 24 * 31), bolus(5, "2026-11-05T09:30:00")]
-    world.cloud.faults.append(every(of_properties(lambda found: {**found, "insulinDelivered": None}), code=20))
+    harness.cloud.pumps[0].records = [*hourly(datetime(2026, 10, 20), 24 * 31), bolus(5, "2026-11-05T09:30:00")]
+    harness.cloud.faults.append(every(of_properties(lambda found: {**found, "insulinDelivered": None}), code=20))
     with pytest.raises(SourceChanged, match="1 bolus completed"):
-        world.poll()
-    assert len(world.log.of("basal.delivered")) == 24 * 31
-    fetched = [(fact.body.first_day, fact.body.last_day) for fact in world.log.of("window.fetched")]
+        harness.poll()
+    assert len(harness.log.of("basal.delivered")) == 24 * 31
+    fetched = [(fact.body.first_day, fact.body.last_day) for fact in harness.log.of("window.fetched")]
     assert fetched == [("2026-10-20", "2026-11-03"), ("2026-11-07", "2026-11-16"), ("2026-11-17", "2026-11-21")]
-    world.cloud.asked.clear()
-    world.clock.advance(hours=1)
+    harness.cloud.asked.clear()
+    harness.clock.advance(hours=1)
     with pytest.raises(SourceChanged):
-        world.poll(world.source())
-    assert world.cloud.windows() == [("2026-11-04", "2026-11-06")]
+        harness.poll(harness.source())
+    assert harness.cloud.windows() == [("2026-11-04", "2026-11-06")]
 
 
-def test_unreadable_day_after_months(world: TandemHarness) -> None:
+def test_unreadable_day_after_months(harness: TandemHarness) -> None:
     """More has happened since than is looked at of the log."""
-    world.cloud.pumps[0].records = [bolus(5, "2026-11-05T09:30:00")]
+    harness.cloud.pumps[0].records = [bolus(5, "2026-11-05T09:30:00")]
     fault = every(of_properties(lambda found: {**found, "insulinDelivered": None}), code=20)
-    world.cloud.faults.append(fault)
+    harness.cloud.faults.append(fault)
     with pytest.raises(SourceChanged):
-        world.poll()
-    world.log.append([_fetched_later(world, number) for number in range(1200)])
-    world.cloud.asked.clear()
-    world.clock.advance(days=60)
+        harness.poll()
+    harness.log.append([_fetched_later(harness, number) for number in range(1200)])
+    harness.cloud.asked.clear()
+    harness.clock.advance(days=60)
     with pytest.raises(SourceChanged):
-        world.poll(world.source())
-    assert ("2026-11-04", "2026-11-06") in world.cloud.windows()
-    world.cloud.faults.clear()
-    world.poll(world.source())
-    assert [event.body.delivered_u for event in world.log.of("bolus.completed")] == [2.25]
-    world.poll(world.source())
-    assert WindowState.load(world.folder / "windows.json").unread("1111111", {}) == set()
+        harness.poll(harness.source())
+    assert ("2026-11-04", "2026-11-06") in harness.cloud.windows()
+    harness.cloud.faults.clear()
+    harness.poll(harness.source())
+    assert [event.body.delivered_u for event in harness.log.of("bolus.completed")] == [2.25]
+    harness.poll(harness.source())
+    assert WindowState.load(harness.folder / "windows.json").unread("1111111", {}) == set()
 
 
-def _fetched_later(world: TandemHarness, number: int) -> Any:
+def _fetched_later(harness: TandemHarness, number: int) -> Any:
     from tconnectsync_tandem.api.pumps import Pump
     from tconnectsync_tandem.source_events import window_fetched
 
     day = date(2026, 11, 20) + timedelta(days=number // 24)
-    return window_fetched(Pump(serial="1111111", assignments=()), (day, day), 0, world.clock.now() + timedelta(hours=number))  # fmt: skip
+    return window_fetched(Pump(serial="1111111", assignments=()), (day, day), 0, harness.clock.now() + timedelta(hours=number))  # fmt: skip
 
 
-def test_a_few_odd_records_that_are_no_doses_are_no_change(world: TandemHarness) -> None:
-    world.cloud.pumps[0].records = [
+def test_a_few_odd_records_that_are_no_doses_are_no_change(harness: TandemHarness) -> None:
+    harness.cloud.pumps[0].records = [
         *hourly(datetime(2026, 11, 18), 40),
         {**basal(1, "2026-11-19T00:01:00"), "eventProperties": {}},
         entry(69, 2, "2026-11-19T00:02:00", {"name0": 65}),
@@ -220,22 +220,22 @@ def test_a_few_odd_records_that_are_no_doses_are_no_change(world: TandemHarness)
         {**entry(999, 0, "2026-11-19T00:03:00", {}), "sequenceNumber": "x"},
         *({**entry(60, number, "2026-11-19T00:04:00", {}), "eventProperties": None} for number in range(50, 60)),
     ]
-    world.poll()
-    unknown = world.log.of("unknown")
+    harness.poll()
+    unknown = harness.log.of("unknown")
     assert sum(event.body.reason == "no such code" for event in unknown) == 37
     assert len(unknown) == 37 + 12
 
 
 @pytest.mark.parametrize(("odd", "changed"), [(5, False), (6, True)])
-def test_more_than_one_in_twenty_is_a_change(world: TandemHarness, odd: int, changed: bool) -> None:
-    world.cloud.pumps[0].records = hourly(datetime(2026, 11, 17, 20), 100)
-    for record in world.cloud.pumps[0].records[:odd]:
+def test_more_than_one_in_twenty_is_a_change(harness: TandemHarness, odd: int, changed: bool) -> None:
+    harness.cloud.pumps[0].records = hourly(datetime(2026, 11, 17, 20), 100)
+    for record in harness.cloud.pumps[0].records[:odd]:
         record["eventProperties"]["commandedRate"] = "fast"
     if changed:
         with pytest.raises(SourceChanged, match="6 of 100"):
-            world.poll()
+            harness.poll()
     else:
-        world.poll()
+        harness.poll()
 
 
 @pytest.mark.parametrize(
@@ -246,55 +246,55 @@ def test_more_than_one_in_twenty_is_a_change(world: TandemHarness, odd: int, cha
         ([(5, {"alarm": 3}), (5, {"alarm": 3})], "2 alarm raised"),
     ],
 )
-def test_rare_unreadable_kind(world: TandemHarness, records_before: list[tuple[int, Any]], words: str) -> None:
+def test_rare_unreadable_kind(harness: TandemHarness, records_before: list[tuple[int, Any]], words: str) -> None:
     """They are far less than one in twenty records."""
     rare = [
         {**entry(code, 4000 + number, f"2026-11-19T00:0{number}:30", {}), "eventProperties": values}
         for number, (code, values) in enumerate(records_before)
     ]
-    world.cloud.pumps[0].records = [*hourly(datetime(2026, 11, 15), 100), *rare]
+    harness.cloud.pumps[0].records = [*hourly(datetime(2026, 11, 15), 100), *rare]
     with pytest.raises(SourceChanged, match=words):
-        world.poll()
+        harness.poll()
 
 
-def test_one_odd_record_of_a_rare_kind_is_no_change(world: TandemHarness) -> None:
-    world.cloud.pumps[0].records = [
+def test_one_odd_record_of_a_rare_kind_is_no_change(harness: TandemHarness) -> None:
+    harness.cloud.pumps[0].records = [
         *hourly(datetime(2026, 11, 15), 100),
         entry(229, 4001, "2026-11-19T00:01:00", {}),
         entry(5, 4002, "2026-11-19T00:02:00", {}),
         entry(5, 4003, "2026-11-19T00:03:00", {"alarmId": 3}),
     ]
-    world.poll()
-    assert len(world.log.of("unknown")) == 2
+    harness.poll()
+    assert len(harness.log.of("unknown")) == 2
 
 
-def test_old_unreadable_clock_change(world: TandemHarness) -> None:
+def test_old_unreadable_clock_change(harness: TandemHarness) -> None:
     """A clock change of years ago that cannot be read is no change."""
-    world.cloud.pumps[0].changes = [entry(13, 5, "2023-11-19T10:00:00", {"timePrior": -5})]
-    world.cloud.pumps[0].records = [basal(6, "2026-11-19T00:00:00")]
-    world.poll()
-    assert len(world.log.of("unknown")) == 1
+    harness.cloud.pumps[0].changes = [entry(13, 5, "2023-11-19T10:00:00", {"timePrior": -5})]
+    harness.cloud.pumps[0].records = [basal(6, "2026-11-19T00:00:00")]
+    harness.poll()
+    assert len(harness.log.of("unknown")) == 1
 
 
-def test_unreadable_spare_pump(world: TandemHarness) -> None:
+def test_unreadable_spare_pump(harness: TandemHarness) -> None:
     """A pump in a drawer that cannot be read is left alone for a day."""
     old = CloudPump("2222222", "old", uploaded="2024-01-01T00:00:00Z", newest="2024-01-01T00:00:00")
     old.records = [{**bolus(1, "2026-11-10T00:00:00"), "eventProperties": None}]
-    world.cloud.pumps.append(old)
-    world.poll()
-    asked = world.cloud.count("pump-logs/old")
-    world.poll()
-    assert world.cloud.count("pump-logs/old") == asked
+    harness.cloud.pumps.append(old)
+    harness.poll()
+    asked = harness.cloud.count("pump-logs/old")
+    harness.poll()
+    assert harness.cloud.count("pump-logs/old") == asked
 
 
-def test_backfill_with_unreadable_dose(world: TandemHarness) -> None:
+def test_backfill_with_unreadable_dose(harness: TandemHarness) -> None:
     """A backfill with a dose that cannot be read opens nothing."""
-    world.cloud.pumps[0].records = [bolus(5, "2026-01-15T09:30:00")]
-    world.poll()
-    world.cloud.faults.append(every(renamed("pumpDateTime", "time")))
+    harness.cloud.pumps[0].records = [bolus(5, "2026-01-15T09:30:00")]
+    harness.poll()
+    harness.cloud.faults.append(every(renamed("pumpDateTime", "time")))
     with pytest.raises(SourceChanged):
-        backfill(world, date(2026, 1, 10), date(2026, 1, 20))
-    assert len(world.log.of("history.opened")) == 1
+        backfill(harness, date(2026, 1, 10), date(2026, 1, 20))
+    assert len(harness.log.of("history.opened")) == 1
 
 
 @given(st.sets(st.integers(0, 27)), st.sampled_from(["bolus.completed", "basal.delivered"]))
@@ -323,52 +323,52 @@ def days_of(query: dict[str, str]) -> int:
 
 
 @pytest.mark.parametrize("status", [400, 413, 414, 416, 422])
-def test_refused_window_is_halved(world: TandemHarness, status: int) -> None:
+def test_refused_window_is_halved(harness: TandemHarness, status: int) -> None:
     """A window that is refused is requested in halves, and the size is remembered."""
-    world.settings["history_days"] = 100
-    world.cloud.pumps[0].records = hourly(datetime(2026, 8, 12), 24 * 102)
+    harness.settings["history_days"] = 100
+    harness.cloud.pumps[0].records = hourly(datetime(2026, 8, 12), 24 * 102)
     refusal = b'{"name":"ZodError","issues":[{"code":"custom","message":"range too large"}]}'
     fault = FakeCloudFault("pump-logs", times=9999, status=status, body=refusal, when=lambda query: days_of(query) > 14)
-    world.cloud.faults.append(fault)
-    world.poll()
-    assert len(world.log.of("basal.delivered")) == 24 * 102
-    assert WindowState.load(world.folder / "windows.json").most_days(world.clock.now()) == 14
-    world.cloud.asked.clear()
-    backfill(world, date(2026, 6, 1), date(2026, 7, 28))
-    assert {days_of(query) for path, query in world.cloud.asked if "pump-logs" in path} == {14, 4}
-    world.clock.advance(seconds=FORGOTTEN_AFTER.total_seconds() + 1)
+    harness.cloud.faults.append(fault)
+    harness.poll()
+    assert len(harness.log.of("basal.delivered")) == 24 * 102
+    assert WindowState.load(harness.folder / "windows.json").most_days(harness.clock.now()) == 14
+    harness.cloud.asked.clear()
+    backfill(harness, date(2026, 6, 1), date(2026, 7, 28))
+    assert {days_of(query) for path, query in harness.cloud.asked if "pump-logs" in path} == {14, 4}
+    harness.clock.advance(seconds=FORGOTTEN_AFTER.total_seconds() + 1)
     fault.times = 0
-    world.cloud.asked.clear()
-    backfill(world, date(2026, 6, 1), date(2026, 7, 28))
-    assert max(days_of(query) for path, query in world.cloud.asked if "pump-logs" in path) == 28
+    harness.cloud.asked.clear()
+    backfill(harness, date(2026, 6, 1), date(2026, 7, 28))
+    assert max(days_of(query) for path, query in harness.cloud.asked if "pump-logs" in path) == 28
 
 
-def test_a_service_that_refuses_even_a_day_has_changed(world: TandemHarness) -> None:
-    world.cloud.faults.append(FakeCloudFault("pump-logs", times=9999, status=400, body=b"{}"))
+def test_a_service_that_refuses_even_a_day_has_changed(harness: TandemHarness) -> None:
+    harness.cloud.faults.append(FakeCloudFault("pump-logs", times=9999, status=400, body=b"{}"))
     with pytest.raises(SourceChanged, match="status 400"):
-        world.poll()
-    assert min(days_of(query) for path, query in world.cloud.asked if "pump-logs" in path) == 1
-    assert world.cloud.count("pump-logs") <= 12
-    assert WindowState.load(world.folder / "windows.json").most_days(world.clock.now()) is None
+        harness.poll()
+    assert min(days_of(query) for path, query in harness.cloud.asked if "pump-logs" in path) == 1
+    assert harness.cloud.count("pump-logs") <= 12
+    assert WindowState.load(harness.folder / "windows.json").most_days(harness.clock.now()) is None
 
 
-def test_an_unknown_key_is_no_matter_of_size(world: TandemHarness) -> None:
+def test_an_unknown_key_is_no_matter_of_size(harness: TandemHarness) -> None:
     body = b'{"name":"ZodError","issues":[{"code":"unrecognized_keys"}]}'
-    world.cloud.faults.append(FakeCloudFault("pump-logs", times=9999, status=400, body=body))
+    harness.cloud.faults.append(FakeCloudFault("pump-logs", times=9999, status=400, body=body))
     with pytest.raises(SourceChanged, match="unknown keys"):
-        world.poll()
-    assert world.cloud.count("pump-logs") == 1
+        harness.poll()
+    assert harness.cloud.count("pump-logs") == 1
 
 
-def test_a_day_that_is_refused_costs_that_day(world: TandemHarness) -> None:
-    world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
+def test_a_day_that_is_refused_costs_that_day(harness: TandemHarness) -> None:
+    harness.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
     at = "2026-10-20"
-    world.cloud.faults.append(
+    harness.cloud.faults.append(
         FakeCloudFault(
             "pump-logs", times=9999, status=400, body=b"{}", when=lambda query: query["startDate"][:10] == at
         )
     )
     with pytest.raises(Exception, match="20 October 2026 of pump 1111111 could not be read"):
-        world.poll()
-    assert len(world.log.of("basal.delivered")) == 24 * 32
-    assert (WindowState.load(world.folder / "windows.json").most_days(world.clock.now()) or 99) >= 14
+        harness.poll()
+    assert len(harness.log.of("basal.delivered")) == 24 * 32
+    assert (WindowState.load(harness.folder / "windows.json").most_days(harness.clock.now()) or 99) >= 14

@@ -12,34 +12,34 @@ from tconnectsync import CredentialsRefused, Retryable, Secret, SourceChanged
 from tests.tandem.fake_cloud import EMAIL, PASSWORD, PUMPER, FakeCloudFault, TandemHarness, basal
 
 
-def test_one_login_lasts_for_many_polls(world: TandemHarness) -> None:
+def test_one_login_lasts_for_many_polls(harness: TandemHarness) -> None:
     for _ in range(3):
-        world.clock.advance(hours=1)
-        world.poll()
-    assert world.cloud.count("/login") == 1
+        harness.clock.advance(hours=1)
+        harness.poll()
+    assert harness.cloud.count("/login") == 1
 
 
-def test_token_kept_over_restart(world: TandemHarness) -> None:
+def test_token_kept_over_restart(harness: TandemHarness) -> None:
     """The token is kept over a restart, in a file that only the owner can read."""
-    world.poll()
-    world.poll(world.source())
-    assert world.cloud.count("/login") == 1
-    path = world.folder / "token.json"
+    harness.poll()
+    harness.poll(harness.source())
+    assert harness.cloud.count("/login") == 1
+    path = harness.folder / "token.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     text = path.read_text()
     assert PASSWORD not in text
     assert EMAIL not in text
 
 
-def test_the_token_is_renewed_five_minutes_before_its_end(world: TandemHarness) -> None:
-    world.cloud.expires_in = 1800
-    world.poll()
-    world.clock.advance(minutes=24, seconds=59)
-    world.poll()
-    assert world.cloud.count("/login") == 1
-    world.clock.advance(seconds=1)
-    world.poll()
-    assert world.cloud.count("/login") == 2
+def test_the_token_is_renewed_five_minutes_before_its_end(harness: TandemHarness) -> None:
+    harness.cloud.expires_in = 1800
+    harness.poll()
+    harness.clock.advance(minutes=24, seconds=59)
+    harness.poll()
+    assert harness.cloud.count("/login") == 1
+    harness.clock.advance(seconds=1)
+    harness.poll()
+    assert harness.cloud.count("/login") == 2
 
 
 def _token_file(**fields: object) -> str:
@@ -63,71 +63,71 @@ def _token_file(**fields: object) -> str:
         _token_file(expires_at="soon"),
     ],
 )
-def test_a_damaged_token_file_costs_a_login_and_no_more(world: TandemHarness, text: str) -> None:
-    world.poll()
-    path = world.folder / "token.json"
+def test_a_damaged_token_file_costs_a_login_and_no_more(harness: TandemHarness, text: str) -> None:
+    harness.poll()
+    path = harness.folder / "token.json"
     account = json.loads(path.read_text())["account"]
     path.write_text(text.replace("{account}", account))
-    world.poll(world.source())
-    assert world.cloud.count("/login") == 2
+    harness.poll(harness.source())
+    assert harness.cloud.count("/login") == 2
 
 
-def test_unusable_token_file(world: TandemHarness) -> None:
+def test_unusable_token_file(harness: TandemHarness) -> None:
     """A token file that cannot be read or written costs a login and no more."""
-    (world.folder / "token.json").mkdir(parents=True)
-    world.poll()
-    world.poll()
-    assert world.cloud.count("/login") == 1
-    assert world.log.of("window.fetched") != []
+    (harness.folder / "token.json").mkdir(parents=True)
+    harness.poll()
+    harness.poll()
+    assert harness.cloud.count("/login") == 1
+    assert harness.log.of("window.fetched") != []
 
 
-def test_a_token_of_another_account_is_not_used(world: TandemHarness) -> None:
-    world.poll()
+def test_a_token_of_another_account_is_not_used(harness: TandemHarness) -> None:
+    harness.poll()
     with pytest.raises(CredentialsRefused):
-        world.poll(world.source(email="other@example.org"))
+        harness.poll(harness.source(email="other@example.org"))
 
 
-def test_forgotten_token_replaced(world: TandemHarness) -> None:
+def test_forgotten_token_replaced(harness: TandemHarness) -> None:
     """A token that the server has forgotten is replaced once."""
-    world.poll()
-    world.cloud.tokens.clear()
-    world.clock.advance(hours=1)
-    world.poll()
-    assert world.cloud.count("/login") == 2
+    harness.poll()
+    harness.cloud.tokens.clear()
+    harness.clock.advance(hours=1)
+    harness.poll()
+    assert harness.cloud.count("/login") == 2
 
 
-def test_new_token_refused(world: TandemHarness) -> None:
+def test_new_token_refused(harness: TandemHarness) -> None:
     """A new token that is refused is no reason for another login."""
-    world.cloud.faults.append(FakeCloudFault("/bff/", status=401, body=b"{}", times=99))
+    harness.cloud.faults.append(FakeCloudFault("/bff/", status=401, body=b"{}", times=99))
     for _ in range(3):
         with pytest.raises(Retryable, match="just issued") as caught:
-            world.poll(world.source())
+            harness.poll(harness.source())
         assert (caught.value.after_s or 0) >= 1800
-    assert world.cloud.count("/login") == 1
+    assert harness.cloud.count("/login") == 1
 
 
-def test_replacement_token_refused(world: TandemHarness) -> None:
+def test_replacement_token_refused(harness: TandemHarness) -> None:
     """A revoked token whose replacement is refused ends after one login."""
-    world.poll()
-    world.clock.advance(hours=1)
-    world.cloud.faults.append(FakeCloudFault("/bff/", status=401, body=b"{}", times=99))
+    harness.poll()
+    harness.clock.advance(hours=1)
+    harness.cloud.faults.append(FakeCloudFault("/bff/", status=401, body=b"{}", times=99))
     with pytest.raises(Retryable, match="just issued"):
-        world.poll()
-    assert world.cloud.count("/login") == 2
+        harness.poll()
+    assert harness.cloud.count("/login") == 2
 
 
-def test_refused_credentials_message(world: TandemHarness) -> None:
+def test_refused_credentials_message(harness: TandemHarness) -> None:
     """The message about refused credentials names both regions and no secret."""
-    world.cloud.password = "something else"
+    harness.cloud.password = "something else"
     with pytest.raises(CredentialsRefused) as caught:
-        world.poll()
+        harness.poll()
     told = f"{caught.value.message} {caught.value.remedy}"
     assert "region US" in told
     assert 'region = "EU"' in told
     assert "account/invalid_credentials" in told
     assert PASSWORD not in told
     assert EMAIL not in told
-    assert world.cloud.count("/login") == 1
+    assert harness.cloud.count("/login") == 1
 
 
 @pytest.mark.parametrize(
@@ -161,113 +161,113 @@ def test_refused_credentials_message(world: TandemHarness) -> None:
     ids=lambda value: f"{value.path[1:]}-{value.status}" if isinstance(value, FakeCloudFault) else None,
 )  # fmt: skip
 def test_what_goes_wrong_on_the_way_is_told_apart(
-    world: TandemHarness, fault: FakeCloudFault, error: type[Exception], words: str
+    harness: TandemHarness, fault: FakeCloudFault, error: type[Exception], words: str
 ) -> None:
-    world.cloud.faults.append(fault)
+    harness.cloud.faults.append(fault)
     with pytest.raises(error, match=words) as caught:
-        world.poll()
+        harness.poll()
     assert type(caught.value).__mro__.index(error) <= 2
-    assert world.cloud.count("/login") <= 1
+    assert harness.cloud.count("/login") <= 1
     assert PASSWORD not in str(caught.value)
 
 
-def test_a_token_signed_by_someone_else_is_not_taken(world: TandemHarness) -> None:
+def test_a_token_signed_by_someone_else_is_not_taken(harness: TandemHarness) -> None:
     import jwt
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    claims = {"iss": world.cloud.endpoints.issuer, "pumperId": PUMPER}
+    claims = {"iss": harness.cloud.endpoints.issuer, "pumperId": PUMPER}
     forged = jwt.encode(claims, stranger, algorithm="RS256", headers={"kid": "k1"})
-    world.cloud.faults.append(FakeCloudFault("/token", change=lambda granted: {**granted, "id_token": forged}))
+    harness.cloud.faults.append(FakeCloudFault("/token", change=lambda granted: {**granted, "id_token": forged}))
     with pytest.raises(SourceChanged, match="signature"):
-        world.poll()
+        harness.poll()
     unsigned = jwt.encode(claims, "", algorithm="none", headers={"kid": "k1"})
-    world.cloud.faults.append(FakeCloudFault("/token", change=lambda granted: {**granted, "id_token": unsigned}))
+    harness.cloud.faults.append(FakeCloudFault("/token", change=lambda granted: {**granted, "id_token": unsigned}))
     with pytest.raises(SourceChanged, match="signature"):
-        world.poll()
+        harness.poll()
 
 
-def test_a_token_of_another_issuer_is_not_taken(world: TandemHarness) -> None:
-    world.cloud.issuer = "https://elsewhere.example.org"
+def test_a_token_of_another_issuer_is_not_taken(harness: TandemHarness) -> None:
+    harness.cloud.issuer = "https://elsewhere.example.org"
     with pytest.raises(SourceChanged, match="not issued by"):
-        world.poll()
+        harness.poll()
 
 
-def test_another_audience_is_a_warning(world: TandemHarness, caplog: pytest.LogCaptureFixture) -> None:
-    world.cloud.audience = "somebody-new"
-    world.poll()
+def test_another_audience_is_a_warning(harness: TandemHarness, caplog: pytest.LogCaptureFixture) -> None:
+    harness.cloud.audience = "somebody-new"
+    harness.poll()
     assert "id_token_audience" in caplog.text
 
 
 @pytest.mark.parametrize(("off_s", "good"), [(-290, True), (-310, False), (290, True), (310, False)])
-def test_the_id_token_has_five_minutes_of_leeway(world: TandemHarness, off_s: int, good: bool) -> None:
-    now = world.clock.now()
+def test_the_id_token_has_five_minutes_of_leeway(harness: TandemHarness, off_s: int, good: bool) -> None:
+    now = harness.clock.now()
     if off_s < 0:
-        world.cloud.claims = {"exp": (now + timedelta(seconds=off_s)).timestamp()}
+        harness.cloud.claims = {"exp": (now + timedelta(seconds=off_s)).timestamp()}
     else:
-        world.cloud.claims = {"nbf": (now + timedelta(seconds=off_s)).timestamp()}
+        harness.cloud.claims = {"nbf": (now + timedelta(seconds=off_s)).timestamp()}
     if good:
-        world.poll()
+        harness.poll()
     else:
         with pytest.raises(SourceChanged, match="not valid at"):
-            world.poll()
+            harness.poll()
 
 
-def test_an_account_without_a_pump_wearer_is_told(world: TandemHarness) -> None:
-    world.cloud.claims = {"pumperId": None}
+def test_an_account_without_a_pump_wearer_is_told(harness: TandemHarness) -> None:
+    harness.cloud.claims = {"pumperId": None}
     with pytest.raises(SourceChanged, match="pumperId"):
-        world.poll()
+        harness.poll()
 
 
 @pytest.mark.parametrize("told", [None, "soon", -5, True, 1e300])
-def test_a_life_that_is_not_told_is_the_id_tokens(world: TandemHarness, told: object) -> None:
-    world.cloud.expires_in = told
-    world.poll()
-    world.clock.advance(minutes=50)
-    world.poll()
-    assert world.cloud.count("/login") == 1
-    world.clock.advance(minutes=6)
-    world.poll()
-    assert world.cloud.count("/login") == 2
+def test_a_life_that_is_not_told_is_the_id_tokens(harness: TandemHarness, told: object) -> None:
+    harness.cloud.expires_in = told
+    harness.poll()
+    harness.clock.advance(minutes=50)
+    harness.poll()
+    assert harness.cloud.count("/login") == 1
+    harness.clock.advance(minutes=6)
+    harness.poll()
+    assert harness.cloud.count("/login") == 2
 
 
 @pytest.mark.parametrize(("off_s", "words"), [(600, "behind"), (-600, "ahead of")])
-def test_wrong_host_clock_saves_password(world: TandemHarness, off_s: float, words: str) -> None:
+def test_wrong_host_clock_saves_password(harness: TandemHarness, off_s: float, words: str) -> None:
     """A host clock that is off stops it before the password is sent a second time."""
-    world.cloud.date_off_s = off_s
+    harness.cloud.date_off_s = off_s
     with pytest.raises(Retryable, match=f"this computer's clock .* {words}") as caught:
-        world.poll()
+        harness.poll()
     assert "timedatectl" in (caught.value.remedy or "")
-    assert world.cloud.count("/token") == 0
+    assert harness.cloud.count("/token") == 0
     if off_s > 0:
-        assert world.cloud.count("/login") == 0
+        assert harness.cloud.count("/login") == 0
 
 
-def test_wrong_host_clock_with_kept_token(world: TandemHarness) -> None:
+def test_wrong_host_clock_with_kept_token(harness: TandemHarness) -> None:
     """A host clock that is off is noticed with a kept token too."""
-    world.poll()
-    world.cloud.date_off_s = 400
+    harness.poll()
+    harness.cloud.date_off_s = 400
     with pytest.raises(Retryable, match="this computer's clock"):
-        world.poll()
-    world.cloud.date_off_s = 200
-    world.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
-    world.cloud.pumps[0].uploaded = "2026-11-20T11:59:00Z"
-    world.poll()
-    assert world.log.numbered() == [1]
+        harness.poll()
+    harness.cloud.date_off_s = 200
+    harness.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
+    harness.cloud.pumps[0].uploaded = "2026-11-20T11:59:00Z"
+    harness.poll()
+    assert harness.log.numbered() == [1]
 
 
-def test_nothing_secret_shows(world: TandemHarness, caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_secret_shows(harness: TandemHarness, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG", logger="tconnectsync")
-    source = world.source(password=Secret(PASSWORD))
-    world.poll(source)
-    shown = caplog.text + repr(source) + repr(source.account) + repr(world.log.events)
-    for secret in (PASSWORD, PUMPER, EMAIL.split("@")[0], *world.cloud.tokens, "Ada", "1990-01-01"):
+    source = harness.source(password=Secret(PASSWORD))
+    harness.poll(source)
+    shown = caplog.text + repr(source) + repr(source.account) + repr(harness.log.events)
+    for secret in (PASSWORD, PUMPER, EMAIL.split("@")[0], *harness.cloud.tokens, "Ada", "1990-01-01"):
         assert secret not in shown, secret
 
 
-def test_sessions_and_cookies(world: TandemHarness) -> None:
+def test_sessions_and_cookies(harness: TandemHarness) -> None:
     """Sessions are closed, and a login has its own cookies."""
-    world.poll()
-    data = [headers for headers in world.cloud.headers_seen if "authorization" in headers]
+    harness.poll()
+    data = [headers for headers in harness.cloud.headers_seen if "authorization" in headers]
     assert all("cookie" not in headers for headers in data)
-    assert all("Mozilla" in headers["user-agent"] for headers in world.cloud.headers_seen)
+    assert all("Mozilla" in headers["user-agent"] for headers in harness.cloud.headers_seen)

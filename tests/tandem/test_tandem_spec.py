@@ -112,10 +112,10 @@ def test_data_requests_carry_the_data_hosts_own_origin(region: str) -> None:
     assert headers["Origin"] + "/" == headers["Referer"] == REGIONS[region].data
 
 
-def test_check_names_pumps(world: TandemHarness) -> None:
+def test_check_names_pumps(harness: TandemHarness) -> None:
     """The check names login, region, and each pump with its newest data."""
-    world.cloud.pumps.append(CloudPump("90556643", "old", uploaded=None, newest=None))
-    found = list(world.source().check())
+    harness.cloud.pumps.append(CloudPump("90556643", "old", uploaded=None, newest=None))
+    found = list(harness.source().check())
     assert all(finding.good for finding in found)
     text = "\n".join(finding.what for finding in found)
     assert "logged in, region US" in text
@@ -126,10 +126,10 @@ def test_check_names_pumps(world: TandemHarness) -> None:
     assert "never uploaded" in text
 
 
-def test_check_of_chosen_pumps(world: TandemHarness) -> None:
+def test_check_of_chosen_pumps(harness: TandemHarness) -> None:
     """The check reports a pump that is left out and one that does not exist."""
-    world.cloud.pumps.append(CloudPump("90556643", "old", uploaded="2024-01-01T00:00:00Z", newest=None))
-    bad = [finding for finding in world.source(pumps=("90556643", "5")).check() if not finding.good]
+    harness.cloud.pumps.append(CloudPump("90556643", "old", uploaded="2024-01-01T00:00:00Z", newest=None))
+    bad = [finding for finding in harness.source(pumps=("90556643", "5")).check() if not finding.good]
     absent, excluded = (finding.what for finding in bad)
     assert absent.startswith("tandem: pump 5 is ")
     assert excluded.startswith("tandem: pump 1111111, which `pumps` excludes")
@@ -145,29 +145,29 @@ def test_check_of_chosen_pumps(world: TandemHarness) -> None:
     ],
 )
 def test_check_turns_trouble_into_a_finding_with_a_remedy(
-    world: TandemHarness, fault: FakeCloudFault, words: str
+    harness: TandemHarness, fault: FakeCloudFault, words: str
 ) -> None:
-    world.cloud.faults.append(fault)
-    (bad,) = [finding for finding in world.source().check() if not finding.good]
+    harness.cloud.faults.append(fault)
+    (bad,) = [finding for finding in harness.source().check() if not finding.good]
     assert words in f"{bad.what} {bad.remedy}"
 
 
-def test_check_reads_the_newest_records(world: TandemHarness) -> None:
-    pump = world.cloud.pumps[0]
+def test_check_reads_the_newest_records(harness: TandemHarness) -> None:
+    pump = harness.cloud.pumps[0]
     pump.records = [basal(1, "2026-11-19T00:00:00"), basal(2, "2026-11-20T00:00:00"), basal(3, "2026-11-18T23:00:00")]
-    *_, found = world.source().check()
+    *_, found = harness.source().check()
     assert found.good
     assert "2 records" in found.what
     pump.records.append(entry(20, 4, "2026-11-20T01:00:00", {"bolusId": 1, "completionStatus": 3}))
-    *_, found = world.source().check()
+    *_, found = harness.source().check()
     assert not found.good
     assert "1 bolus completed" in found.what
     assert "release" in (found.remedy or "")
-    assert world.log.events == []
+    assert harness.log.events == []
 
 
-def test_a_check_does_not_log_in_again(world: TandemHarness) -> None:
-    world.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
-    world.poll()
-    list(world.source().check())
-    assert world.cloud.count("/login") == 1
+def test_a_check_does_not_log_in_again(harness: TandemHarness) -> None:
+    harness.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
+    harness.poll()
+    list(harness.source().check())
+    assert harness.cloud.count("/login") == 1

@@ -97,13 +97,13 @@ class ServedApplication:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> ServedApplication:
+def pages(tmp_path: Path) -> ServedApplication:
     """An application with a secret."""
     return ServedApplication(tmp_path / "data")
 
 
 @pytest.fixture
-def open_world(tmp_path: Path) -> ServedApplication:
+def open_pages(tmp_path: Path) -> ServedApplication:
     """An application without a secret, on loopback."""
     return ServedApplication(tmp_path / "data", secret=None)
 
@@ -111,55 +111,55 @@ def open_world(tmp_path: Path) -> ServedApplication:
 # --- the form and its cookie --------------------------------------------------------------------------------------------
 
 
-def test_browser_without_cookie(world: ServedApplication) -> None:
+def test_browser_without_cookie(pages: ServedApplication) -> None:
     """It gets the form and nothing else."""
-    answer = world.get(world.browser(), "/page")
+    answer = pages.get(pages.browser(), "/page")
     assert answer.status_code == 401
     assert "personal" not in answer.text
     assert 'type="password"' in answer.text
-    assert world.get(world.browser(), "/page/static/../page").status_code in (401, 404)
+    assert pages.get(pages.browser(), "/page/static/../page").status_code in (401, 404)
 
 
-def test_form_signs_in(world: ServedApplication) -> None:
+def test_form_signs_in(pages: ServedApplication) -> None:
     """It leads to the page that was requested."""
-    browser = world.browser()
-    form = world.get(browser, "/page?days=3").text
+    browser = pages.browser()
+    form = pages.get(browser, "/page?days=3").text
     target = re.search(r'name="target" value="([^"]*)"', form)
     assert target is not None
-    answer = world.post(browser, "/sign-in", secret=f" {SECRET} ", target=target[1])
+    answer = pages.post(browser, "/sign-in", secret=f" {SECRET} ", target=target[1])
     assert (answer.status_code, answer.headers["Location"]) == (303, "/page?days=3")
-    assert world.get(browser, "/page").text == "<p>personal</p>"
+    assert pages.get(browser, "/page").text == "<p>personal</p>"
 
 
 @pytest.mark.parametrize("https", [False, True])
-def test_the_cookie_is_strict_and_hidden_from_scripts(world: ServedApplication, https: bool) -> None:
-    world.https = https
-    cookie = world.post(world.browser(), "/sign-in", secret=SECRET).headers["Set-Cookie"]
+def test_the_cookie_is_strict_and_hidden_from_scripts(pages: ServedApplication, https: bool) -> None:
+    pages.https = https
+    cookie = pages.post(pages.browser(), "/sign-in", secret=SECRET).headers["Set-Cookie"]
     assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
     assert ("Secure" in cookie.split("; ")) is https
     assert SECRET not in cookie
 
 
-def test_cookie_after_restart(world: ServedApplication) -> None:
+def test_cookie_after_restart(pages: ServedApplication) -> None:
     """It survives, and ends with another secret."""
-    cookie = world.cookie(world.signed_in())
-    world.restart()
-    assert world.get(world.with_cookie(cookie), "/page").status_code == 200
-    world.secret = "another secret"
-    world.restart()
-    assert world.get(world.with_cookie(cookie), "/page").status_code == 401
+    cookie = pages.cookie(pages.signed_in())
+    pages.restart()
+    assert pages.get(pages.with_cookie(cookie), "/page").status_code == 200
+    pages.secret = "another secret"
+    pages.restart()
+    assert pages.get(pages.with_cookie(cookie), "/page").status_code == 401
 
 
-def test_the_key_of_cookies_is_private(world: ServedApplication) -> None:
-    path = world.folder / "web" / "cookie.key"
+def test_the_key_of_cookies_is_private(pages: ServedApplication) -> None:
+    path = pages.folder / "web" / "cookie.key"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    for folder in (path.parent, world.folder):
+    for folder in (path.parent, pages.folder):
         assert stat.S_IMODE(folder.stat().st_mode) & 0o077 == 0
 
 
 @pytest.mark.parametrize("broken", ["", "x", "a.b.c", "W10.aaa.bbb", "ü", "." * 600, "[1].2.3", "null"])
-def test_a_wrong_cookie_admits_nobody(world: ServedApplication, broken: str) -> None:
-    assert world.get(world.with_cookie(broken), "/page").status_code == 401
+def test_a_wrong_cookie_admits_nobody(pages: ServedApplication, broken: str) -> None:
+    assert pages.get(pages.with_cookie(broken), "/page").status_code == 401
 
 
 def test_a_cookie_with_another_key_or_role_admits_nobody() -> None:
@@ -172,24 +172,24 @@ def test_a_cookie_with_another_key_or_role_admits_nobody() -> None:
     assert sessions.role_of(sessions._signer.dumps([["owner"], 1]), None) is Role.NOBODY
 
 
-def test_after_signing_out_the_cookie_is_gone(world: ServedApplication) -> None:
-    browser = world.signed_in()
-    assert world.post(browser, "/sign-out").status_code == 303
-    assert world.get(browser, "/page").status_code == 401
+def test_after_signing_out_the_cookie_is_gone(pages: ServedApplication) -> None:
+    browser = pages.signed_in()
+    assert pages.post(browser, "/sign-out").status_code == 303
+    assert pages.get(browser, "/page").status_code == 401
 
 
-def test_ten_thousand_wrong_secrets(world: ServedApplication) -> None:
+def test_ten_thousand_wrong_secrets(pages: ServedApplication) -> None:
     """Only their sender is shut out."""
-    browser = world.browser()
-    statuses = [world.post(browser, "/sign-in", secret=str(n)).status_code for n in range(20)]
+    browser = pages.browser()
+    statuses = [pages.post(browser, "/sign-in", secret=str(n)).status_code for n in range(20)]
     assert statuses == [403] * 4 + [429] * 16
-    gate = world.access.gate
+    gate = pages.access.gate
     assert gate is not None
     for number in range(10_000):
         gate.admits(b"wrong", f"198.51.{number % 20}.{number % 250}")
-    assert "try" in world.post(browser, "/sign-in", secret=SECRET).text
-    other = world.browser()
-    answer = world.ask(
+    assert "try" in pages.post(browser, "/sign-in", secret=SECRET).text
+    other = pages.browser()
+    answer = pages.ask(
         other, "POST", "/sign-in", OWN, data={"secret": SECRET}, environ_base={"REMOTE_ADDR": "203.0.113.9"}
     )
     assert answer.status_code == 303
@@ -198,86 +198,86 @@ def test_ten_thousand_wrong_secrets(world: ServedApplication) -> None:
 @pytest.mark.parametrize(
     "target", ["//evil.example", "/\\evil.example", "https://evil.example", "evil", "/a\r\nSet-Cookie: x", "", "/" * 9, "/\t/evil"]
 )  # fmt: skip
-def test_the_form_never_leads_to_another_site(world: ServedApplication, target: str) -> None:
-    answer = world.post(world.browser(), "/sign-in", secret=SECRET, target=target)
+def test_the_form_never_leads_to_another_site(pages: ServedApplication, target: str) -> None:
+    answer = pages.post(pages.browser(), "/sign-in", secret=SECRET, target=target)
     assert answer.headers["Location"] == "/"
 
 
-def test_pages_take_no_secret_from_the_address(world: ServedApplication) -> None:
+def test_pages_take_no_secret_from_the_address(pages: ServedApplication) -> None:
     for path in ("/page", "/", "/sign-in"):
-        answer = world.get(world.browser(), f"{path}?secret={SECRET}")
+        answer = pages.get(pages.browser(), f"{path}?secret={SECRET}")
         assert "personal" not in answer.text
         assert "version" not in answer.text
-    assert world.get(world.browser(), f"/?secret={SECRET}", {}).json == {
+    assert pages.get(pages.browser(), f"/?secret={SECRET}", {}).json == {
         "version": "4", "log_damaged": False, "sources": {}, "sinks": {}, "cycle_running": False, "last_cycle_status": None,
     }  # fmt: skip
 
 
-def test_a_script_may_read_pages_with_the_header(world: ServedApplication) -> None:
+def test_a_script_may_read_pages_with_the_header(pages: ServedApplication) -> None:
     bearer = {"Authorization": f"Bearer {SECRET}".encode().decode("latin-1")}
-    assert world.get(world.browser(), "/page", bearer).status_code == 200
-    assert world.get(world.browser(), "/page", {"Authorization": "Bearer no"}).status_code == 403
+    assert pages.get(pages.browser(), "/page", bearer).status_code == 200
+    assert pages.get(pages.browser(), "/page", {"Authorization": "Bearer no"}).status_code == 403
 
 
-def test_addresses_of_scripts_take_no_cookie(world: ServedApplication) -> None:
+def test_addresses_of_scripts_take_no_cookie(pages: ServedApplication) -> None:
     """They answer GET and change something."""
-    browser = world.signed_in()
+    browser = pages.signed_in()
     for path in ("/run", "/update", "/check_login", "/metrics"):
-        assert world.get(browser, path).status_code == 401, path
+        assert pages.get(browser, path).status_code == 401, path
 
 
 # --- the view link ------------------------------------------------------------------------------------------------------
 
 
-def viewer(world: ServedApplication) -> Client:
-    browser = world.browser()
-    assert world.post(browser, "/view", token=world.access.view_link.create()).status_code == 303
+def viewer(pages: ServedApplication) -> Client:
+    browser = pages.browser()
+    assert pages.post(browser, "/view", token=pages.access.view_link.create()).status_code == 303
     return browser
 
 
-def test_a_view_link_shows_pages_and_changes_nothing(world: ServedApplication) -> None:
-    browser = viewer(world)
-    assert world.get(browser, "/page").status_code == 200
-    assert world.post(browser, "/change").status_code == 403
-    assert world.get(browser, "/run").status_code == 401
-    assert world.synced == []
-    assert world.post(world.signed_in(), "/change").text == "changed"
+def test_a_view_link_shows_pages_and_changes_nothing(pages: ServedApplication) -> None:
+    browser = viewer(pages)
+    assert pages.get(browser, "/page").status_code == 200
+    assert pages.post(browser, "/change").status_code == 403
+    assert pages.get(browser, "/run").status_code == 401
+    assert pages.synced == []
+    assert pages.post(pages.signed_in(), "/change").text == "changed"
 
 
-def test_a_revoked_view_link_ends_at_once(world: ServedApplication) -> None:
-    browser = viewer(world)
-    old = world.access.view_link.token()
-    cookie = world.cookie(browser)
+def test_a_revoked_view_link_ends_at_once(pages: ServedApplication) -> None:
+    browser = viewer(pages)
+    old = pages.access.view_link.token()
+    cookie = pages.cookie(browser)
     assert old is not None
-    assert world.access.still_admits(cookie)
-    assert world.access.view_link.revoke()
-    assert not world.access.view_link.revoke()
-    assert not world.access.still_admits(cookie)
-    assert world.get(browser, "/page").status_code == 401
-    assert world.post(world.browser(), "/view", token=old).status_code == 403
-    assert world.access.view_link.create() != old
-    assert world.get(browser, "/page").status_code == 401, "the new link is another one"
+    assert pages.access.still_admits(cookie)
+    assert pages.access.view_link.revoke()
+    assert not pages.access.view_link.revoke()
+    assert not pages.access.still_admits(cookie)
+    assert pages.get(browser, "/page").status_code == 401
+    assert pages.post(pages.browser(), "/view", token=old).status_code == 403
+    assert pages.access.view_link.create() != old
+    assert pages.get(browser, "/page").status_code == 401, "the new link is another one"
 
 
-def test_a_whole_link_may_be_pasted_into_the_form(world: ServedApplication) -> None:
-    link = f"http://127.0.0.1:8080/view#{world.access.view_link.create()}"
-    assert world.post(world.browser(), "/view", token=link).status_code == 303
+def test_a_whole_link_may_be_pasted_into_the_form(pages: ServedApplication) -> None:
+    link = f"http://127.0.0.1:8080/view#{pages.access.view_link.create()}"
+    assert pages.post(pages.browser(), "/view", token=link).status_code == 303
 
 
-def test_guessing_view_links(world: ServedApplication) -> None:
+def test_guessing_view_links(pages: ServedApplication) -> None:
     """It has a limit, and an empty link is wrong."""
-    browser = world.browser()
-    assert [world.post(browser, "/view", token="").status_code for _ in range(6)] == [403] * 4 + [429] * 2
-    world.now += 100
-    world.access.view_link.create()
-    assert world.post(browser, "/view", token="").status_code == 403
+    browser = pages.browser()
+    assert [pages.post(browser, "/view", token="").status_code for _ in range(6)] == [403] * 4 + [429] * 2
+    pages.now += 100
+    pages.access.view_link.create()
+    assert pages.post(browser, "/view", token="").status_code == 403
 
 
-def test_the_token_is_never_in_a_page(world: ServedApplication) -> None:
-    token = world.access.view_link.create()
-    browser = viewer(world)
+def test_the_token_is_never_in_a_page(pages: ServedApplication) -> None:
+    token = pages.access.view_link.create()
+    browser = viewer(pages)
     for path in ("/view", "/page", "/", "/nothing"):
-        answer = world.get(browser, path)
+        answer = pages.get(browser, path)
         assert token not in answer.text + str(answer.headers)
 
 
@@ -293,74 +293,74 @@ def test_the_token_is_never_in_a_page(world: ServedApplication) -> None:
     ],
 )  # fmt: skip
 def test_another_site_changes_nothing(
-    world: ServedApplication, open_world: ServedApplication, headers: dict[str, str]
+    pages: ServedApplication, open_pages: ServedApplication, headers: dict[str, str]
 ) -> None:
-    browser = world.signed_in()
-    assert world.post(browser, "/change", {**HTML, **headers}).status_code == 403
-    assert open_world.post(open_world.browser(), "/change", {**HTML, **headers}).status_code == 403
-    assert world.synced + open_world.synced == []
+    browser = pages.signed_in()
+    assert pages.post(browser, "/change", {**HTML, **headers}).status_code == 403
+    assert open_pages.post(open_pages.browser(), "/change", {**HTML, **headers}).status_code == 403
+    assert pages.synced + open_pages.synced == []
 
 
 @pytest.mark.parametrize("headers", [{"Sec-Fetch-Site": "same-origin"}, {"Origin": "http://127.0.0.1:8080"}])
 def test_our_own_page_changes_something(
-    world: ServedApplication, open_world: ServedApplication, headers: dict[str, str]
+    pages: ServedApplication, open_pages: ServedApplication, headers: dict[str, str]
 ) -> None:
-    assert world.post(world.signed_in(), "/change", {**HTML, **headers}).status_code == 200
-    assert open_world.post(open_world.browser(), "/change", {**HTML, **headers}).status_code == 200
+    assert pages.post(pages.signed_in(), "/change", {**HTML, **headers}).status_code == 200
+    assert open_pages.post(open_pages.browser(), "/change", {**HTML, **headers}).status_code == 200
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "192.168.1.5:8080", "[2001:db8::1]:8080", "0.0.0.0:8080"]
 )  # fmt: skip
-def test_a_name_that_points_to_loopback_reads_no_open_page(open_world: ServedApplication, host: str) -> None:
+def test_a_name_that_points_to_loopback_reads_no_open_page(open_pages: ServedApplication, host: str) -> None:
     """A foreign site can make its own name point here (DNS rebinding)."""
-    open_world.host = host
+    open_pages.host = host
     for path in ("/page", "/", "/run", "/metrics", "/check_login"):
-        answer = open_world.get(open_world.browser(), path)
+        answer = open_pages.get(open_pages.browser(), path)
         assert answer.status_code == 421, path
         assert "personal" not in answer.text
     assert "secret_file" in answer.text
-    assert open_world.get(open_world.browser(), "/healthz").status_code == 200
+    assert open_pages.get(open_pages.browser(), "/healthz").status_code == 200
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8080", "localhost:8080", "LOCALHOST", "[::1]:8080", "[::1]"])
-def test_this_computer_reads_its_open_page(open_world: ServedApplication, host: str) -> None:
-    open_world.host = host
-    assert open_world.get(open_world.browser(), "/page").status_code == 200
-    assert open_world.get(open_world.browser(), "/check_login", {}).status_code == 200
+def test_this_computer_reads_its_open_page(open_pages: ServedApplication, host: str) -> None:
+    open_pages.host = host
+    assert open_pages.get(open_pages.browser(), "/page").status_code == 200
+    assert open_pages.get(open_pages.browser(), "/check_login", {}).status_code == 200
 
 
-def test_other_sites_and_an_open_page(open_world: ServedApplication) -> None:
+def test_other_sites_and_an_open_page(open_pages: ServedApplication) -> None:
     """They can neither read it nor trigger anything."""
     embedded = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
     link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
     for path in ("/run", "/update", "/check_login", "/page"):
-        assert open_world.get(open_world.browser(), path, {**HTML, **embedded}).status_code == 403, path
-    assert open_world.get(open_world.browser(), "/run", {**HTML, **link}).status_code == 403
-    assert open_world.get(open_world.browser(), "/page", {**HTML, **link}).status_code == 200
+        assert open_pages.get(open_pages.browser(), path, {**HTML, **embedded}).status_code == 403, path
+    assert open_pages.get(open_pages.browser(), "/run", {**HTML, **link}).status_code == 403
+    assert open_pages.get(open_pages.browser(), "/page", {**HTML, **link}).status_code == 200
 
 
-def test_a_secret_that_a_proxy_adds_serves_no_other_site(world: ServedApplication) -> None:
+def test_a_secret_that_a_proxy_adds_serves_no_other_site(pages: ServedApplication) -> None:
     added = {"Authorization": f"Bearer {SECRET}".encode().decode("latin-1")}
     foreign = {**HTML, **added, "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
-    assert world.get(world.browser(), "/run", foreign).status_code == 403
-    assert world.post(world.browser(), "/change", foreign).status_code == 403
-    assert world.synced == []
-    assert world.get(world.browser(), "/page", {**HTML, **added}).status_code == 200
-    assert world.post(world.browser(), "/change", added).status_code == 200
-    assert world.get(world.browser(), "/run", added).status_code == 202
+    assert pages.get(pages.browser(), "/run", foreign).status_code == 403
+    assert pages.post(pages.browser(), "/change", foreign).status_code == 403
+    assert pages.synced == []
+    assert pages.get(pages.browser(), "/page", {**HTML, **added}).status_code == 200
+    assert pages.post(pages.browser(), "/change", added).status_code == 200
+    assert pages.get(pages.browser(), "/run", added).status_code == 202
 
 
-def test_a_link_from_elsewhere_finds_the_browser_signed_in(world: ServedApplication) -> None:
+def test_a_link_from_elsewhere_finds_the_browser_signed_in(pages: ServedApplication) -> None:
     """A strict cookie is not sent with it: the page fetches itself once more."""
     link = {**HTML, "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
-    first = world.get(world.browser(), "/page", link)
+    first = pages.get(pages.browser(), "/page", link)
     assert (first.status_code, 'http-equiv="refresh"' in first.text) == (200, True)
-    assert world.get(world.browser(), "/page", {**link, "Sec-Fetch-Site": "same-origin"}).status_code == 401
+    assert pages.get(pages.browser(), "/page", {**link, "Sec-Fetch-Site": "same-origin"}).status_code == 401
 
 
-def test_no_page_may_be_framed_by_others_or_cached(world: ServedApplication) -> None:
-    for answer in (world.get(world.browser(), "/page"), world.get(world.signed_in(), "/page")):
+def test_no_page_may_be_framed_by_others_or_cached(pages: ServedApplication) -> None:
+    for answer in (pages.get(pages.browser(), "/page"), pages.get(pages.signed_in(), "/page")):
         assert answer.headers["Cache-Control"] == "no-store"
         assert answer.headers["Referrer-Policy"] == "same-origin"
         assert "frame-ancestors 'self'" in answer.headers["Content-Security-Policy"]
@@ -386,16 +386,16 @@ def test_not_loopback(name: str) -> None:
 @pytest.mark.parametrize("asked", ["/glucose/page", "/page"])
 def test_a_base_path_is_in_links_and_cookies(tmp_path: Path, asked: str) -> None:
     """Whether the proxy passes the prefix or not."""
-    world = ServedApplication(tmp_path, base_path="/glucose")
-    browser = world.browser()
-    form = world.get(browser, asked).text
+    pages = ServedApplication(tmp_path, base_path="/glucose")
+    browser = pages.browser()
+    form = pages.get(browser, asked).text
     assert 'action="/glucose/sign-in"' in form
     assert 'value="/page"' in form
     assert 'href="/glucose/static/page.css"' in form
-    answer = world.post(browser, "/sign-in", secret=SECRET, target="/page")
+    answer = pages.post(browser, "/sign-in", secret=SECRET, target="/page")
     assert answer.headers["Location"] == "/glucose/page"
     assert "Path=/glucose/" in answer.headers["Set-Cookie"]
-    assert world.get(browser, "/glucose/page").text == "<p>personal</p>"
+    assert pages.get(browser, "/glucose/page").text == "<p>personal</p>"
 
 
 @pytest.mark.parametrize("name", ["X-Forwarded-Prefix", "X-Ingress-Path"])
@@ -410,23 +410,23 @@ def test_a_proxys_prefix_counts_behind_a_router_only(tmp_path: Path, name: str) 
     "given", ["//evil.example", "https://evil.example", "/a/../b", "/ü", "/a b", '/a"><script>', "/" + "a" * 300]
 )
 def test_a_strange_prefix_is_ignored(tmp_path: Path, given: str) -> None:
-    world = ServedApplication(tmp_path, behind_router=True)
+    pages = ServedApplication(tmp_path, behind_router=True)
     headers = {**HTML, "X-Forwarded-Prefix": given.encode().decode("latin-1")}
-    assert 'action="/sign-in"' in world.get(world.browser(), "/page", headers).text
+    assert 'action="/sign-in"' in pages.get(pages.browser(), "/page", headers).text
     assert clean_prefix(given) is None
 
 
 def test_behind_tls_the_cookie_is_secure(tmp_path: Path) -> None:
-    world = ServedApplication(tmp_path, behind_router=True)
+    pages = ServedApplication(tmp_path, behind_router=True)
     tls = {
         **HTML,
         "X-Forwarded-Proto": "https",
         "X-Forwarded-Host": "glucose.example",
         "Origin": "https://glucose.example",
     }
-    assert "Secure" in world.post(world.browser(), "/sign-in", tls, secret=SECRET).headers["Set-Cookie"]
+    assert "Secure" in pages.post(pages.browser(), "/sign-in", tls, secret=SECRET).headers["Set-Cookie"]
     assert (
-        world.post(world.browser(), "/sign-in", {**tls, "X-Forwarded-Host": "other.example"}, secret=SECRET).status_code
+        pages.post(pages.browser(), "/sign-in", {**tls, "X-Forwarded-Host": "other.example"}, secret=SECRET).status_code
         == 403
     )
 
@@ -437,9 +437,9 @@ def test_behind_tls_the_cookie_is_secure(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "path", ["/%00", "/%2e%2e/%2e%2e/etc/passwd", "/static/../../options.py", "/static/%2e%2e/options.py", "/ü", "/p/x/", "/" + "a/" * 3000]
 )  # fmt: skip
-def test_strange_paths_are_refused_or_not_found(world: ServedApplication, path: str) -> None:
-    for browser in (world.browser(), world.signed_in()):
-        answer = world.get(browser, path)
+def test_strange_paths_are_refused_or_not_found(pages: ServedApplication, path: str) -> None:
+    for browser in (pages.browser(), pages.signed_in()):
+        answer = pages.get(browser, path)
         assert answer.status_code in (401, 404), path
         assert "WebOptions" not in answer.text
 
@@ -448,22 +448,22 @@ def test_strange_paths_are_refused_or_not_found(world: ServedApplication, path: 
     "form",
     [{}, {"secret": ""}, {"secret": "\0"}, {"secret": "\ud800".encode("utf-8", "replace").decode()}, {"other": SECRET}],
 )
-def test_a_form_without_the_secret_is_refused(world: ServedApplication, form: dict[str, str]) -> None:
-    assert world.post(world.browser(), "/sign-in", **form).status_code == 403
+def test_a_form_without_the_secret_is_refused(pages: ServedApplication, form: dict[str, str]) -> None:
+    assert pages.post(pages.browser(), "/sign-in", **form).status_code == 403
 
 
 @pytest.mark.parametrize(
     "kind", ["application/json", "multipart/form-data", "multipart/form-data; boundary=x", "text/plain", ""]
 )
-def test_another_kind_of_body_is_refused(world: ServedApplication, kind: str) -> None:
-    answer = world.ask(world.browser(), "POST", "/sign-in", OWN, data=b"\xff{", content_type=kind)
+def test_another_kind_of_body_is_refused(pages: ServedApplication, kind: str) -> None:
+    answer = pages.ask(pages.browser(), "POST", "/sign-in", OWN, data=b"\xff{", content_type=kind)
     assert answer.status_code in (400, 403)
 
 
 @pytest.mark.parametrize("host", ["..", "a..b", "a" * 300, "NaN.."])
-def test_a_host_that_is_no_name_is_refused(world: ServedApplication, open_world: ServedApplication, host: str) -> None:
+def test_a_host_that_is_no_name_is_refused(pages: ServedApplication, open_pages: ServedApplication, host: str) -> None:
     """No link can be made for it."""
-    for each in (world, open_world):
+    for each in (pages, open_pages):
         answer = each.get(each.browser(), "/page", {**HTML, "Host": host})
         assert answer.status_code == 400
         assert "personal" not in answer.text
@@ -493,5 +493,5 @@ def test_two_processes_agree_on_one_key(tmp_path: Path) -> None:
 def test_cookies_without_data_folder(tmp_path: Path) -> None:
     """They last as long as the process."""
     (tmp_path / "data").write_text("a file where a folder is to be")
-    world = ServedApplication(tmp_path / "data")
-    assert world.get(world.signed_in(), "/page").status_code == 200
+    pages = ServedApplication(tmp_path / "data")
+    assert pages.get(pages.signed_in(), "/page").status_code == 200

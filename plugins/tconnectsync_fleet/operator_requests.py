@@ -39,7 +39,8 @@ def _answer(worker: Worker, message: Msg) -> None:
     name = message.subject.rpartition(".")[2]
 
     def send(step: Mapping[str, Any]) -> None:
-        worker.servers.call(worker.servers.client.publish(message.reply, json.dumps(step).encode()))
+        answer = json.dumps(without_secrets(step, worker.engine.redact)).encode()
+        worker.servers.call(worker.servers.client.publish(message.reply, answer))
 
     def use(runner: PersonRunner) -> None:
         request = json.loads(message.data)
@@ -56,6 +57,16 @@ def _answer(worker: Worker, message: Msg) -> None:
         worker.serve_request(name, use)
     except (Retryable, NatsError) as error:
         log.warning('request_not_answered message="%s"', error)
+
+
+def without_secrets(step: Mapping[str, Any], redact: Callable[[str], str]) -> dict[str, Any]:
+    """Return a step of an answer as it may be sent: its ``progress`` and its ``lines`` go through ``redact``."""
+    found = dict(step)
+    if "progress" in found:
+        found["progress"] = redact(str(found["progress"]))
+    if "lines" in found:
+        found["lines"] = [redact(str(line)) for line in found["lines"]]
+    return found
 
 
 def _result(

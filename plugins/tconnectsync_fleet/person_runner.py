@@ -86,6 +86,9 @@ class FleetContext(Protocol):
     def back_up_replica(self, replica: Replica, target: Path) -> tuple[Path, int]:
         """Write a replica's log to a backup file; return its path and its last position. Errors: TconnectsyncError."""
 
+    def redact(self, text: str) -> str:
+        """Return the text without the secrets of all people whose configuration was loaded."""
+
     def serve(self) -> None:
         """Start to write log lines."""
 

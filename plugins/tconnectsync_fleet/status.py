@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
+
+from nats.js.errors import KeyNotFoundError
 
 from tconnectsync import counted
 from tconnectsync_fleet.lease import live_workers, worker_for
@@ -57,6 +60,21 @@ def read_fleet(servers: Servers, now: datetime | None = None) -> dict[str, Any]:
         "troubles": troubles,
         "oldest_read": min(fetches, default=None),
     }
+
+
+def publish_status(servers: Servers, name: str, found: Mapping[str, Any]) -> None:
+    """Publish a person's state: ``status``, ``lines``, ``worker``. Without ``last_fetch`` the one before stays.
+
+    Errors: Retryable, NatsError.
+    """
+    bucket = servers.bucket(STATUS)
+    at = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    before: Any = {}
+    if "last_fetch" not in found:
+        with contextlib.suppress(KeyNotFoundError, ValueError):
+            before = json.loads(servers.call(bucket.get(name)).value or b"{}")
+    kept = {"last_fetch": before["last_fetch"]} if isinstance(before, dict) and "last_fetch" in before else {}
+    servers.call(bucket.put(name, json.dumps({**kept, **found, "at": at}).encode()))
 
 
 def status_lines(found: Mapping[str, Any]) -> Iterator[str]:

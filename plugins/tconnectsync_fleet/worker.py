@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,8 @@ from tconnectsync_fleet.lease import RENEWALS, WorkerLease, live_workers, worker
 from tconnectsync_fleet.log_person import log_person
 from tconnectsync_fleet.people import NAME, Member, person_of
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner, TurnOutcome
-from tconnectsync_fleet.servers import PEOPLE, STATUS, Entry, Servers
+from tconnectsync_fleet.servers import PEOPLE, Entry, Servers
+from tconnectsync_fleet.status import publish_status
 from tconnectsync_fleet.stream_replica import TakenOver
 from tconnectsync_fleet.vendor_limit import VendorLimit
 
@@ -74,6 +73,8 @@ class Worker:
     _lease: WorkerLease | None = None
     _live: Mapping[str, Any] = attrs.field(factory=dict)
     _people_revision: int = 0
+    _has_changed: bool = False
+    """Whether people or workers changed since it was last found out who is wanted here."""
     _next_turn: float = 0.0
     _stopping: threading.Event = attrs.field(factory=threading.Event)
     _finished: threading.Event = attrs.field(factory=threading.Event)
@@ -169,6 +170,7 @@ class Worker:
         self.limit.read()
         last = self.servers.last_revision(PEOPLE)
         changed = last != self._people_revision
+        self._has_changed = self._has_changed or changed
         if last < self._people_revision:
             log.warning("people_read_again the bucket of people was created again")
             self._people_revision = 0
@@ -181,11 +183,12 @@ class Worker:
                     self._read_person(name, entry)
             self._people_revision = max(self._people_revision, last)
         live = live_workers(self.servers)
-        changed = changed or live.keys() != self._live.keys()
+        self._has_changed = self._has_changed or live.keys() != self._live.keys()
         self._live = live
-        if changed:
+        if self._has_changed:
             for scheduled in self.people.values():
                 scheduled.is_wanted = self._wants(scheduled)
+            self._has_changed = False
 
     def _read_person(self, name: str, entry: Entry) -> None:
         person = person_of(name, entry)
@@ -242,6 +245,9 @@ class Worker:
         """Give one person a turn. Whatever goes wrong in it concerns nobody else."""
         person = scheduled.runner.person
         with log_person(person.name), scheduled.lock:
+            if self._stopping.is_set() or not scheduled.is_wanted or not self.is_healthy():
+                scheduled.running = False  # that changed while the turn was in the queue
+                return
             try:
                 pause_s = self._work(scheduled)
                 scheduled.failures = 0
@@ -304,16 +310,16 @@ class Worker:
         self._publish(
             scheduled.runner.person.name,
             status=int(outcome.status),
-            lines=list(outcome.lines),
+            lines=outcome.lines,
             records=outcome.records,
             last_fetch=fetched,
         )
 
-    def _publish(self, name: str, **found: Any) -> None:
-        """Publish a person's state for ``fleet status``."""
-        found |= {"worker": self.name, "at": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+    def _publish(self, name: str, *, lines: Iterable[str], **found: Any) -> None:
+        """Publish a person's state for ``fleet status``, without secrets."""
+        found |= {"lines": [self.engine.redact(line) for line in lines], "worker": self.name}
         try:
-            self.servers.call(self.servers.bucket(STATUS).put(name, json.dumps(found).encode()))
+            publish_status(self.servers, name, found)
         except (Retryable, NatsError) as error:
             log.warning('status_not_published message="%s"', error)
 

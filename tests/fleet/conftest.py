@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 
+import attrs
 import pytest
 
 from tconnectsync_fleet.servers import NatsLogin, Servers, set_up
@@ -15,6 +16,17 @@ __all__ = ["nats_server"]
 
 LEASE_S = 2.0
 _numbers = itertools.count(1)
+
+
+@attrs.define
+class HeldLease:
+    """A worker's lease that no server knows, so that other tests' workers do not see it."""
+
+    owner: str = "w1.held"
+    is_held: bool = True
+
+    def holds(self) -> bool:
+        return self.is_held
 
 
 @pytest.fixture(scope="session")

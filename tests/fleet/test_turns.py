@@ -18,6 +18,15 @@ from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
 from tconnectsync_fleet.servers import EVENTS, STATUS, Servers
 from tconnectsync_fleet.stream_replica import CHECKSUM, POSITION
 from tconnectsync_fleet.worker import ScheduledPerson, Worker
+from tests.fleet.conftest import HeldLease
+
+
+@attrs.define
+class PlainEngine:
+    """An engine that knows no secrets."""
+
+    def redact(self, text: str) -> str:
+        return text
 
 
 @attrs.define
@@ -37,10 +46,11 @@ def test_unexpected_failure_is_in_the_status(servers: Servers, tmp_path: Path) -
         folder=tmp_path,
         servers=servers,
         box=SealedBox(PrivateKey.generate()),
-        engine=cast(FleetContext, None),
+        engine=cast(FleetContext, PlainEngine()),
     )
-    worker._lease = WorkerLease(servers, "w1")
-    scheduled = ScheduledPerson(cast(PersonRunner, BuggyRunner(Member(name="unlucky", sealed=b""))))
+    worker._lease = cast(WorkerLease, HeldLease())
+    runner = BuggyRunner(Member(name="unlucky", sealed=b""))
+    scheduled = ScheduledPerson(cast(PersonRunner, runner), is_wanted=True)
     worker._turn(scheduled)
     entry = servers.changes(STATUS)["unlucky"]
     assert entry.value is not None

@@ -16,6 +16,7 @@ from nacl.public import PrivateKey, SealedBox
 
 from tconnectsync import ReplicaFailed, Retryable
 from tconnectsync_fleet.lease import WorkerLease
+from tconnectsync_fleet.operator_requests import without_secrets
 from tconnectsync_fleet.people import Member
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
 from tconnectsync_fleet.servers import PEOPLE, STATUS, WORKERS, NatsLogin, Servers, set_up
@@ -23,7 +24,11 @@ from tconnectsync_fleet.stream_replica import TakenOver
 from tconnectsync_fleet.worker import ScheduledPerson, Worker
 from tconnectsync_fleet.worker_folder import WorkerFolder
 from tests.e2e.installation import eventually
+from tests.fleet.conftest import HeldLease
 from tests.support.nats_servers import server_in
+
+
+SECRET = "a secret of a person"
 
 
 @attrs.define
@@ -54,18 +59,29 @@ class TextEngine:
     def config(self) -> None:
         self.loading()
 
+    def redact(self, text: str) -> str:
+        return text.replace(SECRET, "***")
+
 
 def worker_in(folder: Path, servers: Servers, name: str = "w1", engine: TextEngine | None = None) -> Worker:
     box = SealedBox(PrivateKey.generate())
-    return Worker(name=name, folder=folder, servers=servers, box=box, engine=cast(FleetContext, engine), disk=name)
+    return Worker(
+        name=name, folder=folder, servers=servers, box=box, engine=cast(FleetContext, engine or TextEngine()), disk=name
+    )
+
+
+def wanted(worker: Worker, name: str, error: Exception) -> ScheduledPerson:
+    """Somebody whom the worker should have, and whose turns fail."""
+    worker._lease = cast(WorkerLease, HeldLease())
+    runner = FailingRunner(Member(name=name, sealed=b""), error)
+    return ScheduledPerson(cast(PersonRunner, runner), is_wanted=True, running=True)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), ReplicaFailed("RuntimeError: no room on the servers")])
 def test_failure_is_in_the_status(servers: Servers, tmp_path: Path, error: Exception) -> None:
     """A failure is published, and the turn is repeated later: one that nobody foresaw, and one of the shared log."""
     worker = worker_in(tmp_path, servers)
-    worker._lease = WorkerLease(servers, "w1")
-    scheduled = ScheduledPerson(cast(PersonRunner, FailingRunner(Member(name="unlucky", sealed=b""), error)))
+    scheduled = wanted(worker, "unlucky", error)
     worker._turn(scheduled)
     entry = servers.changes(STATUS)["unlucky"]
     assert entry.value is not None
@@ -77,6 +93,26 @@ def test_failure_is_in_the_status(servers: Servers, tmp_path: Path, error: Excep
     assert not scheduled.running
 
 
+def test_status_of_a_failed_turn(servers: Servers, tmp_path: Path, new_name: Callable[[], str]) -> None:
+    """It keeps when the source was last read, and shows no secret that is in an error."""
+    worker, name = worker_in(tmp_path, servers, engine=TextEngine()), new_name()
+    worker._publish(name, status=0, lines=[], last_fetch="2026-01-02T03:04:05+00:00")
+    worker._turn(wanted(worker, name, Retryable(f"refused: {SECRET}")))
+    entry = servers.changes(STATUS)[name]
+    assert entry.value is not None
+    published = json.loads(entry.value)
+    assert published["last_fetch"] == "2026-01-02T03:04:05+00:00"
+    assert published["status"]
+    assert published["lines"] == ["refused: ***"]
+
+
+def test_answers_to_requests_have_no_secret() -> None:
+    """What an operator's request sends through NATS has no secrets, in a step or in the result."""
+    redact = TextEngine().redact
+    assert without_secrets({"progress": f"asks {SECRET}"}, redact) == {"progress": "asks ***"}
+    assert without_secrets({"status": 1, "lines": [SECRET]}, redact) == {"status": 1, "lines": ["***"]}
+
+
 @pytest.mark.parametrize(
     ("error", "longest_s"),
     [(TakenOver("another worker"), 3.0), (ReplicaFailed("no answer"), 20.0), (Retryable("the site is down"), 400.0)],
@@ -84,11 +120,49 @@ def test_failure_is_in_the_status(servers: Servers, tmp_path: Path, error: Excep
 def test_waits_after_failures(servers: Servers, tmp_path: Path, error: Exception, longest_s: float) -> None:
     """A person waits long only for what is wrong with that person, not for what the fleet's own servers did."""
     worker = worker_in(tmp_path, servers)
-    worker._lease = WorkerLease(servers, "w1")
-    scheduled = ScheduledPerson(cast(PersonRunner, FailingRunner(Member(name="waiting", sealed=b""), error)))
+    scheduled = wanted(worker, "waiting", error)
     for _ in range(12):
         worker._turn(scheduled)
     assert longest_s / 3 < scheduled.due - time.monotonic() < longest_s
+
+
+@pytest.mark.parametrize("change", ["stop", "pause or removal", "no lease"])
+def test_queued_turn_does_not_begin(servers: Servers, tmp_path: Path, change: str) -> None:
+    """A turn that waited for a thread does nothing if meanwhile the worker ends, the person is not wanted, or the lease is lost."""
+    worker = worker_in(tmp_path, servers)
+    scheduled = wanted(worker, "queued", RuntimeError("the turn began"))
+    if change == "stop":
+        worker.stop()
+    elif change == "no lease":
+        worker._lease = cast(WorkerLease, HeldLease(is_held=False))
+    else:
+        scheduled.is_wanted = False
+    worker._turn(scheduled)
+    assert worker.failed_turns == scheduled.failures == 0
+    assert not scheduled.running
+
+
+def test_changed_people_after_a_failed_look(
+    servers: Servers, tmp_path: Path, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person whose entry was read just before the servers failed is served after the next look."""
+    name = new_name()
+    worker = worker_in(tmp_path, servers)
+    worker._look()
+    servers.call(servers.bucket(PEOPLE).put(name, Member(name=name, sealed=b"x").value()))
+
+    def unreachable(_: Servers) -> Any:
+        raise Retryable("no answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tconnectsync_fleet.worker.live_workers", unreachable)
+        with pytest.raises(Retryable):
+            worker._look()
+    worker._live = {"w1": {}}  # as before the failure; there may be other tests' workers
+    monkeypatch.setattr("tconnectsync_fleet.worker.live_workers", lambda _: {"w1": {}})
+    worker._look()
+    assert worker.people[name].is_wanted
+    servers.call(servers.bucket(PEOPLE).purge(name))
 
 
 def test_changed_configuration_counts_from_the_next_turn(

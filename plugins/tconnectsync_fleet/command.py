@@ -67,17 +67,19 @@ def init(options: ServerOptions, replicas: str, lease: float, requests_per_secon
     """Create the streams and the buckets in NATS. Run it once; what exists stays."""
     with options.connected() as servers:
         from tconnectsync_fleet.servers import set_up
-        from tconnectsync_fleet.vendor_limit import configured_limit, set_limit
+        from tconnectsync_fleet.vendor_limit import set_limit, stored_limit
 
         set_up(servers, replicas=int(replicas), lease_s=lease)
-        if configured_limit(servers) is None:
-            set_limit(servers, requests_per_second or None)
+        stored = stored_limit(servers)
+        set_limit(servers, requests_per_second if stored is None else stored)
     click.echo("The fleet is set up. Add people: `tconnectsync fleet add NAME --config FILE --key FILE.pub`.")
     return 0
 
 
 @fleet.command()
-@click.option("--per-second", type=click.FloatRange(0, 10_000), help="The new limit; 0: none. It counts at once.")
+@click.option(
+    "--per-second", type=click.FloatRange(0, 10_000), help="The new limit; 0: none. It counts within seconds."
+)
 @with_servers
 def limit(options: ServerOptions, per_second: float | None) -> int:
     """Show or change the limit of requests to the vendor, for all workers together."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import random
 import threading
@@ -22,6 +23,7 @@ from nats.js.errors import APIError, NotFoundError
 from tconnectsync import Retryable
 from tconnectsync_fleet.servers import ANSWER_S, EVENTS, Servers
 
+log = logging.getLogger("tconnectsync.fleet")
 PERMITS = "permits"
 """The stream, and its subject."""
 FULL = (10077,)
@@ -30,6 +32,8 @@ MOST_DELAY_S = 0.2
 MARGIN_S = MOST_DELAY_S + 0.05
 PAUSES_S = (0.03, 0.1)
 SHARE_HEADER = "Requests-Per-Second"
+NO_LIMIT = 10_000.0
+"""How many permits in a second the stream takes while there is no limit: a worker may learn of that a second later."""
 
 
 @attrs.frozen(kw_only=True)
@@ -61,45 +65,64 @@ class VendorLimit:
     requests: int = 0
     """How many requests were allowed since the start, with a limit or without."""
     is_on: bool = False
+    stops: Callable[[], bool] = lambda: False
+    """Whether the worker ends: then nobody waits any longer."""
+    _stored: float | None = None
+    """The limit when it was last read."""
     _asking: threading.Lock = attrs.field(factory=threading.Lock)
 
     def read(self) -> None:
-        """Read whether there is a limit now. Errors: Retryable, NatsError."""
-        self.is_on = configured_limit(self.servers) is not None
+        """Read whether there is a limit now; create its stream again if it was lost. Errors: Retryable, NatsError."""
+        stored = stored_limit(self.servers)
+        if stored is None and self._stored is not None:
+            log.warning("limit_lost the stream with the limit is created again per_second=%g", self._stored)
+            set_limit(self.servers, self._stored)
+            return
+        self._stored, self.is_on = stored, bool(stored)
 
     def wait(self) -> None:
-        """Return when a request may be sent, at once. Errors: Retryable if the servers do not answer."""
+        """Return when a request may be sent, at once. Errors: Retryable if the servers do not answer in time, or the worker ends."""
         with self._asking:
             begin = self.monotonic()
             while self.is_on:
+                if self.stops():
+                    raise Retryable("the worker ends: no further request to the vendor", remedy="Nothing is lost.")
+                cause: Exception | None = None
                 try:
-                    if self._has_asked():
-                        break
-                    begin = self.monotonic()
+                    is_permitted, took_s = self._asked()
+                    if took_s <= MOST_DELAY_S:
+                        if is_permitted:
+                            break
+                        begin = self.monotonic()
+                    else:
+                        cause = Retryable(f"the answer took {took_s:.1f} s")
                 except (Retryable, NatsError) as error:
-                    if self.monotonic() - begin > ANSWER_S:
-                        raise Retryable(
-                            f"no permit for a request to the vendor ({error})",
-                            remedy="Nothing is lost: the work goes on when the NATS servers answer. `tconnectsync fleet limit` shows the limit.",
-                        ) from error
+                    cause = error
                     with contextlib.suppress(Retryable, NatsError):
                         self.read()  # it may have been ended
+                if cause is not None and self.is_on and self.monotonic() - begin > ANSWER_S:
+                    raise Retryable(
+                        f"no permit from the NATS servers for a request to the vendor ({cause})",
+                        remedy="Nothing is lost: the work goes on when the NATS servers answer in time. `tconnectsync fleet limit` shows the limit.",
+                    ) from cause
                 self.sleep(random.uniform(*PAUSES_S))  # noqa: S311 - spreads the workers
             self.requests += 1
 
-    def _has_asked(self) -> bool:
+    def _asked(self) -> tuple[bool, float]:
+        """Ask for a permit. Returns whether it was given, and how many seconds the answer took."""
         begin = self.monotonic()
+        is_permitted = True
         try:
             self.servers.call(self.servers.js.publish(PERMITS, b""))
         except APIError as error:
-            if error.err_code in FULL:
-                return False
-            raise
-        return self.monotonic() - begin <= MOST_DELAY_S
+            if error.err_code not in FULL:
+                raise
+            is_permitted = False
+        return is_permitted, self.monotonic() - begin
 
 
 def set_limit(servers: Servers, per_second: float | None) -> None:
-    """Set the limit of the whole fleet, which is set up; None: no limit. Errors: Retryable, NatsError."""
+    """Set the limit of the whole fleet, which is set up; None or 0: no limit, which is stored, too. Errors: Retryable, NatsError."""
 
     async def change() -> None:
         js = servers.js
@@ -107,30 +130,34 @@ def set_limit(servers: Servers, per_second: float | None) -> None:
             before = (await js.stream_info(PERMITS)).config
         except NotFoundError:
             before = None
-        if per_second is None:
-            if before is not None:
-                await js.delete_stream(PERMITS)
-            return
-        rule = permit_rule(per_second)
+        rule = permit_rule(per_second or NO_LIMIT)
         config = StreamConfig(
             name=PERMITS,
             subjects=[PERMITS],
-            storage=StorageType.MEMORY,
+            storage=StorageType.FILE,  # a limit in memory would end with a restart of the server
             discard=DiscardPolicy.NEW,
             max_msgs=rule.messages,
             max_age=rule.age_s,
             num_replicas=(await js.stream_info(EVENTS)).config.num_replicas,
-            metadata={SHARE_HEADER: json.dumps(per_second)},
+            metadata={SHARE_HEADER: json.dumps(per_second or 0.0)},
         )
+        if before is not None and before.storage != StorageType.FILE:  # cannot be changed
+            await js.delete_stream(PERMITS)
+            before = None
         await (js.add_stream(config) if before is None else js.update_stream(config))
 
     servers.call(change(), 30.0)
 
 
-def configured_limit(servers: Servers) -> float | None:
-    """Return the fleet's limit in requests per second; None: there is none. Errors: Retryable, NatsError."""
+def stored_limit(servers: Servers) -> float | None:
+    """Return what was set, in requests per second: 0 is no limit, None that nothing was set. Errors: Retryable, NatsError."""
     try:
         config = servers.call(servers.js.stream_info(PERMITS)).config
     except NotFoundError:
         return None
     return float(json.loads((config.metadata or {}).get(SHARE_HEADER, "1")))
+
+
+def configured_limit(servers: Servers) -> float | None:
+    """Return the fleet's limit in requests per second; None: there is none. Errors: Retryable, NatsError."""
+    return stored_limit(servers) or None

@@ -66,7 +66,10 @@ class Worker:
     threads: int = 8
     turns_per_minute: float = 0.0
     disk: str = ""
-    limit: VendorLimit = attrs.Factory(lambda self: VendorLimit(self.servers), takes_self=True)
+    _stopping: threading.Event = attrs.field(factory=threading.Event)
+    limit: VendorLimit = attrs.Factory(
+        lambda self: VendorLimit(self.servers, stops=self._stopping.is_set), takes_self=True
+    )
     people: dict[str, ScheduledPerson] = attrs.field(factory=dict)
     turns: int = 0
     failed_turns: int = 0
@@ -76,7 +79,6 @@ class Worker:
     _has_changed: bool = False
     """Whether people or workers changed since it was last found out who is wanted here."""
     _next_turn: float = 0.0
-    _stopping: threading.Event = attrs.field(factory=threading.Event)
     _finished: threading.Event = attrs.field(factory=threading.Event)
     """Set when everything was given back: until then the lease is renewed."""
 

@@ -7,15 +7,27 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nats.js.api import StorageType, StreamConfig
 
 from tconnectsync import Retryable
 from tconnectsync_fleet.nats_login import NatsLogin
-from tconnectsync_fleet.servers import Servers
-from tconnectsync_fleet.vendor_limit import MARGIN_S, VendorLimit, configured_limit, permit_rule, set_limit
+from tconnectsync_fleet.servers import Servers, set_up
+from tconnectsync_fleet.vendor_limit import (
+    MARGIN_S,
+    PERMITS,
+    SHARE_HEADER,
+    VendorLimit,
+    configured_limit,
+    permit_rule,
+    set_limit,
+    stored_limit,
+)
+from tests.support.nats_servers import server_in
 from tests.support.real_servers import Server
 
 
@@ -53,6 +65,7 @@ def limited(servers: Servers) -> Iterator[Callable[[float], None]]:
     """Sets the fleet's limit, until the end of the test."""
     yield lambda per_second: set_limit(servers, per_second)
     set_limit(servers, None)
+    servers.call(servers.js.purge_stream(PERMITS))
 
 
 def test_three_workers_share_one_limit(nats_server: Server, servers: Servers, limited: Callable[[float], None]) -> None:
@@ -125,6 +138,59 @@ def test_old_permit_is_not_used(servers: Servers, limited: Callable[[float], Non
     limit.read()
     limit.wait()
     assert len(pauses) == 1
+
+
+def test_late_answers_end(servers: Servers, limited: Callable[[float], None]) -> None:
+    """If every answer of the NATS servers comes too late, the wait ends with an error that says so, and holds nobody up."""
+    limited(1000)
+    times = iter([0.5 * number for number in range(200)])  # a wait without an end would use them up
+    limit = VendorLimit(servers, monotonic=lambda: next(times), sleep=lambda _: None)
+    limit.read()
+    with pytest.raises(Retryable, match=r"permit.*0\.5 s"):
+        limit.wait()
+    assert limit.requests == 0
+
+
+def test_wait_ends_with_the_worker(servers: Servers, limited: Callable[[float], None]) -> None:
+    """A worker that ends waits for no permit."""
+    limited(0.1)
+    pauses: list[float] = []
+    limit = VendorLimit(servers, sleep=pauses.append, stops=lambda: len(pauses) == 2)
+    limit.read()
+    limit.wait()
+    with pytest.raises(Retryable, match="worker ends"):
+        limit.wait()
+    assert limit.requests == 1
+
+
+def test_limit_survives(tmp_path: Path) -> None:
+    """A restart of a single NATS server keeps the limit, also one that an older version stored in memory and ``init`` set again."""
+    server = server_in(tmp_path)
+    server.start()
+    try:
+        with contextlib.closing(Servers(NatsLogin(servers=[f"nats://127.0.0.1:{server.port}"]), name="w1")) as servers:
+            set_up(servers, replicas=1, lease_s=2.0)
+            in_memory = StreamConfig(
+                name=PERMITS, subjects=[PERMITS], storage=StorageType.MEMORY, metadata={SHARE_HEADER: "7.0"}
+            )
+            servers.call(servers.js.add_stream(in_memory))
+            set_limit(servers, stored_limit(servers))
+        server.stop()
+        server.start()
+        with contextlib.closing(Servers(NatsLogin(servers=[f"nats://127.0.0.1:{server.port}"]), name="w1")) as servers:
+            assert configured_limit(servers) == 7.0
+            limit = VendorLimit(servers)
+            limit.read()
+            servers.call(servers.js.delete_stream(PERMITS))
+            limit.read()  # a worker that knows the limit sets it again
+            assert limit.is_on
+            assert configured_limit(servers) == 7.0
+            set_limit(servers, 3.0)
+            set_limit(servers, None)
+            assert stored_limit(servers) == 0.0  # so `init` knows that it was chosen
+            assert configured_limit(servers) is None
+    finally:
+        server.stop()
 
 
 def test_no_permit_without_servers(nats_server: Server, limited: Callable[[float], None]) -> None:

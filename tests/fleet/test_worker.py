@@ -27,7 +27,6 @@ from tests.e2e.installation import eventually
 from tests.fleet.conftest import HeldLease
 from tests.support.nats_servers import server_in
 
-
 SECRET = "a secret of a person"
 
 

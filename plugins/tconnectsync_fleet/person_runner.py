@@ -83,6 +83,9 @@ class FleetContext(Protocol):
     def log_after(self, data_dir: Path, end: LogEnd, *, remedy: str) -> Iterator[tuple[bytes, LogEnd]]:
         """Yield what a log has after ``end``, in batches for a replica. Errors: TconnectsyncError, OSError."""
 
+    def has_all_of(self, replica: Replica, end: LogEnd, data_dir: Path) -> bool:
+        """Whether the replica, which ends at ``end``, has all of the log in ``data_dir``. Errors: ReplicaFailed, OSError."""
+
     def back_up_replica(self, replica: Replica, target: Path) -> tuple[Path, int]:
         """Write a replica's log to a backup file; return its path and its last position. Errors: TconnectsyncError."""
 
@@ -205,12 +208,13 @@ class PersonRunner:
     def forget(self, *, purged: bool) -> bool:
         """Delete this disk's copies of a removed person, after :meth:`release` unless ``purged``.
 
-        False: they are kept, because they may be the last ones: the log was not to be deleted, and the stream does not have it.
+        False: they are kept, because they may be the last ones: the log was not to be deleted, and the stream does not have
+        all of this disk's log.
         Errors: ReplicaFailed, Retryable, NatsError, OSError; then try again.
         """
         replica = self._replica or StreamReplica(self.servers, self.person.name, owner="")
         last = replica.look()
-        may_delete = purged or last.end.position > 0
+        may_delete = purged or (last.end.position > 0 and self.engine.has_all_of(replica, last.end, self.folder))
         if purged and last.owner and last.owner == replica.owner:
             delete_data(self.servers, self.person.name, up_to=last.seq)  # what a turn has stored after the removal
         if may_delete and self.folder.exists():

@@ -297,7 +297,9 @@ class Worker:
                 if removal is None or not removal.purged:
                     scheduled.runner.release()
                 if removal is not None and not scheduled.runner.forget(purged=removal.purged):
-                    log.warning("folder_kept the stream has no log of this person: see %s", scheduled.runner.folder)
+                    log.warning(
+                        "folder_kept the stream does not have all of this person's log: see %s", scheduled.runner.folder
+                    )
                 scheduled.removal = None if scheduled.removal is removal else scheduled.removal
             except (TconnectsyncError, NatsError, OSError) as error:
                 log.warning('not_given_back message="%s"', error)

@@ -128,6 +128,13 @@ class Invocation:
 
         yield from batches_after(data_dir, end, remedy=remedy)
 
+    def has_all_of(self, replica: Replica, end: LogEnd, data_dir: Path) -> bool:
+        """Whether the replica, which ends at ``end``, has all of the log in ``data_dir``. Errors: ReplicaFailed, OSError."""
+        from tconnectsync.eventlog.replica import has_all_of
+        from tconnectsync.filesystem import OsFiles
+
+        return has_all_of(replica, end, data_dir / "log", OsFiles())
+
     def back_up_replica(self, replica: Replica, target: Path) -> tuple[Path, int]:
         """Write a replica's log to a backup file; return its path and its last position.
 

@@ -17,6 +17,7 @@ from tconnectsync.eventlog.framing import (
     is_intact,
     parse_header,
     position_after,
+    position_of,
     stored_crc,
 )
 from tconnectsync.eventlog.index_build import remove_index
@@ -24,6 +25,8 @@ from tconnectsync.eventlog.segments import Segments
 from tconnectsync.filesystem import AppendFile, Files
 
 log = logging.getLogger("tconnectsync.eventlog")
+MOVED_ASIDE = "not-in-replica-"
+"""The beginning of the names of segments that the replica did not have."""
 
 
 class LogEnd(NamedTuple):
@@ -87,9 +90,35 @@ def follow(replica: Replica, folder: Path, index: Path, files: Files) -> None:
         segments.refresh()
 
 
+def has_all_of(replica: Replica, end: LogEnd, folder: Path, files: Files) -> bool:
+    """Whether the replica, which ends at ``end``, has every line of the log in ``folder``, also of segments that were moved aside.
+
+    False, too, if the local log is corrupt. Nothing is changed. Errors: ReplicaFailed, OSError.
+    """
+    if not folder.exists():
+        return True
+    if any(name.startswith(MOVED_ASIDE) for name in files.names(folder)):
+        return False
+    try:
+        local = _local_end(Segments(folder, files))
+    except LogCorrupt:
+        return False
+    if local in (LogEnd(), end):
+        return True
+    if local is None or local.position > end.position:
+        return False
+    lines = (line for batch in replica.tail(local.position - 1) for line in batch.splitlines(keepends=True))
+    return any(stored_crc(line) == local.crc and _end_position(line) == local.position for line in lines)
+
+
+def _end_position(line: bytes) -> int:
+    record = line[RECORD_OFFSET:-2]
+    return position_after(position_of(record), record) - 1
+
+
 def _move_aside(path: Path, files: Files) -> None:
     names, number = set(files.names(path.parent)), 1
-    while (name := f"not-in-replica-{number}-{path.name}") in names:
+    while (name := f"{MOVED_ASIDE}{number}-{path.name}") in names:
         number += 1
     files.rename(path, path.with_name(name))
     files.sync_folder(path.parent)

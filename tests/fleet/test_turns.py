@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,13 +13,20 @@ import attrs
 import pytest
 from nacl.public import PrivateKey, SealedBox
 
+from tconnectsync import LogEnd, Replica
+from tconnectsync.eventlog import EventLog
+from tconnectsync.eventlog.replica import has_all_of
+from tconnectsync.filesystem import OsFiles
 from tconnectsync_fleet.lease import WorkerLease
 from tconnectsync_fleet.people import Member, People
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
 from tconnectsync_fleet.servers import EVENTS, STATUS, Servers
-from tconnectsync_fleet.stream_replica import CHECKSUM, POSITION
+from tconnectsync_fleet.stream_replica import CHECKSUM, POSITION, StreamReplica
 from tconnectsync_fleet.worker import ScheduledPerson, Worker
+from tests.eventlog.sample_events import RECEIVED, basal
 from tests.fleet.conftest import HeldLease
+from tests.fleet.test_stream_replica import opened
+from tests.support.clocks import FakeClock
 
 
 @attrs.define
@@ -27,6 +35,9 @@ class PlainEngine:
 
     def redact(self, text: str) -> str:
         return text
+
+    def has_all_of(self, replica: Replica, end: LogEnd, data_dir: Path) -> bool:
+        return has_all_of(replica, end, data_dir / "log", OsFiles())
 
 
 @attrs.define
@@ -70,7 +81,11 @@ def removed(servers: Servers, folder: Path, name: str, *, with_data: bool, log: 
     own = folder / "people" / name
     (own / "log").mkdir(parents=True)
     worker = Worker(
-        name="w1", folder=folder, servers=servers, box=SealedBox(PrivateKey.generate()), engine=cast(FleetContext, None)
+        name="w1",
+        folder=folder,
+        servers=servers,
+        box=SealedBox(PrivateKey.generate()),
+        engine=cast(FleetContext, PlainEngine()),
     )
     worker._look()
     assert name in worker.people
@@ -91,6 +106,40 @@ def test_copies_of_a_removed_person(
     assert removed(servers, tmp_path, new_name(), with_data=with_data, log=log).exists() == stays
 
 
+def append(replica: StreamReplica, folder: Path, count: int) -> None:
+    """Append so many records to the log in ``folder``, and to the stream."""
+    with contextlib.closing(opened(folder, replica)) as log:
+        for number in range(count):
+            log.append([basal(number)])
+
+
+@pytest.mark.parametrize(
+    ("case", "stays"), [("equal", False), ("behind", False), ("beyond", True), ("other", True), ("moved aside", True)]
+)
+def test_last_copies_stay(
+    servers: Servers, tmp_path: Path, new_name: Callable[[], str], case: str, stays: bool
+) -> None:
+    """After an older backup of the stream was restored, a disk may have the only copy of what came later: it is not deleted."""
+    name, folder = new_name(), tmp_path / "copy"
+    append(StreamReplica(servers, name, "a"), folder, 5)
+    if case == "behind":
+        append(StreamReplica(servers, name, "a"), tmp_path / "another", 3)
+    elif case == "beyond":
+        with contextlib.closing(EventLog.open(folder, clock=FakeClock(RECEIVED), writable=True)) as log:
+            log.append([basal(77)])
+    elif case == "other":
+        servers.call(servers.js.purge_stream(EVENTS, subject=f"{EVENTS}.{name}"))
+        append(StreamReplica(servers, name, "a"), tmp_path / "another", 9)
+    elif case == "moved aside":
+        (folder / "log" / "not-in-replica-1-000000000001.jsonl").write_bytes(b"x")
+    member, engine = Member(name=name, sealed=b""), cast(FleetContext, PlainEngine())
+    runner = PersonRunner(member, folder, servers, SealedBox(PrivateKey.generate()), engine)
+    assert runner.forget(purged=False) is not stays
+    assert folder.exists() is stays
+    assert runner.forget(purged=True)
+    assert not folder.exists()
+
+
 def test_folder_of_a_person_without_an_entry(servers: Servers, tmp_path: Path) -> None:
     """Nothing says that this person was removed: the bucket may be what was lost. The copies stay."""
     own = tmp_path / "people" / "never-added"
@@ -100,7 +149,7 @@ def test_folder_of_a_person_without_an_entry(servers: Servers, tmp_path: Path) -
         folder=tmp_path,
         servers=servers,
         box=SealedBox(PrivateKey.generate()),
-        engine=cast(FleetContext, None),
+        engine=cast(FleetContext, PlainEngine()),
     )
     worker._look()
     assert "never-added" not in worker.people

@@ -13,7 +13,7 @@ import attrs
 import click
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 
-from tconnectsync_fleet.servers import PEOPLE, Entry, Servers
+from tconnectsync_fleet.servers import PEOPLE, Entry, Servers, has_data
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SECRET_FILE = re.compile(r"""^(\s*)([A-Za-z0-9_]+)_file(\s*=\s*)(["'])(.+?)\4\s*(?:#.*)?$""", re.MULTILINE)
@@ -105,10 +105,12 @@ class People:
         self._servers = servers
         self._bucket = servers.bucket(PEOPLE)
 
-    def all(self) -> dict[str, Member]:
-        """Return everybody, by name."""
-        found = {name: person_of(name, entry) for name, entry in self._servers.changes(PEOPLE).items()}
-        return {name: person for name, person in sorted(found.items()) if person is not None}
+    def all(self) -> dict[str, Member | None]:
+        """Return everybody, by name. None: the entry cannot be read."""
+        found = sorted(self._servers.changes(PEOPLE).items())
+        return {
+            name: person_of(name, entry) for name, entry in found if entry.value is not None and NAME.fullmatch(name)
+        }
 
     def has(self, name: str) -> bool:
         """Whether there is an entry of that name, readable or not. Errors: NotPossible if it is no name."""
@@ -122,21 +124,36 @@ class People:
         return Entry(revision=found.revision or 0, value=found.value)
 
     def get(self, name: str) -> Member:
-        """Return one person. Errors: NotPossible if there is nobody of that name."""
+        """Return one person. Errors: NotPossible if there is nobody of that name, or the entry cannot be read."""
+        person = person_of(name, self._present(name))
+        if person is None:
+            raise NotPossible(
+                f"The entry of {name} cannot be read. Add it again: `tconnectsync fleet add --replace {name} …`,"
+                f" or remove it: `tconnectsync fleet remove {name}`."
+            )
+        return person
+
+    def _present(self, name: str) -> Entry:
         entry = self._entry(name)
         if entry is None:
             raise NotPossible(f"There is nobody named {name}. List them: `tconnectsync fleet status`.")
-        person = person_of(name, entry)
-        if person is None:
-            raise NotPossible(f"The entry of {name} cannot be read. Add it again: `tconnectsync fleet add {name}`.")
-        return person
+        return entry
+
+    def check_new(self, name: str) -> None:
+        """Check that the stream has no log of a name that nobody has: it may be another person's. Errors: NotPossible."""
+        if not self.has(name) and has_data(self._servers, name):
+            raise NotPossible(
+                f"The fleet still has an event log of {name}, perhaps another person's. Nothing was added."
+                f" The same person: add `--continue-log`. Otherwise delete it first: `tconnectsync fleet remove --data {name}`."
+            )
 
     def add(self, name: str, sealed: bytes, *, replace: bool) -> None:
         """Add a person, or replace the configuration. Errors: NotPossible."""
         person = Member(name=check_name(name), sealed=sealed)
         try:
             if replace:
-                before = self.get(name)
+                entry = self._present(name)
+                before = person_of(name, entry) or attrs.evolve(person, revision=entry.revision)
                 self.store(attrs.evolve(before, sealed=sealed))
             else:
                 self._servers.call(self._bucket.create(name, person.value()))
@@ -155,4 +172,4 @@ class People:
         if with_data:
             self._servers.call(self._bucket.purge(check_name(name)))
         else:
-            self._servers.call(self._bucket.delete(name, self.get(name).revision))
+            self._servers.call(self._bucket.delete(name, self._present(name).revision))

@@ -36,7 +36,10 @@ def read_fleet(servers: Servers, now: datetime | None = None) -> dict[str, Any]:
     troubles: dict[str, list[str]] = {}
     for name, person in people.items():
         found = published.get(name)
-        if person.paused:
+        if person is None:
+            states[name] = "entry not readable"
+            troubles[name] = [f"add it again (`tconnectsync fleet add --replace {name} …`) or remove it"]
+        elif person.paused:
             states[name] = "paused"
         elif worker_for(name, workers) is None:
             states[name] = "without a worker"

@@ -14,7 +14,8 @@ from nats.js.errors import NotFoundError
 
 from tconnectsync_fleet.nats_login import NatsLogin
 from tconnectsync_fleet.people import People
-from tconnectsync_fleet.servers import PEOPLE, SNAPSHOTS, STATUS, Servers, has_data
+from tconnectsync_fleet.servers import EVENTS, PEOPLE, SNAPSHOTS, STATUS, Servers, has_data
+from tconnectsync_fleet.stream_replica import CHECKSUM, POSITION
 from tests.fleet.light_world import PASSWORD, LightFleet
 from tests.support.nats_servers import server_in
 
@@ -94,6 +95,41 @@ def test_name_twice(fleet: LightFleet) -> None:
     assert "--replace" in fleet.run("add", "twice", "--config", str(fleet.config("twice")), expect=(2,))
     fleet.run("add", "--replace", "twice", "--config", str(fleet.config("twice")))
     fleet.run("remove", "twice")
+
+
+def test_name_with_a_log(fleet: LightFleet, connection: Servers) -> None:
+    """A log that stayed may be another person's: nobody continues it unless the command says so."""
+    config = ("--config", str(fleet.config("former")))
+    headers = {POSITION: "1", CHECKSUM: "0"}
+    connection.call(connection.js.publish(f"{EVENTS}.former", b"", headers=headers))
+    said = fleet.run("add", "former", *config, expect=(2,))
+    assert "fleet remove --data former" in said
+    assert "--continue-log" in said
+    assert not People(connection).has("former")
+    fleet.run("add", "--continue-log", "former", *config)
+    assert "--replace" in fleet.run("add", "former", *config, expect=(2,))
+    fleet.run("remove", "--data", "former")
+    fleet.run("add", "former", *config)
+    fleet.run("remove", "former")
+
+
+def test_unreadable_entry(fleet: LightFleet, connection: Servers) -> None:
+    """An entry that cannot be read is in the status; it can be replaced and removed."""
+    bucket = connection.bucket(PEOPLE)
+    connection.call(bucket.put("junk", b"no JSON"))
+    assert "junk: entry not readable" in fleet.run("status", expect=(TROUBLED,))
+    assert "--replace junk" in fleet.run("pause", "junk", expect=(2,))
+    fleet.run("add", "--replace", "junk", "--config", str(fleet.config("junk")))
+    assert People(connection).get("junk").sealed
+    connection.call(bucket.put("junk", b"no JSON"))
+    fleet.run("remove", "junk")
+    assert not People(connection).has("junk")
+
+
+def test_init_again_keeps_no_limit(fleet: LightFleet) -> None:
+    """A fleet that was set up without a limit has none after another ``init``."""
+    fleet.run("init", "--replicas", "1", "--lease", str(fleet.lease_s))
+    assert "no limit" in fleet.run("limit")
 
 
 def test_life_of_people(fleet: LightFleet, connection: Servers) -> None:

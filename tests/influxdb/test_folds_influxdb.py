@@ -92,6 +92,11 @@ def test_bolus_automatic_by_any_record(body: Any) -> None:
     assert [each["kind"] for each in shown(list(documents))] == ["automatic"]
 
 
+def test_boluses_of_version_1_are_written_again() -> None:
+    """It knew fewer automatic boluses: what it wrote is corrected only if the fold's version differs."""
+    assert BolusPointFold().version > 1
+
+
 def test_bolus_impossible() -> None:
     """An impossible amount is no dose: the document says why, and is not sent."""
     (document,) = final_documents(

@@ -82,7 +82,7 @@ class BolusPointFold:
     """Records 64, 65, 66, 55, 59, 280, 20 and 21 as one ``bolus`` for each bolus that delivered insulin or has carbs."""
 
     name = "boluses"
-    version = 1
+    version = 2
     kinds = _ENDS | _BEGINS | {"bolus.delivered", "bolus.extended_started"}
     state_type = BolusPointState
 

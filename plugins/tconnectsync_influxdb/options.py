@@ -54,6 +54,11 @@ class InfluxOptions:
         """The port in the address; None if it names none."""
         return urlsplit(self.base_url).port
 
+    @property
+    def port_used(self) -> int:
+        """The port in the address, or the usual one of ``http`` or ``https``."""
+        return self.port or (443 if urlsplit(self.base_url).scheme == "https" else 80)
+
 
 def problems(options: InfluxOptions, _sections: Mapping[str, Any]) -> Sequence[str]:
     """Settings that are missing or do not fit together."""

@@ -60,9 +60,6 @@ def folds() -> Sequence[Fold[Any]]:
     )  # fmt: skip
 
 
-_USUAL_PORT = 8086
-
-
 def open_sink(options: InfluxOptions, context: Context) -> Sink:
     """Return the sink with its receiver."""
     return Sink(folds=folds(), receiver=TimeSeries(connect(options, context.clock), options))
@@ -74,10 +71,9 @@ class TimeSeries(BaseReceiver):
     def __init__(self, server: InfluxServer, options: InfluxOptions) -> None:
         self.server = server
         self.batch_size = server.batch_size
-        port = "" if options.port in (None, _USUAL_PORT) else f":{options.port}"
-        self.address = (
-            f"{host_of(options.base_url)}{port}/{options.org or ''}/{options.bucket or options.database or ''}"
-        )
+        host, path = host_of(options.base_url), f"/{options.org or ''}/{options.bucket or options.database or ''}"
+        self.address = f"{host}:{options.port_used}{path}"
+        self.former_address = host + path
 
     def deliver(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
         """Delete old copies that the new points do not replace, then write. A point with the same key is replaced as a whole."""

@@ -21,7 +21,7 @@ from tconnectsync.outbox.stored_values import (
     ForeignAllowed,
     ReadBack,
 )
-from tconnectsync.plugin.receiver import ReceiverConflict, StoredDocument
+from tconnectsync.plugin.receiver import ReceiverConflict, StoredDocument, SupportsFormerAddress
 
 READ_BACK_AT_ONCE = 500
 AHEAD = timedelta(days=1)
@@ -122,6 +122,15 @@ class Preflight:
     def start_over(self) -> None:
         """Forget an unfinished read-back."""
         self._reading = None
+
+    def accept_former_address(self) -> bool:
+        """Store the address of this release if an earlier one named the same place in another way; return whether it did."""
+        receiver, values = self.sender.receiver, self.sender.outbox.values
+        known = values.get(ADDRESS)
+        if not known or not isinstance(receiver, SupportsFormerAddress) or known != receiver.former_address:
+            return False
+        values.put(ADDRESS, receiver.address)
+        return True
 
     def address_change(self) -> DeliveryBlock | None:
         """Return a block if the address is not the one of earlier deliveries, else None."""

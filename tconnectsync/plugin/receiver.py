@@ -143,6 +143,14 @@ class Receiver(Protocol):
         ...
 
 
+@runtime_checkable
+class SupportsFormerAddress(Protocol):
+    """A receiver whose place earlier releases named in another way."""
+
+    former_address: str
+    """The same place in the words of earlier releases. It is replaced by ``address`` once, without a question."""
+
+
 UNITS_WORD = "glucose_units="
 """The beginning of the word of :meth:`SupportsMemory.memory` that names the receiver's units."""
 

@@ -63,6 +63,8 @@ class SinkRunner:
 
     def __attrs_post_init__(self) -> None:
         self._begin_comparing()
+        if self.delivery.preflight.accept_former_address() and self.sink_health.state is HealthState.HALTED:
+            self.sink_health.set(HealthState.OK)
         moved = self.delivery.preflight.address_change()
         if moved is not None and self.sink_health.state is not HealthState.REFUSED:
             self.sink_health.halt(moved)

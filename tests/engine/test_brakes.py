@@ -191,6 +191,26 @@ def test_old_address_restored(told: EngineHarness) -> None:
     assert told.starts()[-1] > BEGIN + timedelta(days=3)
 
 
+@attrs.define
+class RenamedReceiver(FakeReceiver):
+    """A place that an earlier release named in another way."""
+
+    former_address: str = ""
+
+
+def test_the_same_place_in_other_words(told: EngineHarness) -> None:
+    """If this release names the place in another way, delivery goes on, also after a halt. A place moved later is new."""
+    there, former = told.receiver.there, told.receiver.address
+    told.reopen(receiver=FakeReceiver(address="shelf://one:1", batch_size=100))
+    assert told.runner.health.state == "halted"
+    renamed = RenamedReceiver(address="shelf://one:1", former_address=former, batch_size=100, there=there)
+    told.reopen(receiver=renamed)
+    assert told.ask("sync").status == 0
+    assert told.starts()[-1] > BEGIN + timedelta(days=3)
+    told.reopen(receiver=RenamedReceiver(address="shelf://one:2", former_address=former, batch_size=100))
+    assert told.runner.health.state == "halted"
+
+
 def test_new_address_known_after_replay(told: EngineHarness) -> None:
     """After a replay the new address is the known one."""
     told.reopen(receiver=FakeReceiver(address="shelf://two", batch_size=100))

@@ -310,8 +310,10 @@ def test_two_servers_of_one_host(tmp_path: Any) -> None:
         return receiver_of(tmp_path, url=url, database="pump")
 
     usual, unnamed, other = at("http://home:8086"), at("http://home"), at("http://home:9086/")
-    assert usual.address != other.address
-    assert usual.address == "http://home//pump", "the usual port is left out, as earlier releases stored it"
+    assert len({usual.address, unnamed.address, other.address}) == 3
+    assert at("https://home").address == at("https://home:443").address
+    assert unnamed.address == at("http://home:80").address
+    assert usual.former_address == "http://home//pump", "as earlier releases stored it"
     assert ":9086" in str(other.server.place)
     assert ":8086" in str(usual.server.place)
     assert str(unnamed.server.place).endswith("http://home")

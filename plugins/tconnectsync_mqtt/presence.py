@@ -1,7 +1,7 @@
 """The daemon's own connection to the broker. If the daemon dies, the broker publishes the last will.
 
-It also hears when Home Assistant starts (its birth message), and notices when the broker was away: then the device and its values are
-published again.
+The device and its values are published again at each connection, since the broker may have lost them: a power cut ends the broker and
+this program together. The same happens when Home Assistant starts (its birth message).
 """
 
 from __future__ import annotations
@@ -38,8 +38,7 @@ def status_payload(availability: str, problems: Sequence[str]) -> bytes:
 class Presence:
     """A connection that lasts as long as the daemon. It connects again by itself, and then publishes everything again.
 
-    ``publish_device`` and ``publish_values`` call their argument with each message, in the announcer's thread. ``is_moved``: the device
-    is announced at once, because it was announced under another prefix before.
+    ``publish_device`` and ``publish_values`` call their argument with each message, in the announcer's thread.
     """
 
     def __init__(
@@ -48,11 +47,9 @@ class Presence:
         *,
         publish_device: Callable[[Callable[[Message], None]], None],
         publish_values: Callable[[Callable[[Message], None]], None],
-        is_moved: bool,
     ) -> None:
         self._topic = f"{options.prefix}/{STATUS}"
         self._birth_topic = f"{options.discovery_prefix}/{BIRTH}" if options.discovery_prefix else ""
-        self._is_outdated = is_moved
         self._announcer = Announcer(
             announce=lambda: publish_device(self._publish_acknowledged),
             publish_values=lambda: publish_values(self._publish_acknowledged),
@@ -97,9 +94,7 @@ class Presence:
         if self._birth_topic:
             client.subscribe(self._birth_topic, qos=1)
         self._publish(client)
-        if self._is_outdated:
-            self._announcer.request()
-        self._is_outdated = True  # when it connects again, the broker was away and may have lost everything
+        self._announcer.request()
 
     def _heard(self, _client: Client, _data: object, message: MQTTMessage) -> None:
         if message.payload == ONLINE.encode():  # Home Assistant says so when it has started

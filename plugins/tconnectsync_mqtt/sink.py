@@ -91,7 +91,6 @@ class Broker(BaseReceiver):
                 self.options,
                 publish_device=self._publish_device_again,
                 publish_values=self._publish_values_again,
-                is_moved=self._memory.announced not in (None, self.options.discovery_prefix),
             )
         self._presence.show(problems)
 

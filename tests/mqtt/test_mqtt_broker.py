@@ -342,6 +342,7 @@ def test_a_broker_that_comes_back_is_told_again(broker: Callable[..., int]) -> N
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses of a round are short."""
     monkeypatch.setattr(announcer, "SUBSCRIBE_S", 0.3)
+    monkeypatch.setattr(announcer, "PAUSE_S", 1.0)
     monkeypatch.setattr("tconnectsync_mqtt.sink.SUBSCRIBE_S", 0.0)
     monkeypatch.setattr("tconnectsync_mqtt.presence.PAUSES_S", (1, 1))
 
@@ -374,7 +375,7 @@ def test_home_assistant_that_starts_gets_everything_again(broker: Callable[..., 
     again = Broker(options, version="4", clock=NoonClock(minutes=31.2))
     again.recall(first.memory())
     with listening(port) as listener, showing(again):
-        listener.until(DEVICE, "tconnectsync/status")
+        listener.until("tconnectsync/status", *VALUES)
         listener.heard.clear()
         born(listener)
         listener.until(*VALUES)
@@ -388,12 +389,12 @@ def test_home_assistant_that_starts_gets_everything_again(broker: Callable[..., 
 
 @pytest.mark.usefixtures("hasty")
 def test_many_births_are_one_round(broker: Callable[..., int]) -> None:
-    """A Home Assistant that starts again and again costs one round in ten seconds."""
+    """A Home Assistant that starts again and again costs one round, after a pause."""
     port = broker()
     receiver = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=NoonClock())
     receiver.deliver(deliveries())
     with listening(port) as listener, showing(receiver):
-        listener.until("tconnectsync/status", DEVICE)
+        listener.until("tconnectsync/status", *VALUES)
         listener.heard.clear()
         for _ in range(20):
             born(listener)
@@ -416,6 +417,22 @@ def test_broker_lost_everything(broker: Callable[..., int]) -> None:
             listener.until("tconnectsync/status", *VALUES)
         assert listener.said("tconnectsync/current")["iob"] == 3.25
         assert listener.said("tconnectsync/status")["availability"] == "online"
+
+
+@pytest.mark.usefixtures("hasty")
+def test_power_cut_of_the_whole_house(broker: Callable[..., int]) -> None:
+    """Broker and daemon start together: the first connection publishes what the daemon remembers, but no alarm."""
+    port = broker()
+    options = MqttOptions(host="127.0.0.1", port=port)
+    before = Broker(options, version="4", clock=NoonClock())
+    before.deliver(deliveries())
+    broker(port=port)
+    after = Broker(options, version="4", clock=NoonClock())
+    after.recall(before.memory())
+    with listening(port) as listener, showing(after):
+        listener.until(*VALUES)
+    assert listener.said("tconnectsync/current")["iob"] == 3.25
+    assert "tconnectsync/alarm" not in listener.heard
 
 
 def test_a_round_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:

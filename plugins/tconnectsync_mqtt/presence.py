@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.client import Client, MQTTMessage, MQTTMessageInfo
 
 from tconnectsync_mqtt.announcer import Announcer
 from tconnectsync_mqtt.discovery import BIRTH, OFFLINE, ONLINE, STATUS
@@ -54,6 +54,7 @@ class Presence:
             announce=lambda: publish_device(self._publish_acknowledged),
             publish_values=lambda: publish_values(self._publish_acknowledged),
         )
+        self._last_sent: MQTTMessageInfo | None = None
         self._payload = status_payload(ONLINE, ())
         client = new_client(options, reconnect=True)
         client.reconnect_delay_set(*PAUSES_S)
@@ -104,6 +105,17 @@ class Presence:
         """Publish, and wait for the broker's answer: a later message of another connection must not be overtaken."""
         if not self._client.is_connected():
             return  # the next connection announces again
-        with contextlib.suppress(ValueError, RuntimeError):
-            sent = self._client.publish(message.topic, message.payload, qos=1, retain=message.retained)
-            sent.wait_for_publish(_ANSWER_S)
+        if not _is_waiting(self._last_sent):
+            self._last_sent = self._client.publish(message.topic, message.payload, qos=1, retain=message.retained)
+            with contextlib.suppress(ValueError, RuntimeError):
+                self._last_sent.wait_for_publish(_ANSWER_S)
+        if _is_waiting(self._last_sent):  # it may arrive after a newer value, so another round has to follow it
+            self._announcer.request()
+
+
+def _is_waiting(sent: MQTTMessageInfo | None) -> bool:
+    """Whether the client still has this message. One that it could not send is replaced at the next connection."""
+    try:
+        return sent is not None and not sent.is_published()
+    except (ValueError, RuntimeError):
+        return False

@@ -1,0 +1,119 @@
+"""The daemon's own connection to a broker that acknowledges nothing for a while."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+import attrs
+import pytest
+
+from tconnectsync_mqtt import announcer
+from tconnectsync_mqtt.discovery import device_topic
+from tconnectsync_mqtt.options import MqttOptions
+from tconnectsync_mqtt.sink import Broker
+from tests.e2e.installation import eventually
+from tests.mqtt.test_mqtt_broker import NOON, deliveries
+
+DEVICE = device_topic("tconnectsync", "homeassistant")
+CONNECT, PUBLISH, SUBSCRIBE = 1, 3, 8
+
+
+ONE_ROUND = 3
+"""How often a round reads the clock: for the device and for each of two values."""
+
+
+@attrs.define
+class CountingClock:
+    """A clock that stands at noon and counts its readings."""
+
+    readings: int = 0
+
+    def now(self) -> datetime:
+        self.readings += 1
+        return NOON
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError(f"nobody waits for {seconds} s")
+
+
+class SlowBroker:
+    """Takes one connection. It acknowledges a message after ``answering`` is set, and keeps the topics in order."""
+
+    def __init__(self) -> None:
+        self.topics: list[str] = []
+        self.answering = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._withheld: list[bytes] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        connection, _ = self._listener.accept()
+        with connection, connection.makefile("rb") as stream:
+            threading.Thread(target=self._answer_later, args=(connection,), daemon=True).start()
+            while head := stream.read(1):
+                body = stream.read(_length(stream.read))
+                kind = head[0] >> 4
+                if kind == CONNECT:
+                    connection.sendall(b"\x20\x02\x00\x00")
+                elif kind == SUBSCRIBE:
+                    connection.sendall(b"\x90\x03" + body[:2] + b"\x01")
+                elif kind == PUBLISH:
+                    end = 2 + int.from_bytes(body[:2], "big")
+                    self.topics.append(body[2:end].decode())
+                    self._withheld.append(body[end : end + 2])
+                    if self.answering.is_set():
+                        self._answer(connection)
+
+    def _answer_later(self, connection: socket.socket) -> None:
+        self.answering.wait(60)
+        self._answer(connection)
+
+    def _answer(self, connection: socket.socket) -> None:
+        while self._withheld:
+            connection.sendall(b"\x40\x02" + self._withheld.pop(0))
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+def _length(read: Callable[[int], bytes]) -> int:
+    found, shift = 0, 0
+    while True:
+        byte = read(1)[0]
+        found |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return found
+
+
+@pytest.fixture
+def slow_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowBroker]:
+    monkeypatch.setattr(announcer, "SUBSCRIBE_S", 0.0)
+    monkeypatch.setattr(announcer, "PAUSE_S", 0.2)
+    monkeypatch.setattr("tconnectsync_mqtt.presence._ANSWER_S", 0.2)
+    broker = SlowBroker()
+    yield broker
+    broker.close()
+
+
+def test_what_was_not_acknowledged_is_followed_by_another_round(slow_broker: SlowBroker) -> None:
+    """It may reach the broker after a newer value. Until it is acknowledged, nothing more is put into the queue."""
+    clock = CountingClock()
+    receiver = Broker(MqttOptions(host="127.0.0.1", port=slow_broker.port), version="4", clock=clock)
+    receiver._keep_values(deliveries())  # as after a delivery
+    receiver.show([])
+    try:
+        eventually(lambda: clock.readings > 2 * ONE_ROUND, "more than two rounds")
+        assert [topic for topic in slow_broker.topics if topic != "tconnectsync/status"] == [DEVICE]
+        slow_broker.answering.set()
+        eventually(lambda: {"tconnectsync/current", "tconnectsync/lasting"} <= set(slow_broker.topics), "the values")
+        assert slow_broker.topics.count(DEVICE) > 1
+    finally:
+        receiver.leave()

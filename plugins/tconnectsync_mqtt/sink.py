@@ -69,7 +69,7 @@ class Broker(BaseReceiver):
         self.options, self.version, self.clock, self.units = options, version, clock, units
         scheme = "mqtts" if options.tls else "mqtt"
         self.address = f"{scheme}://{options.host}:{options.broker_port}/{options.prefix}"
-        self._memory = BrokerMemory()
+        self._memory = BrokerMemory(address=self.address)
         self._presence: Presence | None = None
         self._order = threading.Lock()
         """Held while older values are published again, so that they come before newer ones."""
@@ -80,7 +80,7 @@ class Broker(BaseReceiver):
 
     def recall(self, memory: str) -> None:
         """Take it back."""
-        self._memory = BrokerMemory.of(memory, self.options.discovery_prefix)
+        self._memory = BrokerMemory.of(memory, self.options.discovery_prefix, self.address)
 
     def show(self, problems: Sequence[str]) -> None:
         """Publish that the daemon runs, and its problems. The first call opens a connection with a last will."""

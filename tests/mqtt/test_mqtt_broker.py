@@ -503,9 +503,20 @@ def test_discovery_that_is_turned_off_leaves_no_device(broker: Callable[..., int
 
 @pytest.mark.parametrize("text", ["", "device discovery", "{", "[]", '{"announced":1}'])
 def test_a_memory_of_another_release_is_usable(text: str) -> None:
-    memory = BrokerMemory.of(text, "homeassistant")
+    memory = BrokerMemory.of(text, "homeassistant", "mqtt://home")
     assert memory.announced == ("homeassistant" if text.startswith("device") else None)
     assert memory.values == {}
+
+
+def test_another_broker_gets_no_remembered_values() -> None:
+    """It may be somebody else's. The memory is there again if the old address is put back."""
+    kept = BrokerMemory(address="mqtt://home", announced="homeassistant", values={"lasting": {"last_bolus": 3.5}})
+    other = BrokerMemory.of(kept.text(), "homeassistant", "mqtt://elsewhere")
+    assert (other.values, other.announced, other.text()) == ({}, None, "")
+    assert BrokerMemory.of(kept.text(), "homeassistant", "mqtt://home") == kept
+    receiver = Broker(MqttOptions(host="elsewhere"), version="4", clock=NoonClock())
+    receiver.recall(kept.text())
+    assert receiver.memory() == ""
 
 
 def test_a_wrong_password_is_not_tried_again_and_again(broker: Callable[..., int], tmp_path: Path) -> None:

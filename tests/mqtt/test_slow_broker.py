@@ -103,7 +103,7 @@ def slow_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowBroker]:
     broker.close()
 
 
-def test_what_was_not_acknowledged_is_followed_by_another_round(slow_broker: SlowBroker) -> None:
+def test_late_answer_is_followed_by_another_round(slow_broker: SlowBroker) -> None:
     """It may reach the broker after a newer value. Until it is acknowledged, nothing more is put into the queue."""
     clock = CountingClock()
     receiver = Broker(MqttOptions(host="127.0.0.1", port=slow_broker.port), version="4", clock=clock)

@@ -69,9 +69,12 @@ def init(options: ServerOptions, replicas: str, lease: float, requests_per_secon
         from tconnectsync_fleet.servers import set_up
         from tconnectsync_fleet.vendor_limit import set_limit, stored_limit
 
-        set_up(servers, replicas=int(replicas), lease_s=lease)
+        created = set_up(servers, replicas=int(replicas), lease_s=lease)
         stored = stored_limit(servers)
         set_limit(servers, requests_per_second if stored is None else stored)
+    if not created:
+        click.echo("The fleet was set up before, and stays as it is: `--replicas` and `--lease` changed nothing.")
+        return 0
     click.echo("The fleet is set up. Add people: `tconnectsync fleet add NAME --config FILE --key FILE.pub`.")
     return 0
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import attrs
@@ -202,25 +202,38 @@ def delete_data(servers: Servers, person: str, *, up_to: int | None = None) -> N
     servers.call(delete())
 
 
-def set_up(servers: Servers, *, replicas: int, lease_s: float) -> None:
-    """Create the stream and the buckets that are missing. ``replicas``: on how many servers each is stored (1, 3 or 5)."""
+def set_up(servers: Servers, *, replicas: int, lease_s: float) -> list[str]:
+    """Create the stream and the buckets that are missing; return their names. What exists stays as it is.
 
-    async def create() -> None:
-        js = servers.js
-        await js.add_stream(
-            StreamConfig(
-                name=EVENTS,
-                subjects=[f"{EVENTS}.*"],
-                num_replicas=replicas,
-                retention=RetentionPolicy.LIMITS,
-                storage=StorageType.FILE,
-                deny_delete=True,
-                duplicate_window=2,
-            )
+    ``replicas``: on how many servers each is stored (1, 3 or 5). Errors: Retryable, NatsError.
+    """
+    js = servers.js
+
+    async def create() -> list[str]:
+        events = StreamConfig(
+            name=EVENTS,
+            subjects=[f"{EVENTS}.*"],
+            num_replicas=replicas,
+            retention=RetentionPolicy.LIMITS,
+            storage=StorageType.FILE,
+            deny_delete=True,
+            duplicate_window=2,
         )
-        await js.create_key_value(KeyValueConfig(bucket=PEOPLE, replicas=replicas))
-        await js.create_key_value(KeyValueConfig(bucket=STATUS, replicas=replicas))
-        await js.create_key_value(KeyValueConfig(bucket=WORKERS, ttl=lease_s, replicas=replicas, direct=True))
-        await js.create_object_store(SNAPSHOTS, ObjectStoreConfig(replicas=replicas))
+        workers = KeyValueConfig(bucket=WORKERS, ttl=lease_s, replicas=replicas, direct=True)
+        steps: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
+            EVENTS: lambda: js.add_stream(events),
+            f"KV_{PEOPLE}": lambda: js.create_key_value(KeyValueConfig(bucket=PEOPLE, replicas=replicas)),
+            f"KV_{STATUS}": lambda: js.create_key_value(KeyValueConfig(bucket=STATUS, replicas=replicas)),
+            f"KV_{WORKERS}": lambda: js.create_key_value(workers),
+            f"OBJ_{SNAPSHOTS}": lambda: js.create_object_store(SNAPSHOTS, ObjectStoreConfig(replicas=replicas)),
+        }
+        created = []
+        for name, step in steps.items():
+            try:
+                await js.stream_info(name)
+            except NotFoundError:
+                await step()
+                created.append(name)
+        return created
 
-    servers.call(create(), 60.0)
+    return servers.call(create(), 60.0)

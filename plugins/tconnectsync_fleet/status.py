@@ -84,8 +84,8 @@ def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines for people."""
     yield f"{counted(len(found['workers']), 'worker')}, {counted(len(found['people']), 'person', 'people')}"
     for name, report in sorted(found["workers"].items()):
-        people = counted(report["people"], "person", "people")
-        yield f"  {name}: {people}, {report['running']} at work, {report['failing']} failing, {counted(report['turns'], 'turn')}"
+        people, turns = counted(report.get("people", 0), "person", "people"), counted(report.get("turns", 0), "turn")
+        yield f"  {name}: {people}, {report.get('running', 0)} at work, {report.get('failing', 0)} failing, {turns}"
     for state, count in sorted(found["states"].items()):
         yield f"  {state}: {count:,}"
     if found["oldest_read"]:

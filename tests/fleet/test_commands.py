@@ -14,7 +14,7 @@ from nats.js.errors import NotFoundError
 
 from tconnectsync_fleet.nats_login import NatsLogin
 from tconnectsync_fleet.people import People
-from tconnectsync_fleet.servers import EVENTS, PEOPLE, SNAPSHOTS, STATUS, Servers, has_data
+from tconnectsync_fleet.servers import EVENTS, PEOPLE, SNAPSHOTS, STATUS, WORKERS, Servers, has_data
 from tconnectsync_fleet.stream_replica import CHECKSUM, POSITION
 from tests.fleet.light_world import PASSWORD, LightFleet
 from tests.support.nats_servers import server_in
@@ -126,10 +126,19 @@ def test_unreadable_entry(fleet: LightFleet, connection: Servers) -> None:
     assert not People(connection).has("junk")
 
 
-def test_init_again_keeps_no_limit(fleet: LightFleet) -> None:
-    """A fleet that was set up without a limit has none after another ``init``."""
-    fleet.run("init", "--replicas", "1", "--lease", str(fleet.lease_s))
+def test_init_again_changes_nothing(fleet: LightFleet, connection: Servers) -> None:
+    """A fleet that was set up without a limit has none after another ``init``; other options do not change what exists."""
+    assert "changed nothing" in fleet.run("init", "--replicas", "1", "--lease", "15")
     assert "no limit" in fleet.run("limit")
+    lease = connection.call(connection.js.stream_info(f"KV_{WORKERS}")).config.max_age
+    assert lease == fleet.lease_s
+
+
+def test_report_of_another_release(fleet: LightFleet, connection: Servers) -> None:
+    """A worker whose report lacks numbers is shown, and `fleet status` does not fail."""
+    connection.call(connection.bucket(WORKERS).put("foreign", b'{"owner": "foreign.1"}'))
+    assert "foreign: 0 people" in fleet.run("status", expect=(0, TROUBLED))
+    connection.call(connection.bucket(WORKERS).purge("foreign"))
 
 
 def test_life_of_people(fleet: LightFleet, connection: Servers) -> None:

@@ -147,6 +147,8 @@ class _RunningDaemon:
     engine: Engine
     record: DaemonRecord | None = None
     watcher: Watcher | None = None
+    _failed: tuple[object, ...] | None = None
+    """The configuration with which the last reload failed: its unusable parts and its id."""
     _pulse: str = ""
     _next_look: float = attrs.field(factory=lambda: time.monotonic() + LOOK_AGAIN_S)
 
@@ -193,9 +195,13 @@ class _RunningDaemon:
             return False
         self._next_look = time.monotonic() + LOOK_AGAIN_S
         try:
-            return load().unusable != self.loaded.unusable
+            found = load()
         except TconnectsyncError:
             return False  # the file is being edited: a reload would be refused
+        if _identity(found) == self._failed:
+            return False  # each attempt interrupts what is under way
+        self._failed = None
+        return found.unusable != self.loaded.unusable
 
     def reload(self, load: Callable[[], LoadedConfig]) -> None:
         """Load the current configuration; keep the old one if the new one cannot be used."""
@@ -212,10 +218,11 @@ class _RunningDaemon:
         except Exception as error:
             # the border to plugins, which may refuse their new options: the old ones worked
             log.exception("reload_failed the old configuration is still used")
+            self._failed = _identity(fresh)
             self.engine = self.loaded.open()
             self._refused(f"a plugin cannot use it ({type(error).__name__}); the daemon's log has the details")
         else:
-            self.loaded = fresh
+            self.loaded, self._failed = fresh, None
             log.info("reloaded")
             if self.record is not None:
                 self.record.reloaded()
@@ -224,6 +231,10 @@ class _RunningDaemon:
     def _refused(self, message: str) -> None:
         if self.record is not None:
             self.record.reload_refused(message)
+
+
+def _identity(loaded: LoadedConfig) -> tuple[object, ...]:
+    return loaded.unusable, loaded.config_id
 
 
 @attrs.define

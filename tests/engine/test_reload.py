@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
+import pytest
 
+from tconnectsync.daemon import loop
 from tconnectsync.daemon.loop import LoadedConfig, _RunningDaemon
 from tconnectsync.errors import ConfigError
 
@@ -62,6 +64,25 @@ def test_reload_refused_by_plugin() -> None:
     assert running.engine is again  # type: ignore[comparison-overlap]
     assert running.loaded is before
     assert old.closed
+
+
+def test_failed_reload_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret is readable again, but a plugin refuses it: the daemon tries again when something changed."""
+    monkeypatch.setattr(loop, "LOOK_AGAIN_S", 0.0)
+
+    def fail() -> Any:
+        raise ValueError("a plugin's own")
+
+    old = ClosableEngine("old")
+    before = attrs.evolve(loaded(lambda: old), unusable=("mqtt: lost",), config_id="1")
+    wrong = attrs.evolve(loaded(fail), config_id="2")
+    running = _RunningDaemon(before, old)  # type: ignore[arg-type]
+    assert running.has_news(lambda: wrong)
+    running.reload(lambda: wrong)
+    assert not running.has_news(lambda: wrong)
+    assert running.has_news(lambda: attrs.evolve(wrong, config_id="3")), "another secret"
+    assert not running.has_news(lambda: before)
+    assert running.has_news(lambda: wrong), "it was lost in between"
 
 
 class Watching:

@@ -1,14 +1,14 @@
 """Stores the state of a source between runs in two small JSON files, which may be deleted.
 
 Each poll changes the times in it. They have a file that is not synced to the disk, because an SD card wears out by each sync: if
-a power cut takes it, the times of the other file hold, and the next poll is early.
+a power cut takes it, the times of the other file hold, which are at most a day old, and the next poll is early.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import attrs
@@ -20,6 +20,8 @@ from tconnectsync.retry.health import Health
 from tconnectsync.retry.json_converter import CONVERTER
 
 _NOT_KEPT = {"json": None}
+_OLDEST_DURABLE = timedelta(days=1)
+"""So much older may the durable time of the last fetch be: ``status`` shows it after a power cut."""
 
 
 @attrs.frozen(kw_only=True)
@@ -52,6 +54,8 @@ class SourceState:
     """The time of a record that the user declared wrong: it was written while the computer's clock was ahead."""
     _saved: str = attrs.field(default="", init=False, eq=False, metadata=_NOT_KEPT)
     """What the file has, without times; empty if that is not known."""
+    _saved_fetch: datetime | None = attrs.field(default=None, init=False, eq=False, metadata=_NOT_KEPT)
+    """The time of the last fetch that the file has."""
 
     @classmethod
     def load(cls, path: Path, files: Files | None = None) -> SourceState:
@@ -68,14 +72,19 @@ class SourceState:
         return state
 
     def save(self) -> None:
-        """Write the times, and before them the file, all or nothing and durably, if more than times changed."""
+        """Write the times, and before them the file, all or nothing and durably, if more than times changed or its times are a day old."""
         self.files.make_folder(self.path.parent)
         apart_from_times = CONVERTER.dumps(attrs.evolve(self, last_fetch=None, last_began=None, next_poll=None))
-        if apart_from_times != self._saved:
+        if apart_from_times != self._saved or self._is_durable_fetch_old():
             replace_file(self.files, self.path, CONVERTER.dumps(self, indent=1).encode())
-            self._saved = apart_from_times
+            self._saved, self._saved_fetch = apart_from_times, self.last_fetch
         times = _Times(last_fetch=self.last_fetch, last_began=self.last_began, next_poll=self.next_poll)
         replace_file(self.files, _times_path(self.path), CONVERTER.dumps(times).encode(), durable=False)
+
+    def _is_durable_fetch_old(self) -> bool:
+        if self.last_fetch is None or self._saved_fetch is None:
+            return self.last_fetch is not None
+        return abs(self.last_fetch - self._saved_fetch) > _OLDEST_DURABLE
 
     def count_unknown(self, events: Sequence[Event]) -> None:
         """Count the events that could not be decoded."""

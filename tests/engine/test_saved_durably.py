@@ -55,6 +55,21 @@ def test_times_of_a_source_not_synced(tmp_path: Path) -> None:
     assert synced == [True, False, True, False, True]
 
 
+def test_durable_times_are_at_most_a_day_old(tmp_path: Path) -> None:
+    """After weeks in which only times changed, a power cut that takes them must not look like weeks of silence."""
+    path, files = tmp_path / "tandem.json", CountingFiles()
+    state = SourceState(path, files)
+    state.save()
+    for hour in range(24 * 14):
+        state.last_fetch = START + timedelta(hours=hour)
+        state.save()
+    (tmp_path / "tandem.times.json").unlink()
+    durable = SourceState.load(path).last_fetch
+    assert durable is not None
+    assert state.last_fetch - durable <= timedelta(hours=25)
+    assert files.syncs <= 3 * 15
+
+
 def test_a_file_of_a_source_is_deleted(tmp_path: Path) -> None:
     """Without the times, older ones hold and the next poll is early; without the state, everything is new."""
     path, files = tmp_path / "tandem.json", OsFiles()

@@ -77,7 +77,8 @@ def open_engine(
         }
         decoders = {name: source.decoder for name, source in sorted(sources.items())}
         for name, sink in open_sinks(config, plugins, clock=clock, data_dir=config.data_dir).items():
-            runners[name] = open_sink_runner(config, name, sink, events, clock, folder, decoders)
+            credentials = credentials_fingerprint(config, plugins, name, events.log_id)
+            runners[name] = open_sink_runner(config, name, sink, events, clock, folder, decoders, credentials)
         unusable = note_unusable_sinks(config, clock, folder)
     except BaseException:
         for runner in runners.values():
@@ -96,10 +97,19 @@ def open_engine(
     )
 
 
+def credentials_fingerprint(config: Config, plugins: Plugins, name: str, log_id: str) -> str:
+    """Return a fingerprint of what a sink can log in with: its options, and its plugin's sections. Other ones are tried at once."""
+    owner = plugins.owner_of("sinks", name)
+    own = [section for section in plugins.sections() if plugins.owner_of("sections", section) == owner]
+    sections = {section: config.sections.get(section) for section in own}
+    return options_fingerprint(log_id, {"options": config.sinks[name].options, "sections": sections})
+
+
 def open_sink_runner(
-    config: Config, name: str, sink: Sink, events: EventLog, clock: Clock, folder: Path, decoders: Mapping[str, int]
-) -> SinkRunner:
-    """Open the outbox of a sink in ``folder``, and return the sink's runner."""
+    config: Config, name: str, sink: Sink, events: EventLog, clock: Clock, folder: Path, decoders: Mapping[str, int],
+    credentials: str,
+) -> SinkRunner:  # fmt: skip
+    """Open the outbox of a sink in ``folder``, and return the sink's runner. ``credentials``: their fingerprint."""
     outbox = Outbox.opened(outbox_path(folder, name))
     if outbox.values.get(LOG_ID) not in ("", events.log_id):  # the positions belong to another log
         with outbox.transaction():
@@ -116,7 +126,7 @@ def open_sink_runner(
         clock=clock,
         rng=random.Random(),  # noqa: S311 - jitter
         rewrite_limit=config.limits.rewrite_brake,
-        credentials_fingerprint=options_fingerprint(events.log_id, config.sections),
+        credentials_fingerprint=credentials,
     )
     runner.delivery.report.zone_at = config.zones.zone_at
     return runner

@@ -10,6 +10,7 @@ from tconnectsync.config.load import load_config
 from tconnectsync.config.model import Config
 from tconnectsync.errors import ConfigError, MachineNotReady
 from tconnectsync.plugin.manager import load_plugins
+from tconnectsync.runtime.open_engine import credentials_fingerprint
 
 HEAD = 'timezone = "Europe/Berlin"\n'
 TANDEM = '[sources.tandem]\nemail = "a@example.org"\npassword = "pump-password"\nregion = "EU"\n'
@@ -51,6 +52,25 @@ def test_only_the_part_that_needs_the_secret_stops(tmp_path: Path, part: str, ta
         assert all(sink.options is None for sink in sinks.values() if sink.problem)
     (tmp_path / "lost").write_text("ntfy://topic" if part == "alerts" else "https://hc-ping.com/x")
     assert load(tmp_path, HEAD + TANDEM + SITE + table + f'{key}_file = "lost"\n').unusable == ()
+
+
+def test_other_parts_do_not_change_credentials(tmp_path: Path) -> None:
+    """A sink whose login was refused tries again when its own secret changes, not when that of the page does."""
+
+    def fingerprint(sink: str, more: str = "", site: str = SITE) -> str:
+        config = load(tmp_path, HEAD + TANDEM + site + MQTT + more)
+        plugins = load_plugins()
+        assert sink in plugins.sinks()
+        return credentials_fingerprint(config, plugins, sink, "log")
+
+    mqtt = 'password = "p"\n'
+    for sink in ("nightscout-treatments", "mqtt"):
+        assert fingerprint(sink, mqtt) == fingerprint(sink, mqtt + '[web]\nsecret_file = "lost"\n')
+    other_site = SITE.replace("a-dummy-secret", "another-dummy-secret")
+    assert other_site != SITE
+    assert fingerprint("nightscout-treatments", mqtt) != fingerprint("nightscout-treatments", mqtt, other_site)
+    assert fingerprint("mqtt", mqtt) == fingerprint("mqtt", mqtt, other_site)
+    assert fingerprint("mqtt", mqtt) != fingerprint("mqtt", 'password = "q"\n')
 
 
 def test_unusable_credential(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from tconnectsync.statistics.summary import Summary
 FILE_NAME = "daily-figures.json.gz"
 LARGEST = 64 << 20
 """A file that is larger unpacked is not ours."""
+_RULES = ("boluses.py", "limits.py")
 
 
 @attrs.frozen(kw_only=True)
@@ -42,11 +43,17 @@ class StoredDays:
     days: tuple[Summary, ...] = ()
 
 
+def figure_code() -> list[Path]:
+    """Return the files whose code decides the figures: the statistics, and what they ask about boluses and possible values."""
+    package = Path(__file__).parents[1]
+    return [*sorted((package / "statistics").glob("*.py")), *(package / "events" / name for name in _RULES)]
+
+
 @cache
 def code_version() -> str:
     """Return a digest of the code that computes the figures: other code may give other figures."""
     digest = hashlib.sha256()
-    for path in sorted((Path(__file__).parents[1] / "statistics").glob("*.py")):
+    for path in figure_code():
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import shutil
 import stat
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import msgspec
 import pytest
 
 from tconnectsync.queries import day_store
-from tconnectsync.queries.day_store import FILE_NAME
+from tconnectsync.queries.day_store import FILE_NAME, figure_code
 from tconnectsync.queries.pump_log import PumpLog
 from tconnectsync.statistics.summary import Summary
 from tconnectsync.timeline.zones import Zones
@@ -68,6 +69,18 @@ def figures(folder: Path, zone: str = ZONE, *, stores_days: bool = True) -> list
 
 def never(*_: Any) -> Any:
     raise AssertionError("figures are computed again")
+
+
+def test_rules_of_events_are_part_of_the_code() -> None:
+    """A module that decides whether a bolus was automatic or a value possible changes figures like the statistics themselves."""
+    files = figure_code()
+    used = {
+        name
+        for path in files
+        for name in re.findall(r"^from tconnectsync\.events\.(\w+) import", path.read_text(), re.MULTILINE)
+    }
+    assert {"boluses", "limits"} <= used
+    assert used <= {path.stem for path in files if path.parent.name == "events"}
 
 
 def test_the_next_process_computes_nothing_again(folder: Path, right: Right, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -236,17 +236,21 @@ class _OptionMerger:
         self.overlay.unread_secrets[self.prefix + self.key] = f"{where}: {words}"
 
     def take_secret(self, path: Path, origin: str, where: str) -> None:
-        """Use the secret in the file at ``path``. A file that cannot be read may be on a disk that is not mounted yet."""
+        """Use the secret in the file at ``path``.
+
+        A file that cannot be read may be on a disk that is not mounted yet, and one without a byte may be written just now.
+        """
         text: str | list[str]
         try:
             text, words = read_secret_list(path) if is_list(self.field.type) else read_secret(path)
+            is_blank = words is not None and path.stat().st_size == 0
         except OSError as error:
             self.refuse_secret(where, unreadable_secret(path, error), temporary=not is_permanent(error))
             return
         if words is None:
             self.put(text, origin)
         else:
-            self.refuse_secret(where, words)
+            self.refuse_secret(where, words, temporary=is_blank)
 
     def _from_credential(self) -> bool:
         name, folder = self.field.metadata.get("credential"), self.sources.credentials_folder

@@ -120,6 +120,17 @@ def test_nothing_left_to_deliver_to(tmp_path: Path) -> None:
         load(tmp_path, HEAD + TANDEM + LOST_SITE + MQTT + 'password_file = "lost"\n')
 
 
+def test_an_empty_secret_file_may_be_filled_later(tmp_path: Path) -> None:
+    """Like a missing one: with status 2 systemd would start nothing again. A file with a wrong content needs an edit."""
+    (tmp_path / "lost").touch()
+    with pytest.raises(MachineNotReady):
+        load(tmp_path, HEAD + TANDEM + LOST_SITE)
+    (tmp_path / "lost").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, HEAD + TANDEM + LOST_SITE)
+    assert not isinstance(caught.value, MachineNotReady)
+
+
 @pytest.mark.parametrize(
     "line", ["password = 5", 'password_file = "x"\npassword = "y"', "password_file = 5", "prot = 1"]
 )

@@ -77,8 +77,7 @@ def open_engine(
         }
         decoders = {name: source.decoder for name, source in sorted(sources.items())}
         for name, sink in open_sinks(config, plugins, clock=clock, data_dir=config.data_dir).items():
-            credentials = credentials_fingerprint(config, plugins, name, events.log_id)
-            runners[name] = open_sink_runner(config, name, sink, events, clock, folder, decoders, credentials)
+            runners[name] = open_sink_runner(config, plugins, name, sink, events, clock, folder, decoders)
         unusable = note_unusable_sinks(config, clock, folder)
     except BaseException:
         for runner in runners.values():
@@ -106,10 +105,10 @@ def credentials_fingerprint(config: Config, plugins: Plugins, name: str, log_id:
 
 
 def open_sink_runner(
-    config: Config, name: str, sink: Sink, events: EventLog, clock: Clock, folder: Path, decoders: Mapping[str, int],
-    credentials: str,
+    config: Config, plugins: Plugins, name: str, sink: Sink, events: EventLog, clock: Clock, folder: Path,
+    decoders: Mapping[str, int],
 ) -> SinkRunner:  # fmt: skip
-    """Open the outbox of a sink in ``folder``, and return the sink's runner. ``credentials``: their fingerprint."""
+    """Open the outbox of a sink in ``folder``, and return the sink's runner."""
     outbox = Outbox.opened(outbox_path(folder, name))
     if outbox.values.get(LOG_ID) not in ("", events.log_id):  # the positions belong to another log
         with outbox.transaction():
@@ -126,7 +125,7 @@ def open_sink_runner(
         clock=clock,
         rng=random.Random(),  # noqa: S311 - jitter
         rewrite_limit=config.limits.rewrite_brake,
-        credentials_fingerprint=credentials,
+        credentials_fingerprint=credentials_fingerprint(config, plugins, name, events.log_id),
     )
     runner.delivery.report.zone_at = config.zones.zone_at
     return runner

@@ -39,7 +39,7 @@ def _answer(worker: Worker, message: Msg) -> None:
     name = message.subject.rpartition(".")[2]
 
     def send(step: Mapping[str, Any]) -> None:
-        answer = json.dumps(without_secrets(step, worker.engine.redact)).encode()
+        answer = json.dumps(_without_secrets(step, worker.engine.redact)).encode()
         worker.servers.call(worker.servers.client.publish(message.reply, answer))
 
     def use(runner: PersonRunner) -> None:
@@ -59,7 +59,7 @@ def _answer(worker: Worker, message: Msg) -> None:
         log.warning('request_not_answered message="%s"', error)
 
 
-def without_secrets(step: Mapping[str, Any], redact: Callable[[str], str]) -> dict[str, Any]:
+def _without_secrets(step: Mapping[str, Any], redact: Callable[[str], str]) -> dict[str, Any]:
     """Return a step of an answer as it may be sent: its ``progress`` and its ``lines`` go through ``redact``."""
     found = dict(step)
     if "progress" in found:

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from tconnectsync.plugin.receiver import Refused as Refused
     from tconnectsync.plugin.receiver import StoredDocument as StoredDocument
     from tconnectsync.plugin.receiver import SupportsAdoption as SupportsAdoption
+    from tconnectsync.plugin.receiver import SupportsFormerAddress as SupportsFormerAddress
     from tconnectsync.plugin.receiver import SupportsMemory as SupportsMemory
     from tconnectsync.plugin.receiver import SupportsPresence as SupportsPresence
     from tconnectsync.plugin.receiver import SupportsRendering as SupportsRendering
@@ -116,7 +117,8 @@ _NAMES = {
     "plugin.options": "option Secret",
     "plugin.receiver": (
         "Accepted CheckResult Delivery FieldDiff LegacyMatch Outcome Postponed ReadableReceiver Receiver ReceiverConflict "
-        "Refused StoredDocument SupportsAdoption SupportsMemory SupportsPresence SupportsRendering UNITS_WORD"
+        "Refused StoredDocument SupportsAdoption SupportsFormerAddress SupportsMemory SupportsPresence "
+        "SupportsRendering UNITS_WORD"
     ),
     "plugin.source": "Batch History Source",
     "plugin.spec": "Context hookimpl Importer ImportOptions Section Sink SinkSpec SourceSpec",

@@ -11,6 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from tconnectsync import BasalSpan, Bolus, GlucosePoint, Therapy
+from tconnectsync.events.pump_state import PumpState, Reported
 from tconnectsync_web.access.admission import open_access
 from tconnectsync_web.app import web_app
 from tconnectsync_web.sync_cycles import Cycles, Outcome
@@ -91,6 +92,22 @@ def test_a_log_of_one_bolus(client: FlaskClient, reader: FakeReader) -> None:
     page = client.get("/", headers=HTML).text
     assert "3.25" in page
     assert "No reading in the last day." in page
+
+
+@pytest.mark.parametrize(("state", "known"), [("ok", False), ("refused", True)])
+def test_values_before_a_fault_are_the_last_known_ones(
+    client: FlaskClient, reader: FakeReader, state: str, known: bool
+) -> None:
+    """Insulin on board of ten minutes ago does not look present if no newer one will come."""
+    bolus = Bolus(bolus_id=1, started_at=at(40), immediate_u=3.25, ended_at=at(39))
+    reader.whole = Therapy(boluses=[bolus], glucose=ONE_READING.glucose, until=at(3))
+    reader.pump = PumpState(at=at(3), iob_u=Reported(value=2.25, at=at(10)), rate_u_per_h=Reported(value=0.8, at=at(5)))
+    reader.found_status["sources"]["tandem"] |= {"state": state}
+    page = client.get("/", headers=HTML).text
+    assert ("Last known bolus" in page) is known
+    iob = page[page.index("Insulin on board") :][:200]
+    assert ("as of" in iob) is known
+    assert (page[: page.index("Insulin on board")].rsplit('class="value', 1)[1].startswith(" stale")) is known
 
 
 def test_scripts_get_the_status(client: FlaskClient) -> None:

@@ -126,7 +126,7 @@ FAULTS: Mapping[Fault, FaultWords] = {
     Fault.NOT_ADMITTED: FaultWords(msg("%(name)s refuses the password (API secret or token) of tconnectsync."), TELL, UNLESS),
     Fault.NOT_DELIVERED: FaultWords(
         msg("New data do not reach %(name)s."),
-        msg("Nothing at first: it is tried again automatically. If it lasts, check that the receiver is running."),
+        msg("Nothing at first: it is tried again automatically. If it lasts, check that %(name)s is running."),
         UNLESS,
     ),
     Fault.PAUSED: FaultWords(msg("Delivery to %(name)s is paused until somebody decides."), TELL, UNLESS),

@@ -1,4 +1,7 @@
-"""How long the pages of ``tconnectsync web`` take from a long log: the first view, the view after news, a day's page."""
+"""How long the pages of ``tconnectsync web`` take from a long log: the first view, the view after news, a day's page.
+
+And whether they disturb: a first sync of 30 days alone, and beside a page that is loaded every second, in turns.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
@@ -15,8 +19,8 @@ from pathlib import Path
 
 import requests
 from bench_report import CONFIG, ZONE
-from measure import Row, Spread, main_of
-from simulated_services import clean_environment
+from measure import Ended, Row, Spread, main_of, run_python
+from simulated_services import SimulatedServices, clean_environment, running_world
 
 from tconnectsync import Event
 from tconnectsync.clock import SystemClock
@@ -136,6 +140,43 @@ def rows(small: bool = False) -> Iterator[Row]:
     yield again.row("– the same again, with nothing new", None)
     yield after_news.row("– after new events", 150)
     yield one_day.row("– the page of a day that was not looked at before", 100, f"; most memory {peak:.0f} MB")
+    yield from disturbance(*((3, 1) if small else (30, 5)))
+
+
+def disturbance(days: int, runs: int) -> Iterator[Row]:
+    """A first sync alone and beside a page that is loaded every second, in turns. The log that the page reads is being written."""
+    alone: list[Ended] = []
+    beside: list[Ended] = []
+    with running_world(days=days) as world:
+        for _ in range(runs):
+            alone.append(_first_sync(world, days, looked_at=False))
+            beside.append(_first_sync(world, days, looked_at=True))
+    quiet, watched = (Spread.of([each.cpu_s for each in ended]) for ended in (alone, beside))
+    walls = [Spread.of([each.wall_s for each in ended]).median for ended in (alone, beside)]
+    yield Row(
+        what=f"the first sync of {days} days beside a page that is loaded every second",
+        must="as without it",
+        measured=f"{watched.text(' s', digits=2)} of CPU, {walls[1]:.2f} s",
+        limit=f"alone {quiet.text(' s', digits=2)} of CPU, {walls[0]:.2f} s",
+    )
+
+
+def _first_sync(world: SimulatedServices, days: int, *, looked_at: bool) -> Ended:
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        config = world.configure(Path(name), history_days=days)
+        if looked_at:
+            url, _ = stack.enter_context(served(config))
+            ended = threading.Event()
+            looks = threading.Thread(target=_load_every_second, args=(url, ended))
+            looks.start()
+            stack.callback(looks.join)
+            stack.callback(ended.set)
+        return run_python("tconnectsync", "--config", str(config), "sync", environment=clean_environment())
+
+
+def _load_every_second(url: str, ended: threading.Event) -> None:
+    while not ended.wait(1):
+        _get(url).raise_for_status()
 
 
 def _get(url: str, day: date | None = None) -> requests.Response:

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import Phase, settings
 
 from tconnectsync.runtime.memory_limit import collect_cycles_less_often
+from tests.support.engine.fixtures import harness
 from tests.support.influx_server import influx
 from tests.support.loopback_only import only_loopback
 from tests.support.memory_folder import memory_folder, use_memory
 from tests.support.mqtt_broker import broker
 from tests.support.real_servers import ServersMissing, Site, cache_folder, find_programs, in_ci, running_nightscout
 
-__all__ = ["broker", "influx", "only_loopback", "real_nightscout", "site"]
+__all__ = ["broker", "harness", "influx", "only_loopback", "real_nightscout", "site"]
 
 settings.register_profile("dev", max_examples=20, deadline=None)
 settings.register_profile("ci", max_examples=80, deadline=None, print_blob=True)

@@ -14,11 +14,11 @@ from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tconnectsync_simulator.pump.truth import Truth
 from tests.simulator.two_pumps import hand_over
-from tests.sources.harness import KINDS, source_world
-from tests.sources.harness import ZONE as SOURCE_ZONE
-from tests.sources.harness import pump as tconnect_pump
 from tests.statistics.simulated_log import TrueDay, true_days, write_log
 from tests.support.clocks import FakeClock
+from tests.support.source_harness import KINDS, source_world
+from tests.support.source_harness import ZONE as SOURCE_ZONE
+from tests.support.source_harness import pump as tconnect_pump
 from tests.support.truths import all_uploaded_at, merge
 
 UTC = timezone.utc

@@ -1,0 +1,88 @@
+"""The index and the outbox are rebuilt if any page of their files is corrupt. Nothing else is rebuilt."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tconnectsync.errors import IndexCorrupt
+from tests.support.engine.harness import EngineHarness
+
+PAGE = 4096
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the receiver holds in the end if nothing is corrupt."""
+    harness = EngineHarness(tmp_path_factory.mktemp("undisturbed"))
+    lived(harness)
+    harness.clock.sleep(3 * 3600)
+    assert harness.ask("sync").status == 0
+    harness.engine.close()
+    return dict(harness.receiver.there)
+
+
+@pytest.fixture
+def harness(tmp_path: Path) -> Iterator[EngineHarness]:
+    """Five days are delivered; everything is closed."""
+    harness = EngineHarness(tmp_path)
+    lived(harness)
+    harness.engine.close()
+    harness.clock.sleep(3 * 3600)
+    yield harness
+    harness.engine.close()
+
+
+def lived(harness: EngineHarness) -> None:
+    harness.clock.sleep(5 * 86400)
+    assert harness.ask("sync").status == 0
+
+
+def noise(path: Path, page: int) -> int:
+    """Fill a page with noise; how many pages the file has."""
+    data = bytearray(path.read_bytes())
+    pages = len(data) // PAGE
+    at = page % pages * PAGE
+    data[at : at + PAGE] = random.Random(page).randbytes(PAGE)
+    path.write_bytes(data)
+    return pages
+
+
+@pytest.mark.parametrize("page", range(0, 40, 2))
+def test_index_noise_in_any_page(harness: EngineHarness, undisturbed: dict[str, Any], page: int) -> None:
+    """Noise in any page of the index costs a rebuild of it.
+
+    It ends the run, as loudly as can be, and the next one has a new index; the outbox stays as it is.
+    """
+    noise(harness.folder / "index.sqlite", page)
+    harness.open()
+    try:
+        result = harness.ask("sync")
+    except IndexCorrupt:  # a service starts again
+        harness.engine.close()
+        harness.open()
+        result = harness.ask("sync")
+    assert result.status == 0
+    assert harness.receiver.there == undisturbed
+    assert list((harness.folder / "outbox").glob("*.damaged")) == []
+
+
+@pytest.mark.parametrize("page", range(0, 24, 2))
+def test_outbox_noise_in_any_page(harness: EngineHarness, undisturbed: dict[str, Any], page: int) -> None:
+    """Noise in any page of the outbox costs a look at the site."""
+    noise(harness.folder / "outbox" / "shelf.sqlite", page)
+    harness.open()
+    harness.ask("sync")
+    assert harness.ask("sync").status == 0
+    assert harness.receiver.there == undisturbed
+
+
+def test_corrupt_index_message(tmp_path: Path) -> None:
+    """A corrupt index has a message of its own."""
+    error = IndexCorrupt(str(tmp_path))
+    assert "Nothing is lost" in error.message
+    assert error.remedy

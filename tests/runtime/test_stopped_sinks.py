@@ -1,0 +1,247 @@
+"""Everything that can stop a sink, and what lets it continue, through the whole engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tconnectsync import Document, Event, ReceiverConflict, Retryable
+from tconnectsync.timeline.zones import Zones
+from tests.runtime.test_corrupt_log import NewsOnlySource, flip, repaired
+from tests.support.engine.fakes import FakeReceiver, State, StretchFold
+from tests.support.engine.harness import BEGIN, EngineHarness
+
+
+class RewordedFold(StretchFold):
+    """The same stretches in other words."""
+
+    def step(self, state: State, event: Event) -> tuple[State, Sequence[Document]]:
+        state, finished = super().step(state, event)
+        return state, [attrs.evolve(known, content={"words": "new"}) for known in finished]
+
+    def running(self, state: State) -> Sequence[Document]:
+        return [attrs.evolve(known, content={"words": "new"}) for known in super().running(state)]
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Iterator[EngineHarness]:
+    """Four days are delivered, by a source that tells older days only when it is asked for them."""
+    harness = EngineHarness(tmp_path, segment_bytes=40_000)
+    harness.pump = NewsOnlySource(harness.clock)
+    harness.reopen()
+    for _ in range(4):
+        assert harness.ask("sync").status == 0
+        harness.clock.sleep(86400)
+    yield harness
+    harness.engine.close()
+
+
+def reworded(harness: EngineHarness) -> None:
+    harness.reopen(fingerprint="2", folds={"stretches": RewordedFold()})
+
+
+def words(harness: EngineHarness) -> set[bool]:
+    return {known.content == {"words": "new"} for known in harness.receiver.there.values()}
+
+
+# --- the rewrite brake ----------------------------------------------------------------------------------------------
+
+
+def test_brake_survives_restart_and_news(told: EngineHarness) -> None:
+    """A brake for many rewrites survives restarts and new data."""
+    reworded(told)
+    before = dict(told.receiver.there)
+    for _ in range(3):
+        assert told.ask("sync").status == 6
+        assert told.runner.health.state == "braked"
+        assert told.receiver.there == before
+        told.reopen()
+        told.clock.sleep(3600)
+
+
+@pytest.mark.parametrize("command", ["resume", "replay"])
+def test_resume_covers_present_rewrites_only(told: EngineHarness, command: str) -> None:
+    """``resume`` releases these rewrites and is no consent to later ones."""
+    reworded(told)
+    assert told.ask("sync").status == 6
+    assert told.ask(command, sink="shelf").status == 0
+    assert words(told) == {True}
+    told.reopen(fingerprint="3", folds={"stretches": StretchFold()})
+    assert told.ask("sync").status == 6
+    assert words(told) == {True}
+
+
+def test_brake_released_when_rewrites_vanish(told: EngineHarness) -> None:
+    """The brake is released when nothing would be rewritten any more.
+
+    An update that was reverted before anybody agreed to it.
+    """
+    reworded(told)
+    assert told.ask("sync").status == 6
+    before = dict(told.receiver.there)
+    calls = told.receiver.calls
+    told.reopen(fingerprint="1", folds={"stretches": StretchFold()})
+    assert told.ask("sync").status == 0
+    assert {id_: told.receiver.there[id_] for id_ in before} == before
+    assert told.receiver.calls - calls <= 1, "what was held back is not sent; the newest hours are"
+
+
+def test_brake_limit_itself_passes(told: EngineHarness) -> None:
+    """As many rewrites as the limit allows need no consent."""
+    told.ask("sync")
+    reworded(told)
+    told.runner.folding.rewrite_limit = 10_000
+    assert told.ask("sync").status == 0
+    assert words(told) == {True}
+
+
+def test_brake_on_corrected_zone(told: EngineHarness) -> None:
+    """A corrected time zone is held; after consent, every document moves once."""
+    before = {id_: known.at for id_, known in told.receiver.there.items()}
+    told.reopen(zones=Zones(timezone="Europe/London"))
+    assert told.ask("sync").status == 6
+    assert {id_: told.receiver.there[id_].at for id_ in before} == before
+    assert told.ask("resume", sink="shelf").status == 0
+    moved = {id_: known.at for id_, known in told.receiver.there.items() if id_ in before}
+    assert moved.items() <= {id_: at + timedelta(hours=1) for id_, at in before.items()}.items()
+
+
+# --- the gap of a repair --------------------------------------------------------------------------------------------
+
+
+def torn(harness: EngineHarness, seq: int) -> NewsOnlySource:
+    """The record is corrupt, quarantined, and cannot be fetched again for now."""
+    harness.engine.close()
+    flip(harness.folder, seq=seq)
+    harness.open()
+    repaired(harness)
+    assert isinstance(harness.pump, NewsOnlySource)
+    harness.pump.backfill_trouble = Retryable("the cloud is down")
+    harness.reopen(fingerprint="2")  # everything is folded again, without the record
+    assert harness.ask("sync").status == 3
+    return harness.pump
+
+
+def test_gap_until_days_fetched(told: EngineHarness) -> None:
+    """A gap withdraws nothing and ends once its days were fetched again.
+
+    A rate's first record: without it the rate seems to begin five minutes later, under another identity.
+    """
+    before = dict(told.receiver.there)
+    pump = torn(told, seq=10 + 29 * 60)
+    assert before.keys() <= told.receiver.there.keys(), "what the gap may have told stays"
+    pump.backfill_trouble = None
+    told.clock.sleep(600)
+    assert told.ask("sync").status == 0
+    began = [known.at for known in told.receiver.there.values() if known.at < BEGIN + timedelta(days=3)]
+    assert sorted(began) == [BEGIN + timedelta(hours=hour) for hour in range(72)], "each hour's rate once"
+
+
+def test_gap_waits_for_its_last_day(told: EngineHarness) -> None:
+    """A gap holds until the last of its days was fetched.
+
+    Days are fetched, but not those: nothing lets go, through restarts either.
+    """
+    torn(told, seq=10 + 29 * 60)
+    there = dict(told.receiver.there)
+    for _ in range(3):
+        told.clock.sleep(7200)
+        told.reopen()
+        assert told.ask("sync").status == 3
+        assert there.keys() <= told.receiver.there.keys()
+
+
+def test_brake_on_days_the_vendor_lost(
+    told: EngineHarness,
+) -> None:
+    """Many documents of days that the vendor no longer has are withdrawn only with consent."""
+    pump = torn(told, seq=10 + 29 * 60)
+    before = dict(told.receiver.there)
+    told.runner.folding.rewrite_limit = 0
+    pump.backfill_trouble = None
+    pump.hidden = {29 * 60}
+    told.clock.sleep(600)
+    told.ask("sync")
+    assert told.runner.health.state == "braked"
+    assert before.keys() <= told.receiver.there.keys()
+
+
+# --- another address ------------------------------------------------------------------------------------------------
+
+
+def test_new_address_told_at_once(told: EngineHarness) -> None:
+    """A new site address is reported at once, not only when something waits."""
+    told.ask("sync")
+    told.reopen(receiver=FakeReceiver(address="shelf://two", batch_size=100))
+    assert told.runner.health.state == "halted"
+    assert "tconnectsync replay shelf" in (told.runner.health.remedy or "")
+
+
+def test_old_address_restored(told: EngineHarness) -> None:
+    """If the old address is put back, delivery resumes without a command."""
+    old = told.receiver
+    told.reopen(receiver=FakeReceiver(address="shelf://two", batch_size=100))
+    assert told.ask("sync").status == 6
+    told.reopen(receiver=old)
+    assert told.ask("sync").status == 0
+    assert told.starts()[-1] > BEGIN + timedelta(days=3)
+
+
+@attrs.define
+class RenamedReceiver(FakeReceiver):
+    """A place that an earlier release named in another way."""
+
+    former_address: str = ""
+
+
+def test_the_same_place_in_other_words(told: EngineHarness) -> None:
+    """If this release names the place in another way, delivery goes on, also after a halt. A place moved later is new."""
+    there, former = told.receiver.there, told.receiver.address
+    told.reopen(receiver=FakeReceiver(address="shelf://one:1", batch_size=100))
+    assert told.runner.health.state == "halted"
+    renamed = RenamedReceiver(address="shelf://one:1", former_address=former, batch_size=100, there=there)
+    told.reopen(receiver=renamed)
+    assert told.ask("sync").status == 0
+    assert told.starts()[-1] > BEGIN + timedelta(days=3)
+    told.reopen(receiver=RenamedReceiver(address="shelf://one:2", former_address=former, batch_size=100))
+    assert told.runner.health.state == "halted"
+
+
+def test_new_address_known_after_replay(told: EngineHarness) -> None:
+    """After a replay the new address is the known one."""
+    told.reopen(receiver=FakeReceiver(address="shelf://two", batch_size=100))
+    assert told.ask("sync").status == 6
+    assert told.receiver.there == {}
+    assert told.ask("replay", sink="shelf").status == 0
+    filled = dict(told.receiver.there)
+    assert len(filled) >= 72
+    told.reopen()
+    told.clock.sleep(3600)
+    assert told.ask("sync").status == 0
+    assert filled.keys() <= told.receiver.there.keys()
+
+
+# --- a place that somebody lives in ---------------------------------------------------------------------------------
+
+
+def test_inhabited_site_until_adopted(tmp_path: Path) -> None:
+    """A site with an older bridge's documents gets nothing, also over restarts, until it is adopted."""
+    harness = EngineHarness(tmp_path)
+    harness.receiver.hold = ReceiverConflict(
+        reason="another bridge was here", remedy="Run `tconnectsync adopt SINK --skip`."
+    )
+    for _ in range(3):
+        assert harness.ask("sync").status == 6
+        harness.reopen()
+        harness.clock.sleep(3600)
+    assert harness.receiver.there == {}
+    assert harness.ask("adopt", sink="shelf", skip=True).status == 0
+    assert harness.receiver.there
+    harness.reopen()
+    harness.clock.sleep(3600)
+    assert harness.ask("sync").status == 0
+    harness.engine.close()

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tconnectsync.eventlog.replica import Replica as Replica
     from tconnectsync.events import Event as Event
     from tconnectsync.events import alarms as alarms
+    from tconnectsync.health.severity import Severity as Severity
+    from tconnectsync.health.severity import severity as severity
     from tconnectsync.plugin import addresses as addresses
     from tconnectsync.plugin import pasted_text as pasted  # noqa: F401
     from tconnectsync.plugin.base_receiver import BaseReceiver as BaseReceiver
@@ -75,8 +77,6 @@ if TYPE_CHECKING:
     from tconnectsync.queries.open_log import open_log as open_log
     from tconnectsync.queries.pump_log import PumpLog as PumpLog
     from tconnectsync.retry.deadline import RememberedDeadline as RememberedDeadline
-    from tconnectsync.retry.severity import Severity as Severity
-    from tconnectsync.retry.severity import severity as severity
     from tconnectsync.statistics.glucose_counts import GlucoseCounts as GlucoseCounts
     from tconnectsync.statistics.glucose_counts import TimeInRange as TimeInRange
     from tconnectsync.statistics.reading import read_therapy as read_therapy
@@ -126,7 +126,7 @@ _NAMES = {
     "queries.open_log": "open_log",
     "queries.pump_log": "PumpLog",
     "retry.deadline": "RememberedDeadline",
-    "retry.severity": "severity Severity",
+    "health.severity": "severity Severity",
     "statistics.glucose_counts": "GlucoseCounts TimeInRange",
     "statistics.reading": "read_therapy",
     "statistics.summary": "add_up day_span days_between InsulinSums summarise_day summarise_days Summary",

@@ -11,7 +11,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 GROUND = frozenset(
-    {"errors", "clock", "filesystem", "folder_owner", "capabilities", "disk_check", "text", "exit_status"}
+    {
+        "errors",
+        "exit_status",
+        "clock",
+        "filesystem",
+        "folder_owner",
+        "capabilities",
+        "disk_check",
+        "json_converter",
+        "text",
+    }
 )
 """Everything may use these, and they use nothing but each other."""
 
@@ -21,27 +31,41 @@ ALLOWED: dict[str, frozenset[str]] = {
     "clock": frozenset(),
     "text": frozenset(),
     "disk_check": frozenset({"errors", "text"}),
+    "json_converter": frozenset(),
     "capabilities": frozenset(),
     "folder_owner": frozenset({"capabilities", "errors"}),
     "filesystem": frozenset({"errors", "folder_owner"}),
     "events": frozenset(),
     "retry": frozenset(),
+    "health": frozenset({"retry"}),
     "plugin": frozenset({"events", "retry"}),
     "eventlog": frozenset({"events"}),
     "timeline": frozenset({"events", "eventlog"}),
     "statistics": frozenset({"events", "timeline"}),
-    "outbox": frozenset({"events", "plugin", "retry"}),
-    "projection": frozenset({"events", "retry", "plugin", "eventlog", "timeline", "outbox"}),
-    "ingest": frozenset({"events", "retry", "plugin", "eventlog", "timeline", "outbox"}),
+    "outbox": frozenset({"events", "retry", "health", "plugin"}),
+    "projection": frozenset({"events", "plugin", "eventlog", "timeline", "outbox"}),
+    "ingest": frozenset({"events", "retry", "health", "plugin", "eventlog"}),
     "config": frozenset({"plugin", "timeline", "events"}),
     "reconcile": frozenset({"events", "retry", "plugin", "eventlog", "timeline", "outbox", "projection"}),
     "runtime": frozenset(
-        {"events", "retry", "plugin", "eventlog", "timeline", "outbox", "projection", "ingest", "config", "reconcile"}
+        {
+            "events",
+            "retry",
+            "health",
+            "plugin",
+            "eventlog",
+            "timeline",
+            "outbox",
+            "projection",
+            "ingest",
+            "config",
+            "reconcile",
+        }
     ),
-    "alerts": frozenset({"events", "retry", "plugin", "eventlog", "timeline", "config"}),
+    "alerts": frozenset({"events", "retry", "health", "plugin", "eventlog", "timeline", "config"}),
 }
 """Beside the ground: the rooms that each room may import. A room that is missing here may import every room before it."""
-TESTING = frozenset({"events", "retry", "plugin", "eventlog", "outbox", "projection"})
+TESTING = frozenset({"events", "plugin", "eventlog", "outbox", "projection"})
 """What ``testing`` may import: the contracts for plugin authors. No room imports it, so that nobody needs pytest."""
 UPPER = ("jobs", "daemon", "queries", "cli")
 """From the bottom up; each may import all that lies below it."""

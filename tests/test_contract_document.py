@@ -10,9 +10,9 @@ from tconnectsync.cli.root import COMMANDS
 from tconnectsync.clock import SystemClock
 from tconnectsync.config.load import load_config
 from tconnectsync.exit_status import ExitStatus
+from tconnectsync.health.states import HealthState
 from tconnectsync.plugin.manager import load_plugins
 from tconnectsync.queries.status import read_status
-from tconnectsync.retry.health import HealthState
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "engineering" / "contract.md").read_text("utf-8")

@@ -16,9 +16,9 @@ from tconnectsync.alerts.heartbeat import LastCall
 from tconnectsync.alerts.sending import Attempt, SendResult, service_of
 from tconnectsync.alerts.wording import Notification
 from tconnectsync.filesystem import Files, OsFiles, replace_file
+from tconnectsync.json_converter import CONVERTER
 from tconnectsync.plugin.options import Secret
 from tconnectsync.retry.backoff import backoff_s
-from tconnectsync.retry.json_converter import CONVERTER
 
 log = logging.getLogger("tconnectsync.alerts")
 FILE_NAME = "alerts.json"

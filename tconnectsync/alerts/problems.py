@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from tconnectsync.retry.severity import LONG_TROUBLE
+from tconnectsync.health.severity import LONG_TROUBLE
 from tconnectsync.text.durations import parse_time
 from tconnectsync.text.plural import counted
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from tconnectsync.retry.severity import Severity, severity
+from tconnectsync.health.severity import Severity, severity
 from tconnectsync.text.durations import parse_time, size_words, span_words, when_words
 from tconnectsync.text.plural import counted
 

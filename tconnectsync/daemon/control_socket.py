@@ -21,7 +21,7 @@ import attrs
 from tconnectsync.exit_status import ExitStatus
 from tconnectsync.jobs.dispatch import next_step
 from tconnectsync.jobs.messages import Job, Notice, Progress, Request, Result, Step
-from tconnectsync.retry.json_converter import CONVERTER
+from tconnectsync.json_converter import CONVERTER
 from tconnectsync.text.plural import counted
 
 ANSWER_WAIT_S = 600.0

@@ -16,8 +16,8 @@ from pathlib import Path
 import attrs
 
 from tconnectsync.eventlog import Files, OsFiles, lock_holder, replace_file
-from tconnectsync.retry.health import Health, HealthState
-from tconnectsync.retry.json_converter import CONVERTER
+from tconnectsync.health.states import Health, HealthState
+from tconnectsync.json_converter import CONVERTER
 
 log = logging.getLogger("tconnectsync.daemon")
 FILE_NAME = "daemon.json"

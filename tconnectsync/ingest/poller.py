@@ -16,6 +16,7 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.errors import CredentialsRefused, IndexCorrupt, LogCorrupt, ReplicaFailed, Retryable, SourceChanged
 from tconnectsync.eventlog import EventLog
+from tconnectsync.health.states import Health, HealthState, with_resume_hint
 from tconnectsync.ingest.event_count import EventCount
 from tconnectsync.ingest.fetch import Fetch, FetchState, SourceHistory
 from tconnectsync.ingest.gaps import next_refetch
@@ -25,7 +26,6 @@ from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.plugin.source import Batch, Source
 from tconnectsync.retry.backoff import backoff_s
 from tconnectsync.retry.deadline import RememberedDeadline
-from tconnectsync.retry.health import Health, HealthState, with_resume_hint
 
 log = logging.getLogger("tconnectsync.polling")
 CLOCK_TOLERANCE = timedelta(minutes=5)

@@ -15,9 +15,9 @@ import attrs
 
 from tconnectsync.eventlog import Files, OsFiles, replace_file
 from tconnectsync.events import Event
+from tconnectsync.health.states import Health
+from tconnectsync.json_converter import CONVERTER
 from tconnectsync.retry.deadline import RememberedDeadline
-from tconnectsync.retry.health import Health
-from tconnectsync.retry.json_converter import CONVERTER
 
 _NOT_KEPT = {"json": None}
 _OLDEST_DURABLE = timedelta(days=1)

@@ -8,13 +8,13 @@ from typing import Any
 
 from tconnectsync.errors import Retryable
 from tconnectsync.exit_status import ExitStatus
+from tconnectsync.health.states import HealthState
 from tconnectsync.jobs.days import utc_range
 from tconnectsync.jobs.messages import Job, Progress, Result
 from tconnectsync.jobs.outcome import conclude, problems, result_of
 from tconnectsync.jobs.poll_and_deliver import drain, find_runner, poll, start_runs
 from tconnectsync.plugin.receiver import can_adopt
 from tconnectsync.reconcile.adoption import AdoptionReport, adopt_documents, cannot_adopt
-from tconnectsync.retry.health import HealthState
 from tconnectsync.runtime.engine import Engine
 from tconnectsync.runtime.sink_runner import SinkRunner
 

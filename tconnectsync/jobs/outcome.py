@@ -7,9 +7,9 @@ from typing import TypeAlias
 
 from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.exit_status import ExitStatus
+from tconnectsync.health.states import Health, HealthState
 from tconnectsync.jobs.messages import Result
 from tconnectsync.outbox import set_aside_words
-from tconnectsync.retry.health import Health, HealthState
 from tconnectsync.runtime.engine import Engine
 from tconnectsync.runtime.sink_runner import SinkRunner
 from tconnectsync.text.plural import counted

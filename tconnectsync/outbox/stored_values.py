@@ -9,10 +9,10 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
+from tconnectsync.health.states import Health
+from tconnectsync.json_converter import CONVERTER
 from tconnectsync.outbox.batch_size import BatchSize
 from tconnectsync.outbox.suspect_documents import Suspects
-from tconnectsync.retry.health import Health
-from tconnectsync.retry.json_converter import CONVERTER
 
 T = TypeVar("T")
 

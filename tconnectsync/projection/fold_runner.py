@@ -18,11 +18,11 @@ import msgspec
 from tconnectsync.clock import milliseconds
 from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.events import Event, WearBegan, WearEnded
+from tconnectsync.json_converter import CONVERTER
 from tconnectsync.outbox import RUNNING, Outbox
 from tconnectsync.outbox.stored_values import CURSOR
 from tconnectsync.plugin.fold import Document, Fold, ReportsPending, SentOnce, title_of
 from tconnectsync.projection.pending_notes import PendingNote
-from tconnectsync.retry.json_converter import CONVERTER
 
 log = logging.getLogger("tconnectsync.sinks")
 NUMBERED_INTERVAL = 512

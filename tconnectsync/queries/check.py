@@ -17,13 +17,13 @@ from tconnectsync.config.model import Config
 from tconnectsync.config.unusable_parts import REMEDY
 from tconnectsync.disk_check import look_at_disk
 from tconnectsync.errors import ConfigError
+from tconnectsync.health.states import HealthState
 from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.plugin.manager import Plugins
 from tconnectsync.plugin.receiver import CheckResult
 from tconnectsync.queries.alert_watch import alert_findings
 from tconnectsync.queries.sink_check import sink_findings
 from tconnectsync.queries.zone_check import clock_ahead, places_of_clock, zone_doubt
-from tconnectsync.retry.health import HealthState
 from tconnectsync.runtime.data_dir import make_data_dir
 from tconnectsync.runtime.open_engine import open_sinks, open_sources
 from tconnectsync.timeline.zone_decision import Upload

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from tconnectsync.health.states import HealthState
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.stored_values import HEALTH
 from tconnectsync.plugin.receiver import CheckResult
-from tconnectsync.retry.health import HealthState
 from tconnectsync.runtime.data_dir import outbox_path
 from tconnectsync.text.plural import counted
 

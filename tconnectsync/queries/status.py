@@ -16,6 +16,7 @@ from tconnectsync.daemon.state import SOCKET_NAME, daemon_health
 from tconnectsync.disk_check import FAILING, disk_remedy, look_at_disk
 from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.eventlog import EventLog, LogSize
+from tconnectsync.health.states import Health, HealthState
 from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.outbox import Outbox, set_aside_words
 from tconnectsync.outbox.stored_values import FOREIGN_ALLOWED, HEALTH, LAST_DELIVERED, UNUSABLE
@@ -23,7 +24,6 @@ from tconnectsync.projection.pending_notes import NOTES
 from tconnectsync.queries.alert_status import alert_status
 from tconnectsync.reconcile.comparison_state import ComparisonState, twice_text
 from tconnectsync.retry.deadline import RememberedDeadline
-from tconnectsync.retry.health import Health, HealthState
 from tconnectsync.runtime.data_dir import outbox_path
 from tconnectsync.text.durations import iso_time
 from tconnectsync.timeline.resolver import TimelineResolver

@@ -7,10 +7,10 @@ from datetime import datetime
 
 import attrs
 
+from tconnectsync.json_converter import CONVERTER
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.stored_values import COMPARED
 from tconnectsync.retry.deadline import RememberedDeadline
-from tconnectsync.retry.json_converter import CONVERTER
 from tconnectsync.text.plural import counted
 
 

@@ -1,1 +1,1 @@
-"""Back-off, deadlines, and the remembered health of a source or sink."""
+"""How long to wait before the next attempt, kept over restarts."""

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from tconnectsync.clock import Clock
+from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S
 
 LONGEST_S = 25 * 3600.0
 """No deadline is further away. The longest one is that of the daily comparison."""
@@ -36,6 +37,11 @@ class RememberedDeadline:
         return cls(
             until=now + timedelta(seconds=wait_s), set_at=now, longest_s=wait_s, until_s=clock.monotonic() + wait_s
         )
+
+    @classmethod
+    def from_text(cls, until: str) -> RememberedDeadline:
+        """Read what an older release stored: only the time."""
+        return cls(until=datetime.fromisoformat(until), longest_s=LONGEST_ASKED_WAIT_S)
 
     def time(self, now: datetime, clock: Clock) -> datetime:
         """Return when it is over; ``now`` if it is over already or not plausible.

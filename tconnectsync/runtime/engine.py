@@ -12,12 +12,12 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog import EventLog
+from tconnectsync.health.states import Health
 from tconnectsync.ingest.gaps import open_gaps_by_source
 from tconnectsync.ingest.poller import Poller
 from tconnectsync.plugin.spec import Importer
 from tconnectsync.reconcile.daily import MAX_SOURCE_AGE
 from tconnectsync.retry.deadline import RememberedDeadline
-from tconnectsync.retry.health import Health
 from tconnectsync.runtime.sink_runner import SinkRunner
 from tconnectsync.timeline.event_stream import EventStream, event_streams
 from tconnectsync.timeline.resolver import TimelineResolver

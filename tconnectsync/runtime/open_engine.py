@@ -14,6 +14,7 @@ from tconnectsync.config.fingerprint import options_fingerprint
 from tconnectsync.config.model import Config
 from tconnectsync.config.unusable_parts import REMEDY
 from tconnectsync.eventlog import EventLog, Files, Replica
+from tconnectsync.health.states import Health, HealthState
 from tconnectsync.ingest.poller import Poller
 from tconnectsync.ingest.schedule import PollSchedule
 from tconnectsync.ingest.source_state import SourceState
@@ -24,7 +25,6 @@ from tconnectsync.plugin.manager import Plugins
 from tconnectsync.plugin.source import Source
 from tconnectsync.plugin.spec import Context, Sink
 from tconnectsync.projection.fold_runner import FoldRunner
-from tconnectsync.retry.health import Health, HealthState
 from tconnectsync.runtime.data_dir import free_space_problem, outbox_path
 from tconnectsync.runtime.engine import Engine
 from tconnectsync.runtime.memory_limit import collect_cycles_less_often, release_large_blocks

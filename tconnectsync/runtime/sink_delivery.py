@@ -12,11 +12,11 @@ import attrs
 
 from tconnectsync.clock import Clock
 from tconnectsync.errors import CredentialsRefused, Rejected, Retryable
+from tconnectsync.health.states import HealthState
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.preflight import DeliveryBlock, Preflight
 from tconnectsync.outbox.sender import UNCONFIRMED_WORDS, Sender, unconfirmed_remedy
 from tconnectsync.outbox.stored_values import REWRITES_ALLOWED
-from tconnectsync.retry.health import HealthState
 from tconnectsync.runtime.delivery_report import DeliveryReport
 from tconnectsync.runtime.sink_health import SinkHealth
 from tconnectsync.text.plural import counted

@@ -12,6 +12,7 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog import EventLog
+from tconnectsync.health.states import HealthState
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.stored_values import CURSOR_CHECKSUM, READ_BACK, REWRITES_ALLOWED, ReadBack
 from tconnectsync.projection.fold_runner import FoldRunner
@@ -22,7 +23,6 @@ from tconnectsync.projection.invalidation import (
     recheck_protected,
 )
 from tconnectsync.projection.pending_notes import NOTES
-from tconnectsync.retry.health import HealthState
 from tconnectsync.runtime.sink_health import SinkHealth
 from tconnectsync.text.plural import counted
 from tconnectsync.timeline.event_stream import EventStream

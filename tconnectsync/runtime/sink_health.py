@@ -10,6 +10,7 @@ import attrs
 
 from tconnectsync.clock import Clock
 from tconnectsync.errors import CredentialsRefused, LogCorrupt
+from tconnectsync.health.states import Health, HealthState
 from tconnectsync.outbox.preflight import DeliveryBlock
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.outbox.stored_values import HEALTH
@@ -17,7 +18,6 @@ from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.retry import refusals
 from tconnectsync.retry.backoff import backoff_s
 from tconnectsync.retry.deadline import RememberedDeadline
-from tconnectsync.retry.health import Health, HealthState
 
 log = logging.getLogger("tconnectsync.sinks")
 

@@ -11,6 +11,7 @@ import attrs
 
 from tconnectsync.clock import Clock
 from tconnectsync.eventlog import EventLog
+from tconnectsync.health.states import Health, HealthState
 from tconnectsync.outbox import Counts, DocumentRow, Outbox
 from tconnectsync.outbox.preflight import Preflight
 from tconnectsync.outbox.sender import Sender
@@ -27,7 +28,6 @@ from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.reconcile.comparison import Verifier, repair
 from tconnectsync.reconcile.daily import DailyComparison
 from tconnectsync.reconcile.report import Mismatch, cannot_verify_text
-from tconnectsync.retry.health import Health, HealthState
 from tconnectsync.runtime.sink_delivery import SinkDelivery
 from tconnectsync.runtime.sink_folding import SinkFolding
 from tconnectsync.runtime.sink_health import SinkHealth

@@ -13,10 +13,10 @@ from typing import Any
 import attrs
 
 from tconnectsync.events import Event
+from tconnectsync.json_converter import CONVERTER
 from tconnectsync.outbox import Outbox
 from tconnectsync.plugin.fold import Document, Fold
 from tconnectsync.projection.fold_runner import FoldRunner
-from tconnectsync.retry.json_converter import CONVERTER
 
 _EPOCH = datetime(1970, 1, 1)
 _FOREVER = datetime(9000, 1, 1, tzinfo=timezone.utc)

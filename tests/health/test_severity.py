@@ -6,8 +6,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from tconnectsync.retry.health import HealthState
-from tconnectsync.retry.severity import Severity, severity
+from tconnectsync.health.severity import Severity, severity
+from tconnectsync.health.states import HealthState
 
 NOW = datetime(2026, 11, 29, 3, tzinfo=timezone.utc)
 

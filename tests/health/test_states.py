@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tconnectsync.health.states import Health, HealthState
 from tconnectsync.ingest.source_state import SourceState
+from tconnectsync.json_converter import CONVERTER
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.stored_values import HEALTH
 from tconnectsync.retry.deadline import RememberedDeadline
-from tconnectsync.retry.health import Health, HealthState
-from tconnectsync.retry.json_converter import CONVERTER
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
 STATES = {"ok", "waiting", "backing_off", "refused", "changed", "halted", "braked", "damaged", "off"}

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 
 from tconnectsync.errors import CredentialsRefused, Retryable
 from tconnectsync.eventlog import EventLog
+from tconnectsync.health.states import Health
 from tconnectsync.ingest.source_state import SourceState
+from tconnectsync.json_converter import CONVERTER
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.stored_values import HEALTH
 from tconnectsync.plugin.receiver import Delivery, Outcome, Postponed
 from tconnectsync.reconcile.comparison_state import ComparisonState
 from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S, backoff_s
 from tconnectsync.retry.deadline import TOLERANCE_S, RememberedDeadline
-from tconnectsync.retry.health import Health
-from tconnectsync.retry.json_converter import CONVERTER
 from tests.support.clocks import FakeClock
 from tests.support.engine.fakes import ReadableFakeReceiver
 from tests.support.engine.harness import BEGIN, EngineHarness

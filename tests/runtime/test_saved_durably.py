@@ -10,10 +10,10 @@ import attrs
 import pytest
 
 from tconnectsync.filesystem import OsFiles
+from tconnectsync.health.states import Health, HealthState
 from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.stored_values import CURSOR
-from tconnectsync.retry.health import Health, HealthState
 from tests.support.crashing_files import Crash, CrashingFiles, Turns
 from tests.support.engine.fakes import START
 

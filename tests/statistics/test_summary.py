@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tconnectsync import GlucoseUnits, Summary, Therapy, Zones, add_up, parse_glucose_units, summarise_day
-from tconnectsync.retry.json_converter import CONVERTER
+from tconnectsync.json_converter import CONVERTER
 from tconnectsync.statistics.glucose_counts import GlucoseCounts
 from tconnectsync.statistics.therapy import BasalSpan, Bolus, CarbEntry, GlucosePoint
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tconnectsync import Zones
-from tconnectsync.retry.health import HealthState
+from tconnectsync.health.states import HealthState
 from tconnectsync_web.languages import Languages
 from tconnectsync_web.pages.banner import Banner, banner
 from tconnectsync_web.pages.chain import chain

@@ -18,7 +18,7 @@ from tconnectsync.cli.parameters import Duration, common_options, pass_invocatio
 from tconnectsync.cli.status_lines import StatusLine, status_lines, too_old, verdict
 from tconnectsync.errors import ConfigError
 from tconnectsync.exit_status import ExitStatus
-from tconnectsync.retry.severity import Severity
+from tconnectsync.health.severity import Severity
 
 _SYMBOLS = {
     Severity.OK: click.style("ok  ", fg="green"),

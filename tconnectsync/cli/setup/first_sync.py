@@ -10,7 +10,7 @@ from typing import Any
 
 from tconnectsync.cli.progress import ProgressLine
 from tconnectsync.clock import Clock
-from tconnectsync.retry.severity import RETRIED, WELL
+from tconnectsync.health.severity import RETRIED, WELL
 from tconnectsync.text.plural import counted
 
 LOOK_EVERY_S = 1.0

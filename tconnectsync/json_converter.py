@@ -10,14 +10,12 @@ import attrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 from cattrs.preconf.json import JsonConverter, make_converter
 
-from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S
-from tconnectsync.retry.deadline import RememberedDeadline
-
 
 def json_converter() -> JsonConverter:
     """Return a converter that keeps the zone of times, and writes durations as seconds.
 
-    A field with the metadata ``json`` has that name in JSON. An older release wrote only the time of a deadline.
+    A field with the metadata ``json`` has that name in JSON. If an older release stored a text instead of an object, the class
+    reads it with its ``from_text``.
     """
     converter = make_converter()
     converter.register_unstructure_hook(datetime, datetime.isoformat)
@@ -26,14 +24,6 @@ def json_converter() -> JsonConverter:
     converter.register_structure_hook(timedelta, lambda seconds, _: timedelta(seconds=seconds))
     converter.register_unstructure_hook_factory(_has_json_names, lambda kind: _writer(kind, converter))
     converter.register_structure_hook_factory(_has_json_names, lambda kind: _reader(kind, converter))
-    read_deadline = _reader(RememberedDeadline, converter)
-
-    def structure_deadline(found: Any, kind: type[RememberedDeadline]) -> Any:
-        if isinstance(found, str):
-            return RememberedDeadline(until=datetime.fromisoformat(found), longest_s=LONGEST_ASKED_WAIT_S)
-        return read_deadline(found, kind)
-
-    converter.register_structure_hook(RememberedDeadline, structure_deadline)
     return converter
 
 
@@ -52,7 +42,13 @@ def _writer(kind: Any, converter: JsonConverter) -> Callable[[Any], Any]:
 
 
 def _reader(kind: Any, converter: JsonConverter) -> Callable[[Any, Any], Any]:
-    return make_dict_structure_fn(kind, converter, **_overrides(kind))
+    read = make_dict_structure_fn(kind, converter, **_overrides(kind))
+    from_text = getattr(kind, "from_text", None)
+    return (
+        read
+        if from_text is None
+        else lambda found, _: from_text(found) if isinstance(found, str) else read(found, kind)
+    )
 
 
 CONVERTER = json_converter()

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
-from tconnectsync.retry.health import HealthState
+from tconnectsync.health.states import HealthState
 from tconnectsync.text.durations import parse_time
 
 LONG_TROUBLE = timedelta(hours=3)

@@ -30,7 +30,7 @@ def become_owner_of(folder: Path) -> None:
     owner = _owner_of(folder)
     if owner is None:
         return
-    from tconnectsync.capabilities import keep_search  # now: the owner may not be able to read the code
+    from tconnectsync.linux_capabilities import keep_search  # now: the owner may not be able to read the code
 
     uid, gid = owner
     _give_files_to(folder, uid, gid)
@@ -78,7 +78,7 @@ def as_caller() -> Iterator[None]:
     if uid == _ROOT or saved != _ROOT:
         yield
         return
-    from tconnectsync.capabilities import can_search, keep_search
+    from tconnectsync.linux_capabilities import can_search, keep_search
 
     enters = can_search()
     os.seteuid(_ROOT)

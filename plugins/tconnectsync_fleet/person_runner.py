@@ -132,6 +132,8 @@ class PersonRunner:
     engine: FleetContext
     pace: Callable[[], None] = lambda: None
     """What a source calls before each request to its vendor."""
+    ended_leases: set[str] = attrs.field(factory=set, repr=False)
+    """Owners whose lease has ended, which is for good: all runners of a worker share this set."""
     _replica: StreamReplica | None = None
     _context: tuple[Member, PersonContext] | None = None
     """With the entry that it was loaded from: another thread may change the entry at any time."""
@@ -150,22 +152,34 @@ class PersonRunner:
             self._replica = None
             return False
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if last.owner not in self._owners():
-            self._write_owners()
+        owners = self._owners()
+        if last.owner not in owners:
+            if owners:
+                self._write_owners()
             clear(self.folder)
             if last.snapshot:
                 restore_snapshot(self.servers, self.person.name, self.folder, self.box, last.snapshot)
-        self._write_owners(last.owner, lease.owner)
+            # Not the earlier owner: if it claims the log once more before this worker does, these outboxes are too old.
+            self._write_owners(lease.owner)
+        elif lease.owner not in owners:
+            self._write_owners(last.owner, lease.owner)
         # From here on the log may be this worker's, also if the answer is lost: then it must be given back like any other.
         self._replica, self._context, self._is_doubtful = replica, None, True
         replica.claim()
-        self._write_owners(lease.owner)
         self._is_doubtful = False
         return True
 
     def _is_alive(self, owner: str, live: Collection[str]) -> bool:
         """Whether this owner has a lease. It may have begun since ``live`` was read; its claim came after its lease."""
-        return owner in live or lease_of(self.servers, owner) > 0
+        return owner in live or self._has_lease(owner)
+
+    def _has_lease(self, owner: str) -> bool:
+        if owner in self.ended_leases:
+            return False
+        has_lease = lease_of(self.servers, owner) > 0
+        if not has_lease:
+            self.ended_leases.add(owner)
+        return has_lease
 
     def work(self, stops: Callable[[], bool]) -> TurnOutcome:
         """Do what is due. :meth:`take` comes before. Errors: TconnectsyncError, OSError."""

@@ -7,6 +7,7 @@ import contextlib
 import json
 import threading
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from typing import Any, TypeVar
 
 import attrs
@@ -52,6 +53,14 @@ class Entry:
     purged: bool = False
 
 
+@attrs.frozen(kw_only=True)
+class BucketState:
+    """Whether a bucket changed: its newest revision, and when it was created."""
+
+    last_revision: int
+    created: datetime | None
+
+
 class Servers:
     """The connected servers. Thread-safe. It reconnects by itself; meanwhile calls fail after :data:`ANSWER_S`."""
 
@@ -94,13 +103,13 @@ class Servers:
         except (BucketNotFoundError, NotFoundError) as error:
             raise _no_bucket(name) from error
 
-    def last_revision(self, bucket: str) -> int:
-        """Return the newest revision of a bucket. It becomes smaller if the bucket is created again. Errors: Retryable."""
+    def bucket_state(self, bucket: str) -> BucketState:
+        """Return the newest revision of a bucket, and when the bucket was created. Errors: Retryable, NatsError."""
         try:
             info = self.call(self.js.stream_info(f"KV_{bucket}"))
         except NotFoundError as error:
             raise _no_bucket(bucket) from error
-        return int(info.state.last_seq)
+        return BucketState(last_revision=int(info.state.last_seq), created=info.created)
 
     def changes(self, bucket: str, after: int = 0) -> dict[str, Entry]:
         """Return the newest entry of each key that changed after this revision, also deleted ones. 0: all."""
@@ -130,13 +139,17 @@ class Servers:
                     )
             return found
         finally:
-            await self.end_reading(reading)
+            await self.end_reading(reading, f"KV_{bucket}", config)
 
-    async def end_reading(self, reading: JetStreamContext.PullSubscription) -> None:
-        """Delete the consumer of a subscription: the servers would keep it for a while, and there are many."""
+    async def end_reading(
+        self, reading: JetStreamContext.PullSubscription, stream: str, config: ConsumerConfig
+    ) -> None:
+        """Delete the consumer of a subscription: the servers would keep it for a while, and there are many.
+
+        ``config``: with which it subscribed; the client has written the consumer's name into it.
+        """
         with contextlib.suppress(NatsError):  # then it ends by itself
-            info = await reading.consumer_info()
-            await self.js.delete_consumer(info.stream_name, info.name)
+            await self.js.delete_consumer(stream, str(config.name))
         await reading.unsubscribe()
 
     def newest(self, bucket: str) -> dict[str, Entry]:

@@ -65,19 +65,23 @@ def read_fleet(servers: Servers, now: datetime | None = None) -> dict[str, Any]:
     }
 
 
-def publish_status(servers: Servers, name: str, found: Mapping[str, Any]) -> None:
+def publish_status(servers: Servers, name: str, found: Mapping[str, Any], *, must_arrive: bool = True) -> None:
     """Publish a person's state: ``status``, ``lines``, ``worker``. Without ``last_fetch`` the one before stays.
 
+    ``must_arrive`` False: do not wait for the servers' answer, because the next turn publishes the same again.
     Errors: Retryable, NatsError.
     """
-    bucket = servers.bucket(STATUS)
     at = datetime.now(timezone.utc).isoformat(timespec="seconds")
     before: Any = {}
     if "last_fetch" not in found:
         with contextlib.suppress(KeyNotFoundError, ValueError):
-            before = json.loads(servers.call(bucket.get(name)).value or b"{}")
+            before = json.loads(servers.call(servers.bucket(STATUS).get(name)).value or b"{}")
     kept = {"last_fetch": before["last_fetch"]} if isinstance(before, dict) and "last_fetch" in before else {}
-    servers.call(bucket.put(name, json.dumps({**kept, **found, "at": at}).encode()))
+    subject, value = f"$KV.{STATUS}.{name}", json.dumps({**kept, **found, "at": at}).encode()
+    if must_arrive:
+        servers.call(servers.js.publish(subject, value))
+    else:
+        servers.call(servers.client.publish(subject, value))
 
 
 def status_lines(found: Mapping[str, Any]) -> Iterator[str]:

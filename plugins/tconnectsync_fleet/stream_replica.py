@@ -139,18 +139,10 @@ class StreamReplica:
 
     def _batches(self, after: int) -> Iterator[bytes]:
         servers, js = self.servers, self.servers.js
-        reading = servers.call(
-            js.pull_subscribe(
-                self.subject,
-                stream=EVENTS,
-                config=ConsumerConfig(
-                    deliver_policy=DeliverPolicy.ALL,
-                    ack_policy=AckPolicy.NONE,
-                    mem_storage=True,
-                    inactive_threshold=60.0,
-                ),
-            )
+        config = ConsumerConfig(
+            deliver_policy=DeliverPolicy.ALL, ack_policy=AckPolicy.NONE, mem_storage=True, inactive_threshold=60.0
         )
+        reading = servers.call(js.pull_subscribe(self.subject, stream=EVENTS, config=config))
         try:
             seq = 0
             while seq < self.last.seq:
@@ -160,7 +152,7 @@ class StreamReplica:
                     if seq <= self.last.seq and message.data and int(headers[POSITION]) > after:
                         yield zlib.decompress(message.data)
         finally:
-            servers.call(servers.end_reading(reading))
+            servers.call(servers.end_reading(reading, EVENTS, config))
 
 
 def _taken_over(person: str) -> TakenOver:

@@ -18,9 +18,11 @@ from nats.errors import Error as NatsError
 from tconnectsync import ReplicaFailed, Retryable, TconnectsyncError
 from tconnectsync_fleet.lease import RENEWALS, WorkerLease, live_workers, worker_for
 from tconnectsync_fleet.log_person import log_person
-from tconnectsync_fleet.people import NAME, Member, person_of
+from tconnectsync_fleet.people import Member, person_of
+from tconnectsync_fleet.people_watch import PeopleWatch
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner, TurnOutcome
-from tconnectsync_fleet.servers import PEOPLE, Entry, Servers
+from tconnectsync_fleet.schedule import DueQueue, ScheduledPerson
+from tconnectsync_fleet.servers import Entry, Servers
 from tconnectsync_fleet.status import publish_status
 from tconnectsync_fleet.stream_replica import TakenOver
 from tconnectsync_fleet.vendor_limit import VendorLimit
@@ -33,25 +35,6 @@ RETRY_S = (2.0, 300.0)
 """The shortest and the longest wait after a failure of one person's turn."""
 SERVERS_RETRY_S = 10.0
 """The longest wait if the NATS servers failed: it was not this person's fault."""
-
-
-@attrs.define
-class ScheduledPerson:
-    """A person's runner, and when it is their turn. ``due``: on the monotonic clock."""
-
-    runner: PersonRunner
-    due: float = 0.0
-    due_back: float = 0.0
-    """When giving the person back is tried again."""
-    running: bool = False
-    failures: int = 0
-    removed: bool = False
-    removal: Entry | None = None
-    """How the person was removed, until this disk's copies are deleted. None: they stay."""
-    is_wanted: bool = False
-    """Whether this worker should have the person."""
-    lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
-    """Held during a turn."""
 
 
 @attrs.define(kw_only=True)
@@ -75,9 +58,13 @@ class Worker:
     failed_turns: int = 0
     _lease: WorkerLease | None = None
     _live: Mapping[str, Any] = attrs.field(factory=dict)
-    _people_revision: int = 0
-    _has_changed: bool = False
-    """Whether people or workers changed since it was last found out who is wanted here."""
+    _watch: PeopleWatch = attrs.Factory(lambda self: PeopleWatch(self.servers), takes_self=True)
+    _changed: set[str] = attrs.field(factory=set)
+    """Whose entry changed since it was last found out who is wanted here."""
+    _ended_leases: set[str] = attrs.field(factory=set)
+    _turns_due: DueQueue = attrs.field(factory=DueQueue)
+    _returns_due: DueQueue = attrs.field(factory=DueQueue)
+    """Who is to be given back, or forgotten."""
     _next_turn: float = 0.0
     _finished: threading.Event = attrs.field(factory=threading.Event)
     """Set when everything was given back: until then the lease is renewed."""
@@ -170,29 +157,24 @@ class Worker:
     def _look(self) -> None:
         """Read which people and workers there are now. Errors: Retryable, NatsError."""
         self.limit.read()
-        last = self.servers.last_revision(PEOPLE)
-        changed = last != self._people_revision
-        self._has_changed = self._has_changed or changed
-        if last < self._people_revision:
-            log.warning("people_read_again the bucket of people was created again")
-            self._people_revision = 0
-            for scheduled in self.people.values():
-                scheduled.removed = True
-        if changed:
-            for name, entry in self.servers.changes(PEOPLE, self._people_revision).items():
-                self._people_revision = max(self._people_revision, entry.revision)
-                if NAME.fullmatch(name):  # it becomes the name of a folder
-                    self._read_person(name, entry)
-            self._people_revision = max(self._people_revision, last)
+        self._watch.look(self._read_person, self._forget_people)
         live = live_workers(self.servers)
-        self._has_changed = self._has_changed or live.keys() != self._live.keys()
+        if live.keys() != self._live.keys():
+            self._changed.update(self.people)
         self._live = live
-        if self._has_changed:
-            for scheduled in self.people.values():
-                scheduled.is_wanted = self._wants(scheduled)
-            self._has_changed = False
+        for name in self._changed & self.people.keys():
+            scheduled = self.people[name]
+            scheduled.is_wanted = self._wants(scheduled)
+            self._plan(scheduled)
+        self._changed.clear()
+
+    def _forget_people(self) -> None:
+        for scheduled in self.people.values():
+            scheduled.removed, scheduled.removal = True, None
+        self._changed.update(self.people)
 
     def _read_person(self, name: str, entry: Entry) -> None:
+        self._changed.add(name)
         person = person_of(name, entry)
         scheduled = self.people.get(name)
         if person is None:
@@ -213,33 +195,46 @@ class Worker:
         return self.folder / "people" / name
 
     def _scheduled(self, person: Member) -> ScheduledPerson:
-        return ScheduledPerson(
-            PersonRunner(person, self._folder_of(person.name), self.servers, self.box, self.engine, self.limit.wait)
+        runner = PersonRunner(
+            person,
+            self._folder_of(person.name),
+            self.servers,
+            self.box,
+            self.engine,
+            self.limit.wait,
+            self._ended_leases,
         )
+        return ScheduledPerson(runner)
 
     def _wants(self, scheduled: ScheduledPerson) -> bool:
         person = scheduled.runner.person
         return not scheduled.removed and not person.paused and worker_for(person.name, self._live) == self.name
 
+    def _plan(self, scheduled: ScheduledPerson) -> None:
+        """Queue a person whose turn ended, or about whom something changed."""
+        if scheduled.is_wanted:
+            self._turns_due.add(scheduled.due, scheduled)
+        else:
+            self._returns_due.add(scheduled.due_back, scheduled)
+
     def _start_turns(self, pool: ThreadPoolExecutor) -> None:
         """Start the turns that are due, at the configured rate, and give back what others should have."""
         now = time.monotonic()
-        for name, scheduled in list(self.people.items()):
-            if scheduled.running:
-                continue
-            if not scheduled.is_wanted:
-                if scheduled.due_back > now:
-                    continue
-                if scheduled.runner.is_owned or scheduled.removal is not None:
-                    scheduled.running = True
-                    pool.submit(self._give_back, scheduled)
-                elif scheduled.removed:
-                    del self.people[name]
-            elif scheduled.due <= now and self._next_turn <= now:
-                if self.turns_per_minute:
-                    self._next_turn = max(self._next_turn, now - 1.0) + 60.0 / self.turns_per_minute
+        for scheduled in self._returns_due.take(now):
+            if scheduled.running or scheduled.is_wanted or scheduled.due_back > now:
+                continue  # it is queued again when that ends
+            if scheduled.runner.is_owned or scheduled.removal is not None:
                 scheduled.running = True
-                pool.submit(self._turn, scheduled)
+                pool.submit(self._give_back, scheduled)
+            elif scheduled.removed:
+                self.people.pop(scheduled.runner.person.name, None)
+        for scheduled in self._turns_due.take(now, lambda: self._next_turn <= now):
+            if scheduled.running or not scheduled.is_wanted or scheduled.due > now:
+                continue
+            if self.turns_per_minute:
+                self._next_turn = max(self._next_turn, now - 1.0) + 60.0 / self.turns_per_minute
+            scheduled.running = True
+            pool.submit(self._turn, scheduled)
 
     # --- one turn ---------------------------------------------------------------------------------------------------
 
@@ -248,7 +243,7 @@ class Worker:
         person = scheduled.runner.person
         with log_person(person.name), scheduled.lock:
             if self._stopping.is_set() or not scheduled.is_wanted or not self.is_healthy():
-                scheduled.running = False  # that changed while the turn was in the queue
+                self._ended(scheduled)  # that changed while the turn was in the queue
                 return
             try:
                 pause_s = self._work(scheduled)
@@ -273,7 +268,11 @@ class Worker:
             if scheduled.runner.person is not person:
                 pause_s = 0.0  # it was changed meanwhile
             scheduled.due = time.monotonic() + pause_s
-            scheduled.running = False
+            self._ended(scheduled)
+
+    def _ended(self, scheduled: ScheduledPerson) -> None:
+        scheduled.running = False
+        self._plan(scheduled)
 
     def _work(self, scheduled: ScheduledPerson) -> float:
         owners = {report.get("owner", "") for report in self._live.values()}
@@ -286,6 +285,7 @@ class Worker:
 
     def _after_failure(self, scheduled: ScheduledPerson) -> float:
         scheduled.failures += 1
+        scheduled.published = None
         self.failed_turns += 1
         shortest, longest = RETRY_S
         return _with_jitter(min(longest, shortest * 2.0 ** min(scheduled.failures - 1, 10)))
@@ -307,25 +307,30 @@ class Worker:
             except Exception:
                 log.exception("not_given_back")  # the border between people
                 scheduled.due_back = time.monotonic() + RETRY_S[0]
-            scheduled.running = False
+            self._ended(scheduled)
 
     def _publish_outcome(self, scheduled: ScheduledPerson, outcome: TurnOutcome) -> None:
         fetched = outcome.last_fetch and outcome.last_fetch.isoformat()
-        self._publish(
+        state = (int(outcome.status), outcome.lines)
+        is_published = self._publish(
             scheduled.runner.person.name,
-            status=int(outcome.status),
-            lines=outcome.lines,
+            status=state[0],
+            lines=state[1],
+            must_arrive=state != scheduled.published,
             records=outcome.records,
             last_fetch=fetched,
         )
+        scheduled.published = state if is_published else None
 
-    def _publish(self, name: str, *, lines: Iterable[str], **found: Any) -> None:
-        """Publish a person's state for ``fleet status``, without secrets."""
+    def _publish(self, name: str, *, lines: Iterable[str], must_arrive: bool = True, **found: Any) -> bool:
+        """Publish a person's state for ``fleet status``, without secrets. False: it was not stored."""
         found |= {"lines": [self.engine.redact(line) for line in lines], "worker": self.name}
         try:
-            publish_status(self.servers, name, found)
+            publish_status(self.servers, name, found, must_arrive=must_arrive)
         except (Retryable, NatsError) as error:
             log.warning('status_not_published message="%s"', error)
+            return False
+        return True
 
     # --- requests of operators --------------------------------------------------------------------------------------
 

@@ -154,3 +154,29 @@ def test_short_words_are_no_secrets() -> None:
     redactor = Redactor()
     redactor.learn(["", "a"])
     assert redactor("a banana") == "a banana"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("abcdef", "…"),
+        ("xabcdefghy", "x…y"),
+        ("abcd abcd", "… …"),
+        ("abcdabcd", "……"),
+        ("abc", "abc"),
+        ("", ""),
+    ],
+)
+def test_secrets_that_overlap(text: str, shown: str) -> None:
+    """Nothing of a secret is left beside another one."""
+    redactor = Redactor()
+    redactor.learn(["abcd", "abcdef", "defgh"])
+    assert redactor(text) == shown
+
+
+def test_secrets_of_thousands() -> None:
+    """A line does not take longer, and one with a secret of any of them is found."""
+    redactor = Redactor()
+    redactor.learn(f"{number:05d}-word" for number in range(5000))
+    assert redactor("it said 04711-word, then 99999-word") == "it said …, then 99999-word"
+    assert max(map(len, redactor._known.values())) < 100

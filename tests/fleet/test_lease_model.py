@@ -325,7 +325,7 @@ class FleetMachine(RuleBasedStateMachine):
 
     def is_connected(self) -> bool:
         with contextlib.suppress(Retryable, NatsError):
-            return self.servers.last_revision(WORKERS) >= 0
+            return self.servers.bucket_state(WORKERS).last_revision >= 0
         return False
 
     # --- what is true at any time -----------------------------------------------------------------------------------

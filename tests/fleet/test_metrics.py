@@ -17,8 +17,9 @@ from tconnectsync_fleet.lease import WorkerLease
 from tconnectsync_fleet.metrics import serve_metrics
 from tconnectsync_fleet.people import Member
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
+from tconnectsync_fleet.schedule import ScheduledPerson
 from tconnectsync_fleet.servers import Servers
-from tconnectsync_fleet.worker import ScheduledPerson, Worker
+from tconnectsync_fleet.worker import Worker
 
 SECRETS = ("anna-90556643", "a password", "w-secret-host")
 

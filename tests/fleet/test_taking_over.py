@@ -99,6 +99,32 @@ def test_snapshot_moves_with_the_person(hands: Hands, new_name: Callable[[], str
     assert hands.outbox(second) == "newer"
 
 
+def test_outboxes_of_a_refused_claim_are_not_used(
+    hands: Hands, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A snapshot that was restored for a claim that came too late is older than what the earlier owner has done since."""
+    person, first, second = new_name(), new_name(), new_name()
+    mine, other = hands.lease(first), hands.lease(second)
+    giving = hands.runner(first, person)
+    assert giving.take(mine, ())
+    hands.write_outbox(first, "as it was given back")
+    giving.release()
+    claim = stream_replica.StreamReplica.claim
+
+    def too_late(replica: stream_replica.StreamReplica) -> None:
+        monkeypatch.setattr(stream_replica.StreamReplica, "claim", claim)
+        assert giving.take(mine, ())  # whose share has changed once more
+        claim(replica)
+
+    monkeypatch.setattr(stream_replica.StreamReplica, "claim", too_late)
+    late = hands.runner(second, person)
+    with pytest.raises(stream_replica.TakenOver):
+        late.take(other, {mine.owner, other.owner})
+    mine.end()
+    assert hands.runner(second, person).take(other, ())
+    assert hands.outbox(second) is None
+
+
 def chunks_of(servers: Servers, person: str) -> str:
     async def found() -> str:
         store = await servers.js.object_store(SNAPSHOTS)

@@ -20,9 +20,10 @@ from tconnectsync.filesystem import OsFiles
 from tconnectsync_fleet.lease import WorkerLease
 from tconnectsync_fleet.people import Member, People
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
+from tconnectsync_fleet.schedule import ScheduledPerson
 from tconnectsync_fleet.servers import EVENTS, STATUS, Servers
 from tconnectsync_fleet.stream_replica import CHECKSUM, POSITION, StreamReplica
-from tconnectsync_fleet.worker import ScheduledPerson, Worker
+from tconnectsync_fleet.worker import Worker
 from tests.eventlog.sample_events import RECEIVED, basal
 from tests.fleet.conftest import HeldLease
 from tests.fleet.test_stream_replica import opened

@@ -21,9 +21,10 @@ from tconnectsync_fleet.lease import WorkerLease
 from tconnectsync_fleet.operator_requests import _answer
 from tconnectsync_fleet.people import Member
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
+from tconnectsync_fleet.schedule import DueQueue, ScheduledPerson
 from tconnectsync_fleet.servers import PEOPLE, STATUS, WORKERS, NatsLogin, Servers, set_up
 from tconnectsync_fleet.stream_replica import TakenOver
-from tconnectsync_fleet.worker import ScheduledPerson, Worker
+from tconnectsync_fleet.worker import Worker
 from tconnectsync_fleet.worker_folder import WorkerFolder
 from tests.e2e.installation import eventually
 from tests.fleet.conftest import HeldLease
@@ -251,6 +252,63 @@ def test_nothing_ends_the_work(own_servers: Servers, tmp_path: Path, monkeypatch
         worker.stop()
         thread.join(60)
     assert not thread.is_alive()
+
+
+def test_bucket_that_was_filled_again(own_servers: Servers, tmp_path: Path) -> None:
+    """Between two looks the bucket of people was deleted, created and filled again, with more entries than before."""
+    worker = worker_in(tmp_path, own_servers)
+
+    def put(*names: str) -> None:
+        for name in names:
+            own_servers.call(own_servers.bucket(PEOPLE).put(name, Member(name=name, sealed=b"x").value()))
+
+    put("anna", "berta")
+    worker._look()
+    own_servers.call(own_servers.js.delete_key_value(PEOPLE))
+    set_up(own_servers, replicas=1, lease_s=2.0)
+    put("carla", "dora", "berta", "emil")
+    worker._look()
+    assert {name for name, scheduled in worker.people.items() if not scheduled.removed} == {
+        *("berta", "carla", "dora", "emil")
+    }
+    assert worker.people["anna"].removal is None  # the copies stay: nobody has removed this person
+
+
+def test_entry_that_cannot_be_used_yet(
+    own_servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is read again at the next look, the others are used at once, and the log has one line about it."""
+    worker = worker_in(tmp_path, own_servers)
+    for name in ("anna", "berta", "carla"):
+        own_servers.call(own_servers.bucket(PEOPLE).put(name, Member(name=name, sealed=b"x").value()))
+    original = Worker._scheduled
+
+    def scheduled(self: Worker, person: Member) -> ScheduledPerson:
+        if person.name == "berta":
+            raise OSError("the disk is full")
+        return original(self, person)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Worker, "_scheduled", scheduled)
+        worker._look()
+        worker._look()
+    assert worker.people.keys() == {"anna", "carla"}
+    assert [record.levelname for record in caplog.records if "berta" in record.getMessage()] == ["ERROR"]
+    worker._look()
+    assert worker.people.keys() == {"anna", "berta", "carla"}
+
+
+def test_people_who_are_not_due_cost_nothing(servers: Servers, tmp_path: Path) -> None:
+    """A look for whose turn it is takes out only those who are due, in the order of their time."""
+    worker = worker_in(tmp_path, servers)
+    people = {due: wanted(worker, f"due-{due}", RuntimeError()) for due in (30.0, 10.0, 20.0, 99.0)}
+    queue = DueQueue()
+    for due, scheduled in people.items():
+        queue.add(due, scheduled)
+    assert list(queue.take(9.0)) == []
+    assert list(queue.take(30.0)) == [people[10.0], people[20.0], people[30.0]]
+    assert list(queue.take(99.0, lambda: False)) == []
+    assert list(queue.take(99.0)) == [people[99.0]]
 
 
 def test_copied_folder_is_another_one(tmp_path: Path) -> None:

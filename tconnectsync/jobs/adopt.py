@@ -37,7 +37,7 @@ def adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any
         raise cannot_adopt(name)
     runs = start_runs(engine, lambda poller: poller.request_poll())
     yield from poll(engine, runs)
-    while engine.timeline_is_current and runner.folding.fold(engine.views, version=engine.version):
+    while engine.timeline_is_current and runner.folding.fold(engine.streams, version=engine.version):
         yield Progress(message="folding")
     days, keep_unclear = utc_range(args, zone_at), bool(args.get("keep_unclear"))
     blocked = adoption_blocker(engine, runner, *days)
@@ -46,7 +46,7 @@ def adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any
         return
     seen, found = AdoptionReport(), AdoptionReport()
     try:
-        verifier = runner.verifier(engine.views)
+        verifier = runner.verifier(engine.streams)
         for _ in adopt_documents(seen, verifier, receiver, *days):
             yield Progress(message="comparing the older bridge's documents")
         if seen.unclear and not keep_unclear:

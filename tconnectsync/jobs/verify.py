@@ -43,14 +43,14 @@ def verify(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], An
     most = _MOST_JSON if args.get("json") else _MOST_LINES
     try:
         before, after = ComparisonReport(max_listed=most), ComparisonReport(max_listed=most)
-        for part in runner.verifier(engine.views).run(*span):
+        for part in runner.verifier(engine.streams).run(*span):
             before.add(part)
             runner.repair(part.found)
             yield Progress(message=f"comparing, {counted(before.good, 'document')} so far")
         if before.counts["orphaned"]:
             yield from poll(engine, start_runs(engine, lambda poller: poller.request_poll()))
         yield from drain(engine, (name,))
-        for part in runner.verifier(engine.views).run(*span) if before.wrong else ():
+        for part in runner.verifier(engine.streams).run(*span) if before.wrong else ():
             after.add(part)
             yield Progress(message=f"comparing again, {counted(after.good, 'document')} so far")
     except Retryable as error:

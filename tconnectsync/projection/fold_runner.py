@@ -91,7 +91,7 @@ class FoldRunner:
     outbox: Outbox
     folds: Mapping[str, Fold[Any]]
     blocked: dict[tuple[str, str], TconnectsyncError] = attrs.field(factory=dict)
-    """(stream, fold) that fail, or that need a corrupt part of the log. The other folds continue."""
+    """(stream's name, fold) that fail, or that need a corrupt part of the log. The other folds continue."""
 
     @property
     def current_value_folds(self) -> tuple[str, ...]:
@@ -99,70 +99,74 @@ class FoldRunner:
         return tuple(name for name, fold in self.folds.items() if not isinstance(fold, SentOnce))
 
     def invalidate_new(self, touched: Iterable[tuple[str, int, str, bool]], *, cursor: int) -> None:
-        """Invalidate the intervals of new events, given as (stream, key, kind, numbered), and move the cursor."""
+        """Invalidate the intervals of new events, given as (stream's name, key, kind, numbered), and move the cursor."""
         listeners: dict[str, list[str]] = {}
         for name, fold in self.folds.items():
             for kind in fold.kinds:
                 listeners.setdefault(kind, []).append(name)
         intervals = {
-            (stream, interval_of(key, numbered=numbered), kind) for stream, key, kind, numbered in touched
+            (stream_name, interval_of(key, numbered=numbered), kind) for stream_name, key, kind, numbered in touched
         }  # few, of many events
-        rows = {(stream, interval, fold) for stream, interval, kind in intervals for fold in listeners.get(kind, ())}
+        rows = {
+            (stream_name, interval, fold)
+            for stream_name, interval, kind in intervals
+            for fold in listeners.get(kind, ())
+        }
         self.outbox.checkpoints.invalidate(sorted(rows))
         self.outbox.values.put(CURSOR, cursor)
 
-    def fold_next(self, view_of: Callable[[str], FoldInput | None]) -> bool:
+    def fold_next(self, stream_of: Callable[[str], FoldInput | None]) -> bool:
         """Fold the first invalid interval. Return False if there is none. Call it inside a transaction."""
         invalid = self.outbox.checkpoints.first_invalid(except_for=self.blocked)
         if invalid is None:
             return False
-        stream, interval, names = invalid
-        view = view_of(stream)
+        stream_name, interval, names = invalid
+        stream = stream_of(stream_name)
         for name in names:
-            if view is None or name not in self.folds:  # the log no longer has the stream, or the sink the fold
-                self.outbox.checkpoints.mark_folded(stream, interval, name)
-        if view is None:
+            if stream is None or name not in self.folds:  # the log no longer has the stream, or the sink the fold
+                self.outbox.checkpoints.mark_folded(stream_name, interval, name)
+        if stream is None:
             return True
         active = {name: self.folds[name] for name in names if name in self.folds}
-        shared = self._shared_events(view, interval, active)
+        shared = self._shared_events(stream, interval, active)
         for name, fold in active.items():
             try:
-                events = self._events(view, interval, fold.kinds) if shared is None else shared
+                events = self._events(stream, interval, fold.kinds) if shared is None else shared
             except LogCorrupt as error:
-                self.blocked[stream, name] = error
+                self.blocked[stream_name, name] = error
                 continue
             try:
-                folded = self._fold(name, fold, view, interval, events)
+                folded = self._fold(name, fold, stream, interval, events)
             except FoldFailed as error:
-                self.blocked[stream, name] = error
+                self.blocked[stream_name, name] = error
                 continue
             self.outbox.checkpoints.mark_folded(
-                stream, interval, name
+                stream_name, interval, name
             )  # first, because storing the result may invalidate it again
-            self._store_result(name, view, interval, folded)
-            if not self.outbox.checkpoints.has_invalid(stream, name):
-                self.outbox.documents.retire_unclaimed(name, stream, keep=view.gaps)
+            self._store_result(name, stream, interval, folded)
+            if not self.outbox.checkpoints.has_invalid(stream_name, name):
+                self.outbox.documents.retire_unclaimed(name, stream_name, keep=stream.gaps)
         return True
 
-    def _shared_events(self, view: FoldInput, interval: int, folds: Mapping[str, Fold[Any]]) -> list[Event] | None:
+    def _shared_events(self, stream: FoldInput, interval: int, folds: Mapping[str, Fold[Any]]) -> list[Event] | None:
         """Read the events of all these folds at once. Return None if a part is corrupt: then each fold reads its own events."""
         try:
-            return self._events(view, interval, frozenset().union(*(fold.kinds for fold in folds.values())))
+            return self._events(stream, interval, frozenset().union(*(fold.kinds for fold in folds.values())))
         except LogCorrupt:
             return None
 
-    def _events(self, view: FoldInput, interval: int, kinds: frozenset[str]) -> list[Event]:
-        first, last = keys_of(interval, numbered=view.numbered)
-        events = list(view.read(first, last, kinds))
-        for key, at, kind in view.hand_overs:
+    def _events(self, stream: FoldInput, interval: int, kinds: frozenset[str]) -> list[Event]:
+        first, last = keys_of(interval, numbered=stream.numbered)
+        events = list(stream.read(first, last, kinds))
+        for key, at, kind in stream.hand_overs:
             if first <= key <= last and kind in kinds:
                 later = (i for i, event in enumerate(events) if event.at is not None and event.at >= at)
-                events.insert(next(later, len(events)), _wear_event(view, key, at, kind))
+                events.insert(next(later, len(events)), _wear_event(stream, key, at, kind))
         return events
 
-    def _fold(self, name: str, fold: Fold[Any], view: FoldInput, interval: int, events: Sequence[Event]) -> _Folded:
-        before = self.outbox.checkpoints.state_before(name, view.name, interval)
-        following = self.outbox.checkpoints.next_interval(name, view.name, interval)
+    def _fold(self, name: str, fold: Fold[Any], stream: FoldInput, interval: int, events: Sequence[Event]) -> _Folded:
+        before = self.outbox.checkpoints.state_before(name, stream.name, interval)
+        following = self.outbox.checkpoints.next_interval(name, stream.name, interval)
         finished: dict[str, Document] = {}
         last: Event | None = None
         try:
@@ -178,7 +182,7 @@ class FoldRunner:
             return _Folded(finished=finished, running=running, state=dump_state(state), following=following)
         except Exception as error:
             # the border to a plugin: its error must not stop the other folds
-            log.exception("fold_failed fold=%s stream=%s", name, view.name)
+            log.exception("fold_failed fold=%s stream=%s", name, stream.name)
             where = f"interval {interval}" if last is None else f"event {last.id}"
             message = f"{name!r} fails at {where} ({type(error).__name__}): its later documents wait"
             remedy = (
@@ -186,51 +190,51 @@ class FoldRunner:
             )
             raise FoldFailed(message, remedy=remedy) from error
 
-    def _store_result(self, name: str, view: FoldInput, interval: int, folded: _Folded) -> None:
-        outbox, stream = self.outbox, view.name
-        self._sync_documents(name, view, interval, folded.finished)
-        changed = outbox.checkpoints.save_state(name, stream, interval, folded.state)
+    def _store_result(self, name: str, stream: FoldInput, interval: int, folded: _Folded) -> None:
+        outbox, stream_name = self.outbox, stream.name
+        self._sync_documents(name, stream, interval, folded.finished)
+        changed = outbox.checkpoints.save_state(name, stream_name, interval, folded.state)
         if folded.running is not None:
             # if later intervals are invalid or corrupt, the old documents stay: they are based on more events than these
-            if not outbox.checkpoints.has_invalid(stream, name, since=interval):
-                self._sync_documents(name, view, RUNNING, folded.running)
+            if not outbox.checkpoints.has_invalid(stream_name, name, since=interval):
+                self._sync_documents(name, stream, RUNNING, folded.running)
         elif changed and folded.following is not None:
-            outbox.checkpoints.invalidate([(stream, folded.following, name)])
+            outbox.checkpoints.invalidate([(stream_name, folded.following, name)])
 
-    def _sync_documents(self, name: str, view: FoldInput, interval: int, documents: Mapping[str, Document]) -> None:
-        before = self.outbox.documents.desired_in(name, view.name, interval)
-        kept = {id_: document for id_, document in documents.items() if view.in_delivery_window(document.at)}
+    def _sync_documents(self, name: str, stream: FoldInput, interval: int, documents: Mapping[str, Document]) -> None:
+        before = self.outbox.documents.desired_in(name, stream.name, interval)
+        kept = {id_: document for id_, document in documents.items() if stream.in_delivery_window(document.at)}
         beyond = [document.at for id_, document in documents.items() if id_ not in kept]
-        self.outbox.checkpoints.record_out_of_range(name, view.name, interval, beyond)
+        self.outbox.checkpoints.record_out_of_range(name, stream.name, interval, beyond)
         self.outbox.documents.mark_unclaimed(sorted(before - kept.keys()))
-        self.outbox.documents.upsert_all(kept.values(), name, view.name, interval)
+        self.outbox.documents.upsert_all(kept.values(), name, stream.name, interval)
 
-    def refold(self, view: FoldInput, interval: int, names: Sequence[str]) -> list[tuple[str, Document]]:
+    def refold(self, stream: FoldInput, interval: int, names: Sequence[str]) -> list[tuple[str, Document]]:
         """Fold an interval again and return (fold, document) pairs (RUNNING: the unfinished documents). Stores nothing.
 
         Used because the outbox does not store the contents of delivered documents. Raises LogCorrupt and FoldFailed.
         """
         folds = {name: self.folds[name] for name in names if name in self.folds}
         if interval == RUNNING:
-            states = {name: self.outbox.checkpoints.last_state(name, view.name) for name in folds}
+            states = {name: self.outbox.checkpoints.last_state(name, stream.name) for name in folds}
             known = [(name, load_state(folds[name], state)) for name, state in states.items() if state is not None]
             return [(name, document) for name, state in known for document in folds[name].running(state)]
-        events = self._events(view, interval, frozenset().union(*(fold.kinds for fold in folds.values())))
+        events = self._events(stream, interval, frozenset().union(*(fold.kinds for fold in folds.values())))
         return [
             (name, document)
             for name, fold in folds.items()
-            for document in self._fold(name, fold, view, interval, events).finished.values()
+            for document in self._fold(name, fold, stream, interval, events).finished.values()
         ]
 
-    def notes(self, streams: Iterable[str]) -> list[PendingNote]:
+    def notes(self, stream_names: Iterable[str]) -> list[PendingNote]:
         """Return what the folds still wait for, and the age of their newest current values."""
         found: list[PendingNote] = []
-        wanted = list(streams)
+        names = list(stream_names)
         for name, fold in self.folds.items():
             newest: Document | None = None
-            for stream in wanted:
-                stored = self.outbox.checkpoints.last_state(name, stream)
-                if stored is None or (stream, name) in self.blocked:
+            for stream_name in names:
+                stored = self.outbox.checkpoints.last_state(name, stream_name)
+                if stored is None or (stream_name, name) in self.blocked:
                     continue
                 state = load_state(fold, stored)
                 if isinstance(fold, ReportsPending):
@@ -262,13 +266,13 @@ def _check(document: Document) -> None:
     msgspec.json.encode(document.content)
 
 
-def _wear_event(view: FoldInput, key: int, at: datetime, kind: str) -> Event:
+def _wear_event(stream: FoldInput, key: int, at: datetime, kind: str) -> Event:
     return Event(
-        id=f"wear:{view.name}:{milliseconds(at)}:{kind}",
+        id=f"wear:{stream.name}:{milliseconds(at)}:{kind}",
         kind=kind,
-        pump=view.pump,
-        group=view.group,
-        seq=key if view.numbered else None,
+        pump=stream.pump,
+        group=stream.group,
+        seq=key if stream.numbered else None,
         pump_time=at.replace(tzinfo=None),
         source="timeline",
         received_at=at,

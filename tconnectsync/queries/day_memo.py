@@ -106,7 +106,7 @@ def _earliest(log: EventLog, streams: Mapping[str, EventStream], after: int, end
     first_keys: dict[int, int] = {}
     for _, stream_id, key, _ in log.touched(after, end):
         first_keys[stream_id] = min(key, first_keys.get(stream_id, key))
-    by_id = {stream.stream.id: stream for stream in streams.values()}
+    by_id = {stream.id: stream for stream in streams.values()}
     times: list[datetime] = []
     for stream_id, key in first_keys.items():
         found = log.neighbour(stream_id, key - 1, None, before=False)

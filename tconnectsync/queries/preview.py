@@ -91,7 +91,7 @@ def preview_adoption(
         if blocked is not None:
             return blocked
         found = AdoptionReport()
-        for _ in adopt_documents(found, runner.verifier(engine.views), receiver, *days):
+        for _ in adopt_documents(found, runner.verifier(engine.streams), receiver, *days):
             pass
         waits = bool(found.unclear) and not keep_unclear
         return Result(
@@ -133,7 +133,7 @@ def _poll(engine: Engine) -> None:
 
 
 def _fold(engine: Engine, runner: SinkRunner) -> None:
-    while engine.timeline_is_current and runner.folding.fold(engine.views, version=engine.version):
+    while engine.timeline_is_current and runner.folding.fold(engine.streams, version=engine.version):
         pass
 
 

@@ -98,7 +98,7 @@ class PumpLog:
         """Return the UTC time of the newest event of a pump; None if there is none, or no zone that fits its clock."""
         found: list[datetime] = []
         for stream in self._current().values():
-            last = self._log.neighbour(stream.stream.id, stream.stream.last_key + 1, PUMP_KINDS, before=True)
+            last = self._log.neighbour(stream.id, stream.stream.last_key + 1, PUMP_KINDS, before=True)
             at = None if last is None else stream.timeline.at(*last)
             if at is not None:
                 found.append(at)

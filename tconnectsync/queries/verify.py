@@ -61,7 +61,7 @@ def verify(
             name: SourceState.load(config.data_dir / "state" / f"{name}.json").refetched_until for name in decoders
         }
         gaps_of_source = open_gaps_by_source(events, refetched)  # as in the daemon, so that the result is the same
-        views = event_streams(events, TimelineResolver(events, config.zones).resolve(), gaps_of_source)
+        streams = event_streams(events, TimelineResolver(events, config.zones).resolve(), gaps_of_source)
         fold_runner = FoldRunner(outbox, {fold.name: fold for fold in opened.folds})
-        verifier = Verifier(fold_runner, opened.receiver, events, views, clock)
+        verifier = Verifier(fold_runner, opened.receiver, events, streams, clock)
         yield from verifier.run(*utc_range(args, config.zones.zone_at))

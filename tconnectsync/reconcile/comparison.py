@@ -76,7 +76,7 @@ class Verifier:
     fold_runner: FoldRunner
     receiver: ReadableReceiver
     events: EventLog
-    views: Mapping[str, EventStream]
+    streams: Mapping[str, EventStream]
     clock: Clock
     all_folded: bool = attrs.field(init=False)
 
@@ -184,28 +184,28 @@ class Verifier:
         for row in period.rows.values():
             if row.stream is not None and row.interval is not None and row.fold is not None:
                 wanted[row.stream, row.interval].add(row.fold)
-        for name, view in self.views.items():
-            for first, last in view.keys_between(period.first, period.last):
-                low, high = (interval_of(key, numbered=view.numbered) for key in (first, last))
+        for name, stream in self.streams.items():
+            for first, last in stream.keys_between(period.first, period.last):
+                low, high = (interval_of(key, numbered=stream.numbered) for key in (first, last))
                 for interval, fold in self.outbox.checkpoints.folded_between(name, low, high):
                     wanted[name, interval].add(fold)
-        for (stream, interval), folds in sorted(wanted.items()):
-            if stream in self.views:
-                self._refold_interval(period, self.views[stream], interval, sorted(folds))
+        for (stream_name, interval), folds in sorted(wanted.items()):
+            if stream_name in self.streams:
+                self._refold_interval(period, self.streams[stream_name], interval, sorted(folds))
                 yield
 
-    def _refold_interval(self, period: _Period, view: EventStream, interval: int, folds: Sequence[str]) -> None:
+    def _refold_interval(self, period: _Period, stream: EventStream, interval: int, folds: Sequence[str]) -> None:
         try:
-            found = self.fold_runner.refold(view, interval, folds)
+            found = self.fold_runner.refold(stream, interval, folds)
         except (LogCorrupt, FoldFailed) as error:
             if len(folds) == 1:
-                period.errors[folds[0], view.name, interval] = error
+                period.errors[folds[0], stream.name, interval] = error
                 return
             for fold in folds:  # the other folds may not need the corrupt record
-                self._refold_interval(period, view, interval, [fold])
+                self._refold_interval(period, stream, interval, [fold])
             return
         for fold, document in found:
-            made = _FoldedDocument(document=document, fold=fold, stream=view.name, interval=interval)
+            made = _FoldedDocument(document=document, fold=fold, stream=stream.name, interval=interval)
             row = period.rows.get(document.id)
             if row is None or (row.fold, row.stream, row.interval) == made.origin:
                 period.folded[document.id] = made
@@ -263,7 +263,7 @@ class Verifier:
         if made is not None:
             document = made.document
             wanted = (
-                self.views[made.stream].in_delivery_window(document.at)
+                self.streams[made.stream].in_delivery_window(document.at)
                 and document.ttl_s is None
                 and document.problem is None
             )
@@ -284,10 +284,10 @@ class Verifier:
 
     def _is_ours(self, copy: StoredDocument) -> bool:
         """Whether the log has the copy's pump and time, and the sink makes its kind. If not, another installation made it."""
-        gaps = [gap for view in self.views.values() for gap in view.gaps]
+        gaps = [gap for stream in self.streams.values() for gap in stream.gaps]
         if any(first <= milliseconds(copy.at) <= last for first, last in gaps):
             return False
-        known = any(view.pump == copy.pump and view.in_delivery_window(copy.at) for view in self.views.values())
+        known = any(stream.pump == copy.pump and stream.in_delivery_window(copy.at) for stream in self.streams.values())
         return known and self.outbox.found.produces_kind(copy.collection, copy.unique_slot)
 
     def _mismatch(

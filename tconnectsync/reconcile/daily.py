@@ -63,7 +63,7 @@ class DailyComparison:
             return False
         return not_before.is_over(self.clock)
 
-    def step(self, views: Mapping[str, EventStream]) -> None:
+    def step(self, streams: Mapping[str, EventStream]) -> None:
         """Run one slice: about one request, or one interval.
 
         Errors: IndexCorrupt, sqlite3.Error. Other failures are retried later. Refused credentials are too: deliveries decide
@@ -73,7 +73,7 @@ class DailyComparison:
         if not isinstance(receiver, ReadableReceiver):
             return
         if self._chunks is None:
-            verifier = Verifier(self.fold_runner, receiver, self.events, views, self.clock)
+            verifier = Verifier(self.fold_runner, receiver, self.events, streams, self.clock)
             now = self.clock.now()
             self._report, self._wrong, self._chunks = ComparisonReport(), [], verifier.run(now - DAYS_BACK, now)
         try:

@@ -43,7 +43,7 @@ class Engine:
     """Returns a sentence if the disk is almost full, else None."""
     append_depth: int = 0
     """Above 0 while events that belong together are appended: until then nothing is folded or delivered."""
-    views: dict[str, EventStream] = attrs.field(factory=dict)
+    streams: dict[str, EventStream] = attrs.field(factory=dict)
     log_problem: LogCorrupt | None = None
     version: int = 0
     """Changes when the UTC times of a stream change."""
@@ -92,9 +92,9 @@ class Engine:
         """Fold a slice, else deliver a batch. Without a timeline, only documents that were folded before are delivered."""
         try:
             if placed and (
-                runner.folding.fold(self.views, version=self.version)
+                runner.folding.fold(self.streams, version=self.version)
                 or runner.folding.resolve_unclaimed(
-                    self.views, is_current=lambda since: self._all_sources_current(now, since)
+                    self.streams, is_current=lambda since: self._all_sources_current(now, since)
                 )
             ):
                 return True
@@ -103,7 +103,7 @@ class Engine:
                 self.events.fence()
                 return runner.delivery.deliver()
             return placed and runner.compare(
-                self.views, is_fresh=lambda: self._all_sources_current(now, now - MAX_SOURCE_AGE)
+                self.streams, is_fresh=lambda: self._all_sources_current(now, now - MAX_SOURCE_AGE)
             )
         except sqlite3.OperationalError as error:
             log.warning('outbox_not_read sink=%s reason="%s"', runner.name, error)
@@ -133,7 +133,7 @@ class Engine:
             facts = self.timelines.pending_facts(self.clock.now()) if self.events.writable else []
             if facts:
                 self.events.append(facts)
-            views = event_streams(self.events, self.timelines.resolve(), gaps_of_source)
+            streams = event_streams(self.events, self.timelines.resolve(), gaps_of_source)
         except LogCorrupt as error:
             self._note_corruption(error)
             return False
@@ -143,9 +143,9 @@ class Engine:
             self._append_problem = str(error)
             return False
         self._append_problem = ""
-        if any(view.differs(self.views.get(name)) for name, view in views.items()):
+        if any(stream.differs(self.streams.get(name)) for name, stream in streams.items()):
             self.version += 1
-        self.views = views
+        self.streams = streams
         self._timeline_end, self._refetched_until = self.events.end, refetched
         return True
 

@@ -44,7 +44,7 @@ class SinkFolding:
     health: SinkHealth
     rewrite_limit: int
     """The number of old documents (delivered more than two days ago) that may change without the user's consent."""
-    _seen_views: int = -1
+    _seen_version: int = -1
 
     @property
     def outbox(self) -> Outbox:
@@ -69,14 +69,14 @@ class SinkFolding:
             return True
         return self.outbox.checkpoints.first_invalid(except_for=self.fold_runner.blocked) is not None
 
-    def fold(self, views: Mapping[str, EventStream], *, version: int) -> bool:
-        """Fold one slice. Return True while there is more to do. ``version`` changes with the views."""
-        if not self.is_behind() and version == self._seen_views:
+    def fold(self, streams: Mapping[str, EventStream], *, version: int) -> bool:
+        """Fold one slice. Return True while there is more to do. ``version`` changes with the streams."""
+        if not self.is_behind() and version == self._seen_version:
             return False
         if self.health.state is HealthState.WAITING and self.health.is_postponed():
             return False
         try:
-            self._fold_slice(views, new_views=version != self._seen_views)
+            self._fold_slice(streams, retimed=version != self._seen_version)
         except LogCorrupt as error:
             self.health.set(HealthState.DAMAGED, error.message, remedy=error.remedy)
             return False
@@ -85,31 +85,31 @@ class SinkFolding:
             remedy = "Make room on the disk; nothing is lost."
             self.health.set(HealthState.WAITING, message, remedy=remedy, wait_s=60.0)
             return False
-        self._seen_views = version
+        self._seen_version = version
         more = self.is_behind()
         if not more:
             self._check_rewrites()
         return more
 
-    def _fold_slice(self, views: Mapping[str, EventStream], *, new_views: bool) -> None:
+    def _fold_slice(self, streams: Mapping[str, EventStream], *, retimed: bool) -> None:
         until = self.clock.monotonic() + SLICE_S
         with self.outbox.transaction(durable=False):  # what a power cut undoes is folded again
             check_fingerprint(self.outbox, self.fingerprint)
-            for view in views.values() if new_views else ():
-                invalidate_retimed(self.fold_runner, view)
-            invalidate_new(self.fold_runner, self.events, views)
-            while self.fold_runner.fold_next(views.get) and self.clock.monotonic() < until:
+            for stream in streams.values() if retimed else ():
+                invalidate_retimed(self.fold_runner, stream)
+            invalidate_new(self.fold_runner, self.events, streams)
+            while self.fold_runner.fold_next(streams.get) and self.clock.monotonic() < until:
                 pass
             done = not self.is_behind()
-            for view in views.values() if done else ():
-                recheck_protected(self.outbox, view)
+            for stream in streams.values() if done else ():
+                recheck_protected(self.outbox, stream)
             self.outbox.queue.expire(self.clock.now())
             if done and not self.is_behind():
-                self._write_notes(views)
+                self._write_notes(streams)
 
-    def _write_notes(self, views: Mapping[str, EventStream]) -> None:
+    def _write_notes(self, streams: Mapping[str, EventStream]) -> None:
         try:
-            self.outbox.values.put(NOTES, self.fold_runner.notes(views))
+            self.outbox.values.put(NOTES, self.fold_runner.notes(streams))
         except sqlite3.Error:
             raise
         except Exception:
@@ -135,7 +135,7 @@ class SinkFolding:
             self.health.recover()
 
     def resolve_unclaimed(
-        self, views: Mapping[str, EventStream], *, is_current: Callable[[datetime | None], bool]
+        self, streams: Mapping[str, EventStream], *, is_current: Callable[[datetime | None], bool]
     ) -> bool:
         """Withdraw documents that were read back and that no fold makes; True if that was done.
 
@@ -151,8 +151,10 @@ class SinkFolding:
             return False
         with outbox.transaction():
             count = outbox.found.resolve(
-                lambda pump, at: any(view.pump == pump and view.in_delivery_window(at) for view in views.values()),
-                keep=[gap for view in views.values() for gap in view.gaps],
+                lambda pump, at: any(
+                    stream.pump == pump and stream.in_delivery_window(at) for stream in streams.values()
+                ),
+                keep=[gap for stream in streams.values() for gap in stream.gaps],
             )
             outbox.values.forget(READ_BACK)
         if count:
@@ -163,4 +165,4 @@ class SinkFolding:
     def fold_all_views_again(self) -> None:
         """Fold everything again, because the outbox is new."""
         self.fold_runner.blocked.clear()
-        self._seen_views = -1
+        self._seen_version = -1

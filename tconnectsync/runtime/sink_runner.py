@@ -155,7 +155,7 @@ class SinkRunner:
 
     # --- comparison with the receiver -----------------------------------------------------------------------------------
 
-    def compare(self, views: Mapping[str, EventStream], *, is_fresh: Callable[[], bool]) -> bool:
+    def compare(self, streams: Mapping[str, EventStream], *, is_fresh: Callable[[], bool]) -> bool:
         """Run one slice of the daily comparison. Return True if it did one.
 
         It runs only while everything is folded and delivered and the log is fresh (``is_fresh``).
@@ -172,15 +172,15 @@ class SinkRunner:
         if not idle or outbox.values.get(ADDRESS) != self.sender.receiver.address or not is_fresh():
             self.daily_comparison.give_up()
             return False
-        self.daily_comparison.step(views)
+        self.daily_comparison.step(streams)
         return True
 
-    def verifier(self, views: Mapping[str, EventStream]) -> Verifier:
+    def verifier(self, streams: Mapping[str, EventStream]) -> Verifier:
         """Return a comparison with the receiver's documents. TypeError if the receiver cannot be read back."""
         receiver = self.sender.receiver
         if not isinstance(receiver, ReadableReceiver):
             raise TypeError(cannot_verify_text(self.name))
-        return Verifier(self.fold_runner, receiver, self.events, views, self.clock)
+        return Verifier(self.fold_runner, receiver, self.events, streams, self.clock)
 
     def repair(self, mismatches: Sequence[Mismatch]) -> int:
         """Send wrong documents of this sink again. Return their number."""

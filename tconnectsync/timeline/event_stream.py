@@ -35,6 +35,11 @@ class EventStream:
         self.hand_overs = self.timeline.hand_overs(self.events, self.stream)
 
     @property
+    def id(self) -> int:
+        """The stream's number in the log's index."""
+        return self.stream.id
+
+    @property
     def name(self) -> str:
         """See :func:`stream_name`."""
         return stream_name(self.stream)

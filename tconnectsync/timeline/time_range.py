@@ -38,7 +38,7 @@ def last_before(stream: EventStream, at: datetime, kinds: frozenset[str]) -> Eve
     for range_ in reversed(index.ranges):
         key = index.first_key(range_, at)
         before = range_[1] + 1 if key is None else key
-        found = stream.events.neighbour(stream.stream.id, before, kinds, before=True)
+        found = stream.events.neighbour(stream.id, before, kinds, before=True)
         if found is not None and found[0] >= range_[0]:
             events = stream.read(found[0], found[0], kinds)
             return events[-1] if events else None
@@ -50,7 +50,7 @@ def first_from(stream: EventStream, at: datetime, kinds: frozenset[str]) -> Even
     index = TimeIndex.of(stream.events, stream.stream, stream.timeline.clock)
     for range_ in index.ranges:
         key = index.first_key(range_, at)  # by all kinds: the index finds those faster than a few
-        found = None if key is None else stream.events.neighbour(stream.stream.id, key - 1, kinds, before=False)
+        found = None if key is None else stream.events.neighbour(stream.id, key - 1, kinds, before=False)
         if found is not None and found[0] <= range_[1]:
             events = stream.read(found[0], found[0], kinds)
             return events[0] if events else None
@@ -62,7 +62,7 @@ def _chunks(stream: EventStream, first: int, last: int, step: int) -> Iterator[i
     key = first
     while key <= last:
         yield key
-        following = stream.events.neighbour(stream.stream.id, key + step - 1, None, before=False)
+        following = stream.events.neighbour(stream.id, key + step - 1, None, before=False)
         if following is None:
             return
         key = max(key + step, following[0])

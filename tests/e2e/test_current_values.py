@@ -74,7 +74,7 @@ def differences(running: InProcessEngine) -> dict[str, list[Any]]:
 
 def verified(running: InProcessEngine, sink: str) -> ComparisonReport:
     tally = ComparisonReport()
-    for part in running.engine.runners[sink].verifier(running.engine.views).run():
+    for part in running.engine.runners[sink].verifier(running.engine.streams).run():
         tally.add(part)
     return tally
 

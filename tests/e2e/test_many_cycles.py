@@ -177,7 +177,7 @@ def test_new_sequence_group(tmp_path: Path) -> None:
     with FaultyTandemCloud([merged], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessEngine(tmp_path / "home", cloud, site, clock, history_days=5)
         running.until(clock.now() + timedelta(minutes=1))
-        assert {"90556643:0", "90556643:1"} <= running.engine.views.keys()
+        assert {"90556643:0", "90556643:1"} <= running.engine.streams.keys()
         words = " ".join(running.engine.timelines.messages())
         assert "sequence group 1" in words
         documents = site.documents("treatments")

@@ -219,7 +219,7 @@ def test_verify_of_repaired_log(tmp_path: Path) -> None:
             assert home.ask("sync").status == (0 if fetched else 3)
             told = tallied(verify(home.running.config, load_plugins(), sink=sink, clock=home.clock))
             engine = home.running.engine
-            assert told.lines(sink) == tallied(engine.runners[sink].verifier(engine.views).run()).lines(sink)
+            assert told.lines(sink) == tallied(engine.runners[sink].verifier(engine.streams).run()).lines(sink)
             assert told.counts[verdict] == 1
 
 
@@ -526,9 +526,9 @@ def test_uploads_correct_zone(tmp_path: Path) -> None:
         assert "UTC-05:00, not UTC-04:00" in told
         assert told in home.status()["sources"]["tandem"]["message"]
         before = home.treatments()
-        placements = {view.timeline.clock for view in home.running.engine.views.values()}
+        placements = {stream.timeline.clock for stream in home.running.engine.streams.values()}
         home.running.until(home.clock.now() + timedelta(hours=2))
-        assert {view.timeline.clock for view in home.running.engine.views.values()} != placements
+        assert {stream.timeline.clock for stream in home.running.engine.streams.values()} != placements
         runner = home.running.engine.runners["nightscout-treatments"]
         assert runner.health.state == "braked"
         assert home.treatments() == before

@@ -227,12 +227,12 @@ class CrashingEngineHarness(EngineHarness):
         log = self.engine.events
         shift = timedelta(seconds=HOME.offset_at(END) - self.zones.offset_at(END))
         placements = TimelineResolver(log, self.zones).resolve()
-        views = {stream_name(stream): EventStream(log, stream, placements[stream.id]) for stream in log.streams()}
-        read = {event.id: event for view in views.values() for event in log.read(view.stream.id, -ALL, ALL)}
+        streams = {stream_name(stream): EventStream(log, stream, placements[stream.id]) for stream in log.streams()}
+        read = {event.id: event for stream in streams.values() for event in log.read(stream.id, -ALL, ALL)}
         found = {}
         for known in (each for unit in set(self.known.values()) for each in unit):
             event = known.told(self.pump.decoder)
-            at = views[known.stream].timeline.at(known.seq or 0, event.pump_time)
+            at = streams[known.stream].timeline.at(known.seq or 0, event.pump_time)
             if at != known.at + shift:
                 found[known.name] = f"at {at}, not {known.at + shift}"
             elif (read[event.id].kind, read[event.id].body) != (event.kind, event.body):

@@ -162,16 +162,16 @@ def sink_folds(words: int) -> dict[str, Fold[Any]]:
 def document_of_everything(log: EventLog, zones: Zones, folds: Mapping[str, Fold[Any]]) -> dict[str, Document]:
     """What should be there: each fold once over each stream, from its first event to its last."""
     found: dict[str, Document] = {}
-    placements = TimelineResolver(log, zones).resolve()
-    for stream in log.streams():
-        view = EventStream(log, stream, placements[stream.id])
+    timelines = TimelineResolver(log, zones).resolve()
+    for each in log.streams():
+        stream = EventStream(log, each, timelines[each.id])
         for fold in folds.values():
             state, made = fold.initial(), {}
-            for event in _with_hand_overs(view, fold.kinds):
+            for event in _with_hand_overs(stream, fold.kinds):
                 state, finished = fold.step(state, event)
                 made.update({document.id: document for document in finished})
             made.update({document.id: document for document in fold.running(state)})
-            found.update({id_: document for id_, document in made.items() if view.in_delivery_window(document.at)})
+            found.update({id_: document for id_, document in made.items() if stream.in_delivery_window(document.at)})
     taken: dict[tuple[str, datetime], int] = {}
     for id_ in sorted(found):  # of two in one place, the greater id moves by a millisecond
         place = found[id_].unique_slot, found[id_].at
@@ -180,14 +180,14 @@ def document_of_everything(log: EventLog, zones: Zones, folds: Mapping[str, Fold
     return found
 
 
-def _with_hand_overs(view: EventStream, kinds: frozenset[str]) -> list[Event]:
-    events = list(view.read(-ALL, ALL, kinds))
-    for first_key, at, kind in view.hand_overs:
+def _with_hand_overs(stream: EventStream, kinds: frozenset[str]) -> list[Event]:
+    events = list(stream.read(-ALL, ALL, kinds))
+    for first_key, at, kind in stream.hand_overs:
         if kind in kinds:
             place = next(
                 (i for i, event in enumerate(events) if _key(event) >= first_key and event.at >= at), len(events)
             )
-            events.insert(place, _wear(view, first_key, at, kind))
+            events.insert(place, _wear(stream, first_key, at, kind))
     return events
 
 
@@ -195,8 +195,8 @@ def _key(event: Event) -> int:
     return event.seq if event.seq is not None else (event.pump_time - EPOCH) // timedelta(milliseconds=1)
 
 
-def _wear(view: EventStream, key: int, at: datetime, kind: str) -> Event:
+def _wear(stream: EventStream, key: int, at: datetime, kind: str) -> Event:
     return Event(
-        id=f"wear:{view.name}:{at}", kind=kind, pump=view.pump, group=view.group, seq=key if view.numbered else None,
-        pump_time=EPOCH + timedelta(milliseconds=0 if view.numbered else key), source="timeline", received_at=at, body=WearBegan(), at=at,
+        id=f"wear:{stream.name}:{at}", kind=kind, pump=stream.pump, group=stream.group, seq=key if stream.numbered else None,
+        pump_time=EPOCH + timedelta(milliseconds=0 if stream.numbered else key), source="timeline", received_at=at, body=WearBegan(), at=at,
     )  # fmt: skip

@@ -57,7 +57,7 @@ def harness(tmp_path: Path, receiver: ReadableFakeReceiver) -> Iterator[EngineHa
 
 def compared(harness: EngineHarness, first: datetime | None = None, last: datetime | None = None) -> ComparisonReport:
     tally = ComparisonReport()
-    for part in harness.runner.verifier(harness.engine.views).run(first, last):
+    for part in harness.runner.verifier(harness.engine.streams).run(first, last):
         tally.add(part)
     return tally
 
@@ -452,7 +452,7 @@ def stale_of(receiver: ReadableFakeReceiver) -> StoredDocument:
 def found_now(harness: EngineHarness) -> None:
     """What a repair does with what it finds, without the poll that it asks for afterwards."""
     harness.clock.still = True
-    for part in harness.runner.verifier(harness.engine.views).run():
+    for part in harness.runner.verifier(harness.engine.streams).run():
         harness.runner.repair(part.found)
     assert harness.runner.outbox.values.get(READ_BACK) == ReadBack(since=harness.clock.now())
     harness.clock.still = False
@@ -711,5 +711,7 @@ def test_verify_with_log_gap(harness: EngineHarness, receiver: ReadableFakeRecei
     receiver.beside.append(stale)
     assert verdicts(harness) == {"orphaned": 1}
     span = (int((stale.at - MARGIN).timestamp() * 1000), int((stale.at + MARGIN).timestamp() * 1000))
-    harness.engine.views = {name: attrs.evolve(view, gaps=(span,)) for name, view in harness.engine.views.items()}
+    harness.engine.streams = {
+        name: attrs.evolve(stream, gaps=(span,)) for name, stream in harness.engine.streams.items()
+    }
     assert verdicts(harness) == {"foreign": 1}

@@ -345,7 +345,7 @@ def test_replay_without_timeline(harness: EngineHarness, monkeypatch: pytest.Mon
     with harness.runner.outbox.transaction():
         check_fingerprint(harness.runner.outbox, harness.runner.folding.fingerprint)
         invalidate_new(
-            harness.runner.fold_runner, harness.runner.events, harness.engine.views
+            harness.runner.fold_runner, harness.runner.events, harness.engine.streams
         )  # the process died here: all is marked, nothing folded
     harness.reopen()
 

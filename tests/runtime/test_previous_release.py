@@ -67,7 +67,7 @@ def test_everything_is_as_it_should_be(harness: EngineHarness, receiver: Countin
     assert len(receiver.there) == 9
     assert receiver.beside == []
     tally = ComparisonReport()
-    for part in harness.runner.verifier(harness.engine.views).run(None, None):
+    for part in harness.runner.verifier(harness.engine.streams).run(None, None):
         tally.add(part)
     assert (tally.good, tally.wrong, dict(tally.counts)) == (9, 0, {})
     assert harness.ask("verify", sink="shelf").status == 0

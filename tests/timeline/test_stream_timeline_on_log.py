@@ -97,8 +97,8 @@ def test_settings_begin_no_later_than_they_came(tmp_path: Path, zone: str) -> No
     )  # fmt: skip
     with EventLog.open(tmp_path, clock=SystemClock(), writable=True) as log:
         log.append([event])
-        (stream,) = log.streams()
-        view = EventStream(log, stream, TimelineResolver(log, Zones(timezone=zone)).resolve()[stream.id])
-        (seen,) = view.read(stream.first_key, stream.last_key, frozenset({"settings.captured"}))
+        (stored,) = log.streams()
+        stream = EventStream(log, stored, TimelineResolver(log, Zones(timezone=zone)).resolve()[stored.id])
+        (seen,) = stream.read(stored.first_key, stored.last_key, frozenset({"settings.captured"}))
         assert seen.at is not None
         assert seen.at <= came

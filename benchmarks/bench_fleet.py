@@ -1,151 +1,217 @@
-"""What people cost a fleet: an idle turn, memory, news of everybody at once, and the death of one of two workers; for several numbers."""
+"""What people cost a fleet: an idle turn, memory, news of everybody at once, and the death of one of two workers; for several numbers.
+
+python benchmarks/bench_fleet.py                        # 500, 1,000, 2,000 and 5,000 people: about 15 minutes
+python benchmarks/bench_fleet.py --people 100 300       # to see that it works
+"""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import attrs
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tconnectsync_fleet.lease import live_workers
+from tconnectsync_fleet.nats_login import NatsLogin
 from tconnectsync_fleet.people import People
 from tconnectsync_fleet.sealing import sealer
-from tconnectsync_fleet.servers import NatsLogin, Servers
+from tconnectsync_fleet.servers import Servers
 from tests.fleet.light_world import LightFleet
 from tests.support.memory_folder import memory_folder
 from tests.support.nats_servers import server_in
 from tests.support.process_cost import cpu_s, memory_kb
 
 WORKERS = ("w1", "w2")
-NEWS = 12
-"""Records of each person that come at once: an hour at one in five minutes."""
+FIRST, NEWS = 5, 12
+"""Records of each person at the start, and those that come at once: an hour at one in five minutes."""
 LONGEST_S = 900.0
+LEASE_S = 15.0
+TURNS_PER_S = 70
+"""How many turns this machine can carry beside the servers, the simulated cloud and receivers: sets the interval between two turns."""
+SHORTEST_INTERVAL_S = 30
+COLUMNS = (
+    "people", "turn of each every", "processor time a turn", "memory of a worker", "first documents of all after",
+    "12 records of everybody at all receivers after", "of two workers one is killed: people it had", "half of them work again after",
+    "all of them after", "requests in the worst second (limit)", "`fleet status`",
+)  # fmt: skip
 
 
 @attrs.frozen(kw_only=True)
 class FleetRow:
-    """One number of people."""
+    """One number of people. Times in seconds."""
 
     people: int
-    turns_per_s: float
-    asked_per_s: float
+    interval_s: int
     cpu_ms: float
     memory_mb: float
+    first_s: float
     news_s: float
     moved: int
-    takeover_s: float
+    half_s: float
+    all_s: float
+    worst: int
+    limit: float
+    status_s: float
 
     def words(self) -> str:
-        return (
-            f"| {self.people:,} | {self.turns_per_s:.1f} | {self.asked_per_s:.1f} | {self.cpu_ms:.0f} ms | {self.memory_mb:.1f} MB"
-            f" | {self.news_s:.0f} s | {self.moved:,}: {self.takeover_s:.0f} s |"
-        )
+        cells = (
+            f"{self.people:,}", f"{self.interval_s} s", f"{self.cpu_ms:.1f} ms", f"{self.memory_mb:.1f} MB", f"{self.first_s:.0f} s",
+            f"{self.news_s:.0f} s", f"{self.moved:,}", f"{self.half_s:.1f} s", f"{self.all_s:.1f} s",
+            f"{self.worst} ({self.limit:g})", f"{self.status_s:.1f} s",
+        )  # fmt: skip
+        return f"| {' | '.join(cells)} |"
 
 
-def wait(fleet: LightFleet, condition: Callable[[], object], what: str) -> float:
-    """Wait for a condition; the seconds that it took. Asking costs time too, so it is asked once a second."""
-    began = time.monotonic()
-    while not condition():
-        if time.monotonic() - began > LONGEST_S:
-            raise SystemExit(f"{what}: not within {LONGEST_S:.0f} s\n{fleet.logs()}")
-        time.sleep(1.0)
-    return time.monotonic() - began
+@attrs.define
+class Measured:
+    """A fleet, and what is asked about it without a process of its own for each question."""
+
+    fleet: LightFleet
+    servers: Servers
+
+    def reports(self, name: str) -> dict[str, int]:
+        """A number of each worker's report. It is renewed four times in a lease."""
+        return {worker: int(report.get(name, 0)) for worker, report in live_workers(self.servers).items()}
+
+    def wait(self, condition: Callable[[], object], what: str, pause_s: float = 0.5) -> float:
+        """Wait for a condition; the seconds that it took."""
+        began = time.monotonic()
+        while not condition():
+            if time.monotonic() - began > LONGEST_S:
+                raise SystemExit(f"{what}: not within {LONGEST_S:.0f} s\n{self.fleet.logs()}")
+            time.sleep(pause_s)
+        return time.monotonic() - began
+
+    def add(self, names: Sequence[str]) -> None:
+        """Add people as ``fleet add-all`` does, without checking each configuration."""
+        box = sealer(self.fleet.key)
+        sealed = {name: box.encrypt(self.fleet.config(name).read_bytes()) for name in names}
+        assert People(self.servers).add_all(sealed) == []
+        self.fleet.people += names
+
+    def bring(self, count: int) -> float:
+        """Give everybody ``count`` records; seconds until all receivers have them."""
+        for name in self.fleet.people:
+            self.fleet.cloud.numbers[name] = self.fleet.cloud.numbers.get(name, 0) + count
+        return self.wait(lambda: self.fleet.cloud.has_all(self.fleet.people), "everything delivered")
+
+    def idle(self, seconds: float) -> tuple[float, float]:
+        """Processor milliseconds of a turn without news, and the memory of a worker in MB. ``seconds``: a turn of each person."""
+        pids = [self.fleet.workers[name].pid for name in WORKERS]
+        time.sleep(self.fleet.lease_s / 4 + 1)  # until the reports are renewed
+        begun, at = self.turns(), sum(map(cpu_s, pids))
+        time.sleep(seconds)
+        turns, used = self.turns() - begun, sum(map(cpu_s, pids)) - at
+        return 1000 * used / max(turns, 1), sum(map(memory_kb, pids)) / 1024 / len(WORKERS)
+
+    def turns(self) -> int:
+        return sum(self.reports("turns").values())
+
+    def kill_one(self) -> tuple[int, float, float]:
+        """Kill the first worker: how many people it had, and after how long half of them and all of them were asked for again."""
+        killed = WORKERS[0]
+        left = {path.name for path in (self.fleet.folder / killed / "people").iterdir()}
+        moved, half_s = len(left), 0.0
+        self.fleet.signal(killed, signal.SIGKILL)
+        began, before = time.monotonic(), dict(self.fleet.cloud.asked)
+        while left:
+            left = {name for name in left if self.fleet.cloud.asked[name] <= before[name]}
+            took_s = time.monotonic() - began
+            if not half_s and len(left) <= moved / 2:
+                half_s = took_s
+            if took_s > LONGEST_S:
+                raise SystemExit(f"{len(left)} people not taken over\n{self.fleet.logs()}")
+            time.sleep(0.1)
+        return moved, half_s, took_s
+
+    def status_s(self) -> float:
+        """Seconds of ``fleet status``, which says that nobody needs attention."""
+        began = time.monotonic()
+        self.fleet.run("status")
+        return time.monotonic() - began
 
 
-def turns(fleet: LightFleet) -> int:
-    """Turns of all workers so far."""
-    found = json.loads(fleet.run("status", "--json", expect=(0, 9)))
-    return sum(int(report["turns"]) for report in found["workers"].values())
-
-
-def shares(fleet: LightFleet) -> dict[str, int]:
-    """People by worker."""
-    found = json.loads(fleet.run("status", "--json", expect=(0, 9)))
-    return {name: int(report["people"]) for name, report in found["workers"].items()}
-
-
-def add(fleet: LightFleet, names: list[str]) -> None:
-    """Add people as the command does, without checking each configuration."""
-    servers = Servers(NatsLogin(servers=[fleet.nats_url]), name="bench")
-    people, box = People(servers), sealer(fleet.key)
-    for name in names:
-        people.add(name, box.encrypt(fleet.config(name).read_bytes()), replace=False)
-    servers.close()
-    fleet.people += names
-
-
-def deliver_news(fleet: LightFleet, count: int) -> float:
-    """Give everybody ``count`` records; seconds until all receivers have them."""
-    for name in fleet.people:
-        fleet.cloud.numbers[name] = fleet.cloud.numbers.get(name, 0) + count
-    return wait(fleet, lambda: not fleet.cloud.verdict(fleet.people)["lost"], "everything delivered")
-
-
-def measure_in(fleet: LightFleet, people: int, seconds: float) -> FleetRow:
+def measure_in(measured: Measured, people: int, interval_s: int) -> FleetRow:
     """One row: two workers with so many people."""
+    fleet = measured.fleet
     fleet.cloud.grows = False
-    add(fleet, [f"p{number}" for number in range(people)])
+    measured.add([f"p{number}" for number in range(people)])
     for name in WORKERS:
         fleet.start(name)
-    deliver_news(fleet, 5)
-    wait(fleet, lambda: sum(shares(fleet).values()) == people, "a worker for everybody")
-    pids = [fleet.workers[name].pid for name in WORKERS]
-    time.sleep(fleet.lease_s / 4 + 1)  # a worker's report is renewed four times in a lease
-    begun, asked, at, began = turns(fleet), fleet.cloud.asked.total(), sum(map(cpu_s, pids)), time.monotonic()
-    time.sleep(seconds)
-    took = time.monotonic() - began
-    done, used = turns(fleet) - begun, sum(map(cpu_s, pids)) - at
-    asked = fleet.cloud.asked.total() - asked
-    memory_mb = sum(map(memory_kb, pids)) / 1024 / len(WORKERS)
-    news_s = deliver_news(fleet, NEWS)
-    moved = shares(fleet)["w1"]
-    before = dict(fleet.cloud.asked)
-    fleet.signal("w1", signal.SIGKILL)
-    takeover_s = wait(fleet, lambda: shares(fleet) == {"w2": people}, "everybody taken over")
-    wait(fleet, lambda: all(fleet.cloud.asked[name] > before[name] for name in fleet.people), "everybody asked again")
+    first_s = measured.bring(FIRST)
+    measured.wait(lambda: sum(measured.reports("people").values()) == people, "a worker for everybody")
+    cpu_ms, memory_mb = measured.idle(interval_s)
+    status_s = measured.status_s()
+    news_s = measured.bring(NEWS)
+    moved, half_s, all_s = measured.kill_one()
+    measured.wait(lambda: fleet.cloud.has_all(fleet.people), "everything delivered")
     verdict = fleet.cloud.verdict(fleet.people)
     if any(verdict.values()):
         raise SystemExit(f"not everything is right: {verdict}")
     return FleetRow(
-        people=people, turns_per_s=done / took, asked_per_s=asked / took, cpu_ms=1000 * used / max(done, 1),
-        memory_mb=memory_mb, news_s=news_s, moved=moved, takeover_s=takeover_s,
+        people=people, interval_s=interval_s, cpu_ms=cpu_ms, memory_mb=memory_mb, first_s=first_s, news_s=news_s,
+        moved=moved, half_s=half_s, all_s=all_s, worst=fleet.cloud.most_in_a_second(), limit=fleet.requests_per_second,
+        status_s=status_s,
     )  # fmt: skip
 
 
-def measure(people: int, seconds: float, poll_s: int) -> FleetRow:
-    """One row, on a server of its own."""
+@contextlib.contextmanager
+def new_fleet(interval_s: int, limit: float) -> Iterator[Measured]:
+    """A fleet on a server of its own, in memory."""
     with tempfile.TemporaryDirectory(prefix="fleet-", dir=memory_folder()) as folder:
         (Path(folder) / "nats").mkdir()
         server = server_in(Path(folder) / "nats")
         server.start()
-        fleet = LightFleet(Path(folder), f"nats://127.0.0.1:{server.port}", lease_s=15.0, poll_s=poll_s)
+        url = f"nats://127.0.0.1:{server.port}"
+        fleet = LightFleet(Path(folder), url, lease_s=LEASE_S, poll_s=interval_s, requests_per_second=limit, threads=8)
         try:
-            return measure_in(fleet, people, seconds)
+            with contextlib.closing(Servers(NatsLogin(servers=[url]), name="bench")) as servers:
+                yield Measured(fleet, servers)
         finally:
             fleet.close()
             server.stop()
 
 
+def slopes(rows: Sequence[FleetRow]) -> Iterable[str]:
+    """What each person more costs, from the smallest and the largest row."""
+    few, many = rows[0], rows[-1]
+    more = (many.people - few.people) / len(WORKERS)
+    if more > 0:
+        yield f"memory for each person more: {1024 * (many.memory_mb - few.memory_mb) / more:.1f} kB"
+        yield f"a turn with {many.people:,} people costs {many.cpu_ms / few.cpu_ms:.2f} times what it costs with {few.people:,}"
+        moved = many.moved - few.moved
+        if moved > 0:
+            yield f"a taken-over person more: {1000 * (many.all_s - few.all_s) / moved:.0f} ms"
+    yield "JSON: " + json.dumps([attrs.asdict(row) for row in rows])
+
+
 def main() -> None:
     """Print the table."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--people", type=int, nargs="*", default=[10, 500, 1000])
-    options.add_argument("--seconds", type=float, default=30.0)
-    options.add_argument("--poll", type=int, default=30, help="seconds between two turns of a person")
-    chosen = options.parse_args()
-    print(
-        "| people | turns a second | requests a second at the vendor | processor time a turn | memory of a worker | news of all | one of two workers dies |"
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--people", type=int, nargs="*", default=[500, 1000, 2000, 5000])
+    options.add_argument(
+        "--interval", type=int, help="seconds between two turns of a person; else by the number of people"
     )
-    print("|---|---|---|---|---|---|---|")
+    options.add_argument("--limit", type=float, default=100.0, help="requests per second towards the simulated vendor")
+    chosen = options.parse_args()
+    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
+    rows: list[FleetRow] = []
     for people in chosen.people:
-        print(measure(people, chosen.seconds, chosen.poll).words(), flush=True)
+        interval_s = chosen.interval or max(SHORTEST_INTERVAL_S, people // TURNS_PER_S)
+        with new_fleet(interval_s, chosen.limit) as measured:
+            rows.append(measure_in(measured, people, interval_s))
+        print(rows[-1].words(), flush=True)
+    for line in slopes(rows):
+        print(line)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
+from tconnectsync_fleet.add_commands import add_all
 from tconnectsync_fleet.move_commands import export, import_
 from tconnectsync_fleet.server_options import ServerOptions, file_path, key_option, require_extra, with_servers
 
@@ -25,6 +26,7 @@ def fleet() -> None:
     """
 
 
+fleet.add_command(add_all)
 fleet.add_command(export)
 fleet.add_command(import_)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from tconnectsync_fleet.servers import PEOPLE, Entry, Servers, has_data
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SECRET_FILE = re.compile(r"""^(\s*)([A-Za-z0-9_]+)_file(\s*=\s*)(["'])(.+?)\4\s*(?:#.*)?$""", re.MULTILINE)
+_AT_ONCE = 200
+"""So many entries are on their way to the servers at once."""
 _OF_THE_MACHINE = ("data_dir", "plugins_dir", "blocked_plugins", "web")
 
 
@@ -159,6 +162,26 @@ class People:
                 self._servers.call(self._bucket.create(name, person.value()))
         except KeyWrongLastSequenceError:
             raise NotPossible(f"{name} exists. To change the configuration: `fleet add --replace {name} …`.") from None
+
+    def add_all(self, sealed: Mapping[str, bytes]) -> list[str]:
+        """Add many people; return the names that exist already, which stay as they were. Errors: NotPossible."""
+        people = [Member(name=check_name(name), sealed=content) for name, content in sealed.items()]
+
+        async def create(person: Member) -> str | None:
+            try:
+                await self._bucket.create(person.name, person.value())
+            except KeyWrongLastSequenceError:
+                return person.name
+            return None
+
+        async def create_each(some: Sequence[Member]) -> list[str | None]:
+            return await asyncio.gather(*map(create, some))
+
+        existing: list[str] = []
+        for first in range(0, len(people), _AT_ONCE):
+            found = self._servers.call(create_each(people[first : first + _AT_ONCE]), 60.0)
+            existing += [name for name in found if name is not None]
+        return existing
 
     def store(self, person: Member) -> None:
         """Store a changed entry. Errors: NotPossible if somebody else changed it meanwhile."""

@@ -116,6 +116,8 @@ def sealed_config(engine: FleetContext, file: Path, box: SealedBox[Any]) -> byte
     folder = file.parent.resolve()
     engine.for_person(file, data_dir=folder, replica=None).config()
     text = with_secrets_inside(file).encode()
+    if text == file.read_bytes():
+        return box.encrypt(text)
     with private_file(file.name, text) as path:
         engine.for_person(path, data_dir=folder, replica=None).config()
     return box.encrypt(text)

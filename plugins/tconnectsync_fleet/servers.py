@@ -202,6 +202,15 @@ def has_data(servers: Servers, person: str) -> bool:
     return True
 
 
+def names_with_data(servers: Servers) -> set[str]:
+    """Return the names of all people of whom there is a log. Errors: Retryable."""
+    try:
+        found = servers.call(servers.js.stream_info(EVENTS, subjects_filter=f"{EVENTS}.*"), 60.0)
+    except NotFoundError as error:
+        raise _no_bucket(EVENTS) from error
+    return {subject.removeprefix(f"{EVENTS}.") for subject in found.state.subjects or {}}
+
+
 def delete_data(servers: Servers, person: str, *, up_to: int | None = None) -> None:
     """Delete a person's log, snapshot and status. ``up_to``: only up to this message of the stream. Errors: Retryable."""
 

@@ -12,8 +12,9 @@ import subprocess
 import sys
 import threading
 import time
+from array import array
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -23,7 +24,8 @@ import attrs
 from tconnectsync import Event, LogEnd
 from tconnectsync.clock import SystemClock
 from tconnectsync.eventlog import EventLog
-from tconnectsync_fleet.servers import NatsLogin, Servers
+from tconnectsync_fleet.nats_login import NatsLogin
+from tconnectsync_fleet.servers import Servers
 from tconnectsync_fleet.stream_replica import StreamReplica
 from tconnectsync_simulator.loopback_server import LoopbackHandler, LoopbackServer
 from tests.e2e.command_in_process import run_command
@@ -41,6 +43,8 @@ class LightCloud:
     numbers: dict[str, int] = attrs.field(factory=dict)
     stored: dict[str, list[dict[str, Any]]] = attrs.field(factory=dict)
     asked: Counter[str] = attrs.field(factory=Counter)
+    asked_at: array[float] = attrs.field(factory=lambda: array("d"))
+    """When a source asked, on the monotonic clock."""
     repeated: int = 0
     """How many documents were posted that the receiver had."""
     grows: bool = True
@@ -53,6 +57,7 @@ class LightCloud:
             match method, what:
                 case "GET", "numbers":
                     self.asked[person] += 1
+                    self.asked_at.append(time.monotonic())
                     if self.grows:
                         self.numbers[person] = 1 + int((time.monotonic() - self.began) * GROWTH_PER_S)
                     after = int(query.get("after", ["0"])[0])
@@ -71,6 +76,20 @@ class LightCloud:
                 case "GET", "documents":
                     return stored
         raise AssertionError((method, what))
+
+    def has_all(self, people: Iterable[str]) -> bool:
+        """Whether no receiver waits for anything: cheap, for thousands of people."""
+        with self.lock:
+            return all(len(self.stored.get(person, ())) >= self.numbers.get(person, 0) for person in people)
+
+    def most_in_a_second(self) -> int:
+        """How many requests of sources came in the worst second."""
+        times, first, most = self.asked_at, 0, 0
+        for last, at in enumerate(times):
+            while times[first] <= at - 1.0:
+                first += 1
+            most = max(most, last - first + 1)
+        return most
 
     def verdict(self, people: Sequence[str]) -> dict[str, list[str]]:
         """What is lost, doubled and wrong, by person and number."""
@@ -136,6 +155,7 @@ class LightFleet:
     """The limit towards the cloud; 0: none."""
     replicas: int = 1
     poll_s: int = 1
+    threads: int = 4
     is_gated: bool = False
     """Whether each worker reaches the servers through a gate of its own, which can be closed."""
     gates: dict[str, TcpGate] = attrs.field(factory=dict)
@@ -171,7 +191,7 @@ class LightFleet:
 
     def words(self, command: str, *words: str) -> list[str]:
         more = [] if command == "key" or (command == "worker" and self.is_gated) else ["--servers", self.nats_url]
-        more += ["--key", str(self.key)] if command in {"add", "worker"} else []
+        more += ["--key", str(self.key)] if command in {"add", "add-all", "worker"} else []
         return ["--config", str(self.folder / "worker.toml"), "fleet", command, *more, *words]
 
     def run(self, *words: str, expect: Sequence[int] = (0,)) -> str:
@@ -200,7 +220,12 @@ class LightFleet:
 
     def start(self, name: str) -> None:
         """Start a worker; a killed one continues on its disk."""
-        command = [sys.executable, "-m", "tconnectsync", *self.words("worker", "--name", name, "--threads", "4")]
+        command = [
+            sys.executable,
+            "-m",
+            "tconnectsync",
+            *self.words("worker", "--name", name, "--threads", str(self.threads)),
+        ]
         command += ["--folder", str(self.folder / name), *self._through_gate(name)]
         with self.log(name).open("ab") as log:
             self.workers[name] = subprocess.Popen(

@@ -113,6 +113,31 @@ def test_name_with_a_log(fleet: LightFleet, connection: Servers) -> None:
     fleet.run("remove", "former")
 
 
+def test_everybody_of_a_folder(fleet: LightFleet, connection: Servers) -> None:
+    """Many are added at once. A file with a mistake, a wrong name and an old log are refused alone; a second run adds the rest."""
+    folder = fleet.folder / "many"
+    folder.mkdir()
+    names = [f"many-{number}" for number in range(30)]
+    for name in (*names, "broken", "left", "No Name"):
+        fleet.config("one").rename(folder / f"{name}.toml")
+    (folder / "broken.toml").write_text("[sinks.lihgt]\nenabled = true\n")
+    connection.call(connection.js.publish(f"{EVENTS}.left", b"", headers={POSITION: "1", CHECKSUM: "0"}))
+    said = fleet.run("add-all", str(folder), expect=(2,))
+    assert "30 added, 0 were there already, 3 refused" in said
+    assert "lihgt" in said
+    assert "fleet remove --data left" in said
+    assert "small letters" in said
+    assert set(names) <= People(connection).all().keys()
+    assert not {"broken", "left"} & People(connection).all().keys()
+    for name in ("broken", "left", "No Name"):
+        (folder / f"{name}.toml").unlink()
+    fleet.config("one").rename(folder / "many-30.toml")
+    assert "1 added, 30 were there already, 0 refused" in fleet.run("add-all", str(folder))
+    for name in (*names, "many-30"):
+        People(connection).remove(name)
+    fleet.run("remove", "--data", "left")
+
+
 def test_unreadable_entry(fleet: LightFleet, connection: Servers) -> None:
     """An entry that cannot be read is in the status; it can be replaced and removed."""
     bucket = connection.bucket(PEOPLE)

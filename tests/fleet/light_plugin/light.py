@@ -39,6 +39,9 @@ from tconnectsync import (
 
 FIRST = datetime(2026, 5, 14, 12, 0, tzinfo=timezone.utc)
 TIMEOUT_S = 20.0
+CONNECTIONS = requests.Session()
+"""Connections stay open, so that a request costs the worker little."""
+CONNECTIONS.trust_env = False
 
 
 @attrs.frozen(kw_only=True)
@@ -52,7 +55,7 @@ class Options:
 def asked(method: str, url: str, **arguments: Any) -> Any:
     """The JSON of an answer. Errors: Retryable."""
     try:
-        answer = requests.request(method, url, timeout=TIMEOUT_S, **arguments)
+        answer = CONNECTIONS.request(method, url, timeout=TIMEOUT_S, **arguments)
         answer.raise_for_status()
         return answer.json()
     except requests.RequestException as error:

@@ -15,6 +15,7 @@ from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError, NotFound
 from nats.js.kv import KeyValue
 
 from tconnectsync import Retryable
+from tconnectsync_fleet.nats_errors import meaning_of
 from tconnectsync_fleet.servers import WORKERS, Servers
 
 SAFE_SHARE = 0.7
@@ -65,7 +66,8 @@ class WorkerLease:
             except KeyNotFoundError:
                 self._revision = self.servers.call(bucket.create(self.worker, value))
         except NatsError as error:
-            raise Retryable(f"the lease of {self.worker} was not taken ({error})") from error
+            found = meaning_of(error)
+            raise Retryable(f"{self.worker} has no lease: {found.message}", remedy=found.remedy) from error
         self._safe_until = asked + self.life_s * SAFE_SHARE
 
     def _value(self, report: Mapping[str, Any]) -> bytes:

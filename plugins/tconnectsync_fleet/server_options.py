@@ -52,10 +52,13 @@ class ServerOptions:
 
     @contextlib.contextmanager
     def connected(self, name: str = "tconnectsync") -> Iterator[Servers]:
-        """Give a connection. Errors: ExtraMissing, LoginProblem, CredentialsRefused, Retryable."""
+        """Give a connection. Errors: ExtraMissing, LoginProblem, CredentialsRefused, Retryable, also for any error of NATS in the block."""
         require_extra()
         if self.creds is not None or self.nkey is not None:
             require_extra("nkeys")
+        from nats.errors import Error as NatsError
+
+        from tconnectsync_fleet.nats_errors import meaning_of
         from tconnectsync_fleet.nats_login import NatsLogin
         from tconnectsync_fleet.servers import Servers
 
@@ -76,6 +79,8 @@ class ServerOptions:
         servers = Servers(login, name=name)
         try:
             yield servers
+        except NatsError as error:
+            raise meaning_of(error) from error
         finally:
             servers.close()
 

@@ -17,6 +17,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, Header
 from nats.js.errors import APIError, NotFoundError
 
 from tconnectsync import LogEnd, ReplicaFailed, Retryable, counted
+from tconnectsync_fleet.nats_errors import meaning_of
 from tconnectsync_fleet.servers import EVENTS, Servers
 
 POSITION, CHECKSUM, OWNER, SNAPSHOT = "Log-Position", "Log-Checksum", "Log-Owner", "Log-Snapshot"
@@ -163,7 +164,8 @@ def _taken_over(person: str) -> TakenOver:
 
 
 def _unreachable(person: str, error: Exception) -> ReplicaFailed:
+    found = meaning_of(error) if isinstance(error, NatsError) else error
+    usual = "Nothing is lost: the work goes on when the NATS servers answer."
     return ReplicaFailed(
-        f"{person}: the shared event log was not reached ({error})",
-        remedy="Nothing is lost: the work goes on when the NATS servers answer.",
+        f"{person}: the shared event log was not reached ({found})", remedy=getattr(found, "remedy", None) or usual
     )

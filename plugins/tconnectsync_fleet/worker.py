@@ -18,6 +18,8 @@ from nats.errors import Error as NatsError
 from tconnectsync import ReplicaFailed, Retryable, TconnectsyncError
 from tconnectsync_fleet.lease import RENEWALS, WorkerLease, live_workers, worker_for
 from tconnectsync_fleet.log_person import log_person
+from tconnectsync_fleet.nats_errors import meaning_of
+from tconnectsync_fleet.outage import ServersOutage
 from tconnectsync_fleet.people import Member, person_of
 from tconnectsync_fleet.people_watch import PeopleWatch
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner, TurnOutcome
@@ -66,6 +68,7 @@ class Worker:
     _returns_due: DueQueue = attrs.field(factory=DueQueue)
     """Who is to be given back, or forgotten."""
     _next_turn: float = 0.0
+    _outage: ServersOutage = attrs.field(factory=ServersOutage)
     _finished: threading.Event = attrs.field(factory=threading.Event)
     """Set when everything was given back: until then the lease is renewed."""
 
@@ -87,8 +90,9 @@ class Worker:
                     if not self.is_healthy():
                         self._begin_lease()
                     self._look()
+                    self._outage.is_over()
                 except (Retryable, NatsError) as error:
-                    log.warning('fleet_not_reached message="%s"', error)
+                    self._outage.goes_on(meaning_of(error) if isinstance(error, NatsError) else error)
                     if self.servers.is_closed:
                         ended = error
                         self.stop()

@@ -1,0 +1,41 @@
+"""Log lines about servers that a worker does not reach: a few, not one a second."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+import attrs
+
+from tconnectsync import TconnectsyncError
+
+log = logging.getLogger("tconnectsync.fleet")
+REPEAT_S = 300.0
+"""How often the same reason is logged."""
+
+
+@attrs.define
+class ServersOutage:
+    """Logs when an outage begins, when its reason changes, every :data:`REPEAT_S`, and when it is over."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    _since: float | None = None
+    _reason: str = ""
+    _logged: float = 0.0
+
+    def goes_on(self, error: TconnectsyncError) -> None:
+        """The servers were not reached, or did not do what they were asked for."""
+        now = self.monotonic()
+        if self._since is None:
+            self._since = now
+        elif self._reason == error.message and now - self._logged < REPEAT_S:
+            return
+        self._reason, self._logged = error.message, now
+        log.warning('fleet_not_reached message="%s" remedy="%s"', error.message, error.remedy or "")
+
+    def is_over(self) -> None:
+        """The servers do what they are asked for."""
+        if self._since is not None:
+            log.warning("fleet_reached after_s=%.0f the work goes on", self.monotonic() - self._since)
+            self._since = None

@@ -103,7 +103,13 @@ def limit(options: ServerOptions, per_second: float | None) -> int:
 
 @fleet.command()
 @click.argument("name")
-@click.option("--config", "file", required=True, type=file_path(exists=True), help="The person's configuration file.")
+@click.option(
+    "--config",
+    "file",
+    required=True,
+    type=file_path(exists=True, allow_dash=True),
+    help="The person's configuration file; - reads it from the standard input.",
+)
 @click.option("--replace", is_flag=True, help="Replace the configuration of a person who is there.")
 @click.option(
     "--continue-log", is_flag=True, help="Use the event log that the fleet still has: it is the same person's."
@@ -117,13 +123,14 @@ def add(
     """Add a person. The configuration is checked as for one person; its secret files become part of it, sealed."""
     with options.connected() as servers:
         from tconnectsync_fleet.people import People, check_name
-        from tconnectsync_fleet.person_runner import sealed_config
+        from tconnectsync_fleet.person_runner import given_file, sealed_config
         from tconnectsync_fleet.sealing import sealer
 
         people = People(servers)
         if not replace and not continue_log:
             people.check_new(name)
-        people.add(check_name(name), sealed_config(engine, file, sealer(key)), replace=replace)
+        with given_file(file, check_name(name)) as path:
+            people.add(name, sealed_config(engine, path, sealer(key)), replace=replace)
     click.echo(
         f"{name} was {'replaced' if replace else 'added'}. A worker begins within seconds: `tconnectsync fleet show {name}`."
     )

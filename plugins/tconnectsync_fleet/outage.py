@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable
 
 import attrs
+from nats.errors import Error as NatsError
 
 from tconnectsync import TconnectsyncError
+from tconnectsync_fleet.nats_errors import meaning_of
 
 log = logging.getLogger("tconnectsync.fleet")
 REPEAT_S = 300.0
@@ -24,8 +26,9 @@ class ServersOutage:
     _reason: str = ""
     _logged: float = 0.0
 
-    def goes_on(self, error: TconnectsyncError) -> None:
+    def goes_on(self, error: TconnectsyncError | NatsError) -> None:
         """The servers were not reached, or did not do what they were asked for."""
+        error = meaning_of(error) if isinstance(error, NatsError) else error
         now = self.monotonic()
         if self._since is None:
             self._since = now

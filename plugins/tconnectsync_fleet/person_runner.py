@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -108,6 +109,16 @@ def private_file(name: str, text: bytes) -> Iterator[Path]:
         path = Path(folder) / name
         path.touch(mode=0o600)
         path.write_bytes(text)
+        yield path
+
+
+@contextlib.contextmanager
+def given_file(file: Path, name: str) -> Iterator[Path]:
+    """Give the path of a configuration file; of a private copy of the standard input for ``-``."""
+    if str(file) != "-":
+        yield file
+        return
+    with private_file(f"{name}.toml", sys.stdin.buffer.read()) as path:
         yield path
 
 

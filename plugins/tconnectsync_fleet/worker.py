@@ -18,7 +18,6 @@ from nats.errors import Error as NatsError
 from tconnectsync import ReplicaFailed, Retryable, TconnectsyncError
 from tconnectsync_fleet.lease import RENEWALS, WorkerLease, live_workers, worker_for
 from tconnectsync_fleet.log_person import log_person
-from tconnectsync_fleet.nats_errors import meaning_of
 from tconnectsync_fleet.outage import ServersOutage
 from tconnectsync_fleet.people import Member, person_of
 from tconnectsync_fleet.people_watch import PeopleWatch
@@ -92,7 +91,7 @@ class Worker:
                     self._look()
                     self._outage.is_over()
                 except (Retryable, NatsError) as error:
-                    self._outage.goes_on(meaning_of(error) if isinstance(error, NatsError) else error)
+                    self._outage.goes_on(error)
                     if self.servers.is_closed:
                         ended = error
                         self.stop()
@@ -200,14 +199,8 @@ class Worker:
 
     def _scheduled(self, person: Member) -> ScheduledPerson:
         runner = PersonRunner(
-            person,
-            self._folder_of(person.name),
-            self.servers,
-            self.box,
-            self.engine,
-            self.limit.wait,
-            self._ended_leases,
-        )
+            person, self._folder_of(person.name), self.servers, self.box, self.engine, self.limit.wait, self._ended_leases,
+        )  # fmt: skip
         return ScheduledPerson(runner)
 
     def _wants(self, scheduled: ScheduledPerson) -> bool:

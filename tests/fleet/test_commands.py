@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
@@ -55,6 +56,17 @@ def test_secrets_are_sealed(fleet: LightFleet, connection: Servers) -> None:
     assert b"sources" not in entry
     fleet.run("remove", "sealed")
     assert "sealed" not in People(connection).all()
+
+
+def test_configuration_from_the_standard_input(
+    fleet: LightFleet, connection: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file need not be readable in the worker's container; a wrong one is refused as usual."""
+    for name, text, status in (("piped", fleet.config("piped").read_bytes(), 0), ("wrong", b"poll_mix = 3\n", 2)):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+        fleet.run("add", name, "--config", "-", expect=(status,))
+        assert (name in People(connection).all()) == (status == 0)
+    fleet.run("remove", "piped")
 
 
 @pytest.mark.parametrize(

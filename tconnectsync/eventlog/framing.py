@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 from zlib import crc32
 
 import attrs
@@ -25,6 +25,7 @@ RECORD_OFFSET = 24
 
 _FRAME = re.compile(rb'\{"crc":"([0-9a-f]{8})","rec":')
 _POSITION = re.compile(rb'\{"pos":(\d{1,18}),')
+_NEXT = b'{"crc":"%08x","rec":{"pos":%d,'
 _MAX_CHAINS = 64
 
 
@@ -49,7 +50,7 @@ class _Gap(msgspec.Struct):
 _read_gap = msgspec.json.Decoder(_Gap).decode
 
 
-class Line(NamedTuple):
+class Line(msgspec.Struct, frozen=True, gc=False):
     """A correct line. ``offset`` is its start in the segment's text, in bytes."""
 
     position: int
@@ -146,6 +147,14 @@ def walk(text: bytes, first: int) -> Iterator[Item]:
     size = len(text)
     while offset < size:
         end = text.find(b"\n", offset) + 1 or size
+        if damage is None:  # almost every line: it is correct and the next one
+            record = text[offset + RECORD_OFFSET : end - 2]
+            found = crc32(record, crc)
+            if text.startswith(_NEXT % (found, expected), offset) and text.startswith(b"}\n", end - 2):
+                yield Line(expected, offset, record, found)
+                crc, last, offset = found, record, end
+                expected, number = expected + 1, number + 1
+                continue
         line = text[offset:end]
         if damage is None:
             record = line[RECORD_OFFSET:-2]

@@ -1,13 +1,6 @@
 """Writes the index: which event is where in the pump's order and in the log. It can be deleted and is then rebuilt.
 
-One SQLite file, with these tables:
-
-- ``event``: every record of a pump. ``best`` marks the revision to read.
-- ``fact``: the records about the data.
-- ``also``: the other kinds of an event whose revisions have different kinds.
-- ``jump``: where the clock of a numbered stream went back without a record.
-
-:mod:`tconnectsync.eventlog.index_queries` reads it.
+:mod:`tconnectsync.eventlog.index_tables` has its tables, and :mod:`tconnectsync.eventlog.index_queries` reads it.
 """
 
 from __future__ import annotations
@@ -19,41 +12,13 @@ from typing import NamedTuple, TypeAlias
 
 from tconnectsync.eventlog.codec import Decoder, EventSlot, IndexEntry, digest
 from tconnectsync.eventlog.damage import Damage
+from tconnectsync.eventlog.index_tables import FREQUENT, RARE_FROM, EventRow, insert_events
 from tconnectsync.events import BODIES, FACTS
-
-VERSION = 1
-"""Version of the tables below. A file with another version is rebuilt."""
-
-FREQUENT = ("basal.delivered", "basal.rate_changed", "glucose.reading", "pump.noted", "unknown")
-"""The kinds of most records. The SQL index ``event_rare`` has only the others."""
-
-RARE_FROM = 16
-"""Smallest number of a rare kind."""
 
 JUMP_US = 3 * 3600 * 1_000_000
 """If a pump time is this much earlier than that of the event before it, the clock jumped."""
 
 _FAR_APART = 10_000  # keys
-SCHEMA = f"""
-CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE kind (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL);
-CREATE TABLE stream (id INTEGER PRIMARY KEY, pump TEXT NOT NULL, grp INTEGER, source TEXT NOT NULL, numbered INTEGER NOT NULL);
-CREATE TABLE event (
-  stream INTEGER, key INTEGER, tie INTEGER, pos INTEGER, kind INTEGER, digest BLOB, pump_us INTEGER, offset INTEGER,
-  best INTEGER, PRIMARY KEY (stream, key, tie, pos)) WITHOUT ROWID;
-CREATE INDEX event_pos ON event (pos, kind);
-CREATE INDEX event_rare ON event (stream, kind, key) WHERE kind >= {RARE_FROM} AND best = 1;
-CREATE TABLE span (stream INTEGER, kind INTEGER, first INTEGER, last INTEGER, PRIMARY KEY (stream, kind)) WITHOUT ROWID;
-CREATE TABLE also (pos INTEGER, stream INTEGER, key INTEGER, kind INTEGER, PRIMARY KEY (pos, kind)) WITHOUT ROWID;
-CREATE TABLE jump (stream INTEGER, key INTEGER, before_us INTEGER, after_us INTEGER, PRIMARY KEY (stream, key)) WITHOUT ROWID;
-CREATE TABLE fact (pos INTEGER PRIMARY KEY, kind INTEGER, source TEXT, pump TEXT, tie INTEGER, digest BLOB, offset INTEGER);
-CREATE INDEX fact_kind ON fact (kind, pos);
-CREATE INDEX fact_tie ON fact (tie);
-CREATE TABLE decoder (source TEXT, tag INTEGER, read_as INTEGER, PRIMARY KEY (source, tag)) WITHOUT ROWID;
-CREATE TABLE verified (segment INTEGER PRIMARY KEY, at TEXT NOT NULL);
-CREATE TABLE damage (
-  path TEXT, line INTEGER, position INTEGER, last INTEGER, what TEXT, stream INTEGER, first_key INTEGER, last_key INTEGER);
-"""
 
 Rank: TypeAlias = Callable[[int, int], tuple[object, ...]]
 """Returns the rank of the revision at (position, offset)."""
@@ -101,23 +66,21 @@ class Index:
 
     def records_at(self, slots: Iterable[EventSlot]) -> dict[EventSlot, list[IndexedRecord]]:
         """Return the records at ``slots``; slots without records are not in the result."""
-        wanted: dict[StreamName | None, list[EventSlot]] = {}
+        wanted: dict[tuple[str | None, int | None, str | None], list[EventSlot]] = {}
         for slot in slots:
-            name = None if slot[0] is None else (slot[0], slot[1], slot[2])
-            wanted.setdefault(name, []).append(slot)
+            wanted.setdefault((slot.pump, slot.group, slot.source), []).append(slot)
         found: dict[EventSlot, list[IndexedRecord]] = {}
-        for name, here in wanted.items():
-            if name is None:
+        for (pump, group, source), here in wanted.items():
+            if pump is None:
                 self._facts_at(here, found)
                 continue
-            stream = self._streams.get(name)
+            stream = self._streams.get((pump, group, source))
             if stream is None:
                 continue
             last = self._last[stream][0] if stream in self._last else -1
-            keys = [slot[3] for slot in here if slot[3] <= last]
+            keys = [slot.key for slot in here if slot.key <= last]
             if not keys:
                 continue
-            pump, group, source = name
             rows = self.database.execute(
                 "SELECT event.key, event.tie, event.pos, event.offset, event.digest FROM json_each(?) AS wanted "
                 "CROSS JOIN event ON event.stream = ? AND event.key = wanted.value",
@@ -183,22 +146,24 @@ class Index:
     def _add(
         self, entries: Sequence[IndexEntry], known: Mapping[EventSlot, Sequence[IndexedRecord]], rank: Rank
     ) -> None:
-        rows, facts = [], []
+        rows: list[EventRow] = []
+        facts = []
         arrived: dict[int, list[tuple[int, int]]] = {}
         spans: dict[int, dict[int, list[int]]] = {}
         current: StreamName | None = None
         for entry in entries:
             kind = self._kinds.get(entry.kind) or self._new_kind(entry.kind)
-            pump, group, source, key, tie = entry.slot
+            slot = entry.slot
+            pump, key = slot.pump, slot.key
             if pump is None:
-                facts.append((entry.pos, kind, entry.source, entry.pump, tie, entry.digest, entry.offset))
+                facts.append((entry.pos, kind, entry.source, entry.pump, slot.tie, entry.digest, entry.offset))
                 continue
-            name = (pump, group, source)
+            name = (pump, slot.group, slot.source)
             if name != current:
                 stream = self._streams.get(name) or self._new_stream(name, entry.source)
                 here, span_of = arrived.setdefault(stream, []), spans.setdefault(stream, {})
                 current = name
-            rows.append((stream, key, tie, entry.pos, kind, entry.digest, entry.pump_us, entry.offset))
+            rows.append((stream, key, slot.tie, entry.pos, kind, entry.digest, entry.pump_us, entry.offset))
             here.append((key, entry.pump_us))
             span = span_of.get(kind)
             if span is None:
@@ -208,7 +173,7 @@ class Index:
             elif key < span[0]:
                 span[0] = key
         query = self.database
-        query.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)", rows)
+        insert_events(query, rows)
         query.executemany("INSERT INTO fact VALUES (?, ?, ?, ?, ?, ?, ?)", facts)
         query.executemany(
             "INSERT INTO span VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE "
@@ -222,7 +187,7 @@ class Index:
 
     def _mark_best_revisions(
         self,
-        rows: Sequence[tuple[int, int, int, int, int, bytes, int, int]],
+        rows: Sequence[EventRow],
         entries: Sequence[IndexEntry],
         known: Mapping[EventSlot, Sequence[IndexedRecord]],
         rank: Rank,
@@ -237,9 +202,9 @@ class Index:
                 revised.add(row[:3])
             seen.add(row[:3])
         for entry in entries:
-            pump, group, source, key, tie = entry.slot
-            if pump is not None and entry.slot in known:
-                revised.add((self._streams[pump, group, source], key, tie))
+            slot = entry.slot
+            if slot.pump is not None and slot in known:
+                revised.add((self._streams[slot.pump, slot.group, slot.source], slot.key, slot.tie))
         new = {row[3] for row in rows}
         for event in revised:
             where = "WHERE stream = ? AND key = ? AND tie = ?"

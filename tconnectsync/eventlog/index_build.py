@@ -17,13 +17,16 @@ from tconnectsync.errors import IndexCorrupt, LogCorrupt
 from tconnectsync.eventlog.codec import Codec, EventSlot, IndexEntry
 from tconnectsync.eventlog.damage import Damage, damage_of
 from tconnectsync.eventlog.framing import DamagedRange, Line, position_after
-from tconnectsync.eventlog.index import SCHEMA, VERSION, Index, Rank, get_meta, vocabulary_digest
+from tconnectsync.eventlog.index import Index, Rank, get_meta, vocabulary_digest
+from tconnectsync.eventlog.index_tables import SCHEMA, VERSION
 from tconnectsync.eventlog.segments import Segments
 from tconnectsync.folder_owner import require_own_database
 
 INDEX_NAME = "index.sqlite"
 
 _BATCH = 5_000
+_MAY_BE_GAP = frozenset({"log.gap", "unknown"})
+"""Kinds of which a record may cover several positions. Another release may not be able to read the body of its gap record."""
 _ALL_KEYS = (-(1 << 63), (1 << 63) - 1)
 
 Progress = Callable[[int, int], None]
@@ -206,12 +209,15 @@ def catch_up(
             raise IndexStale
         if item.position <= start:
             continue
-        reached, crc = position_after(item.position, item.record) - 1, item.crc
+        reached, crc = item.position, item.crc
         try:
             entry = codec.entry(item.record, item.offset)
         except msgspec.MsgspecError as error:
+            reached = position_after(item.position, item.record) - 1
             damages.append((unreadable_record(segments, item, error), before, None))
             continue
+        if entry.kind in _MAY_BE_GAP:
+            reached = position_after(item.position, item.record) - 1
         batch.append(entry)
         if damages:
             damages = [(damage, previous, following or entry.slot) for damage, previous, following in damages]

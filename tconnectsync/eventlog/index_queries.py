@@ -11,7 +11,7 @@ import attrs
 
 from tconnectsync.eventlog.codec import pump_time_of
 from tconnectsync.eventlog.damage import Damage
-from tconnectsync.eventlog.index import RARE_FROM
+from tconnectsync.eventlog.index_tables import RARE_FROM
 
 _PAGE = 10_000
 _FIRST, _LAST = -(1 << 63), (1 << 63) - 1

@@ -6,7 +6,7 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from tests.fleet.light_world import LightFleet
 from tests.support.nats_cluster import NatsCluster
@@ -119,11 +119,21 @@ INCIDENTS: Mapping[str, Callable[[LightFleet, NatsCluster, str], None]] = {
     )
 }
 NEEDS_A_CLUSTER = frozenset({"lose_a_servers_disk"})
+ENDS = frozenset({"kill", "kill_and_wait", "lose_the_disk", "stop_in_order"})
+"""After these, the worker is another process."""
+SLEEPS = frozenset({"sleep_past_the_lease"})
+"""Only in these a worker may send what another one has sent: one batch a thread, which was already on its way."""
 
 
-def strike(fleet: LightFleet, nats: NatsCluster, chance: random.Random, without: Sequence[str] = ()) -> str:
-    """One incident, to one worker; its name."""
+def strike(
+    fleet: LightFleet,
+    nats: NatsCluster,
+    chance: random.Random,
+    without: Sequence[str] = (),
+    immortal: Collection[str] = (),
+) -> str:
+    """One incident, to one worker; its name. ``immortal``: workers that never end, so that their memory can be watched."""
     impossible = set(without) | (NEEDS_A_CLUSTER if nats.size == 1 else set())
     name = chance.choice(sorted(INCIDENTS.keys() - impossible))
-    INCIDENTS[name](fleet, nats, chance.choice(sorted(fleet.workers)))
+    INCIDENTS[name](fleet, nats, chance.choice(sorted(fleet.workers.keys() - (immortal if name in ENDS else ()))))
     return name

@@ -1,4 +1,4 @@
-"""A fleet for chaos: a light cloud and receiver for many people in this process, workers as processes of their own."""
+"""A fleet for chaos: a light cloud and receiver for many people in this process, workers as processes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from array import array
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import attrs
 
@@ -27,105 +22,13 @@ from tconnectsync.eventlog import EventLog
 from tconnectsync_fleet.nats_login import NatsLogin
 from tconnectsync_fleet.servers import Servers
 from tconnectsync_fleet.stream_replica import StreamReplica
-from tconnectsync_simulator.loopback_server import LoopbackHandler, LoopbackServer
 from tests.e2e.command_in_process import run_command
+from tests.fleet.light_cloud import LightCloud, LightCloudServer, carbs_g, numbers_found
 from tests.support.tcp_gate import TcpGate
 
 PLUGIN = Path(__file__).with_name("light_plugin") / "light.py"
-GROWTH_PER_S = 2.0
+THREADS = 4
 PASSWORD = "a password of a simulated person"
-
-
-@attrs.define
-class LightCloud:
-    """Numbers for each person that grow with time, and what each person's receiver has stored."""
-
-    numbers: dict[str, int] = attrs.field(factory=dict)
-    stored: dict[str, list[dict[str, Any]]] = attrs.field(factory=dict)
-    asked: Counter[str] = attrs.field(factory=Counter)
-    asked_at: array[float] = attrs.field(factory=lambda: array("d"))
-    """When a source asked, on the monotonic clock."""
-    repeated: int = 0
-    """How many documents were posted that the receiver had."""
-    grows: bool = True
-    began: float = attrs.field(factory=time.monotonic)
-    lock: threading.Lock = attrs.field(factory=threading.Lock)
-
-    def respond(self, method: str, person: str, what: str, query: Mapping[str, Any], body: Any) -> Any:
-        with self.lock:
-            stored = self.stored.setdefault(person, [])
-            match method, what:
-                case "GET", "numbers":
-                    self.asked[person] += 1
-                    self.asked_at.append(time.monotonic())
-                    if self.grows:
-                        self.numbers[person] = 1 + int((time.monotonic() - self.began) * GROWTH_PER_S)
-                    after = int(query.get("after", ["0"])[0])
-                    return list(range(after + 1, min(after + 10, self.numbers.get(person, 0)) + 1))
-                case "POST", "find":
-                    return [document["id"] for document in stored if document["id"] in body]
-                case "PUT" | "POST", "documents":
-                    places = {document["id"]: at for at, document in enumerate(stored)}
-                    for document in body:
-                        if document["id"] in places:
-                            stored[places[document["id"]]] = document
-                            self.repeated += method == "POST"
-                        else:
-                            stored.append(document)
-                    return {}
-                case "GET", "documents":
-                    return stored
-        raise AssertionError((method, what))
-
-    def has_all(self, people: Iterable[str]) -> bool:
-        """Whether no receiver waits for anything: cheap, for thousands of people."""
-        with self.lock:
-            return all(len(self.stored.get(person, ())) >= self.numbers.get(person, 0) for person in people)
-
-    def most_in_a_second(self) -> int:
-        """How many requests of sources came in the worst second."""
-        times, first, most = self.asked_at, 0, 0
-        for last, at in enumerate(times):
-            while times[first] <= at - 1.0:
-                first += 1
-            most = max(most, last - first + 1)
-        return most
-
-    def verdict(self, people: Sequence[str]) -> dict[str, list[str]]:
-        """What is lost, doubled and wrong, by person and number."""
-        found: dict[str, list[str]] = {"lost": [], "doubled": [], "wrong": []}
-        with self.lock:
-            for person in people:
-                copies = Counter(document["seq"] for document in self.stored.get(person, ()))
-                wanted = range(1, self.numbers.get(person, 0) + 1)
-                found["lost"] += [f"{person} {number}" for number in wanted if not copies[number]]
-                found["doubled"] += [f"{person} {number}" for number, count in copies.items() if count > 1]
-                found["wrong"] += [
-                    f"{person} {document}"
-                    for document in self.stored.get(person, ())
-                    if document["carbs_g"] != document["seq"] % 90 or document["seq"] not in wanted
-                ]
-        return found
-
-
-class _LightHandler(LoopbackHandler):
-    server: _CloudServer
-
-    def _handle(self) -> None:
-        parts = urlsplit(self.path)
-        raw = self.read_all()
-        _, person, what = parts.path.split("/")
-        body = json.loads(raw) if raw else None
-        found = self.server.cloud.respond(self.command, person, what, parse_qs(parts.query), body)
-        self.respond(200, "application/json", (), json.dumps(found).encode())
-
-    do_GET = do_POST = do_PUT = _handle  # noqa: N815 - the names that the base class calls
-
-
-class _CloudServer(LoopbackServer):
-    def __init__(self, cloud: LightCloud) -> None:
-        self.cloud = cloud
-        super().__init__(_LightHandler, name="light-cloud")
 
 
 class ReadReplica(StreamReplica):
@@ -155,23 +58,28 @@ class LightFleet:
     """The limit towards the cloud; 0: none."""
     replicas: int = 1
     poll_s: int = 1
-    threads: int = 4
+    threads: int = THREADS
     is_gated: bool = False
     """Whether each worker reaches the servers through a gate of its own, which can be closed."""
+    blocked_plugins: Sequence[str] = ("nightscout",)
+    """What the workers do not load."""
+    patience_s: float = 60.0
+    """How long is waited for something that must happen."""
     gates: dict[str, TcpGate] = attrs.field(factory=dict)
     cloud: LightCloud = attrs.field(factory=LightCloud)
     workers: dict[str, subprocess.Popen[bytes]] = attrs.field(factory=dict)
     people: list[str] = attrs.field(factory=list)
-    _server: _CloudServer = attrs.field(init=False)
+    _server: LightCloudServer = attrs.field(init=False)
     _log_numbers: itertools.count[int] = attrs.field(factory=itertools.count)
 
     def __attrs_post_init__(self) -> None:
-        self._server = _CloudServer(self.cloud)
+        self._server = LightCloudServer(self.cloud)
         plugins = self.folder / "plugins"
         plugins.mkdir(mode=0o700)
         shutil.copy(PLUGIN, plugins / PLUGIN.name)
         (plugins / PLUGIN.name).chmod(0o600)
-        (self.folder / "worker.toml").write_text(f'plugins_dir = "{plugins}"\nblocked_plugins = ["nightscout"]\n')
+        blocked = json.dumps([*self.blocked_plugins])
+        (self.folder / "worker.toml").write_text(f'plugins_dir = "{plugins}"\nblocked_plugins = {blocked}\n')
         self.run("key", str(self.key))
         lease = ("--replicas", str(self.replicas), "--lease", str(self.lease_s))
         self.run("init", *lease, "--requests-per-second", f"{self.requests_per_second:g}")
@@ -191,7 +99,11 @@ class LightFleet:
 
     def words(self, command: str, *words: str) -> list[str]:
         more = [] if command == "key" or (command == "worker" and self.is_gated) else ["--servers", self.nats_url]
+<<<<<<< HEAD
         more += ["--key", str(self.key)] if command in {"add", "add-all", "worker"} else []
+=======
+        more += ["--key", str(self.key)] if command in {"add", "add-all", "import", "worker"} else []
+>>>>>>> 4df9a83 (The fleet's soak also judges repeats, silence and memory; people with the real source and sinks)
         return ["--config", str(self.folder / "worker.toml"), "fleet", command, *more, *words]
 
     def run(self, *words: str, expect: Sequence[int] = (0,)) -> str:
@@ -224,7 +136,11 @@ class LightFleet:
             sys.executable,
             "-m",
             "tconnectsync",
+<<<<<<< HEAD
             *self.words("worker", "--name", name, "--threads", str(self.threads)),
+=======
+            *self.words("worker", "--name", name, "--threads", str(THREADS)),
+>>>>>>> 4df9a83 (The fleet's soak also judges repeats, silence and memory; people with the real source and sinks)
         ]
         command += ["--folder", str(self.folder / name), *self._through_gate(name)]
         with self.log(name).open("ab") as log:
@@ -259,14 +175,16 @@ class LightFleet:
         """The end of every worker's log."""
         return "\n".join(f"--- {name}\n{self.log(name).read_text()[-3000:]}" for name in self.workers)
 
-    def eventually(self, condition: Callable[[], object], what: str, within_s: float = 60.0) -> None:
+    def eventually(self, condition: Callable[[], object], what: str, within_s: float | None = None) -> None:
+        within_s = within_s or self.patience_s
         end = time.monotonic() + within_s
         while not condition():
             assert time.monotonic() < end, f"{what}: not within {within_s} s\n{self.logs()}"
             time.sleep(0.05)
 
-    def wait_until_all_asked(self, within_s: float = 60.0) -> None:
+    def wait_until_all_asked(self, within_s: float | None = None) -> None:
         """Wait until a source was asked for everybody from now on: all people have a worker that works."""
+        within_s = within_s or self.patience_s
         before = dict(self.cloud.asked)
 
         def waiting() -> list[str]:
@@ -278,21 +196,24 @@ class LightFleet:
             time.sleep(0.05)
 
     def settle(self, within_s: float = 60.0) -> dict[str, list[str]]:
-        """Let nothing new come, wait until nothing is missing, and return the verdict on receivers and logs."""
-        self.cloud.grows = False
+        """Let nothing new come, wait until nothing is missing and everybody had one more turn, and return the verdict on receivers and logs."""
+        self.cloud.stop_growing(self.people)
         self.eventually(lambda: not self.cloud.verdict(self.people)["lost"], "everything delivered", within_s)
+        self.wait_until_all_asked(within_s)  # what comes too late, or is deleted again, is seen too
         found = self.cloud.verdict(self.people)
         for kind, words in self._logs_verdict().items():
             found[kind] += words
         return found
 
     def _logs_verdict(self) -> dict[str, list[str]]:
-        """What is lost or doubled in the shared logs, by person and number. Errors: LogCorrupt, ReplicaFailed."""
-        found: dict[str, list[str]] = {"lost": [], "doubled": []}
+        """What is lost, doubled or wrong in the shared logs, by person and number. Errors: LogCorrupt, ReplicaFailed."""
+        found: dict[str, list[str]] = {"lost": [], "doubled": [], "wrong": []}
         with contextlib.closing(Servers(NatsLogin(servers=self.nats_url.split(",")), name="tests")) as servers:
             for person in self.people:
-                copies = Counter(event.seq for event in read_log(servers, person, self.folder / "read" / person))
-                wanted = range(1, self.cloud.numbers.get(person, 0) + 1)
-                found["lost"] += [f"the log of {person}: {number}" for number in wanted if not copies[number]]
-                found["doubled"] += [f"the log of {person}: {number}" for number in copies if copies[number] > 1]
+                events = [each for each in read_log(servers, person, self.folder / "read" / person) if each.seq]
+                wanted, where = range(1, self.cloud.numbers.get(person, 0) + 1), f"the log of {person}:"
+                numbers_found(found, where, [each.seq or 0 for each in events], wanted)
+                found["wrong"] += [
+                    f"{where} {each.seq}" for each in events if each.body.carbs_g != carbs_g(each.seq or 0)
+                ]
         return found

@@ -22,11 +22,18 @@ import attrs
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tconnectsync import counted
-from tests.fleet.incidents import strike
-from tests.fleet.light_world import LightFleet
+from tests.fleet.incidents import SLEEPS, strike
+from tests.fleet.light_world import THREADS, LightFleet
 from tests.support.memory_folder import memory_folder
 from tests.support.nats_cluster import NatsCluster
 from tests.support.process_cost import memory_kb
+
+STEADY = "w0"
+"""Nothing ends this worker: it sleeps and is cut off, and its memory shows whether it stays flat."""
+PATIENCE_S = 180.0
+"""Nobody may be without a turn for longer, whatever happens."""
+BATCH_SIZE = 5
+"""The light receiver's."""
 
 
 @attrs.frozen(kw_only=True)
@@ -42,33 +49,73 @@ class SoakSettings:
     without: list[str]
 
 
+@attrs.define
+class Observations:
+    """What was seen during a run."""
+
+    struck: Counter[str] = attrs.field(factory=Counter)
+    repeated: Counter[str] = attrs.field(factory=Counter)
+    """Documents that were sent by a worker that did not know of their copy, by the incident during or after which that was."""
+    steady_kb: list[int] = attrs.field(factory=list)
+    """The memory of the worker that never ends, after each incident."""
+    others_kb: list[int] = attrs.field(factory=list)
+
+    @property
+    def incidents(self) -> int:
+        return self.struck.total()
+
+
 def run(chosen: SoakSettings, folder: Path) -> bool:
     """One run. False: something was not as it should be."""
     nats = NatsCluster(folder, chosen.nats)
     nats.start()
-    fleet = LightFleet(folder, nats.url, lease_s=chosen.lease, replicas=nats.size, is_gated=True)
-    chance, struck = random.Random(chosen.seed), Counter[str]()
-    memory: list[int] = []
+    fleet = LightFleet(folder, nats.url, lease_s=chosen.lease, replicas=nats.size, is_gated=True, patience_s=PATIENCE_S)
+    seen = Observations()
+    verdict: dict[str, list[str]] = {}
     try:
         fleet.add(*(f"p{number}" for number in range(chosen.people)))
         for number in range(chosen.workers):
             fleet.start(f"w{number}")
         fleet.wait_until_all_asked()
-        end = time.monotonic() + chosen.minutes * 60
-        while time.monotonic() < end:
-            began = time.monotonic()
-            name = strike(fleet, nats, chance, chosen.without)
-            struck[name] += 1
-            log(f"{name}: {time.monotonic() - began:.1f} s")
-            time.sleep(chance.uniform(0.0, 2.0))
-            memory.append(max(memory_kb(process.pid) for process in fleet.workers.values()))
-        verdict = fleet.settle(within_s=180.0)
+        try:
+            have_incidents(chosen, fleet, nats, seen)
+            verdict = fleet.settle(within_s=PATIENCE_S)
+        except AssertionError as error:
+            verdict = fleet.cloud.verdict(fleet.people)
+            verdict["stopped"] = [str(error)]
+        judge(fleet, seen, verdict)
     finally:
         fleet.close()
         nats.stop()
-    for line in summary(chosen, fleet, struck, verdict, memory):
+    for line in summary(chosen, fleet, seen, verdict):
         print(line)
     return not any(verdict.values())
+
+
+def have_incidents(chosen: SoakSettings, fleet: LightFleet, nats: NatsCluster, seen: Observations) -> None:
+    """One incident after another, until the time is over. Errors: AssertionError if the fleet does not work again."""
+    chance, end = random.Random(chosen.seed), time.monotonic() + chosen.minutes * 60
+    while time.monotonic() < end:
+        began, repeated = time.monotonic(), fleet.cloud.repeated
+        name = strike(fleet, nats, chance, chosen.without, {STEADY} if chosen.workers > 1 else ())
+        seen.struck[name] += 1
+        time.sleep(chance.uniform(0.0, 2.0))
+        seen.repeated[name] += fleet.cloud.repeated - repeated
+        seen.steady_kb.append(memory_kb(fleet.workers[STEADY].pid))
+        seen.others_kb.append(max(memory_kb(process.pid) for process in fleet.workers.values()))
+        log(f"{name}: {time.monotonic() - began:.1f} s, {STEADY} has {seen.steady_kb[-1] / 1024:.1f} MB")
+
+
+def judge(fleet: LightFleet, seen: Observations, verdict: dict[str, list[str]]) -> None:
+    """Add to the verdict what receivers and logs do not show at the end."""
+    for name, count in seen.repeated.items():
+        if count > (seen.struck[name] * THREADS * BATCH_SIZE if name in SLEEPS else 0):
+            verdict["doubled"].append(f"{counted(count, 'document')} sent again after {name.replace('_', ' ')}")
+    verdict["forgotten"] = [
+        f"{person}: nobody asked for {silence_s:.0f} s"
+        for person, silence_s in sorted(fleet.cloud.longest_silence_s.items())
+        if silence_s > PATIENCE_S
+    ]
 
 
 def log(line: str) -> None:
@@ -77,24 +124,27 @@ def log(line: str) -> None:
 
 
 def summary(
-    chosen: SoakSettings, fleet: LightFleet, struck: Counter[str], verdict: dict[str, list[str]], memory: list[int]
+    chosen: SoakSettings, fleet: LightFleet, seen: Observations, verdict: dict[str, list[str]]
 ) -> Iterator[str]:
     """The lines for people; the first is for the guarantees."""
     counts = ", ".join(f"{kind} {len(found)}" for kind, found in verdict.items())
     copies = sum(len(stored) for stored in fleet.cloud.stored.values())
     yield (
         f"{chosen.minutes:g} min, {counted(chosen.nats, 'NATS server')}, {chosen.people} people, {chosen.workers} workers,"
-        f" seed {chosen.seed}: {sum(struck.values())} incidents, {copies:,} documents: {counts}"
+        f" seed {chosen.seed}: {seen.incidents} incidents, {copies:,} documents: {counts}"
     )
-    for name, count in sorted(struck.items()):
-        yield f"  {name.replace('_', ' ')}: {count}"
+    for name, count in sorted(seen.struck.items()):
+        again = f", {counted(seen.repeated[name], 'document')} sent again" if seen.repeated[name] else ""
+        yield f"  {name.replace('_', ' ')}: {count}{again}"
     yield f"{fleet.cloud.repeated} documents were sent once more by a worker without a lease, and replaced their copy"
-    half = len(memory) // 2
-    if half:
-        yield f"largest worker: {max(memory[:half]) / 1024:.0f} MB in the first half, {max(memory[half:]) / 1024:.0f} MB in the second"
+    yield f"longest time without a turn for one person: {max(fleet.cloud.longest_silence_s.values(), default=0.0):.0f} s"
+    if seen.steady_kb:
+        places = {"begin": 0, "middle": len(seen.steady_kb) // 2, "end": len(seen.steady_kb) - 1}
+        words = (f"{seen.steady_kb[at] / 1024:.1f} MB at the {place}" for place, at in places.items())
+        yield f"the worker that never ends: {', '.join(words)}; largest worker: {max(seen.others_kb) / 1024:.1f} MB"
     for kind, found in verdict.items():
-        for words in found[:10]:
-            yield f"  {kind}: {words}"
+        for text in found[:10]:
+            yield f"  {kind}: {text}"
 
 
 def main() -> int:

@@ -196,7 +196,7 @@ def test_life_of_people(fleet: LightFleet, connection: Servers) -> None:
     fleet.run("remove", "broken")
 
     with fleet.cloud.lock:
-        fleet.cloud.stored["anna"] = []
+        fleet.cloud.stored["anna"] = {}
     assert "to send again" in fleet.run("run", "anna", "replay", "sink=light")
     assert len(stored["anna"]) > 0
     assert "no request" in fleet.run("run", "anna", "dance", expect=(2,))

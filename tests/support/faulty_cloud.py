@@ -145,8 +145,8 @@ class FaultyTandemCloud(FaultyService, TandemCloud):
         """login_page, login, authorize, authorize_next, redirect, token, jwks, pumper, pump-logs, other."""
         return route(request)[0]
 
-    def _pumper(self) -> dict[str, Any]:
-        found = super()._pumper()
+    def _pumper(self, account: SimulatedAccount) -> dict[str, Any]:
+        found = super()._pumper(account)
         return {**found, "pumps": [*found["pumps"], *map(unused_pump, self.unused_serials)]}
 
     def _entry(self, cache: UploadCache, now_s: float) -> dict[str, Any]:

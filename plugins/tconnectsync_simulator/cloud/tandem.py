@@ -94,11 +94,19 @@ class TandemCloud(SimulatedService):
         if kind == "pumper":
             if argument != account.pumper_id:
                 return html_answer(NOT_FOUND, 404)
-            return json_answer(self._pumper())
+            return json_answer(self._pumper(account))
         return self._pump_logs(request, argument, account)
 
-    def _pumper(self) -> dict[str, Any]:
-        now_s = self.clock.now().timestamp()
+    def _caches_of(self, _account: SimulatedAccount) -> Sequence[UploadCache]:
+        """The pumps that an account sees."""
+        return self.caches
+
+    def _now_s(self, _account: SimulatedAccount) -> float:
+        """Up to when an account's uploads have arrived."""
+        return self.clock.now().timestamp()
+
+    def _pumper(self, account: SimulatedAccount) -> dict[str, Any]:
+        now_s = self._now_s(account)
         return {
             "firstName": "Simulated",
             "lastName": "Wearer",
@@ -107,7 +115,7 @@ class TandemCloud(SimulatedService):
             "lowGlucoseThreshold": 70,
             "highGlucoseThreshold": 180,
             "country": self.accounts[0].region,
-            "pumps": [self._entry(cache, now_s) for cache in self.caches],
+            "pumps": [self._entry(cache, now_s) for cache in self._caches_of(account)],
         }
 
     def _entry(self, cache: UploadCache, now_s: float) -> dict[str, Any]:
@@ -115,11 +123,11 @@ class TandemCloud(SimulatedService):
         return cache.pump.pumper_entry(first_text=first, newest_text=newest, last_upload_s=cache.last_upload_s(now_s))
 
     def _pump_logs(self, request: CloudRequest, assignment: str, account: SimulatedAccount) -> CloudAnswer:
-        cache = next((each for each in self.caches if each.pump.assignment_id == assignment), None)
+        cache = next((each for each in self._caches_of(account) if each.pump.assignment_id == assignment), None)
         if request.value("pumperId") != account.pumper_id or cache is None:
             return html_answer(NOT_FOUND, 404)
         first, last = (request.value("startDate") or "")[:-1], (request.value("endDate") or "")[:-1]
-        now_s = self.clock.now().timestamp()
+        now_s = self._now_s(account)
         found = cache.events(first, last, now_s)
         body = b'{"events":[' + b",".join(found) + b'],"clockChanges":[' + b",".join(cache.clock_changes(now_s)) + b"]}"
         return CloudAnswer(body=body)

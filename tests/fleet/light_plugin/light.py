@@ -116,9 +116,11 @@ class Posts(BaseReceiver):
     def deliver(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
         doubtful = [item.document_id for item in batch if item.in_doubt]
         stored = asked("POST", f"{self.options.url}/find", json=doubtful) if doubtful else []
-        bodies: dict[str, list[Any]] = {"PUT": [], "POST": []}
+        bodies: dict[str, list[Any]] = {"DELETE": [], "PUT": [], "POST": []}
         for item in batch:
-            if item.document is not None:
+            if item.document is None:
+                bodies["DELETE"].append(item.document_id)
+            else:
                 known = item.receiver_key is not None or item.document_id in stored
                 bodies["PUT" if known else "POST"].append({"id": item.document_id, **item.document.content})
         for method, documents in bodies.items():

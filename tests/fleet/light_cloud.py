@@ -6,8 +6,9 @@ import json
 import threading
 import time
 from array import array
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,6 +18,7 @@ from tconnectsync_simulator.loopback_server import LoopbackHandler, LoopbackServ
 
 GROWTH_PER_S = 2.0
 PAGE = 10
+REMEMBERED = 50
 
 
 @attrs.define
@@ -33,11 +35,17 @@ class LightCloud:
     """The longest time in which nobody asked for a person."""
     repeated: int = 0
     """How many documents were posted that the receiver had."""
+    repeats: deque[str] = attrs.field(factory=lambda: deque(maxlen=REMEMBERED))
+    """The last of them: when, whose, and which processes sent them."""
+    sent_by: dict[str, str] = attrs.field(factory=dict)
+    """By document id, the last process that sent it, and when."""
     grows: bool = True
     began: float = attrs.field(factory=time.monotonic)
     lock: threading.Lock = attrs.field(factory=threading.Lock)
 
-    def respond(self, method: str, person: str, what: str, query: Mapping[str, Any], body: Any) -> Any:
+    def respond(
+        self, method: str, person: str, what: str, query: Mapping[str, Any], body: Any, sender: str = ""
+    ) -> Any:
         with self.lock:
             stored = self.stored.setdefault(person, {})
             match method, what:
@@ -50,8 +58,8 @@ class LightCloud:
                 case "POST", "find":
                     return [id_ for id_ in body if id_ in stored]
                 case "PUT" | "POST", "documents":
-                    self.repeated += sum(document["id"] in stored for document in body) if method == "POST" else 0
-                    stored.update((document["id"], document) for document in body)
+                    for document in body:
+                        self._store(stored, person, document, sender, is_new=method == "POST")
                     return {}
                 case "DELETE", "documents":
                     for id_ in body:
@@ -60,6 +68,16 @@ class LightCloud:
                 case "GET", "documents":
                     return list(stored.values())
         raise AssertionError((method, what))
+
+    def _store(
+        self, stored: dict[str, dict[str, Any]], person: str, document: dict[str, Any], sender: str, *, is_new: bool
+    ) -> None:
+        id_ = document["id"]
+        if is_new and id_ in stored:
+            self.repeated += 1
+            self.repeats.append(f"{_now()} {person} {document['seq']} by {sender}, before by {self.sent_by[id_]}")
+        stored[id_] = document
+        self.sent_by[id_] = f"{sender} at {_now()}"
 
     def _grown(self) -> int:
         return 1 + int((time.monotonic() - self.began) * GROWTH_PER_S)
@@ -109,6 +127,10 @@ class LightCloud:
         return found
 
 
+def _now() -> str:
+    return datetime.now(timezone.utc).strftime("%H:%M:%S.%f")
+
+
 def carbs_g(number: int) -> int:
     """What the pump has reported with a number."""
     return number % 90
@@ -129,7 +151,8 @@ class _LightHandler(LoopbackHandler):
         raw = self.read_all()
         _, person, what = parts.path.split("/")
         body = json.loads(raw) if raw else None
-        found = self.server.cloud.respond(self.command, person, what, parse_qs(parts.query), body)
+        sender = self.headers.get("User-Agent", "")
+        found = self.server.cloud.respond(self.command, person, what, parse_qs(parts.query), body, sender)
         self.respond(200, "application/json", (), json.dumps(found).encode())
 
     do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815 - the names that the base class calls

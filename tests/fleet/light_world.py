@@ -99,11 +99,7 @@ class LightFleet:
 
     def words(self, command: str, *words: str) -> list[str]:
         more = [] if command == "key" or (command == "worker" and self.is_gated) else ["--servers", self.nats_url]
-<<<<<<< HEAD
-        more += ["--key", str(self.key)] if command in {"add", "add-all", "worker"} else []
-=======
         more += ["--key", str(self.key)] if command in {"add", "add-all", "import", "worker"} else []
->>>>>>> 4df9a83 (The fleet's soak also judges repeats, silence and memory; people with the real source and sinks)
         return ["--config", str(self.folder / "worker.toml"), "fleet", command, *more, *words]
 
     def run(self, *words: str, expect: Sequence[int] = (0,)) -> str:
@@ -136,11 +132,7 @@ class LightFleet:
             sys.executable,
             "-m",
             "tconnectsync",
-<<<<<<< HEAD
             *self.words("worker", "--name", name, "--threads", str(self.threads)),
-=======
-            *self.words("worker", "--name", name, "--threads", str(THREADS)),
->>>>>>> 4df9a83 (The fleet's soak also judges repeats, silence and memory; people with the real source and sinks)
         ]
         command += ["--folder", str(self.folder / name), *self._through_gate(name)]
         with self.log(name).open("ab") as log:

@@ -103,6 +103,8 @@ def have_incidents(chosen: SoakSettings, fleet: LightFleet, nats: NatsCluster, s
         seen.repeated[name] += fleet.cloud.repeated - repeated
         seen.steady_kb.append(memory_kb(fleet.workers[STEADY].pid))
         seen.others_kb.append(max(memory_kb(process.pid) for process in fleet.workers.values()))
+        if seen.repeated[name]:
+            log(f"sent again: {list(fleet.cloud.repeats)[-1]}")
         log(f"{name}: {time.monotonic() - began:.1f} s, {STEADY} has {seen.steady_kb[-1] / 1024:.1f} MB")
 
 
@@ -142,6 +144,7 @@ def summary(
         places = {"begin": 0, "middle": len(seen.steady_kb) // 2, "end": len(seen.steady_kb) - 1}
         words = (f"{seen.steady_kb[at] / 1024:.1f} MB at the {place}" for place, at in places.items())
         yield f"the worker that never ends: {', '.join(words)}; largest worker: {max(seen.others_kb) / 1024:.1f} MB"
+    yield from (f"  sent again: {text}" for text in fleet.cloud.repeats)
     for kind, found in verdict.items():
         for text in found[:10]:
             yield f"  {kind}: {text}"

@@ -6,6 +6,7 @@ finds one there: then somebody sent it who did not know of the other.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
@@ -55,7 +56,8 @@ class Options:
 def asked(method: str, url: str, **arguments: Any) -> Any:
     """The JSON of an answer. Errors: Retryable."""
     try:
-        answer = CONNECTIONS.request(method, url, timeout=TIMEOUT_S, **arguments)
+        headers = {"User-Agent": f"process {os.getpid()}"}
+        answer = CONNECTIONS.request(method, url, timeout=TIMEOUT_S, headers=headers, **arguments)
         answer.raise_for_status()
         return answer.json()
     except requests.RequestException as error:

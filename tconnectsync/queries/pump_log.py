@@ -14,10 +14,10 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.eventlog import EventLog
 from tconnectsync.eventlog.codec import Decoder
-from tconnectsync.events import PUMP_KINDS, Event
+from tconnectsync.events import PUMP_KINDS, Event, bolus_join
 from tconnectsync.queries.day_memo import DayMemo
 from tconnectsync.queries.day_store import FILE_NAME
-from tconnectsync.statistics import basal, boluses, glucose
+from tconnectsync.statistics import basal, glucose
 from tconnectsync.statistics.reading import KINDS, read_therapy
 from tconnectsync.statistics.summary import Summary, day_span, days_between, summarise_day
 from tconnectsync.statistics.therapy import Therapy, merged
@@ -190,7 +190,7 @@ class PumpLog:
             event = last_before(stream, before if kinds is basal.KINDS else since, kinds)
             if event is not None:
                 yield event
-        yield from events_between(stream, since - AROUND, since, boluses.KINDS)
+        yield from events_between(stream, since - AROUND, since, bolus_join.KINDS)
         yield from events_between(stream, before, since, basal.KINDS)
         measured: list[datetime] = [since]
         for event in events_between(stream, since, until, KINDS):
@@ -200,7 +200,7 @@ class PumpLog:
         event = first_from(stream, until, basal.KINDS)
         if event is not None:
             yield event
-        yield from events_between(stream, until, until + AROUND, boluses.KINDS)
+        yield from events_between(stream, until, until + AROUND, bolus_join.KINDS)
         if _has_gap([*measured, until]):
             yield from events_between(stream, until, until + LATE_GLUCOSE, glucose.KINDS)
 

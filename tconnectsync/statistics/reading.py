@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from tconnectsync import events
-from tconnectsync.events import Event
+from tconnectsync.events import Event, bolus_join
 from tconnectsync.events.limits import MAX_CARBS_G, is_possible
 from tconnectsync.statistics import basal, boluses, glucose
 from tconnectsync.statistics.therapy import BasalSpan, Bolus, CarbEntry, GlucosePoint, ModeSpan, Therapy
 
-KINDS = basal.KINDS | boluses.KINDS | glucose.KINDS | {"carbs.entered", "mode.changed"}
+KINDS = basal.KINDS | bolus_join.KINDS | glucose.KINDS | {"carbs.entered", "mode.changed"}
 """The kinds of events that :func:`read_therapy` needs."""
 
 
@@ -34,7 +34,7 @@ def read_therapy(stream: Iterable[Event], *, pump: str = "") -> Therapy:
             continue
         until = at if until is None else max(until, at)
         spans.extend(rates.add(event))
-        if event.kind in boluses.KINDS:
+        if event.kind in bolus_join.KINDS:
             given.extend(doses.add(event))
         elif isinstance(body, events.GlucoseReading):
             point = readings.add(event)

@@ -9,7 +9,8 @@ import attrs
 
 from tconnectsync import Document, Event, events
 from tconnectsync.events.limits import MAX_RATE_U_PER_H, is_possible
-from tconnectsync_influxdb.folds.point_documents import point_document, record_of, utc_of
+from tconnectsync.events.source_record import record_of, utc_of
+from tconnectsync_influxdb.folds.point_documents import point_document
 
 CONFIRMED_FOR = timedelta(minutes=15)
 """The pump repeats its rate every five minutes. After a longer silence a new span begins."""

@@ -9,7 +9,8 @@ import attrs
 from tconnectsync import Document, Event, events
 from tconnectsync.events import reservoir
 from tconnectsync.events.reservoir import Reservoir
-from tconnectsync_influxdb.folds.point_documents import point_document, record_of
+from tconnectsync.events.source_record import record_of
+from tconnectsync_influxdb.folds.point_documents import point_document
 
 _WEAR = frozenset({"wear.began", "wear.ended"})
 

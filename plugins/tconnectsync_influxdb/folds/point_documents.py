@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
-import attrs
-
-from tconnectsync import Document, Event, document_id
+from tconnectsync import Document, document_id
 from tconnectsync.events.limits import (
     BATTERY_MV,
     GLUCOSE_MG_DL,
@@ -19,6 +17,7 @@ from tconnectsync.events.limits import (
     MAX_VOLUME_U,
     is_possible,
 )
+from tconnectsync.events.source_record import SourceRecord
 
 LIMITS: Mapping[str, tuple[float, float]] = {
     "carbs_g": (0.0, MAX_CARBS_G),
@@ -39,33 +38,9 @@ _PLACES = 500_000
 """Times within one second: every second nanosecond of its first millisecond, so that no deletion can hit the next one."""
 
 
-@attrs.frozen(kw_only=True)
-class PointRecord:
-    """The record that a point comes from. ``key`` names it within its stream: the sequence number, else the event's id."""
-
-    pump: str
-    group: int | None
-    seq: int | None
-    key: str
-    at: datetime
-
-
-def record_of(event: Event) -> PointRecord:
-    """Return the record of ``event``."""
-    key = event.id if event.seq is None else str(event.seq)
-    return PointRecord(pump=event.pump, group=event.group, seq=event.seq, key=key, at=utc_of(event))
-
-
-def utc_of(event: Event) -> datetime:
-    """Return the event's UTC time, which the engine always sets for folds."""
-    if event.at is None:
-        raise ValueError(f"event {event.id} reached a fold without its UTC time")
-    return event.at
-
-
 def point_document(
     measurement: str,
-    record: PointRecord,
+    record: SourceRecord,
     *,
     fields: Mapping[str, float | str | None],
     at: datetime | None = None,
@@ -102,8 +77,3 @@ def _fits(name: str, value: float | str) -> bool:
     if isinstance(value, str):
         return True
     return is_possible(value, *LIMITS.get(name, (-1e12, 1e12)))
-
-
-def within(span: timedelta, earlier: datetime, later: datetime) -> bool:
-    """Whether two times are at most ``span`` apart."""
-    return abs(later - earlier) <= span

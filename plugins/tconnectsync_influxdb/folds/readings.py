@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from tconnectsync import Document, Event
 from tconnectsync.events.reading_minutes import ReadingMinutes, with_minute
-from tconnectsync_influxdb.folds.point_documents import point_document, record_of
+from tconnectsync.events.source_record import record_of
+from tconnectsync_influxdb.folds.point_documents import point_document
 
 
 class ReadingPointFold:

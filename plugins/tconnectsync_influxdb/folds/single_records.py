@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tconnectsync import Document, Event, each, events
-from tconnectsync_influxdb.folds.point_documents import point_document, record_of
+from tconnectsync.events.source_record import record_of
+from tconnectsync_influxdb.folds.point_documents import point_document
 
 
 @each("carbs.entered", name="carbs", version=1)

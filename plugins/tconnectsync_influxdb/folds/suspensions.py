@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import attrs
 
 from tconnectsync import Document, Event, events
-from tconnectsync_influxdb.folds.point_documents import PointRecord, point_document, record_of
+from tconnectsync.events.source_record import SourceRecord, record_of
+from tconnectsync_influxdb.folds.point_documents import point_document
 
 
 @attrs.frozen(kw_only=True)
@@ -15,7 +16,7 @@ class SuspensionState:
     """The present suspension; ``record`` None: insulin is delivered, or the pump is not worn."""
 
     worn: bool = True
-    record: PointRecord | None = None
+    record: SourceRecord | None = None
     reason: str = ""
 
 
@@ -60,5 +61,5 @@ class SuspensionsFold:
         return (_document(state.record, state.reason, max(length_s / 60, 0.0)),)
 
 
-def _document(record: PointRecord, reason: str, length_min: float | None) -> Document:
+def _document(record: SourceRecord, reason: str, length_min: float | None) -> Document:
     return point_document("suspension", record, fields={"reason": reason or "unknown", "length_min": length_min})

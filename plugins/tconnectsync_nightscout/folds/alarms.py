@@ -8,7 +8,8 @@ from datetime import timedelta
 import attrs
 
 from tconnectsync import Document, Event, alarms, each, events
-from tconnectsync_nightscout.folds.documents import SourceRecord, record_of, treatment, words
+from tconnectsync.events.source_record import SourceRecord, record_of
+from tconnectsync_nightscout.folds.documents import treatment, words
 
 NOISE = frozenset({18, 23})
 """Alarms that only repeat that delivery is suspended ("resume pump")."""

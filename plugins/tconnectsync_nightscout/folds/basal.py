@@ -13,8 +13,9 @@ import attrs
 
 from tconnectsync import Document, Event, events
 from tconnectsync.events.limits import MAX_RATE_U_PER_H, is_possible
+from tconnectsync.events.source_record import SourceRecord, record_of, utc_of
 from tconnectsync_nightscout.folds.basal_spans import SUSPENDED, RateSpan, span_document
-from tconnectsync_nightscout.folds.documents import SourceRecord, impossible_note, milli, record_of, utc_of
+from tconnectsync_nightscout.folds.documents import impossible_note, milli, stamp
 
 CONFIRMED_FOR = timedelta(minutes=15)
 """How long a rate from record 279 applies without another one; they come every five minutes."""
@@ -182,7 +183,9 @@ def _resumed(state: BasalState, event: Event) -> tuple[BasalState, Sequence[Docu
         return state, ()
     if run.suspended or run.rate_source == SUSPENDED:
         record = record_of(event)
-        return attrs.evolve(state, run=None), _drawn(state, run.seen(at, record).ended(at, shown=record.stamp))
+        return attrs.evolve(state, run=None), _drawn(
+            state, run.seen(at, record).ended(at, shown=stamp(record.at, record.seq))
+        )
     if at - run.newest_at <= RESUME_PAIR or run.spanned:
         return state, ()  # the rate with which it resumed came first
     # the suspension before it is missing: the rate is unknown after its last confirmation
@@ -223,7 +226,7 @@ def _ended_by(state: BasalState, record: SourceRecord) -> Sequence[Document]:
     run = state.run
     if run.until is not None and run.until <= record.at:
         return _drawn(state, run.ended(run.until))
-    return _drawn(state, run.ended(record.at, shown=record.stamp))
+    return _drawn(state, run.ended(record.at, shown=stamp(record.at, record.seq)))
 
 
 def _drawn(state: BasalState, documents: Sequence[Document]) -> Sequence[Document]:

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 import attrs
 
 from tconnectsync import Document
-from tconnectsync_nightscout.folds.documents import SourceRecord, minutes, stamp, treatment, words
+from tconnectsync.events.source_record import SourceRecord
+from tconnectsync_nightscout.folds.documents import minutes, stamp, treatment, words
 
 SUSPENDED = "suspended"
 """The rate source of a suspension, and of record 279 during one."""
@@ -86,7 +87,7 @@ def span_document(span: RateSpan, end: datetime, *, shown: datetime | None = Non
     duration = (shown or end) - at
     if duration.total_seconds() <= 0:
         return ()
-    sources = [span.first.source] if span.last is None else [span.first.source, span.last.source]
+    sources = [span.first.name] if span.last is None else [span.first.name, span.last.name]
     identity = ["basal", span.first.key] if span.part == 0 else ["basal", span.first.key, span.part]
     document = treatment(
         "Temp Basal",

@@ -7,11 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 from tconnectsync import Document
-from tconnectsync.events.boluses import is_automatic
+from tconnectsync.events.boluses import BolusEnd, JoinedBolus
 from tconnectsync.events.limits import GLUCOSE_MG_DL, MAX_BOLUS_U, MAX_CARBS_G, is_possible
-from tconnectsync_nightscout.folds.bolus_join import JoinedBolus, Part
+from tconnectsync.events.source_record import SourceRecord
 from tconnectsync_nightscout.folds.documents import (
-    SourceRecord,
     amount,
     glucose_fields,
     impossible_note,
@@ -32,6 +31,7 @@ _ENDINGS = {
 _WHOLE_ENDINGS = frozenset({"completed", "ended"})
 _TOLERANCE_U = 0.01
 """Rounding tolerance: delivered and requested amounts of a finished bolus differ in the last bits."""
+_GLUCOSE_TYPES = {None: None, True: "Finger", False: "Sensor"}
 _WAYS = {"quick": "quick bolus", "remote": "remote bolus"}
 _PHONE_OPTIONS = frozenset({"ble_standard", "ble_extended", "ble_aid_recommendation"})
 _PHONE_SOURCES = frozenset({"ble", "ble_aid_recommendation"})
@@ -45,7 +45,7 @@ def bolus_documents(bolus: JoinedBolus, *, carbs: str, glucose: bool) -> Sequenc
     amounts = bolus.amounts
     if amounts is None or not (bolus.over or bolus.immediate_over):
         return ()
-    start, identity = bolus.start, ("bolus", bolus.bolus_id, bolus.epoch)
+    start, identity = bolus.start, ("bolus", bolus.bolus_id, bolus.label)
     for value in (*amounts, sum(amounts)):
         if not is_possible(value, 0.0, MAX_BOLUS_U + _TOLERANCE_U):
             return (impossible_note(f"delivered amount in U of bolus {bolus.bolus_id}", value, start, *identity),)
@@ -58,9 +58,9 @@ def bolus_documents(bolus: JoinedBolus, *, carbs: str, glucose: bool) -> Sequenc
     if carbs == "on" and carbs_g > 0:
         fields["carbs"] = carbs_g
     if glucose and bolus.glucose_mg_dl is not None and is_possible(bolus.glucose_mg_dl, *GLUCOSE_MG_DL):
-        fields |= glucose_fields(bolus.glucose_mg_dl, bolus.glucose_kind)
+        fields |= glucose_fields(bolus.glucose_mg_dl, _GLUCOSE_TYPES[bolus.glucose_typed])
     shown_carbs = f"{amount(carbs_g)} g carbs" if carbs == "note" and carbs_g > 0 else None
-    fields["notes"] = plain_notes(shown_carbs, *_notes(bolus), bolus.said)
+    fields["notes"] = plain_notes(shown_carbs, *_notes(bolus), bolus.notes)
     extension = _extension(bolus, now_u, later_u)
     if now_u + later_u == 0:
         if carbs_g == 0 or carbs == "off":
@@ -111,11 +111,11 @@ def _impossible_details(bolus: JoinedBolus, start: SourceRecord) -> Iterator[Doc
     )
     for what, value, low, high in details:
         if value is not None and not is_possible(value, low, high):
-            yield impossible_note(what, value, start, "bolus-detail", what, bolus.bolus_id, bolus.epoch)
+            yield impossible_note(what, value, start, "bolus-detail", what, bolus.bolus_id, bolus.label)
 
 
 def _is_correction(bolus: JoinedBolus) -> bool:
-    if is_automatic(bolus):
+    if bolus.automatic:
         return True
     if bolus.correction_u is None or bolus.correction_u <= 0:
         return False
@@ -125,7 +125,7 @@ def _is_correction(bolus: JoinedBolus) -> bool:
 
 
 def _notes(bolus: JoinedBolus) -> Iterator[str]:
-    if is_automatic(bolus):
+    if bolus.automatic:
         yield "automatic"
     elif bolus.options in _WAYS:
         yield _WAYS[bolus.options]
@@ -147,13 +147,13 @@ def _endings(bolus: JoinedBolus) -> Iterator[str]:
         yield from _ending(bolus.whole, "")
     if bolus.extended is not None:
         yield from _ending(bolus.extended, "extended part ")
-    elif bolus.extension_planned and bolus.over and bolus.immediate is not None and bolus.extended_u:
+    elif bolus.extension_planned and bolus.over and bolus.immediate is not None and bolus.requested_later_u:
         later_u = bolus.amounts[1] if bolus.amounts else 0.0
-        if later_u < bolus.extended_u - _TOLERANCE_U:
-            yield f"extended part stopped after {amount(later_u)} of {amount(bolus.extended_u)} U"
+        if later_u < bolus.requested_later_u - _TOLERANCE_U:
+            yield f"extended part stopped after {amount(later_u)} of {amount(bolus.requested_later_u)} U"
 
 
-def _ending(part: Part, which: str) -> Iterator[str]:
+def _ending(part: BolusEnd, which: str) -> Iterator[str]:
     delivered, requested = part.delivered_u, part.requested_u
     short = delivered is not None and requested is not None and delivered < requested - _TOLERANCE_U
     if part.status in _WHOLE_ENDINGS and not short:
@@ -172,7 +172,7 @@ def _ending(part: Part, which: str) -> Iterator[str]:
 def _sources(bolus: JoinedBolus) -> list[int | str]:
     keys = list(bolus.sources)
     if bolus.progress is not None and not bolus.over:
-        keys.append(bolus.progress.mark.key)
+        keys.append(bolus.progress.record.key)
     if bolus.start.seq is None:
         return list(keys)
     return [int(key) if key.isdecimal() else key for key in keys]

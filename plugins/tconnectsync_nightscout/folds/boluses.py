@@ -5,19 +5,20 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import attrs
 
 from tconnectsync import Document, Event, events
+from tconnectsync.events.bolus_join import KINDS, join_record
+from tconnectsync.events.boluses import JoinedBolus
 from tconnectsync.events.limits import is_possible
+from tconnectsync.events.source_record import SourceRecord, record_of
 from tconnectsync_nightscout.folds.bolus_documents import bolus_documents
-from tconnectsync_nightscout.folds.bolus_join import Fingerstick, JoinedBolus, add_record, is_other_bolus
-from tconnectsync_nightscout.folds.documents import SourceRecord, amount, record_of
+from tconnectsync_nightscout.folds.documents import amount
 
-QUIET = timedelta(hours=6)
-"""A bolus without a record for this long is finished."""
-EXTENDED_QUIET = timedelta(hours=12)
-"""The same while an extended part has no end; it lasts eight hours at most."""
+FINGERSTICK_BEFORE = timedelta(minutes=15)
+"""A request refers to a glucose value that was typed at most this long before it."""
 REMEMBERED = timedelta(days=30)
 """How long a bolus without an end is reported."""
 EPOCH = 1 << 18
@@ -28,8 +29,16 @@ of numbers, an extended one a thousand, so few cross an edge.
 """
 EPOCH_DAYS = 64
 """The same for sources without numbers."""
-_MOST_OPEN = 64
 _MOST_UNFINISHED = 20
+
+
+@attrs.frozen(kw_only=True)
+class Fingerstick:
+    """The newest glucose value entered in the bolus calculator (record 16)."""
+
+    at: datetime
+    glucose_mg_dl: float
+    typed: bool
 
 
 @attrs.frozen(kw_only=True)
@@ -65,18 +74,8 @@ class BolusFold:
     glucose: bool = True
 
     name = "boluses"
-    version = 1
-    kinds = frozenset(
-        {
-            "bolus.completed",
-            "bolus.delivered",
-            "bolus.extended_completed",
-            "bolus.extended_started",
-            "bolus.requested",
-            "bolus.started",
-            "glucose.fingerstick",
-        }
-    )
+    version = 2
+    kinds = KINDS | {"glucose.fingerstick"}
     state_type = BolusState
 
     def initial(self) -> BolusState:
@@ -88,33 +87,25 @@ class BolusFold:
         record, body = record_of(event), event.body
         if isinstance(body, events.GlucoseFingerstick):
             return attrs.evolve(state, fingerstick=_fingerstick(body, record)), ()
-        bolus_id = body.bolus_id
-        closing = [bolus for bolus in state.open if _is_quiet(bolus, record.at)]
-        keeping = [bolus for bolus in state.open if not _is_quiet(bolus, record.at)]
-        bolus = next((bolus for bolus in keeping if bolus.bolus_id == bolus_id), None)
-        if bolus is not None:
-            keeping.remove(bolus)
-            if is_other_bolus(bolus, event):
-                closing.append(bolus)
-                bolus = None
-        epoch, newest_id = state.epoch, state.newest_id
-        if bolus is None:
+        still_open, finished = join_record(state.open, event)
+        bolus, epoch, newest_id = still_open[-1], state.epoch, state.newest_id
+        changes: dict[str, Any] = {}
+        if not bolus.label:
             if _epoch_of(event) != epoch:
                 epoch, newest_id = _epoch_of(event), -1
             # an id that does not rise may be reused in this epoch; its first record tells it apart
-            name = str(epoch) if bolus_id > newest_id else f"{epoch}/{record.key}"
-            bolus = JoinedBolus(bolus_id=bolus_id, epoch=name, first_at=record.at, last_at=record.at)
-            newest_id = max(newest_id, bolus_id)
-        keeping.append(add_record(bolus, event, state.fingerstick))
-        closing.extend(keeping[:-_MOST_OPEN])
+            changes["label"] = str(epoch) if bolus.bolus_id > newest_id else f"{epoch}/{record.key}"
+            newest_id = max(newest_id, bolus.bolus_id)
+        if isinstance(body, events.BolusRequested) and body.part == 1 and body.glucose_mg_dl is not None:
+            changes["glucose_typed"] = _is_typed(body.glucose_mg_dl, record, state.fingerstick)
         state = attrs.evolve(
             state,
-            open=tuple(keeping[-_MOST_OPEN:]),
-            unfinished=_unfinished(state.unfinished, closing, bolus_id, record.at),
+            open=(*still_open[:-1], attrs.evolve(bolus, **changes)) if changes else still_open,
+            unfinished=_unfinished(state.unfinished, finished, bolus.bolus_id, record.at),
             epoch=epoch,
             newest_id=newest_id,
         )
-        return state, self._documents(closing)
+        return state, self._documents(finished)
 
     def running(self, state: BolusState) -> Sequence[Document]:
         """The boluses of the last hours, and extended ones with the amount so far."""
@@ -135,11 +126,6 @@ def _epoch_of(event: Event) -> int:
     return event.pump_time.toordinal() // EPOCH_DAYS if event.seq is None else event.seq // EPOCH
 
 
-def _is_quiet(bolus: JoinedBolus, now: datetime) -> bool:
-    waits = bolus.extension_planned and not bolus.over
-    return now - bolus.last_at > (EXTENDED_QUIET if waits else QUIET)
-
-
 def _is_told(bolus: JoinedBolus) -> bool:
     return bolus.over and bolus.amounts is not None
 
@@ -153,11 +139,11 @@ def _unfinished(
 
 
 def _missing(bolus: JoinedBolus) -> UnfinishedBolus:
-    asked = bolus.total_u if bolus.total_u is not None else bolus.now_u
+    asked = bolus.total_u if bolus.total_u is not None else bolus.requested_now_u
     size = f" of {amount(asked)} U" if asked is not None else ""
     return UnfinishedBolus(
         bolus_id=bolus.bolus_id,
-        at=bolus.first_at,
+        at=bolus.first.at,
         text=f"bolus {bolus.bolus_id}{size}: the pump's data does not say how it ended",
     )
 
@@ -166,3 +152,12 @@ def _fingerstick(body: events.GlucoseFingerstick, record: SourceRecord) -> Finge
     if body.glucose_mg_dl is None or not is_possible(body.glucose_mg_dl, 0.0, 10_000.0):
         return None
     return Fingerstick(at=record.at, glucose_mg_dl=float(body.glucose_mg_dl), typed=body.entry == "manual")
+
+
+def _is_typed(glucose_mg_dl: float, record: SourceRecord, fingerstick: Fingerstick | None) -> bool:
+    return (
+        fingerstick is not None
+        and fingerstick.typed
+        and fingerstick.glucose_mg_dl == glucose_mg_dl
+        and timedelta() <= record.at - fingerstick.at <= FINGERSTICK_BEFORE
+    )

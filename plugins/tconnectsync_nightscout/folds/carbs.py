@@ -6,7 +6,8 @@ from typing import Any
 
 from tconnectsync import Document, Event, Fold, each
 from tconnectsync.events.limits import MAX_CARBS_G, is_possible
-from tconnectsync_nightscout.folds.documents import amount, impossible_note, milli, record_of, treatment
+from tconnectsync.events.source_record import record_of
+from tconnectsync_nightscout.folds.documents import amount, impossible_note, milli, treatment
 
 
 def carbs_fold(*, as_note: bool = False) -> Fold[Any]:

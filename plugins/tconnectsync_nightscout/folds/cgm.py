@@ -10,7 +10,8 @@ import attrs
 from tconnectsync import Document, Event, each, events
 from tconnectsync.events.limits import GLUCOSE_MG_DL, is_possible
 from tconnectsync.events.reading_minutes import ReadingMinutes, with_minute
-from tconnectsync_nightscout.folds.documents import SourceRecord, impossible_note, milli, provenance, record_of
+from tconnectsync.events.source_record import SourceRecord, record_of
+from tconnectsync_nightscout.folds.documents import impossible_note, milli, provenance, stream_id
 from tconnectsync_nightscout.site.document_format import ENTRIES
 
 HIGH_SGV, LOW_SGV = 401, 39
@@ -96,9 +97,9 @@ def _sgv(body: events.GlucoseReading) -> float | None:
 def _entry(kind: str, record: SourceRecord, at: datetime, *, fields: Mapping[str, object]) -> Document:
     content: dict[str, object] = {"type": kind, "device": f"tandem {record.pump}"}
     content |= {name: value for name, value in fields.items() if value is not None}
-    content["pump"] = provenance(record.pump, [record.source])
+    content["pump"] = provenance(record.pump, [record.name])
     return Document(
-        id=record.id(kind, record.key),
+        id=stream_id(record.pump, record.group, kind, record.key),
         collection=ENTRIES,
         at=at.replace(microsecond=0),
         content=content,

@@ -11,7 +11,8 @@ import attrs
 from tconnectsync import Document, Event, document_id
 from tconnectsync.events.limits import MAX_IOB_U, is_possible
 from tconnectsync.events.pump_state import KINDS, PumpState, Reported, after
-from tconnectsync_nightscout.folds.documents import SourceRecord, milli, provenance, record_of, stamp
+from tconnectsync.events.source_record import SourceRecord, record_of
+from tconnectsync_nightscout.folds.documents import milli, provenance, stamp
 from tconnectsync_nightscout.folds.iob import SHOWN_FOR_S, iob_status
 from tconnectsync_nightscout.site.document_format import created_at_text
 

@@ -7,49 +7,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-import attrs
-
-from tconnectsync import Document, Event, document_id
+from tconnectsync import Document, document_id
+from tconnectsync.events.source_record import SourceRecord
 
 TREATMENTS = "treatments"
-
-
-@attrs.frozen(kw_only=True)
-class SourceRecord:
-    """A record and its time. ``key`` names it within its stream: the sequence number, else the event's id."""
-
-    pump: str
-    group: int | None
-    seq: int | None
-    key: str
-    at: datetime
-
-    @property
-    def stamp(self) -> datetime:
-        """The time of this record's document: whole seconds, and the sequence number mod 1000 as ms."""
-        return stamp(self.at, self.seq)
-
-    def id(self, *parts: str | int) -> str:
-        """The identity of a document of this record's stream."""
-        return stream_id(self.pump, self.group, *parts)
-
-    @property
-    def source(self) -> int | str:
-        """The name of the record in provenance."""
-        return self.key if self.seq is None else self.seq
-
-
-def record_of(event: Event) -> SourceRecord:
-    """Return record and time of ``event``."""
-    key = event.id if event.seq is None else str(event.seq)
-    return SourceRecord(pump=event.pump, group=event.group, seq=event.seq, key=key, at=utc_of(event))
-
-
-def utc_of(event: Event) -> datetime:
-    """Return the event's UTC time, which the engine always sets for folds."""
-    if event.at is None:
-        raise ValueError(f"event {event.id} reached a fold without its UTC time")
-    return event.at
 
 
 def stamp(at: datetime, seq: int | None) -> datetime:
@@ -76,14 +37,14 @@ def treatment(
     None and empty texts in ``fields`` are omitted: "the pump did not record it" is not a value. ``sources`` are the
     records it was made from (the record's own by default).
     """
-    made_from = [record.source] if sources is None else list(dict.fromkeys(sources))
+    made_from = [record.name] if sources is None else list(dict.fromkeys(sources))
     content = {"eventType": event_type}
     content.update({name: value for name, value in fields.items() if value is not None and value != ""})
     content["pump"] = provenance(record.pump, made_from)
     return Document(
-        id=record.id(*identity),
+        id=stream_id(record.pump, record.group, *identity),
         collection=TREATMENTS,
-        at=at or record.stamp,
+        at=at or stamp(record.at, record.seq),
         content=content,
         unique_slot=event_type,
         ttl_s=worth_s,
@@ -101,10 +62,10 @@ def impossible_note(
     """A value that the pump cannot produce: rejected with the reason, never sent."""
     reason = f"{what} of {_shown(value)} is not possible"
     return Document(
-        id=record.id(*identity),
+        id=stream_id(record.pump, record.group, *identity),
         collection=collection,
-        at=record.stamp,
-        content={"notes": reason, "pump": provenance(record.pump, [record.source])},
+        at=stamp(record.at, record.seq),
+        content={"notes": reason, "pump": provenance(record.pump, [record.name])},
         unique_slot=f"impossible {what}",
         problem=reason,
     )

@@ -7,16 +7,8 @@ from typing import Any
 
 from tconnectsync import Document, Event, Fold, each, events
 from tconnectsync.events.limits import MAX_VOLUME_U, is_possible
-from tconnectsync_nightscout.folds.documents import (
-    SourceRecord,
-    amount,
-    impossible_note,
-    milli,
-    plain_notes,
-    record_of,
-    treatment,
-    words,
-)
+from tconnectsync.events.source_record import SourceRecord, record_of
+from tconnectsync_nightscout.folds.documents import amount, impossible_note, milli, plain_notes, treatment, words
 
 _DONE = frozenset({None, "completed"})
 """Without a status a fill counts as completed: older records have none."""

@@ -8,7 +8,8 @@ import attrs
 
 from tconnectsync import Document, Event, document_id, events
 from tconnectsync.events.limits import MAX_IOB_U, is_possible
-from tconnectsync_nightscout.folds.documents import SourceRecord, impossible_note, milli, provenance, record_of
+from tconnectsync.events.source_record import SourceRecord, record_of
+from tconnectsync_nightscout.folds.documents import impossible_note, milli, provenance, stamp
 
 ACTIVITY_TYPE = "tconnect_iob"
 """The name that users of IOB activities expect."""
@@ -81,11 +82,11 @@ class IobFold:
         activity = Document(
             id=document_id("site", "iob", "activity"),
             collection="activity",
-            at=record.stamp,
+            at=stamp(record.at, record.seq),
             content={
                 "activityType": ACTIVITY_TYPE,
                 "iob": state.iob_u,
-                "pump": provenance(record.pump, [record.source]),
+                "pump": provenance(record.pump, [record.name]),
             },
         )
         if not self.device_status:
@@ -98,14 +99,14 @@ def iob_status(record: SourceRecord, iob_u: float, *names: str) -> Document:
     return Document(
         id=document_id("site", *names, record.pump, "-" if record.group is None else record.group, record.key),
         collection="devicestatus",
-        at=record.stamp,
+        at=stamp(record.at, record.seq),
         content={
             "device": f"tandem {record.pump}",
             "pump": {
                 # both numbers, because Nightscout shows nothing for iob 0 alone, and ignores a bare number
                 "iob": {"iob": iob_u, "bolusiob": iob_u},
                 "clock": record.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-                **provenance(record.pump, [record.source]),
+                **provenance(record.pump, [record.name]),
             },
         },
         ttl_s=SHOWN_FOR_S,

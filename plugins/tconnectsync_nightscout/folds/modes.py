@@ -8,7 +8,8 @@ from datetime import datetime
 import attrs
 
 from tconnectsync import Document, Event, each, events
-from tconnectsync_nightscout.folds.documents import SourceRecord, minutes, record_of, treatment, utc_of, words
+from tconnectsync.events.source_record import SourceRecord, record_of, utc_of
+from tconnectsync_nightscout.folds.documents import minutes, treatment, words
 
 _SHOWN = {"sleep": "Sleep", "exercise": "Exercise"}
 _SIGNS_OF_LIFE = frozenset({"basal.delivered", "day.summary", "pumping.resumed", "pumping.suspended", "unknown"})
@@ -82,7 +83,7 @@ def _ended(mode: RunningMode | None, by: SourceRecord) -> Sequence[Document]:
 def _shown(mode: RunningMode, end: datetime, by: SourceRecord | None = None) -> Sequence[Document]:
     if end <= mode.first.at:
         return ()
-    sources = [mode.first.source] if by is None else [mode.first.source, by.source]
+    sources = [mode.first.name] if by is None else [mode.first.name, by.name]
     fields = {"duration": minutes(end - mode.first.at)}
     return (treatment(_SHOWN[mode.mode], mode.first, "mode", mode.first.key, fields=fields, sources=sources),)
 

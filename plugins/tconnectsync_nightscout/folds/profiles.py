@@ -10,7 +10,8 @@ import attrs
 
 from tconnectsync import Document, Event, document_id, events
 from tconnectsync.events.limits import GLUCOSE_MG_DL, MAX_RATE_U_PER_H, is_possible
-from tconnectsync_nightscout.folds.documents import SourceRecord, amount, provenance, record_of
+from tconnectsync.events.source_record import SourceRecord, record_of
+from tconnectsync_nightscout.folds.documents import amount, provenance
 
 PROFILE = "profile"
 DAY_MIN = 24 * 60
@@ -77,7 +78,7 @@ class ProfilesFold:
             id=document_id("site", "profiles"),
             collection=PROFILE,
             at=record.at.replace(microsecond=0),
-            content={**content, "pump": provenance(record.pump, [record.source])},
+            content={**content, "pump": provenance(record.pump, [record.name])},
             problem=f"the pump's profiles cannot be used: {state.problem}" if state.problem else None,
         )
         return (document,)

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 import attrs
 
 from tconnectsync import Document, Event, each, events
-from tconnectsync_nightscout.folds.documents import SourceRecord, plain_notes, record_of, treatment, words
+from tconnectsync.events.source_record import SourceRecord, record_of
+from tconnectsync_nightscout.folds.documents import plain_notes, treatment, words
 
 SAME_START = timedelta(hours=1)
 """Two records whose sessions began this close to each other are of the same session: sensor clocks are not exact."""

@@ -8,8 +8,9 @@ from datetime import timedelta
 import attrs
 
 from tconnectsync import Document, Event, events
+from tconnectsync.events.source_record import SourceRecord, record_of
 from tconnectsync_nightscout.delivery.announcement_age import SILENCE_WORDS
-from tconnectsync_nightscout.folds.documents import SourceRecord, record_of, treatment
+from tconnectsync_nightscout.folds.documents import stamp, treatment
 
 SENT_BEFORE = timedelta(minutes=5)
 """The outbox sends a document so long before its time. Silence must not be announced early."""
@@ -56,5 +57,5 @@ class SilenceFold:
         if state.newest is None or not state.worn:
             return ()
         fields = {"notes": f"{SILENCE_WORDS} {state.pump_time}", "isAnnouncement": True}
-        at = state.newest.stamp + self.after + SENT_BEFORE
+        at = stamp(state.newest.at, state.newest.seq) + self.after + SENT_BEFORE
         return (treatment("Announcement", state.newest, "silence", state.newest.key, fields=fields, at=at),)

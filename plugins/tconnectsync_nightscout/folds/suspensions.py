@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tconnectsync import Document, Event, each, events
+from tconnectsync.events.source_record import record_of
 from tconnectsync_nightscout.folds.basal_spans import suspension_words
-from tconnectsync_nightscout.folds.documents import record_of, treatment
+from tconnectsync_nightscout.folds.documents import treatment
 
 
 @each("pumping.resumed", "pumping.suspended", name="suspension-notes", version=1)

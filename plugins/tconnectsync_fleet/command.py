@@ -234,10 +234,14 @@ def run(options: ServerOptions, name: str, command: str, arguments: tuple[str, .
 
 def _ask(options: ServerOptions, name: str, command: str, arguments: dict[str, str]) -> int:
     with options.connected() as servers:
-        from tconnectsync_fleet.operator_requests import ask
-        from tconnectsync_fleet.people import People
+        from tconnectsync_fleet.ask_worker import ask
+        from tconnectsync_fleet.people import NotPossible, People
 
-        People(servers).get(name)
+        if People(servers).get(name).paused:
+            raise NotPossible(
+                f"{name} is paused, so no worker has this person. Nothing was done."
+                f" To continue: `tconnectsync fleet resume {name}`."
+            )
         status = 1
         for step in ask(servers, name, command, arguments):
             if "status" in step:

@@ -1,20 +1,26 @@
-"""Requests of operators for one person: the worker that owns the person answers, step by step."""
+"""Requests of operators for one person: the worker that owns the person answers, step by step.
+
+The steps: the worker has the request; it asks whether the operator still waits, and begins only if so; progress; the result. In between
+it shows every few seconds that it works. So a request that nobody waits for any longer is never run.
+"""
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import json
 import logging
-import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import attrs
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from tconnectsync import Retryable, TconnectsyncError
+from tconnectsync_fleet.log_person import log_person
 from tconnectsync_fleet.person_runner import PersonRunner
+from tconnectsync_fleet.schedule import ScheduledPerson
 from tconnectsync_fleet.servers import Servers
 from tconnectsync_fleet.worker import Worker
 
@@ -22,8 +28,12 @@ log = logging.getLogger("tconnectsync.fleet")
 SUBJECT = "fleet.requests"
 COMMANDS = ("sync", "backfill", "replay", "resume", "verify", "dead_letters_retry", "dead_letters_drop")
 STATUS_COMMAND = "status"
-FIRST_ANSWER_S = 10.0
-LATER_ANSWER_S = 120.0
+ALIVE_S = 5.0
+"""How often a worker shows that it still works at a request, or waits for a turn to end."""
+CONFIRM_S = 5.0
+WAITS = b"yes"
+NOT_BEGUN = 8
+"""The exit status of a request that was not begun: the person changes workers."""
 
 
 def answer_requests(worker: Worker) -> None:
@@ -35,41 +45,106 @@ def answer_requests(worker: Worker) -> None:
     worker.servers.call(worker.servers.client.subscribe(f"{SUBJECT}.*", cb=received))
 
 
+@attrs.define
+class Asker:
+    """The operator's command, which waits for steps. One of an older release cannot confirm that it waits."""
+
+    servers: Servers
+    inbox: str
+    redact: Callable[[str], str]
+    confirms: bool
+
+    def send(self, step: Mapping[str, Any]) -> None:
+        """Send a step without secrets. Errors: Retryable, NatsError."""
+        self.servers.call(self.servers.client.publish(self.inbox, self._without_secrets(step)))
+
+    def waits(self) -> bool:
+        """Whether the operator still waits; the command knows from now on that its request begins."""
+        if not self.confirms:
+            return True
+        try:
+            answer = self.servers.call(self.servers.client.request(self.inbox, b'{"begins": true}', timeout=CONFIRM_S))
+        except (Retryable, NatsError):
+            return False
+        return answer.data == WAITS
+
+    @contextlib.contextmanager
+    def kept_waiting(self) -> Iterator[None]:
+        """Show every few seconds that somebody works."""
+        ended = threading.Event()
+
+        def show() -> None:
+            while not ended.wait(ALIVE_S):
+                with contextlib.suppress(Retryable, NatsError):
+                    self.send({"alive": True})
+
+        if self.confirms:
+            threading.Thread(target=show, name="request-alive", daemon=True).start()
+        try:
+            yield
+        finally:
+            ended.set()
+
+    def _without_secrets(self, step: Mapping[str, Any]) -> bytes:
+        found = dict(step)
+        if "progress" in found:
+            found["progress"] = self.redact(str(found["progress"]))
+        if "lines" in found:
+            found["lines"] = [self.redact(str(line)) for line in found["lines"]]
+        return json.dumps(found).encode()
+
+
 def _answer(worker: Worker, message: Msg) -> None:
     name = message.subject.rpartition(".")[2]
-
-    def send(step: Mapping[str, Any]) -> None:
-        answer = json.dumps(_without_secrets(step, worker.engine.redact)).encode()
-        worker.servers.call(worker.servers.client.publish(message.reply, answer))
-
-    def use(runner: PersonRunner) -> None:
-        request = json.loads(message.data)
-        send({"progress": f"{worker.name} has {name}"})
+    scheduled = worker.people.get(name)
+    if scheduled is None or not scheduled.runner.is_owned:
+        return  # another worker's
+    with log_person(name):
         try:
-            send(_result(runner, request["command"], request.get("args", {}), send))
-        except TconnectsyncError as error:
-            send({"status": int(error.exit_status), "lines": [error.message, error.remedy or ""]})
-        except Exception as error:
-            log.exception("request_failed")  # the border between people
-            send({"status": 1, "lines": [f"the request failed unexpectedly ({type(error).__name__})"]})
+            request = json.loads(message.data)
+            asker = Asker(worker.servers, message.reply, worker.engine.redact, bool(request.get("confirms")))
+            asker.send({"progress": f"{worker.name} has {name}"})
+            _serve(worker, scheduled, request, asker)
+        except (Retryable, NatsError) as error:
+            log.warning('request_not_answered message="%s"', error)
+        except Exception:
+            log.exception("request_not_answered")  # the border between people
 
+
+def _serve(worker: Worker, scheduled: ScheduledPerson, request: Mapping[str, Any], asker: Asker) -> None:
+    """Run a request between two turns of the person, if the operator still waits then."""
+    if not scheduled.lock.acquire(blocking=False):
+        asker.send({"progress": "a turn of this person is running; the request begins when it has ended"})
+        with asker.kept_waiting():
+            scheduled.lock.acquire()
     try:
-        worker.serve_request(name, use)
-    except (Retryable, NatsError) as error:
-        log.warning('request_not_answered message="%s"', error)
-
-
-def _without_secrets(step: Mapping[str, Any], redact: Callable[[str], str]) -> dict[str, Any]:
-    """Return a step of an answer as it may be sent: its ``progress`` and its ``lines`` go through ``redact``."""
-    found = dict(step)
-    if "progress" in found:
-        found["progress"] = redact(str(found["progress"]))
-    if "lines" in found:
-        found["lines"] = [redact(str(line)) for line in found["lines"]]
-    return found
+        runner = scheduled.runner
+        if not (runner.is_owned and scheduled.is_wanted and worker.is_healthy()):
+            words = "was paused, or is being given to another worker. Nothing was done. Run the command again."
+            asker.send({"status": NOT_BEGUN, "lines": [f"{runner.person.name} {words}"]})
+        elif not asker.waits():
+            log.warning("request_not_begun command=%s nobody waits for it any longer", request.get("command"))
+        else:
+            with asker.kept_waiting():
+                result = _result(runner, str(request["command"]), request.get("args", {}), asker.send)
+            asker.send(result)
+    finally:
+        scheduled.lock.release()
 
 
 def _result(
+    runner: PersonRunner, command: str, args: Mapping[str, Any], send: Callable[[Mapping[str, Any]], None]
+) -> dict[str, Any]:
+    try:
+        return _performed(runner, command, args, send)
+    except TconnectsyncError as error:
+        return {"status": int(error.exit_status), "lines": [error.message, error.remedy or ""]}
+    except Exception as error:
+        log.exception("request_failed")  # the border between people
+        return {"status": 1, "lines": [f"the request failed unexpectedly ({type(error).__name__})"]}
+
+
+def _performed(
     runner: PersonRunner, command: str, args: Mapping[str, Any], send: Callable[[Mapping[str, Any]], None]
 ) -> dict[str, Any]:
     context = runner.context()
@@ -83,39 +158,8 @@ def _result(
         words = getattr(step, "message", None) or getattr(step, "words", "")
         if words and said[-1:] != [words]:
             said[:] = [words]
-            send({"progress": words})
+            with contextlib.suppress(Retryable, NatsError):  # the work goes on without being watched
+                send({"progress": words})
 
     result = context.perform(command, args, show)
     return {"status": int(result.status), "lines": list(result.lines)}
-
-
-def ask(servers: Servers, name: str, command: str, args: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Send a request and yield its steps; the last has ``status`` and ``lines``. Errors: Retryable if nobody answers."""
-    steps: queue.Queue[dict[str, Any]] = queue.Queue()
-
-    async def begin() -> None:
-        client = servers.client
-        inbox = client.new_inbox()
-
-        async def received(message: Msg) -> None:
-            steps.put(json.loads(message.data))
-
-        await client.subscribe(inbox, cb=received)
-        content = json.dumps({"command": command, "args": dict(args)}).encode()
-        await client.publish(f"{SUBJECT}.{name}", content, reply=inbox)
-        await asyncio.sleep(0)
-
-    servers.call(begin())
-    wait_s = FIRST_ANSWER_S
-    while True:
-        try:
-            step = steps.get(timeout=wait_s)
-        except queue.Empty:
-            raise Retryable(
-                f"no worker that owns {name} answers",
-                remedy="See `tconnectsync fleet status`. If a worker has just ended, another one has its people within a minute.",
-            ) from None
-        wait_s = LATER_ANSWER_S
-        yield step
-        if "status" in step:
-            return

@@ -242,7 +242,7 @@ class PersonRunner:
         replica = self._replica or StreamReplica(self.servers, self.person.name, owner="")
         last = replica.look()
         may_delete = purged or (last.end.position > 0 and self.engine.has_all_of(replica, last.end, self.folder))
-        if purged and last.owner and last.owner == replica.owner:
+        if purged and last.owner in ("", replica.owner):
             delete_data(self.servers, self.person.name, up_to=last.seq)  # what a turn has stored after the removal
         if may_delete and self.folder.exists():
             shutil.rmtree(self.folder)

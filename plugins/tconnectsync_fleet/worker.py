@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -328,19 +328,6 @@ class Worker:
             log.warning('status_not_published message="%s"', error)
             return False
         return True
-
-    # --- requests of operators --------------------------------------------------------------------------------------
-
-    def serve_request(self, name: str, use: Callable[[PersonRunner], None]) -> bool:
-        """Call ``use`` with a person's runner, between two turns. False: this worker does not own the person."""
-        scheduled = self.people.get(name)
-        if scheduled is None or not scheduled.runner.is_owned:
-            return False
-        with log_person(name), scheduled.lock:
-            if not scheduled.runner.is_owned:
-                return False
-            use(scheduled.runner)
-            return True
 
 
 def _with_jitter(pause_s: float) -> float:

@@ -204,6 +204,8 @@ def test_life_of_people(fleet: LightFleet, connection: Servers) -> None:
     fleet.run("pause", "anna")
     fleet.eventually(lambda: "paused: 1" in fleet.run("status"), "the pause in the status")
     fleet.eventually(lambda: "w1: 1 person" in fleet.run("status"), "anna given back")
+    for words in (("run", "anna", "sync"), ("show", "anna")):
+        assert "fleet resume anna" in fleet.run(*words, expect=(2,))
     fleet.run("resume", "anna")
     before = fleet.cloud.asked["anna"]
     fleet.eventually(lambda: fleet.cloud.asked["anna"] > before, "anna asked again")

@@ -114,6 +114,18 @@ def append(replica: StreamReplica, folder: Path, count: int) -> None:
             log.append([basal(number)])
 
 
+def test_state_that_a_turn_published_after_the_removal(
+    servers: Servers, tmp_path: Path, new_name: Callable[[], str]
+) -> None:
+    """Nothing of a person whose data were deleted is left, also if a turn without news ended after that."""
+    name = new_name()
+    servers.call(servers.bucket(STATUS).put(name, b"{}"))
+    member, engine = Member(name=name, sealed=b""), cast(FleetContext, PlainEngine())
+    runner = PersonRunner(member, tmp_path, servers, SealedBox(PrivateKey.generate()), engine)
+    assert runner.forget(purged=True)
+    assert servers.changes(STATUS)[name].value is None
+
+
 @pytest.mark.parametrize(
     ("case", "stays"), [("equal", False), ("behind", False), ("beyond", True), ("other", True), ("moved aside", True)]
 )

@@ -8,17 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import attrs
 import pytest
 from nacl.public import PrivateKey, SealedBox
-from nats.aio.msg import Msg
 
 from tconnectsync import ReplicaFailed, Retryable
 from tconnectsync_fleet.lease import WorkerLease
-from tconnectsync_fleet.operator_requests import _answer
 from tconnectsync_fleet.people import Member
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
 from tconnectsync_fleet.schedule import DueQueue, ScheduledPerson
@@ -106,31 +103,6 @@ def test_status_of_a_failed_turn(servers: Servers, tmp_path: Path, new_name: Cal
     assert published["last_fetch"] == "2026-01-02T03:04:05+00:00"
     assert published["status"]
     assert published["lines"] == ["refused: ***"]
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_answers_to_requests_have_no_secret(fails: bool) -> None:
-    """What an operator's request sends through NATS has no secrets: in a step, in the result, and in an error."""
-    sent: list[dict[str, Any]] = []
-
-    def perform(_command: str, _arguments: Any, show: Callable[[Any], None]) -> Any:
-        show(SimpleNamespace(message=f"asks {SECRET}"))
-        if fails:
-            raise Retryable(f"refused {SECRET}", remedy=f"change {SECRET}")
-        return SimpleNamespace(status=0, lines=(f"asked {SECRET}",))
-
-    runner = SimpleNamespace(context=lambda: SimpleNamespace(perform=perform))
-    client = SimpleNamespace(publish=lambda _, data: sent.append(json.loads(data)))
-    worker = SimpleNamespace(
-        name="w1",
-        engine=TextEngine(),
-        servers=SimpleNamespace(client=client, call=lambda done: done),
-        serve_request=lambda _, use: use(runner),
-    )
-    message = SimpleNamespace(subject="fleet.requests.anna", data=b'{"command": "sync"}', reply="inbox")
-    _answer(cast(Worker, worker), cast(Msg, message))
-    assert sent[1] == {"progress": "asks ***"}
-    assert sent[2]["lines"] == (["refused ***", "change ***"] if fails else ["asked ***"])
 
 
 @pytest.mark.parametrize(

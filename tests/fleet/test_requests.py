@@ -1,0 +1,190 @@
+"""Operators' requests for one person on a real server: taken at once, begun only while somebody waits, and never run late."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import attrs
+import pytest
+from nacl.public import PrivateKey, SealedBox
+
+from tconnectsync import Retryable
+from tconnectsync_fleet import ask_worker, operator_requests
+from tconnectsync_fleet.ask_worker import ask
+from tconnectsync_fleet.lease import WorkerLease
+from tconnectsync_fleet.operator_requests import SUBJECT, Asker, answer_requests
+from tconnectsync_fleet.people import Member
+from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
+from tconnectsync_fleet.schedule import ScheduledPerson
+from tconnectsync_fleet.servers import Servers
+from tconnectsync_fleet.worker import Worker
+from tests.e2e.installation import eventually
+from tests.fleet.conftest import HeldLease
+
+SECRET = "a secret of a person"
+BEGUN_LATE = "a turn of this person is running"
+
+
+@attrs.define
+class Person:
+    """A person of a worker, whose requests are noted. They fail with ``error``."""
+
+    name: str
+    servers: Servers
+    scheduled: ScheduledPerson
+    performed: list[str] = attrs.field(factory=list)
+    error: Exception | None = None
+
+    def context(self) -> Person:
+        return self
+
+    def perform(self, command: str, _arguments: Any, show: Callable[[Any], None]) -> Any:
+        self.performed.append(command)
+        show(SimpleNamespace(message=f"asks {SECRET}"))
+        if self.error is not None:
+            raise self.error
+        return SimpleNamespace(status=0, lines=(f"asked {SECRET}",))
+
+    def ask(self) -> Iterator[dict[str, Any]]:
+        return ask(self.servers, self.name, "sync", {})
+
+
+class Engine:
+    """Knows one secret."""
+
+    def redact(self, text: str) -> str:
+        return text.replace(SECRET, "***")
+
+
+@pytest.fixture(scope="module")
+def worker(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Worker:
+    """A worker that does not run, and answers requests."""
+    found = Worker(
+        name="w1", folder=tmp_path_factory.mktemp("worker"), servers=servers, box=SealedBox(PrivateKey.generate()),
+        engine=cast(FleetContext, Engine()),
+    )  # fmt: skip
+    found._lease = cast(WorkerLease, HeldLease())
+    answer_requests(found)
+    return found
+
+
+@pytest.fixture
+def person(worker: Worker, servers: Servers, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> Person:
+    """Somebody whom the worker has. Everything is a hundred times as fast."""
+    monkeypatch.setattr(operator_requests, "ALIVE_S", 0.05)
+    name = new_name()
+    runner = SimpleNamespace(is_owned=True, person=Member(name=name, sealed=b""))
+    found = Person(name, servers, ScheduledPerson(cast(PersonRunner, runner), is_wanted=True))
+    runner.context = found.context
+    worker.people[name] = found.scheduled
+    return found
+
+
+@pytest.mark.parametrize("error", [None, Retryable(f"refused {SECRET}", remedy=f"change {SECRET}")])
+def test_steps_and_result_without_secrets(person: Person, error: Exception | None) -> None:
+    """The worker says that it has the request, what it does, and how it ended. No secret is in any of it."""
+    person.error = error
+    first, *progress, last = person.ask()
+    assert first == {"progress": f"w1 has {person.name}"}
+    assert progress == [{"progress": "asks ***"}]
+    assert last["lines"] == (["asked ***"] if error is None else ["refused ***", "change ***"])
+    assert bool(last["status"]) == (error is not None)
+
+
+def test_turn_that_takes_long(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operator hears at once that a turn is running, waits longer than a silent worker is waited for, and gets the result."""
+    monkeypatch.setattr(ask_worker, "SILENCE_S", 1.0)
+    steps: queue.Queue[dict[str, Any]] = queue.Queue()
+    waiting = threading.Thread(target=lambda: [steps.put(step) for step in person.ask()], daemon=True)
+    with person.scheduled.lock:
+        waiting.start()
+        assert steps.get(timeout=60)["progress"] == f"w1 has {person.name}"
+        assert BEGUN_LATE in steps.get(timeout=60)["progress"]
+        waiting.join(2.5)
+        assert waiting.is_alive()
+        assert person.performed == []
+    waiting.join(60)
+    assert person.performed == ["sync"]
+    assert list(steps.queue)[-1]["status"] == 0
+
+
+def test_nobody_waits_any_longer(person: Person, caplog: pytest.LogCaptureFixture) -> None:
+    """A request whose operator has gone while a turn was running is not run afterwards."""
+    steps = person.ask()
+    with person.scheduled.lock:
+        assert next(steps)
+        assert BEGUN_LATE in next(steps)["progress"]
+        steps.close()
+    eventually(lambda: "request_not_begun" in caplog.text, "the worker's decision")
+    assert person.performed == []
+
+
+@pytest.mark.parametrize("change", ["paused", "given back", "no lease"])
+def test_person_moves_while_a_request_waits(person: Person, worker: Worker, change: str) -> None:
+    """The request is refused, and says that nothing was done."""
+    steps = person.ask()
+    lease = worker._lease
+    with person.scheduled.lock:
+        assert next(steps)
+        assert BEGUN_LATE in next(steps)["progress"]
+        if change == "paused":
+            person.scheduled.is_wanted = False
+        elif change == "given back":
+            cast(Any, person.scheduled.runner).is_owned = False
+        else:
+            worker._lease = cast(WorkerLease, HeldLease(is_held=False))
+    last = list(steps)[-1]
+    worker._lease = lease
+    assert last["status"]
+    assert "Nothing was done" in last["lines"][0]
+    assert person.performed == []
+
+
+def test_worker_that_falls_silent(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the request had begun is known, also if the worker dies."""
+    monkeypatch.setattr(ask_worker, "SILENCE_S", 0.3)
+    monkeypatch.setattr(operator_requests, "ALIVE_S", 60.0)
+    with person.scheduled.lock, pytest.raises(Retryable, match="had not begun") as caught:
+        list(person.ask())
+    assert "will not run later" in str(caught.value)
+    eventually(lambda: not person.scheduled.lock.locked(), "the end of the turn")
+    assert person.performed == []
+    monkeypatch.setattr(ask_worker, "SILENCE_S", 1.0)
+    monkeypatch.setattr(Asker, "send", lambda *_: None)
+    with pytest.raises(Retryable, match="had begun") as caught:
+        list(person.ask())
+    assert f"fleet show {person.name}" in (caught.value.remedy or "")
+    assert person.performed == ["sync"]
+
+
+def test_nobody_has_the_person(servers: Servers, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker answers: nothing was done, and the message says so."""
+    monkeypatch.setattr(ask_worker, "FIRST_ANSWER_S", 0.2)
+    with pytest.raises(Retryable, match="Nothing was done") as caught:
+        list(ask(servers, new_name(), "sync", {}))
+    assert "tconnectsync fleet" in (caught.value.remedy or "")
+
+
+def test_command_of_an_older_release(person: Person) -> None:
+    """It cannot confirm that it waits, and knows only progress and result."""
+    got: queue.Queue[dict[str, Any]] = queue.Queue()
+    servers = person.servers
+
+    async def begin() -> None:
+        inbox = servers.client.new_inbox()
+
+        async def received(message: Any) -> None:
+            got.put(json.loads(message.data))
+
+        await servers.client.subscribe(inbox, cb=received)
+        await servers.client.publish(f"{SUBJECT}.{person.name}", b'{"command": "sync"}', reply=inbox)
+
+    servers.call(begin())
+    steps = [got.get(timeout=60) for _ in range(3)]
+    assert ["progress" in step or "status" in step for step in steps] == [True, True, True]
+    assert steps[-1]["status"] == 0

@@ -31,7 +31,7 @@ BEGUN_LATE = "a turn of this person is running"
 
 
 @attrs.define
-class Person:
+class AskedPerson:
     """A person of a worker, whose requests are noted. They fail with ``error``."""
 
     name: str
@@ -40,7 +40,7 @@ class Person:
     performed: list[str] = attrs.field(factory=list)
     error: Exception | None = None
 
-    def context(self) -> Person:
+    def context(self) -> AskedPerson:
         return self
 
     def perform(self, command: str, _arguments: Any, show: Callable[[Any], None]) -> Any:
@@ -54,7 +54,7 @@ class Person:
         return ask(self.servers, self.name, "sync", {})
 
 
-class Engine:
+class SecretEngine:
     """Knows one secret."""
 
     def redact(self, text: str) -> str:
@@ -66,7 +66,7 @@ def worker(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Worker
     """A worker that does not run, and answers requests."""
     found = Worker(
         name="w1", folder=tmp_path_factory.mktemp("worker"), servers=servers, box=SealedBox(PrivateKey.generate()),
-        engine=cast(FleetContext, Engine()),
+        engine=cast(FleetContext, SecretEngine()),
     )  # fmt: skip
     found._lease = cast(WorkerLease, HeldLease())
     answer_requests(found)
@@ -74,19 +74,21 @@ def worker(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Worker
 
 
 @pytest.fixture
-def person(worker: Worker, servers: Servers, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> Person:
+def person(
+    worker: Worker, servers: Servers, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> AskedPerson:
     """Somebody whom the worker has. Everything is a hundred times as fast."""
     monkeypatch.setattr(operator_requests, "ALIVE_S", 0.05)
     name = new_name()
     runner = SimpleNamespace(is_owned=True, person=Member(name=name, sealed=b""))
-    found = Person(name, servers, ScheduledPerson(cast(PersonRunner, runner), is_wanted=True))
+    found = AskedPerson(name, servers, ScheduledPerson(cast(PersonRunner, runner), is_wanted=True))
     runner.context = found.context
     worker.people[name] = found.scheduled
     return found
 
 
 @pytest.mark.parametrize("error", [None, Retryable(f"refused {SECRET}", remedy=f"change {SECRET}")])
-def test_steps_and_result_without_secrets(person: Person, error: Exception | None) -> None:
+def test_steps_and_result_without_secrets(person: AskedPerson, error: Exception | None) -> None:
     """The worker says that it has the request, what it does, and how it ended. No secret is in any of it."""
     person.error = error
     first, *progress, last = person.ask()
@@ -96,7 +98,7 @@ def test_steps_and_result_without_secrets(person: Person, error: Exception | Non
     assert bool(last["status"]) == (error is not None)
 
 
-def test_turn_that_takes_long(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_turn_that_takes_long(person: AskedPerson, monkeypatch: pytest.MonkeyPatch) -> None:
     """The operator hears at once that a turn is running, waits longer than a silent worker is waited for, and gets the result."""
     monkeypatch.setattr(ask_worker, "SILENCE_S", 1.0)
     steps: queue.Queue[dict[str, Any]] = queue.Queue()
@@ -113,7 +115,7 @@ def test_turn_that_takes_long(person: Person, monkeypatch: pytest.MonkeyPatch) -
     assert list(steps.queue)[-1]["status"] == 0
 
 
-def test_nobody_waits_any_longer(person: Person, caplog: pytest.LogCaptureFixture) -> None:
+def test_nobody_waits_any_longer(person: AskedPerson, caplog: pytest.LogCaptureFixture) -> None:
     """A request whose operator has gone while a turn was running is not run afterwards."""
     steps = person.ask()
     with person.scheduled.lock:
@@ -125,7 +127,7 @@ def test_nobody_waits_any_longer(person: Person, caplog: pytest.LogCaptureFixtur
 
 
 @pytest.mark.parametrize("change", ["paused", "given back", "no lease"])
-def test_person_moves_while_a_request_waits(person: Person, worker: Worker, change: str) -> None:
+def test_person_moves_while_a_request_waits(person: AskedPerson, worker: Worker, change: str) -> None:
     """The request is refused, and says that nothing was done."""
     steps = person.ask()
     lease = worker._lease
@@ -145,7 +147,7 @@ def test_person_moves_while_a_request_waits(person: Person, worker: Worker, chan
     assert person.performed == []
 
 
-def test_worker_that_falls_silent(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_that_falls_silent(person: AskedPerson, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether the request had begun is known, also if the worker dies."""
     monkeypatch.setattr(ask_worker, "SILENCE_S", 0.3)
     monkeypatch.setattr(operator_requests, "ALIVE_S", 60.0)
@@ -170,7 +172,7 @@ def test_nobody_has_the_person(servers: Servers, new_name: Callable[[], str], mo
     assert "tconnectsync fleet" in (caught.value.remedy or "")
 
 
-def test_command_of_an_older_release(person: Person) -> None:
+def test_command_of_an_older_release(person: AskedPerson) -> None:
     """It cannot confirm that it waits, and knows only progress and result."""
     got: queue.Queue[dict[str, Any]] = queue.Queue()
     servers = person.servers

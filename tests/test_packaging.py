@@ -46,7 +46,7 @@ def built(checkout: Path) -> set[str]:
 
 def test_what_an_earlier_build_left_behind_is_not_installed(checkout: Path) -> None:
     first = built(checkout)
-    assert {"tconnectsync/runtime/engine.py", "tconnectsync_nightscout/site/client.py"} <= first
+    assert {"tconnectsync/runtime/engine.py", "tconnectsync_nightscout/api/client.py"} <= first
     page = {"templates/base.html", "static/page.css", "static/page.js", "translations/de.po"}
     assert {f"tconnectsync_web/{name}" for name in page} <= first
     assert not any("deleted_long_ago" in name or "tconnectsync_gone" in name for name in first)

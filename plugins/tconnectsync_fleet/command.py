@@ -11,8 +11,8 @@ import attrs
 import click
 
 from tconnectsync_fleet.add_commands import add_all
-from tconnectsync_fleet.move_commands import export, import_
 from tconnectsync_fleet.server_options import ServerOptions, file_path, key_option, require_extra, with_servers
+from tconnectsync_fleet.transfer_commands import export, import_
 
 if TYPE_CHECKING:
     from tconnectsync_fleet.person_runner import FleetContext

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from tconnectsync import Context, Fold, Section, Sink, SinkSpec
+from tconnectsync_nightscout.api.address import site_url
 from tconnectsync_nightscout.options import (
     CgmOptions,
     DeviceStatusOptions,
@@ -20,10 +21,9 @@ from tconnectsync_nightscout.options import (
     PumpEventsOptions,
     TreatmentsOptions,
 )
-from tconnectsync_nightscout.site.address import site_url
 
 if TYPE_CHECKING:
-    from tconnectsync_nightscout.site.client import NightscoutClient
+    from tconnectsync_nightscout.api.client import NightscoutClient
 
 SECTION = "nightscout"
 TREATMENTS, IOB, PUMP_EVENTS = "nightscout-treatments", "nightscout-iob", "nightscout-pump-events"
@@ -43,7 +43,7 @@ class Sites:
 
     def client_of(self, options: NightscoutOptions, context: Context) -> NightscoutClient:
         """Return the client of the configured site. Raises ValueError if :func:`problems` finds any."""
-        from tconnectsync_nightscout.site.client import NightscoutClient, header_of
+        from tconnectsync_nightscout.api.client import NightscoutClient, header_of
 
         url, key = site_url(options.url or ""), header_of(options.api_secret, options.token)
         name = (url, key, options.verify_tls)

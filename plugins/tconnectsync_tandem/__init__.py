@@ -60,19 +60,19 @@ def _read_saved(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
 
 
 def _is_binary(head: bytes) -> bool:
-    from tconnectsync_tandem.binary.importer import recognises
+    from tconnectsync_tandem.files.binary.importer import recognises
 
     return recognises(head)
 
 
 def _read_binary(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
-    from tconnectsync_tandem.binary.importer import read
+    from tconnectsync_tandem.files.binary.importer import read
 
     return read(stream, options)
 
 
 def _is_partial(event: Event) -> bool:
-    from tconnectsync_tandem.binary.record import is_partial
+    from tconnectsync_tandem.files.binary.record import is_partial
 
     return is_partial(event.raw or {})
 

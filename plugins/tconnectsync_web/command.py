@@ -53,7 +53,7 @@ def web(
     Addresses for scripts: /run starts a sync cycle, /update waits for its end, / shows the status, /metrics is for Prometheus,
     /check_login tests the logins. They need the secret too. /healthz does not.
     """
-    from tconnectsync_web.serving import run_web
+    from tconnectsync_web.run_web import run_web
 
     given = {"host": host, "port": port, "behind_router": behind_router or None}
     return run_web(engine, configs, given, view_link=view_link, revoke_view_link=revoke_view_link)

@@ -14,7 +14,7 @@ from flask.typing import ResponseReturnValue
 from tconnectsync import LogCorrupt, TconnectsyncError
 from tconnectsync_web.languages import msg
 from tconnectsync_web.links import link, texts, wants_html
-from tconnectsync_web.pages import wording
+from tconnectsync_web.pages import value_words
 from tconnectsync_web.pages.banner import banner
 from tconnectsync_web.pages.chain import chain
 from tconnectsync_web.pages.event_kinds import GROUPS, KIND_TITLES, kinds_of
@@ -61,9 +61,9 @@ class LogViews:
             "problems.html",
             page=problems_of(status, self.read_letters()),
             state=banner(chain(status, words, now), words, zones, now),
-            ago=lambda at: wording.ago(words, at, now),
-            moment=lambda at: wording.moment(words, zones, at, now),
-            titles=wording.SINK_WORDS,
+            ago=lambda at: value_words.ago(words, at, now),
+            moment=lambda at: value_words.moment(words, zones, at, now),
+            titles=value_words.SINK_WORDS,
             in_words=partial(in_words, words),
             say=words,
         )

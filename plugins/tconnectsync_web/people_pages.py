@@ -12,14 +12,14 @@ from flask.typing import ResponseReturnValue
 
 from tconnectsync_web.access.admission import Access, address_below_root
 from tconnectsync_web.access.sign_in import sign_in_blueprint
-from tconnectsync_web.app import add_live, public_status
 from tconnectsync_web.blueprint import frame_blueprint
 from tconnectsync_web.links import texts, wants_html
 from tconnectsync_web.live.stream import Live
-from tconnectsync_web.pages import wording
+from tconnectsync_web.pages import value_words
 from tconnectsync_web.pages.person_card import CARD_HOURS, PersonCard, person_card
 from tconnectsync_web.people import Person
 from tconnectsync_web.person_pages import PersonPages
+from tconnectsync_web.routes import add_live, public_status
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -79,7 +79,7 @@ class PeoplePages:
                 "people.html",
                 cards=[self._card(person) for person in self._people.values()],
                 navigation=[],
-                trend=wording.trend,
+                trend=value_words.trend,
             )
 
         def person(name: str, rest: str = "") -> ResponseReturnValue:

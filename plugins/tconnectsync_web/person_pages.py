@@ -10,12 +10,12 @@ import attrs
 from flask import Flask
 
 from tconnectsync_web.access.admission import Access
-from tconnectsync_web.app import web_app
 from tconnectsync_web.live.recent_status import RecentStatus
 from tconnectsync_web.live.stream import Live
 from tconnectsync_web.log_reader import LogReader
 from tconnectsync_web.pages.overview import USUAL_HOURS, overview
 from tconnectsync_web.people import Person
+from tconnectsync_web.routes import web_app
 
 log = logging.getLogger("tconnectsync.web")
 

@@ -16,7 +16,7 @@ from tconnectsync_web.charts.report_charts import hours_chart, percentile_chart,
 from tconnectsync_web.charts.therapy_chart import therapy_charts
 from tconnectsync_web.languages import Texts
 from tconnectsync_web.links import link, texts
-from tconnectsync_web.pages import chain, wording
+from tconnectsync_web.pages import chain, value_words
 from tconnectsync_web.pages.banner import Banner, banner
 from tconnectsync_web.pages.chart_content import ChartContent
 from tconnectsync_web.pages.day import day_page, is_shown
@@ -105,23 +105,23 @@ def _helpers(reader: PageReader, words: Texts) -> dict[str, Any]:
         "say": words,
         "local": local,
         "clock": lambda at: words.time(local(at)),
-        "ago": lambda at: wording.ago(words, at, now),
-        "moment": lambda at: wording.moment(words, reader.zones, at, now),
-        "place": wording.place(words, reader.zones, now),
+        "ago": lambda at: value_words.ago(words, at, now),
+        "moment": lambda at: value_words.moment(words, reader.zones, at, now),
+        "place": value_words.place(words, reader.zones, now),
         "now": now,
-        "trend": wording.trend,
+        "trend": value_words.trend,
         "share": share,
         "range_bar": range_bar,
-        "reading": partial(wording.reading, words, units),
-        "glucose": partial(wording.glucose, words, units),
-        "insulin": partial(wording.insulin, words),
-        "carbs": partial(wording.carbs, words),
-        "bolus": partial(wording.bolus, words),
-        "bolus_kind": partial(wording.bolus_kind, words),
+        "reading": partial(value_words.reading, words, units),
+        "glucose": partial(value_words.glucose, words, units),
+        "insulin": partial(value_words.insulin, words),
+        "carbs": partial(value_words.carbs, words),
+        "bolus": partial(value_words.bolus, words),
+        "bolus_kind": partial(value_words.bolus_kind, words),
         "bolus_end": partial(_bolus_end, words),
-        "band": partial(wording.band, words),
-        "mark": partial(wording.mark, words),
-        "length": partial(wording.duration, words),
+        "band": partial(value_words.band, words),
+        "mark": partial(value_words.mark, words),
+        "length": partial(value_words.duration, words),
         "minute": timedelta(minutes=1),
     }
 

@@ -13,8 +13,8 @@ import attrs
 
 from tconnectsync.alerts.decisions import Known
 from tconnectsync.alerts.heartbeat import LastCall
+from tconnectsync.alerts.notification_text import Notification
 from tconnectsync.alerts.sending import Attempt, SendResult, service_of
-from tconnectsync.alerts.wording import Notification
 from tconnectsync.filesystem import Files, OsFiles, replace_file
 from tconnectsync.json_converter import CONVERTER
 from tconnectsync.plugin.options import Secret

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
-from tconnectsync.alerts.wording import HIDDEN, Notification
+from tconnectsync.alerts.notification_text import HIDDEN, Notification
 from tconnectsync.plugin.options import Secret
 from tconnectsync.text.printable import one_line
 

@@ -16,12 +16,12 @@ import attrs
 import tconnectsync
 from tconnectsync.alerts.decisions import AlertReport, decide, happened
 from tconnectsync.alerts.heartbeat import Heartbeat, cycle_of
+from tconnectsync.alerts.notification_text import Notification, message_of, serial_numbers, without_personal_data
 from tconnectsync.alerts.outgoing import AlertState, Deliverer, load_state, queued, save_state
 from tconnectsync.alerts.problems import Problem, problems_of
 from tconnectsync.alerts.pump_records import read_pump
 from tconnectsync.alerts.sending import AppriseSender, Attempt, SendResult, is_installed, service_of
 from tconnectsync.alerts.wearer import PumpReading, is_wanted, wearer_reports
-from tconnectsync.alerts.wording import Notification, message_of, serial_numbers, without_personal_data
 from tconnectsync.clock import Clock
 from tconnectsync.config.alert_options import AlertOptions
 from tconnectsync.config.model import Config

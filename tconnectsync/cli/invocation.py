@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from tconnectsync.clock import Clock, SystemClock
-from tconnectsync.config.file import SYSTEM_FILE, Bootstrap, read_bootstrap
+from tconnectsync.config.config_file import SYSTEM_FILE, Bootstrap, read_bootstrap
 from tconnectsync.errors import ConfigError, TconnectsyncError
 from tconnectsync.folder_owner import as_caller, become_owner_of
 

@@ -77,7 +77,7 @@ class PartName(NameType):
         return sorted([*plugins.sources(), *plugins.sinks()])
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from tconnectsync.config.messages import did_you_mean
+        from tconnectsync.config.error_words import did_you_mean
 
         text = str(value)
         invocation = ctx.find_object(Invocation) if ctx else None

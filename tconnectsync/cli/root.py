@@ -202,7 +202,7 @@ def _plugin_commands(ctx: click.Context) -> dict[str, Any]:
 
 
 def _no_such_command(ctx: click.Context, name: str, known: list[str]) -> NoReturn:
-    from tconnectsync.config.messages import did_you_mean
+    from tconnectsync.config.error_words import did_you_mean
 
     words = f"there is no command {name!r}" + did_you_mean(name, known, "")
     invocation = ctx.find_object(Invocation)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from tconnectsync.config.alert_options import AlertOptions, HeartbeatOptions
+from tconnectsync.config.config_file import full_path, home_folder
 from tconnectsync.config.environment import MergedTable, misspelt_variables, proxy_notes, variables_of
-from tconnectsync.config.file import full_path, home_folder
+from tconnectsync.config.error_words import did_you_mean
 from tconnectsync.config.first_steps import check_begun, no_file_hint
-from tconnectsync.config.messages import did_you_mean
 from tconnectsync.config.model import Config, DaemonOptions, Enabled, LimitOptions
 from tconnectsync.config.option_types import keys_of
 from tconnectsync.config.schema import Tables, has_secret

@@ -13,8 +13,8 @@ from typing import Any, get_args
 
 import attrs
 
-from tconnectsync.config.file import full_path, is_permanent
-from tconnectsync.config.messages import did_you_mean, found_words
+from tconnectsync.config.config_file import full_path, is_permanent
+from tconnectsync.config.error_words import did_you_mean, found_words
 from tconnectsync.config.option_types import is_list, is_literal, is_secret, key_of, nested_class, union_members
 from tconnectsync.folder_owner import readable_by_everyone
 

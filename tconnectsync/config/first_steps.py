@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tconnectsync.config.config_file import find_legacy_settings
 from tconnectsync.config.environment import variables_of
-from tconnectsync.config.file import find_legacy_settings
 from tconnectsync.config.unusable_parts import only_for_commands
 from tconnectsync.errors import NotConfigured
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from tconnectsync.config.file import SYSTEM_FILE, find_config
+from tconnectsync.config.config_file import SYSTEM_FILE, find_config
 
 if TYPE_CHECKING:
     from tconnectsync.plugin.manager import Plugins
@@ -31,8 +31,8 @@ def load_config(
     commas; they win over the variable. ``timezone`` replaces the configured zone. Errors: ConfigError with every problem.
     """
     from tconnectsync.config.assemble import ConfigBuilder
+    from tconnectsync.config.config_file import read_file
     from tconnectsync.config.environment import ConfigSources
-    from tconnectsync.config.file import read_file
     from tconnectsync.config.schema import Tables
 
     file = read_file(find_config(path, environ, system_file=system_file))

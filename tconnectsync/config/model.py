@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import attrs
 
 from tconnectsync.config.alert_options import AlertOptions, HeartbeatOptions
-from tconnectsync.config.file import SYSTEM_FILE, Bootstrap, find_config, read_bootstrap
+from tconnectsync.config.config_file import SYSTEM_FILE, Bootstrap, find_config, read_bootstrap
 from tconnectsync.config.unusable_parts import UnusablePart
 from tconnectsync.plugin.options import Secret, option
 from tconnectsync.text.glucose_units import GlucoseUnits

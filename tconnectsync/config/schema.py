@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 
 from tconnectsync.config.alert_options import CORE_SECRETS
+from tconnectsync.config.config_file import ConfigFile
 from tconnectsync.config.environment import ConfigSources, MergedTable, merge_sources, variables_of
-from tconnectsync.config.file import ConfigFile
-from tconnectsync.config.messages import UNKNOWN_KEY, did_you_mean, found_words, nearest, unknown_key_words
+from tconnectsync.config.error_words import UNKNOWN_KEY, did_you_mean, found_words, nearest, unknown_key_words
 from tconnectsync.config.option_types import is_secret, key_of
 from tconnectsync.config.validation import ValidationIssue, structure
 

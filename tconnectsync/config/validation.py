@@ -20,7 +20,7 @@ from cattrs.errors import (
 )
 from cattrs.gen import make_dict_structure_fn, override
 
-from tconnectsync.config.messages import (
+from tconnectsync.config.error_words import (
     PLAIN_TYPES,
     did_you_mean,
     expected_words,

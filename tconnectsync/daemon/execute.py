@@ -23,7 +23,7 @@ from tconnectsync.eventlog import FolderLock, Replica
 from tconnectsync.exit_status import ExitStatus
 from tconnectsync.jobs.dispatch import perform
 from tconnectsync.jobs.messages import Request, Result, Step
-from tconnectsync.jobs.outcome import conclude
+from tconnectsync.jobs.results import conclude
 from tconnectsync.plugin.manager import Plugins
 from tconnectsync.plugin.receiver import SupportsPresence
 from tconnectsync.runtime.data_dir import keep_files_private, make_data_dir

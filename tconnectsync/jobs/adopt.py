@@ -11,8 +11,8 @@ from tconnectsync.exit_status import ExitStatus
 from tconnectsync.health.states import HealthState
 from tconnectsync.jobs.days import utc_range
 from tconnectsync.jobs.messages import Job, Progress, Result
-from tconnectsync.jobs.outcome import conclude, problems, result_of
 from tconnectsync.jobs.poll_and_deliver import drain, find_runner, poll, start_runs
+from tconnectsync.jobs.results import conclude, problems, result_of
 from tconnectsync.plugin.receiver import can_adopt
 from tconnectsync.reconcile.adoption import AdoptionReport, adopt_documents, cannot_adopt
 from tconnectsync.runtime.engine import Engine

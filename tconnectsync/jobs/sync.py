@@ -11,8 +11,8 @@ from tconnectsync.errors import RequestRefused
 from tconnectsync.ingest.event_count import EventCount
 from tconnectsync.jobs.days import utc_range
 from tconnectsync.jobs.messages import Job, Progress
-from tconnectsync.jobs.outcome import conclude
 from tconnectsync.jobs.poll_and_deliver import drain, find_runner, poll, start_runs, with_failures
+from tconnectsync.jobs.results import conclude
 from tconnectsync.runtime.engine import Engine
 from tconnectsync.text.plural import counted
 

@@ -12,8 +12,8 @@ from tconnectsync.errors import RequestRefused, Retryable
 from tconnectsync.exit_status import ExitStatus
 from tconnectsync.jobs.days import utc_range
 from tconnectsync.jobs.messages import Job, Progress, Result
-from tconnectsync.jobs.outcome import URGENT, conclude
 from tconnectsync.jobs.poll_and_deliver import drain, find_runner, poll, start_runs
+from tconnectsync.jobs.results import URGENT, conclude
 from tconnectsync.plugin.receiver import ReadableReceiver
 from tconnectsync.reconcile.report import ComparisonReport, cannot_verify_text
 from tconnectsync.runtime.engine import Engine

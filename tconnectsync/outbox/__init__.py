@@ -1,7 +1,7 @@
 """The outbox of one sink: a SQLite file with its cursor, fold states, desired and delivered documents, and dead letters.
 
 It can be deleted: it is rebuilt from the log, and from what the receiver already has. Changes that belong together are made
-in one transaction: :meth:`Outbox.transaction`. The states of a document are in :mod:`tconnectsync.outbox.states`.
+in one transaction: :meth:`Outbox.transaction`. The states of a document are in :mod:`tconnectsync.outbox.document_states`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from tconnectsync.outbox.comparison_rows import DocumentRow, DocumentRows
 from tconnectsync.outbox.database import OtherVersion, move_aside, open_to_read, open_to_write
 from tconnectsync.outbox.dead_letters import Counts, DeadLetter, DeadLetters, set_aside_words
 from tconnectsync.outbox.desired_documents import DesiredDocuments
+from tconnectsync.outbox.document_states import RUNNING
 from tconnectsync.outbox.found_documents import FoundDocuments
 from tconnectsync.outbox.queue import DeliveryQueue
-from tconnectsync.outbox.states import RUNNING
 from tconnectsync.outbox.stored_values import StoredValues
 
 __all__ = ["RUNNING", "Counts", "DeadLetter", "DocumentRow", "Outbox", "set_aside_words"]

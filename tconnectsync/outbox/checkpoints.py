@@ -10,7 +10,7 @@ import attrs
 import msgspec
 
 from tconnectsync.clock import milliseconds
-from tconnectsync.outbox.states import RUNNING
+from tconnectsync.outbox.document_states import RUNNING
 from tconnectsync.outbox.stored_values import CURSOR, CURSOR_CHECKSUM, HAND_OVERS, StoredValues
 
 

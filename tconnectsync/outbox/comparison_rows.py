@@ -12,7 +12,7 @@ import msgspec
 
 from tconnectsync.clock import milliseconds, moment
 from tconnectsync.outbox.checkpoints import Checkpoints
-from tconnectsync.outbox.states import DeliveryState, DocumentState, OwnershipState
+from tconnectsync.outbox.document_states import DeliveryState, DocumentState, OwnershipState
 
 _COLUMNS = (
     "id, collection, unique_slot, at_ms + time_shift_ms, time_shift_ms, ownership_state, fold, stream, interval, content_state,"

@@ -12,7 +12,7 @@ import msgspec
 
 from tconnectsync.clock import milliseconds
 from tconnectsync.outbox.checkpoints import Checkpoints
-from tconnectsync.outbox.states import DocumentState, OwnershipState
+from tconnectsync.outbox.document_states import DocumentState, OwnershipState
 from tconnectsync.plugin.fold import Document
 
 

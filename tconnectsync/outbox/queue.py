@@ -13,7 +13,7 @@ import msgspec
 from tconnectsync.clock import milliseconds, moment
 from tconnectsync.outbox.checkpoints import Checkpoints
 from tconnectsync.outbox.desired_documents import content_hash
-from tconnectsync.outbox.states import RUNNING
+from tconnectsync.outbox.document_states import RUNNING
 from tconnectsync.plugin.fold import Document
 from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S
 from tconnectsync.retry.deadline import TOLERANCE_S

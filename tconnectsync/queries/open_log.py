@@ -35,7 +35,7 @@ def open_log(where: str | Path | None = None, *, timezone: str | None = None, cl
         return PumpLog.open(path, _zones(timezone), clock=clock)
     if path is not None and not path.exists():
         raise RequestRefused(f"There is no {path}.", remedy="Give the configuration file or the data folder.")
-    from tconnectsync.config.file import read_bootstrap
+    from tconnectsync.config.config_file import read_bootstrap
     from tconnectsync.config.load import load_config
     from tconnectsync.plugin.manager import load_plugins
 

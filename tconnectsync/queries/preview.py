@@ -20,8 +20,8 @@ from tconnectsync.filesystem import TEMPORARY
 from tconnectsync.jobs.adopt import adoption_blocker
 from tconnectsync.jobs.days import utc_range
 from tconnectsync.jobs.messages import Result
-from tconnectsync.jobs.outcome import problems, result_of
 from tconnectsync.jobs.poll_and_deliver import find_runner
+from tconnectsync.jobs.results import problems, result_of
 from tconnectsync.outbox import Outbox
 from tconnectsync.plugin.manager import Plugins
 from tconnectsync.plugin.receiver import Delivery, Receiver, Refused, can_adopt, rendered

@@ -212,7 +212,7 @@ def _require_zone(*times: datetime | None) -> None:
 
 
 def _require_known(kinds: Collection[str]) -> None:
-    from tconnectsync.config.messages import did_you_mean
+    from tconnectsync.config.error_words import did_you_mean
     from tconnectsync.events import BODIES
 
     for kind in kinds:

@@ -14,7 +14,7 @@ from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.eventlog import EventLog
 from tconnectsync.outbox import DocumentRow, Outbox, receiver_memory
 from tconnectsync.outbox.desired_documents import content_hash
-from tconnectsync.outbox.states import OwnershipState
+from tconnectsync.outbox.document_states import OwnershipState
 from tconnectsync.outbox.stored_values import READ_BACK, ReadBack
 from tconnectsync.plugin.fold import Document
 from tconnectsync.plugin.receiver import FieldDiff, ReadableReceiver, StoredDocument, can_adopt

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tconnectsync.config.file import is_permanent
+from tconnectsync.config.config_file import is_permanent
 from tconnectsync.config.model import Config
 from tconnectsync.disk_check import low_space_message
 from tconnectsync.errors import ConfigError, MachineNotReady

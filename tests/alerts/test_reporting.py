@@ -11,8 +11,8 @@ import pytest
 
 from tconnectsync.alerts import sending
 from tconnectsync.alerts.heartbeat import Heartbeat, LastCall, cycle_of
+from tconnectsync.alerts.notification_text import Notification
 from tconnectsync.alerts.outgoing import AlertState, queued, save_state
-from tconnectsync.alerts.wording import Notification
 from tconnectsync.cli.status_lines import StatusLine, status_lines
 from tconnectsync.config.load import load_config
 from tconnectsync.config.model import Config

@@ -12,6 +12,7 @@ import pytest
 
 from tconnectsync import Secret
 from tconnectsync.alerts import apprise_process
+from tconnectsync.alerts.notification_text import Notification
 from tconnectsync.alerts.outgoing import (
     AlertState,
     Deliverer,
@@ -22,7 +23,6 @@ from tconnectsync.alerts.outgoing import (
     save_state,
 )
 from tconnectsync.alerts.sending import AppriseSender, Attempt, SendResult, without_address
-from tconnectsync.alerts.wording import Notification
 from tests.alerts.receivers import http_receiver, mail_receiver
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)

@@ -13,10 +13,10 @@ import attrs
 import pytest
 
 from tconnectsync import Secret
+from tconnectsync.alerts.notification_text import Notification
 from tconnectsync.alerts.outgoing import Deliverer, load_state
 from tconnectsync.alerts.sending import Attempt, SendResult
 from tconnectsync.alerts.watch import Watch, label_of
-from tconnectsync.alerts.wording import Notification
 from tconnectsync.config.alert_options import AlertOptions
 from tests.alerts.statuses import OK, SERIAL, SINKS, status, trouble
 

@@ -102,7 +102,7 @@ def test_secrets_in_files(real: CliHarness, more: str, monkeypatch: pytest.Monke
     last = init(real, *flags).out.splitlines()[-1]
     assert f"sudo install -D -m 644 {path} /etc/tconnectsync/config.toml" in last
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    monkeypatch.setattr("tconnectsync.config.file.SYSTEM_FILE", real.folder / "config.toml")
+    monkeypatch.setattr("tconnectsync.config.config_file.SYSTEM_FILE", real.folder / "config.toml")
     assert f"sudo chmod 644 {path}" in init(real, *flags, "--force").out.splitlines()[-1]
     assert "644" not in init(real, *flags, "--force", "--set", more).out.splitlines()[-1]
 

@@ -12,14 +12,14 @@ import pytest
 
 from tconnectsync.cli.init.template import quoted
 from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.setup import atomic_write as file_writing
 from tconnectsync.cli.setup import service, steps
-from tconnectsync.cli.setup import write_files as file_writing
 from tconnectsync.cli.setup.answer_check import Answers
+from tconnectsync.cli.setup.atomic_write import NewFile, write_files
 from tconnectsync.cli.setup.first_sync import SyncState, sync_state, wait_for_sync
 from tconnectsync.cli.setup.paths import SetupPaths
 from tconnectsync.cli.setup.service import NoService, Service, find_service
-from tconnectsync.cli.setup.write_files import NewFile, write_files
-from tconnectsync.cli.setup.writing import write_configuration
+from tconnectsync.cli.setup.write_config import write_configuration
 from tconnectsync.config.load import load_config
 from tconnectsync.plugin.manager import load_plugins
 

@@ -14,8 +14,8 @@ import tomli as tomllib
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tconnectsync.config.config_file import read_bootstrap
 from tconnectsync.config.environment import variables_of
-from tconnectsync.config.file import read_bootstrap
 from tconnectsync.config.fingerprint import options_fingerprint as mark_of
 from tconnectsync.config.load import load_config
 from tconnectsync.config.model import Config

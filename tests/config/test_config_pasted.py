@@ -144,7 +144,7 @@ def test_an_address_that_cannot_be_is_found_at_load(site: Callable[..., Any], ur
     "url", ["HTTPS://My-Site.example.org", " https://my-site.example.org\n", "https://my-site.example.org\u200b"]
 )
 def test_an_address_that_is_meant_well_is_taken(site: Callable[..., Any], url: str) -> None:
-    from tconnectsync_nightscout.site.address import site_url
+    from tconnectsync_nightscout.api.address import site_url
 
     options = site(None, {"NS_URL": url, "NS_SECRET": "site-secret-1234"})
     assert site_url(options.url) == "https://my-site.example.org/"

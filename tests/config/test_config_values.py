@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tconnectsync import Secret
-from tconnectsync.config.file import find_config, read_bootstrap
+from tconnectsync.config.config_file import find_config, read_bootstrap
 from tconnectsync.config.load import load_config
 from tconnectsync.config.model import Config
 from tests.config.fake_plugins import usual_plugins

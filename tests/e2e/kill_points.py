@@ -114,7 +114,7 @@ _RUNNER, _SENDER = "tconnectsync.runtime.sink_runner:SinkRunner", "tconnectsync.
 _PREFLIGHT = "tconnectsync.outbox.preflight:Preflight"
 _FOLDING = "tconnectsync.runtime.sink_folding:SinkFolding"
 _RECEIVER = "tconnectsync_nightscout.delivery.receiver:NightscoutReceiver.deliver"
-_SEND = "tconnectsync_nightscout.site.client:NightscoutClient._send"
+_SEND = "tconnectsync_nightscout.api.client:NightscoutClient._send"
 
 POINTS: dict[str, KillPoint] = {
     # the log
@@ -242,7 +242,7 @@ def arm(point: KillPoint, nth: int) -> None:
 
 def _hasten(clock: SharedClock | None) -> None:
     """Small segments, short waits and time-outs, and the shared time."""
-    import tconnectsync_nightscout.site.client
+    import tconnectsync_nightscout.api.client
     import tconnectsync_tandem.api.transport
     from tconnectsync import HttpLimits
     from tconnectsync.clock import SystemClock
@@ -253,8 +253,8 @@ def _hasten(clock: SharedClock | None) -> None:
     if clock is None:
         return
     engine.LONGEST_SLEEP_S = LONGEST_NAP_S
-    tconnectsync_nightscout.site.client.LIMITS = HttpLimits(connect_s=TIME_OUT_S, silence_s=TIME_OUT_S)
-    tconnectsync_tandem.api.transport.LIMITS = tconnectsync_nightscout.site.client.LIMITS
+    tconnectsync_nightscout.api.client.LIMITS = HttpLimits(connect_s=TIME_OUT_S, silence_s=TIME_OUT_S)
+    tconnectsync_tandem.api.transport.LIMITS = tconnectsync_nightscout.api.client.LIMITS
     SystemClock.now = lambda self: clock.now()  # type: ignore[method-assign]
     SystemClock.sleep = lambda self, seconds: time.sleep(min(seconds, LONGEST_PAUSE_S))  # type: ignore[method-assign]
 

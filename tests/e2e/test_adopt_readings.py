@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tconnectsync import Document, StoredDocument
+from tconnectsync_nightscout.api.find_copies import time_of
 from tconnectsync_nightscout.delivery.legacy_readings import match_legacy_readings
-from tconnectsync_nightscout.site.find_copies import time_of
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.installation import ZONE, Installation, recent_pump
 from tests.e2e.test_rules import BEGIN, DAY, House, house, plan_of

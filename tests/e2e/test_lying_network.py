@@ -14,10 +14,10 @@ from pathlib import Path
 import attrs
 import pytest
 
-import tconnectsync_nightscout.site.client
+import tconnectsync_nightscout.api.client
 import tconnectsync_tandem.api.transport
 from tconnectsync import HttpLimits
-from tconnectsync_nightscout.site.document_format import moment_of
+from tconnectsync_nightscout.api.document_format import moment_of
 from tests.e2e.faulty_network import (
     END,
     EVENTS,
@@ -138,7 +138,7 @@ def inflicted(world: FaultyNetwork, side: str, method: str, kind: str) -> Iterat
     proxy.faults.add(ProxyFault(kind, path=path, method=method, times=ALWAYS, retry_after="600"))
     with pytest.MonkeyPatch.context() as patch:
         if kind == "late":  # a time-out of a moment, so that it costs no minutes
-            patch.setattr(tconnectsync_nightscout.site.client, "LIMITS", HttpLimits(silence_s=0.2))
+            patch.setattr(tconnectsync_nightscout.api.client, "LIMITS", HttpLimits(silence_s=0.2))
             patch.setattr(tconnectsync_tandem.api.transport, "LIMITS", HttpLimits(silence_s=0.2))
         yield
     proxy.faults.clear()

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from tconnectsync import CredentialsRefused, HttpLimits, Rejected, Retryable, Secret, TconnectsyncError
-from tconnectsync_nightscout.site import client as client_module
-from tconnectsync_nightscout.site.address import SiteStatus, is_exposed, read_status, site_url
-from tconnectsync_nightscout.site.client import NightscoutClient, header_of
+from tconnectsync_nightscout.api import client as client_module
+from tconnectsync_nightscout.api.address import SiteStatus, is_exposed, read_status, site_url
+from tconnectsync_nightscout.api.client import NightscoutClient, header_of
 from tests.nightscout.stub_site import NOW, SECRET, StubFault, StubSite, running
 from tests.support.clocks import FakeClock
 

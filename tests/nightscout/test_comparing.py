@@ -11,9 +11,9 @@ import pytest
 
 from tconnectsync import Secret
 from tconnectsync.plugin.receiver import ReadableReceiver, StoredDocument
+from tconnectsync_nightscout.api.client import NightscoutClient, header_of
+from tconnectsync_nightscout.api.diff import diff
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
-from tconnectsync_nightscout.site.client import NightscoutClient, header_of
-from tconnectsync_nightscout.site.diff import diff
 from tests.nightscout.deliveries import minutes, put, taken
 from tests.nightscout.stub_site import NOW
 from tests.support.clocks import FakeClock

@@ -16,9 +16,9 @@ from tconnectsync import UNITS_WORD, Document, Retryable, Secret, StoredDocument
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.outbox.stored_values import RECEIVER_MEMORY
+from tconnectsync_nightscout.api.client import NightscoutClient, header_of
+from tconnectsync_nightscout.api.document_format import moment_of
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
-from tconnectsync_nightscout.site.client import NightscoutClient, header_of
-from tconnectsync_nightscout.site.document_format import moment_of
 from tests.nightscout.deliveries import minutes, put
 from tests.nightscout.stub_site import NOW, SECRET, StubFault, StubSite, running
 from tests.support.clocks import FakeClock

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tconnectsync import CheckResult, Context, CredentialsRefused, Secret, document_id
+from tconnectsync_nightscout.api.client import NightscoutClient, header_of
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.options import NightscoutOptions
 from tconnectsync_nightscout.sinks import Sites
-from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 from tests.nightscout.stub_site import NOW, SECRET, StubFault, StubSite, running
 from tests.support.clocks import FakeClock
 

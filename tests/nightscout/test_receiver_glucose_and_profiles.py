@@ -10,9 +10,9 @@ import pytest
 
 from tconnectsync import Delivery, Document, Retryable, Secret, document_id
 from tconnectsync.clock import SystemClock
+from tconnectsync_nightscout.api.client import NightscoutClient, header_of
 from tconnectsync_nightscout.delivery.profile import plan_profile
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
-from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 from tests.nightscout.deliveries import taken
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.simulated_nightscout.faults import SiteFault

@@ -24,11 +24,11 @@ from tconnectsync import (
     document_id,
 )
 from tconnectsync.plugin.receiver import rendered
+from tconnectsync_nightscout.api import find_copies as reading
+from tconnectsync_nightscout.api import time_budget as patience
+from tconnectsync_nightscout.api.client import NightscoutClient, header_of
+from tconnectsync_nightscout.api.document_format import created_at_text, moment_of, stored_key
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
-from tconnectsync_nightscout.site import find_copies as reading
-from tconnectsync_nightscout.site import time_budget as patience
-from tconnectsync_nightscout.site.client import NightscoutClient, header_of
-from tconnectsync_nightscout.site.document_format import created_at_text, moment_of, stored_key
 from tests.nightscout.deliveries import START, DirectSender, minutes, put, rounds, take_back, taken
 from tests.nightscout.stub_site import NOW, SECRET, StubFault, StubSite, running
 from tests.support.clocks import FakeClock

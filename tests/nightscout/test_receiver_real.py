@@ -9,9 +9,9 @@ import pytest
 
 from tconnectsync import Secret, document_id
 from tconnectsync.clock import SystemClock
+from tconnectsync_nightscout.api.client import NightscoutClient, header_of
+from tconnectsync_nightscout.api.document_format import created_at_text
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
-from tconnectsync_nightscout.site.client import NightscoutClient, header_of
-from tconnectsync_nightscout.site.document_format import created_at_text
 from tests.nightscout.deliveries import put, take_back, taken
 from tests.support.real_servers import Site
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tconnectsync import Accepted, CheckResult, CredentialsRefused, Refused, Rejected, Retryable, Secret, document_id
+from tconnectsync_nightscout.api.client import NightscoutClient, header_of
+from tconnectsync_nightscout.api.document_format import created_at_text
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
-from tconnectsync_nightscout.site.client import NightscoutClient, header_of
-from tconnectsync_nightscout.site.document_format import created_at_text
 from tests.nightscout.deliveries import DirectSender, minutes, put, rounds, take_back, taken
 from tests.nightscout.stub_site import NOW
 from tests.support.clocks import FakeClock

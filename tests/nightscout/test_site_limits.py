@@ -11,9 +11,9 @@ import pytest
 from tconnectsync import Rejected, Retryable, Secret
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.sender import Sender
+from tconnectsync_nightscout.api.client import NightscoutClient, header_of
+from tconnectsync_nightscout.api.error_text import LONGEST
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
-from tconnectsync_nightscout.site.client import NightscoutClient, header_of
-from tconnectsync_nightscout.site.error_text import LONGEST
 from tests.nightscout.deliveries import minutes, put, taken
 from tests.nightscout.stub_site import NOW, SECRET, StubFault, StubRequest, StubSite, running
 from tests.support.clocks import FakeClock

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from tconnectsync import ImportOptions, events
-from tconnectsync_tandem.binary.importer import read
-from tconnectsync_tandem.binary.layouts import LAYOUTS
-from tconnectsync_tandem.binary.record import entry_of
 from tconnectsync_tandem.decode import decode
+from tconnectsync_tandem.files.binary.importer import read
+from tconnectsync_tandem.files.binary.layouts import LAYOUTS
+from tconnectsync_tandem.files.binary.record import entry_of
 
 FOLDER = os.environ.get("TCONNECTSYNC_CONFORMANCE_DATA")
 pytestmark = pytest.mark.skipif(not FOLDER, reason="TCONNECTSYNC_CONFORMANCE_DATA names no folder of captured records")

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from tconnectsync import Batch, FileUnreadable, ImportOptions
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
-from tconnectsync_tandem.binary import record_reader
-from tconnectsync_tandem.binary.importer import read, recognises
-from tconnectsync_tandem.binary.record_reader import RecordReader, is_text
+from tconnectsync_tandem.files.binary import record_reader
+from tconnectsync_tandem.files.binary.importer import read, recognises
+from tconnectsync_tandem.files.binary.record_reader import RecordReader, is_text
 from tests.support.binary_records import as_text, binary, record_of
 
 NOW = datetime(2026, 6, 2, tzinfo=timezone.utc)

@@ -18,12 +18,12 @@ from tconnectsync.eventlog import EventLog
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tconnectsync_simulator.pump.records import profile_name, short_float
-from tconnectsync_tandem.binary.importer import read
-from tconnectsync_tandem.binary.layouts import LAYOUTS
-from tconnectsync_tandem.binary.record import entry_of, is_partial, short
 from tconnectsync_tandem.decode import decode
 from tconnectsync_tandem.decode.entries import RECORDS
 from tconnectsync_tandem.decode.event_factory import make_event
+from tconnectsync_tandem.files.binary.importer import read
+from tconnectsync_tandem.files.binary.layouts import LAYOUTS
+from tconnectsync_tandem.files.binary.record import entry_of, is_partial, short
 from tconnectsync_tandem.files.saved import read as read_saved
 from tests.support.binary_records import MEMORY, binary, payload_of, record_of
 from tests.support.clocks import FakeClock

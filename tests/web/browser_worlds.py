@@ -18,13 +18,13 @@ from tconnectsync.errors import LogCorrupt
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tconnectsync_web.access.admission import Access, open_access
-from tconnectsync_web.app import web_app
+from tconnectsync_web.http_server import web_server
 from tconnectsync_web.live.stream import Live
 from tconnectsync_web.live.versions import version_of
 from tconnectsync_web.live.watch import ChangeWatch
 from tconnectsync_web.log_reader import LogReader
 from tconnectsync_web.pages.reader import PageReader
-from tconnectsync_web.server import web_server
+from tconnectsync_web.routes import web_app
 from tconnectsync_web.sync_cycles import Cycles, Outcome
 from tests.web.fake_reader import FakeReader
 from tests.web.simulated_pages import good_status_at, reader_of, write_log_until

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 ENGINE = ("daemon/state.py", "disk_check.py", "errors.py", "eventlog/damage.py", "eventlog/tail.py", "health", "ingest", "outbox", "projection",
           "queries/status.py", "reconcile", "retry", "runtime", "timeline")  # fmt: skip
 PLUGINS = ("tandem", "tconnect", "nightscout", "mqtt", "influxdb", "file")
-ELSEWHERE = ("/files/", "/binary/", "tconnectsync_tconnect/importer.py", "/csv_tables.py", "/setup", "/adoption.py", "/data_dir.py",
+ELSEWHERE = ("/files/", "tconnectsync_tconnect/importer.py", "/csv_tables.py", "/setup", "/adoption.py", "/data_dir.py",
              "delivery/check.py")  # fmt: skip
 """What only commands print, such as an import."""
 MADE_BY = frozenset(

@@ -18,7 +18,7 @@ from tconnectsync_web.access.loopback import host_is_loopback, is_loopback
 from tconnectsync_web.access.path_prefix import PathPrefix, clean_prefix
 from tconnectsync_web.access.private_files import read_or_create, read_private
 from tconnectsync_web.access.sessions import Role, Sessions
-from tconnectsync_web.app import web_app
+from tconnectsync_web.routes import web_app
 from tconnectsync_web.secret_gate import SecretGate
 from tconnectsync_web.sync_cycles import Cycles, Outcome
 

@@ -17,7 +17,7 @@ from tconnectsync_web.charts.svg import element
 from tconnectsync_web.charts.therapy_chart import NARROW, WIDE, ChartSize, ChartStyle, therapy_chart
 from tconnectsync_web.languages import Languages
 from tconnectsync_web.pages.chart_content import Band, Carbs, ChartContent, ChartMark
-from tconnectsync_web.pages.wording import ZONES
+from tconnectsync_web.pages.value_words import ZONES
 from tests.web.fake_reader import NOW, at
 
 UTC = timezone.utc

@@ -16,12 +16,12 @@ import pytest
 from waitress import wasyncore
 
 from tconnectsync_web.access.admission import open_access
-from tconnectsync_web.app import web_app
+from tconnectsync_web.http_server import web_server
 from tconnectsync_web.live.recent_status import RecentStatus
 from tconnectsync_web.live.stream import MOST_LISTENERS, POLL_MS, Live
 from tconnectsync_web.live.versions import version_of
 from tconnectsync_web.live.watch import ChangeWatch
-from tconnectsync_web.server import web_server
+from tconnectsync_web.routes import web_app
 from tconnectsync_web.sync_cycles import Cycles, Outcome
 
 HTML = {"Accept": "text/html"}

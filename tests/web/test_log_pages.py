@@ -14,11 +14,11 @@ from werkzeug.test import TestResponse
 
 from tconnectsync import Event, GlucoseUnits, TconnectsyncError, Zones, events
 from tconnectsync_web.access.admission import open_access
-from tconnectsync_web.app import web_app
 from tconnectsync_web.languages import Languages
 from tconnectsync_web.pages.event_kinds import GROUPS, KIND_TITLES, kinds_of
 from tconnectsync_web.pages.event_log import MOST_READ, ROWS, EventPage, EventSearch, describe_event, event_page
 from tconnectsync_web.pages.problems import problems_of
+from tconnectsync_web.routes import web_app
 from tconnectsync_web.sync_cycles import Cycles, Outcome
 from tests.web.fake_reader import NOW, FakeReader, at, event, good_status
 

@@ -10,7 +10,7 @@ import pytest
 from tconnectsync import BasalSpan, Bolus, CarbEntry, GlucosePoint, Therapy, Zones, events
 from tconnectsync.events.pump_state import PumpState, Reported
 from tconnectsync_web.languages import Languages
-from tconnectsync_web.pages import wording
+from tconnectsync_web.pages import value_words
 from tconnectsync_web.pages.chain import Level, chain, problems, worst
 from tconnectsync_web.pages.chart_content import Band, ChartMark, chart_content
 from tconnectsync_web.pages.day import day_page
@@ -38,7 +38,7 @@ def test_trend_from_the_last_quarter_of_an_hour() -> None:
     assert found.glucose is not None
     assert (found.glucose.change_mg_dl, found.glucose.change_over) == (30, timedelta(minutes=15))
     assert found.glucose.mg_dl_per_min == pytest.approx(2.0)
-    assert wording.trend(2.0) == ("↑", "rising fast")
+    assert value_words.trend(2.0) == ("↑", "rising fast")
     assert not found.glucose.stale
 
 
@@ -48,7 +48,7 @@ def test_the_trend_fits_the_numbers_beside_it() -> None:
     found = overview(FakeReader(whole=Therapy(glucose=points, until=at(4))), 3)
     assert found.glucose is not None
     assert found.glucose.change_mg_dl == -15
-    assert wording.trend(found.glucose.mg_dl_per_min or 0.0)[1] == "falling"
+    assert value_words.trend(found.glucose.mg_dl_per_min or 0.0)[1] == "falling"
     alone = overview(FakeReader(whole=Therapy(glucose=points[-1:], until=at(4))), 3).glucose
     assert alone is not None
     assert (alone.mg_dl_per_min, alone.change_mg_dl) == (0.0, None)
@@ -60,7 +60,7 @@ def test_the_trend_fits_the_numbers_beside_it() -> None:
 )  # fmt: skip
 def test_five_zones(mg_dl: float, zone: str) -> None:
     """Very low and very high are zones of their own, by the international consensus."""
-    assert wording.zone_of(mg_dl) == zone
+    assert value_words.zone_of(mg_dl) == zone
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_five_zones(mg_dl: float, zone: str) -> None:
 )
 def test_arrows_rise_and_fall_alike(slope: float, arrow: str) -> None:
     """The bounds of a fall are those of a rise."""
-    assert wording.trend(slope)[0] == arrow
+    assert value_words.trend(slope)[0] == arrow
 
 
 @pytest.mark.parametrize(("minutes", "stale"), [(14, False), (16, True)])
@@ -350,7 +350,7 @@ def test_a_report_counts_whole_days_with_data() -> None:
 )
 def test_lengths_in_words(length: timedelta, words: str) -> None:
     """Two units at most."""
-    assert wording.duration(ENGLISH, length) == words
+    assert value_words.duration(ENGLISH, length) == words
 
 
 def test_boluses_in_words() -> None:
@@ -358,6 +358,6 @@ def test_boluses_in_words() -> None:
     plain = Bolus(bolus_id=1, started_at=at(60), immediate_u=4.25)
     later = attrs.evolve(plain, immediate_u=0.0, extended_u=1.0, extended_from=at(60), extended_until=at(-60))
     both = attrs.evolve(later, immediate_u=1.5)
-    assert [wording.bolus(ENGLISH, each) for each in (plain, later, both)] == [
+    assert [value_words.bolus(ENGLISH, each) for each in (plain, later, both)] == [
         "4.25 U", "1 U over 2 h", "1.5 U at once, 1 U over 2 h",
     ]  # fmt: skip

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from tconnectsync import BasalSpan, Bolus, GlucosePoint, Therapy
 from tconnectsync.events.pump_state import PumpState, Reported
 from tconnectsync_web.access.admission import open_access
-from tconnectsync_web.app import web_app
+from tconnectsync_web.routes import web_app
 from tconnectsync_web.sync_cycles import Cycles, Outcome
 from tests.web.fake_reader import FakeReader, at, good_status
 

@@ -18,13 +18,13 @@ from tconnectsync import CheckResult, GlucosePoint, GlucoseUnits, PumpLog, Secre
 from tconnectsync.clock import SystemClock
 from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_web.access.path_prefix import PathPrefix
+from tconnectsync_web.application import open_application
 from tconnectsync_web.blueprint import frame_blueprint
 from tconnectsync_web.languages import Languages
 from tconnectsync_web.options import WebOptions
-from tconnectsync_web.pages import wording
+from tconnectsync_web.pages import value_words
 from tconnectsync_web.pages.person_card import person_card
 from tconnectsync_web.people import NotSetUp, may_have_secret, names_of, people_of, settings_of
-from tconnectsync_web.wsgi import open_application
 from tests.e2e.installation import ZONE, Installation, recent_pump
 from tests.support.clocks import ShiftedClock
 from tests.web.fake_reader import FakeReader, at
@@ -230,11 +230,11 @@ def test_a_card_says_unit_time_and_trust(units: GlucoseUnits) -> None:
     app.add_url_rule("/p/<name>/", "person", lambda name: name)
     with app.test_request_context("/"):
         app.preprocess_request()
-        page = render_template("people.html", cards=[card], navigation=[], trend=wording.trend)
+        page = render_template("people.html", cards=[card], navigation=[], trend=value_words.trend)
         assert f'<span class="unit">{units.label}</span>' in page
         reader.present = at(-60)
         assert "do not rely on it" in render_template(
-            "people.html", cards=[person_card("anna", reader, 3, texts)], navigation=[], trend=wording.trend
+            "people.html", cards=[person_card("anna", reader, 3, texts)], navigation=[], trend=value_words.trend
         )
 
 

@@ -19,9 +19,9 @@ from tconnectsync import CheckResult
 from tconnectsync_web.access.admission import Access
 from tconnectsync_web.access.sessions import Sessions
 from tconnectsync_web.access.view_link import ViewLink
-from tconnectsync_web.app import MOST_AT_WORK, web_app
+from tconnectsync_web.http_server import LONGEST_BODY, THREADS, LimitedChannel, web_server
+from tconnectsync_web.routes import MOST_AT_WORK, web_app
 from tconnectsync_web.secret_gate import SecretGate, client_of
-from tconnectsync_web.server import LONGEST_BODY, THREADS, LimitedChannel, web_server
 from tconnectsync_web.sync_cycles import Cycle, Cycles, Outcome, at_intervals
 
 SECRET = "a long secret ü"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tconnectsync import CheckResult, CredentialsRefused, Retryable, TconnectsyncError
+from tconnectsync_nightscout.api.address import SiteStatus, is_exposed
+from tconnectsync_nightscout.api.client import NightscoutClient
+from tconnectsync_nightscout.api.document_format import created_at_text
 from tconnectsync_nightscout.delivery.check_documents import BATCH, CHECK_TIME, WriteTest
 from tconnectsync_nightscout.delivery.profile import COLLECTION as PROFILE
-from tconnectsync_nightscout.site.address import SiteStatus, is_exposed
-from tconnectsync_nightscout.site.client import NightscoutClient
-from tconnectsync_nightscout.site.document_format import created_at_text
 
 CLOCK_LIMIT_S = 120.0
 

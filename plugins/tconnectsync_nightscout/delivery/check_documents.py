@@ -13,10 +13,10 @@ from typing import Any
 import attrs
 
 from tconnectsync import Rejected, Retryable, TconnectsyncError, document_id
+from tconnectsync_nightscout.api.client import NightscoutClient, is_mongo_id
+from tconnectsync_nightscout.api.document_format import ENTRIES, created_at_text, epoch_ms
+from tconnectsync_nightscout.api.find_copies import copies_of
 from tconnectsync_nightscout.delivery.upsert import TREATMENTS
-from tconnectsync_nightscout.site.client import NightscoutClient, is_mongo_id
-from tconnectsync_nightscout.site.document_format import ENTRIES, created_at_text, epoch_ms
-from tconnectsync_nightscout.site.find_copies import copies_of
 
 CHECK_TIME = datetime(2001, 2, 3, 4, 5, 6, tzinfo=timezone.utc)
 """Long before the range of any page or report."""

@@ -14,8 +14,8 @@ from typing import Any
 import attrs
 
 from tconnectsync import Document, LegacyMatch, StoredDocument
-from tconnectsync_nightscout.site.client import is_mongo_id
-from tconnectsync_nightscout.site.document_format import SINK_FIELD, slot_of
+from tconnectsync_nightscout.api.client import is_mongo_id
+from tconnectsync_nightscout.api.document_format import SINK_FIELD, slot_of
 
 LEGACY_AUTHOR = "Pump (tconnectsync)"
 KINDS_OF_SINK = {

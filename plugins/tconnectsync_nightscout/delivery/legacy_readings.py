@@ -15,9 +15,9 @@ import attrs
 
 from tconnectsync import Document, LegacyMatch, StoredDocument
 from tconnectsync.events.limits import GLUCOSE_MG_DL, is_possible
+from tconnectsync_nightscout.api.document_format import ENTRIES
 from tconnectsync_nightscout.delivery.legacy_documents import REACH, is_deletable, is_legacy, sequence_numbers
 from tconnectsync_nightscout.folds.cgm import HIGH_SGV, LOW_SGV
-from tconnectsync_nightscout.site.document_format import ENTRIES
 
 _SAME_READING = timedelta(minutes=5)
 """The older bridge stamped a reading when the pump received it, up to one interval after the measurement."""

@@ -14,9 +14,9 @@ from typing import Any
 import attrs
 
 from tconnectsync import Accepted, GlucoseUnits, Outcome
-from tconnectsync_nightscout.site.client import NightscoutClient
-from tconnectsync_nightscout.site.document_format import Task, created_at_text, moment_of, stored_text
-from tconnectsync_nightscout.site.glucose_units import is_mmol
+from tconnectsync_nightscout.api.client import NightscoutClient
+from tconnectsync_nightscout.api.document_format import Task, created_at_text, moment_of, stored_text
+from tconnectsync_nightscout.api.glucose_units import is_mmol
 
 COLLECTION = "profile"
 ADD, REPLACE = "add", "replace"

@@ -23,6 +23,13 @@ from tconnectsync import (
     counted,
     parse_glucose_units,
 )
+from tconnectsync_nightscout.api.client import Find, NightscoutClient
+from tconnectsync_nightscout.api.diff import diff
+from tconnectsync_nightscout.api.document_format import ENTRIES, SINK_FIELD, Key, Task, prepare, slot_of, stored_text
+from tconnectsync_nightscout.api.find_copies import REACH, copy_of, pages, time_of
+from tconnectsync_nightscout.api.glucose_units import in_units
+from tconnectsync_nightscout.api.match_copies import is_ours
+from tconnectsync_nightscout.api.time_budget import TimeBudget
 from tconnectsync_nightscout.delivery.announcement_age import ANNOUNCEMENT, STAMPED_FIELDS, with_age
 from tconnectsync_nightscout.delivery.check import check_site
 from tconnectsync_nightscout.delivery.legacy_documents import (
@@ -39,13 +46,6 @@ from tconnectsync_nightscout.delivery.profile import ADD, deliver_profiles
 from tconnectsync_nightscout.delivery.profile import COLLECTION as PROFILE
 from tconnectsync_nightscout.delivery.replace import ACTIVITY, deliver_unkeyed
 from tconnectsync_nightscout.delivery.upsert import TREATMENTS, deliver_keyed
-from tconnectsync_nightscout.site.client import Find, NightscoutClient
-from tconnectsync_nightscout.site.diff import diff
-from tconnectsync_nightscout.site.document_format import ENTRIES, SINK_FIELD, Key, Task, prepare, slot_of, stored_text
-from tconnectsync_nightscout.site.find_copies import REACH, copy_of, pages, time_of
-from tconnectsync_nightscout.site.glucose_units import in_units
-from tconnectsync_nightscout.site.match_copies import is_ours
-from tconnectsync_nightscout.site.time_budget import TimeBudget
 
 DEVICESTATUS = "devicestatus"
 DROPS_IDENTIFIER = "drops-identifier:"

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tconnectsync import Accepted, Outcome, Refused, Rejected
+from tconnectsync_nightscout.api.client import NightscoutClient
+from tconnectsync_nightscout.api.document_format import Task, stored_text
+from tconnectsync_nightscout.api.find_copies import Copy, copies_of
+from tconnectsync_nightscout.api.match_copies import StoredName, stored_name
+from tconnectsync_nightscout.api.responses import ServerFault
+from tconnectsync_nightscout.api.time_budget import TimeBudget, delete_all, out_of_time
 from tconnectsync_nightscout.delivery.upsert import find_stored, outcome_of, server_fault
-from tconnectsync_nightscout.site.client import NightscoutClient
-from tconnectsync_nightscout.site.document_format import Task, stored_text
-from tconnectsync_nightscout.site.find_copies import Copy, copies_of
-from tconnectsync_nightscout.site.match_copies import StoredName, stored_name
-from tconnectsync_nightscout.site.responses import ServerFault
-from tconnectsync_nightscout.site.time_budget import TimeBudget, delete_all, out_of_time
 
 ENOUGH = 2
 """This many failures in a row are the site's fault; the remaining documents would fail too."""

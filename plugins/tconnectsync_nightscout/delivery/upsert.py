@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tconnectsync import Accepted, Outcome, Postponed, Refused, Rejected
-from tconnectsync_nightscout.site.client import NightscoutClient
-from tconnectsync_nightscout.site.diff import diff
-from tconnectsync_nightscout.site.document_format import Key, Task, created_at_text, moment_of, stored_text
-from tconnectsync_nightscout.site.find_copies import FIRST_TIME, Copy, between, copies_of
-from tconnectsync_nightscout.site.match_copies import StoredName, stored_name, stored_names
-from tconnectsync_nightscout.site.responses import ServerFault
-from tconnectsync_nightscout.site.time_budget import TimeBudget, delete_all, out_of_time
+from tconnectsync_nightscout.api.client import NightscoutClient
+from tconnectsync_nightscout.api.diff import diff
+from tconnectsync_nightscout.api.document_format import Key, Task, created_at_text, moment_of, stored_text
+from tconnectsync_nightscout.api.find_copies import FIRST_TIME, Copy, between, copies_of
+from tconnectsync_nightscout.api.match_copies import StoredName, stored_name, stored_names
+from tconnectsync_nightscout.api.responses import ServerFault
+from tconnectsync_nightscout.api.time_budget import TimeBudget, delete_all, out_of_time
 
 TREATMENTS = "treatments"
 

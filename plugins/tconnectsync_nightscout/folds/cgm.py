@@ -11,8 +11,8 @@ from tconnectsync import Document, Event, each, events
 from tconnectsync.events.limits import GLUCOSE_MG_DL, is_possible
 from tconnectsync.events.reading_minutes import ReadingMinutes, with_minute
 from tconnectsync.events.source_record import SourceRecord, record_of
+from tconnectsync_nightscout.api.document_format import ENTRIES
 from tconnectsync_nightscout.folds.documents import impossible_note, milli, provenance, stream_id
-from tconnectsync_nightscout.site.document_format import ENTRIES
 
 HIGH_SGV, LOW_SGV = 401, 39
 """The values of Nightscout's own uploaders for readings above and below the sensor's range."""

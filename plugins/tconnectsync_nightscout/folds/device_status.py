@@ -12,9 +12,9 @@ from tconnectsync import Document, Event, document_id
 from tconnectsync.events.limits import MAX_IOB_U, is_possible
 from tconnectsync.events.pump_state import KINDS, PumpState, Reported, after
 from tconnectsync.events.source_record import SourceRecord, record_of
+from tconnectsync_nightscout.api.document_format import created_at_text
 from tconnectsync_nightscout.folds.documents import milli, provenance, stamp
 from tconnectsync_nightscout.folds.iob import SHOWN_FOR_S, iob_status
-from tconnectsync_nightscout.site.document_format import created_at_text
 
 SHOWN_FOR = timedelta(seconds=SHOWN_FOR_S)
 HOURLY_FOR = timedelta(hours=2)

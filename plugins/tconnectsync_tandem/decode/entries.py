@@ -13,12 +13,12 @@ import msgspec
 from tconnectsync import events
 from tconnectsync.events import Body
 from tconnectsync_tandem.decode import binary_only_records as older
-from tconnectsync_tandem.decode import delivery, glucose, insulin, modes
+from tconnectsync_tandem.decode import device, glucose, insulin, modes
 from tconnectsync_tandem.decode.fields import plain_whole
 from tconnectsync_tandem.decode.records import Record, shown
 
 RECORDS: Mapping[int, Record] = {
-    record.code: record for family in (insulin, delivery, glucose, modes, older) for record in family.RECORDS
+    record.code: record for family in (insulin, device, glucose, modes, older) for record in family.RECORDS
 }
 """Every record id that is decoded."""
 

@@ -11,7 +11,7 @@ from tconnectsync import Bolus, Zones
 from tconnectsync_web.charts.scale import Placed, TimeScale, label_width, place, rows
 from tconnectsync_web.charts.svg import element, group, line, rect, text
 from tconnectsync_web.languages import Texts
-from tconnectsync_web.pages import wording
+from tconnectsync_web.pages import value_words
 from tconnectsync_web.pages.chart_content import Carbs, ChartContent
 
 ROW_PX, PILL_PX, PADDING_PX = 21.0, 17.0, 5.0
@@ -54,7 +54,7 @@ def _row_name(scale: TimeScale, y: float, words: str) -> list[Markup]:
 def _carbs(
     carbs: Sequence[Carbs], scale: TimeScale, y: float, texts: Texts, zones: Zones
 ) -> tuple[list[Markup], float]:
-    words = [wording.carbs(texts, each.carbs_g) for each in carbs]
+    words = [value_words.carbs(texts, each.carbs_g) for each in carbs]
     placed = _pills([scale.x(each.at) for each in carbs], words, scale)
     shapes = []
     for each, label, spot in zip(carbs, words, placed, strict=True):
@@ -72,7 +72,7 @@ def _boluses(
     for bolus, label, spot in zip(boluses, words, placed, strict=True):
         kind = "automatic" if bolus.automatic else "bolus"
         when = texts.time(zones.wall_of(bolus.started_at))
-        title = f"{when} · {wording.bolus_kind(texts, bolus)} {wording.bolus(texts, bolus)}"
+        title = f"{when} · {value_words.bolus_kind(texts, bolus)} {value_words.bolus(texts, bolus)}"
         shapes.append(_pill(spot, y, label, kind, title, scale.x(bolus.started_at)))
     return shapes, y + max(1, rows(placed)) * ROW_PX + STEM_PX
 
@@ -92,7 +92,7 @@ def _extended(
     for bolus, (left, right), label, spot in zip(boluses, spans, words, placed, strict=True):
         at = y + spot.row * ROW_PX
         when = texts.time(zones.wall_of(bolus.started_at))
-        title = f"{when} · {wording.bolus_kind(texts, bolus)} {wording.bolus(texts, bolus)}"
+        title = f"{when} · {value_words.bolus_kind(texts, bolus)} {value_words.bolus(texts, bolus)}"
         shapes.append(rect(left, at, max(3.0, right - left), PILL_PX, "extended", title, rx=4.0))
         shapes.append(text(spot.left + PADDING_PX, at + 12.5, label, "extended-label"))
     return shapes, y + rows(placed) * ROW_PX
@@ -106,8 +106,8 @@ def extended_end(bolus: Bolus) -> datetime:
 def _extended_words(texts: Texts, bolus: Bolus) -> str:
     begin = bolus.extended_from or bolus.started_at
     values = {
-        "amount": wording.insulin(texts, bolus.extended_u),
-        "length": wording.duration(texts, max(timedelta(), (bolus.extended_until or begin) - begin)),
+        "amount": value_words.insulin(texts, bolus.extended_u),
+        "length": value_words.duration(texts, max(timedelta(), (bolus.extended_until or begin) - begin)),
     }
     return texts.gettext("%(amount)s over %(length)s") % values
 

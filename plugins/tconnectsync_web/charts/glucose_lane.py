@@ -11,8 +11,8 @@ from tconnectsync import GlucosePoint, GlucoseUnits, Zones
 from tconnectsync_web.charts.scale import TimeScale, ValueScale
 from tconnectsync_web.charts.svg import element, group, line, number, rect, text
 from tconnectsync_web.languages import Texts
-from tconnectsync_web.pages import wording
-from tconnectsync_web.pages.wording import TARGET_FROM, TARGET_TO
+from tconnectsync_web.pages import value_words
+from tconnectsync_web.pages.value_words import TARGET_FROM, TARGET_TO
 
 JOINED = timedelta(minutes=16)
 """Readings further apart than this are not joined by a line."""
@@ -44,12 +44,12 @@ def glucose_lane(
     spots = [f"{number(scale.x(point.at))} {number(values.y(point.glucose_mg_dl))}" for point in points]
     if points:
         shapes.append(element("path", d=_joined(points, spots), class_="trace"))
-    dots: dict[str, list[str]] = {zone: [] for zone in wording.ZONES}
+    dots: dict[str, list[str]] = {zone: [] for zone in value_words.ZONES}
     for point, spot in zip(points, spots, strict=True):
-        dots[wording.zone_of(point.glucose_mg_dl)].append(f"M{spot}h0")
+        dots[value_words.zone_of(point.glucose_mg_dl)].append(f"M{spot}h0")
     shapes += [element("path", d="".join(found), class_=f"dots {zone}") for zone, found in dots.items() if found]
     said = "|".join(
-        f"{spot} {texts.time(zones.wall_of(point.at))} · {wording.reading(texts, units, point)} {units.label}"
+        f"{spot} {texts.time(zones.wall_of(point.at))} · {value_words.reading(texts, units, point)} {units.label}"
         for point, spot in zip(points, spots, strict=True)
     )
     lane = group("glucose", shapes)

@@ -13,7 +13,7 @@ from tconnectsync_web.charts.glucose_lane import AXIS_MG_DL, LEAST_MG_DL
 from tconnectsync_web.charts.scale import ValueScale
 from tconnectsync_web.charts.svg import element, group, line, number, rect, text
 from tconnectsync_web.languages import Texts
-from tconnectsync_web.pages.wording import TARGET_FROM, TARGET_TO
+from tconnectsync_web.pages.value_words import TARGET_FROM, TARGET_TO
 
 LEFT, RIGHT, TOP, AXIS = 42.0, 4.0, 8.0, 22.0
 HEIGHT, BARS_HEIGHT = 300.0, 180.0

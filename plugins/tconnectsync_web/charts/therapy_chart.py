@@ -15,7 +15,7 @@ from tconnectsync_web.charts.scale import TimeScale, hour_ticks
 from tconnectsync_web.charts.svg import element, group, line, rect, text
 from tconnectsync_web.charts.word_lanes import band_lane, band_shades, mark_lane, mark_lines
 from tconnectsync_web.languages import Texts
-from tconnectsync_web.pages import wording
+from tconnectsync_web.pages import value_words
 from tconnectsync_web.pages.chart_content import ChartContent
 
 GAP_PX, AXIS_PX = 10.0, 20.0
@@ -101,17 +101,17 @@ def words(content: ChartContent, style: ChartStyle) -> tuple[str, str]:
     parts = []
     if content.glucose:
         values = [point.glucose_mg_dl for point in content.glucose]
-        low, high = (wording.glucose(texts, style.units, value) for value in (min(values), max(values)))
+        low, high = (value_words.glucose(texts, style.units, value) for value in (min(values), max(values)))
         said = {"low": low, "high": high, "units": style.units.label}
         parts.append(texts.gettext("Glucose from %(low)s to %(high)s %(units)s.") % said)
     count = len(content.boluses)
-    total = wording.insulin(texts, sum(bolus.delivered_u for bolus in content.boluses))
+    total = value_words.insulin(texts, sum(bolus.delivered_u for bolus in content.boluses))
     said = {"count": str(count), "amount": total}
     parts.append(texts.ngettext("%(count)s bolus, %(amount)s.", "%(count)s boluses, %(amount)s.", count) % said)
-    eaten = wording.carbs(texts, sum(each.carbs_g for each in content.carbs))
+    eaten = value_words.carbs(texts, sum(each.carbs_g for each in content.carbs))
     parts.append(texts.gettext("Carbs: %(amount)s.") % {"amount": eaten})
-    parts += [f"{wording.band(texts, band)}." for band in content.bands]
-    parts += [f"{wording.mark(texts, mark)}." for mark in content.marks]
+    parts += [f"{value_words.band(texts, band)}." for band in content.bands]
+    parts += [f"{value_words.mark(texts, mark)}." for mark in content.marks]
     return heading, " ".join(parts)
 
 

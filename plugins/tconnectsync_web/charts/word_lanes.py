@@ -9,7 +9,7 @@ from markupsafe import Markup
 from tconnectsync_web.charts.scale import TimeScale, label_width, place, rows
 from tconnectsync_web.charts.svg import element, line, rect, text
 from tconnectsync_web.languages import Texts
-from tconnectsync_web.pages import wording
+from tconnectsync_web.pages import value_words
 from tconnectsync_web.pages.chart_content import Band, ChartMark
 
 ROW_PX, BAND_PX, PADDING_PX = 20.0, 16.0, 5.0
@@ -18,7 +18,7 @@ ROW_PX, BAND_PX, PADDING_PX = 20.0, 16.0, 5.0
 def band_lane(bands: Sequence[Band], scale: TimeScale, top: float, texts: Texts) -> tuple[list[Markup], float]:
     """Return the bands as bars with words, and the lane's lower edge."""
     ordered = sorted(bands, key=lambda band: band.begin)
-    words = [texts.gettext(wording.BAND_WORDS.get(band.kind, band.kind)) for band in ordered]
+    words = [texts.gettext(value_words.BAND_WORDS.get(band.kind, band.kind)) for band in ordered]
     bars = [(scale.x(band.begin), max(2.0, scale.x(band.end) - scale.x(band.begin))) for band in ordered]
     labels = [_label_box(left, width, label, scale) for (left, width), label in zip(bars, words, strict=True)]
     boxes = [
@@ -29,7 +29,7 @@ def band_lane(bands: Sequence[Band], scale: TimeScale, top: float, texts: Texts)
     shapes = []
     for band, (left, width), label, at, spot in zip(ordered, bars, words, labels, placed, strict=True):
         y = top + spot.row * ROW_PX
-        title = f"{wording.band(texts, band)}, {wording.duration(texts, band.end - band.begin)}"
+        title = f"{value_words.band(texts, band)}, {value_words.duration(texts, band.end - band.begin)}"
         shapes.append(rect(left, y, width, BAND_PX, f"band {band.kind}", title, rx=3.0))
         shapes.append(text(at, y + 12, label, f"band-label {band.kind}"))
     return shapes, top + rows(placed) * ROW_PX
@@ -54,7 +54,7 @@ def band_shades(bands: Sequence[Band], scale: TimeScale, top: float, bottom: flo
 def mark_lane(marks: Sequence[ChartMark], scale: TimeScale, top: float, texts: Texts) -> tuple[list[Markup], float]:
     """Return the marks as words at their time, and the lane's lower edge."""
     ordered = sorted(marks, key=lambda mark: mark.at)
-    words = [wording.mark(texts, mark) for mark in ordered]
+    words = [value_words.mark(texts, mark) for mark in ordered]
     boxes = []
     for mark, label in zip(ordered, words, strict=True):
         x, width = scale.x(mark.at), label_width(label) + 16

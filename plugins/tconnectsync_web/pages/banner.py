@@ -11,7 +11,7 @@ from tconnectsync import Zones
 from tconnectsync_web.languages import Texts, msg
 from tconnectsync_web.pages.chain import Level, Link, problems, worst
 from tconnectsync_web.pages.faults import FAULTS, Fault, Urgency
-from tconnectsync_web.pages.wording import duration, moment
+from tconnectsync_web.pages.value_words import duration, moment
 
 NIGHT_FROM, NIGHT_UNTIL = time(20), time(7)
 PUMP_UNAFFECTED = msg("This problem does not change what the pump does.")

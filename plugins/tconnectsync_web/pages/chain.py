@@ -13,7 +13,7 @@ from tconnectsync import Severity, severity
 from tconnectsync_web.languages import Texts, msg
 from tconnectsync_web.pages.faults import SERVICE_FAULTS, SINK_FAULTS, SOURCE_FAULTS, Fault
 from tconnectsync_web.pages.status_words import in_words
-from tconnectsync_web.pages.wording import SINK_WORDS, ago
+from tconnectsync_web.pages.value_words import SINK_WORDS, ago
 
 UPLOAD_LATE = timedelta(hours=3)
 """A phone uploads about hourly."""

@@ -11,7 +11,7 @@ from tconnectsync.events.pump_state import PumpState, Reported
 from tconnectsync_web.languages import msg
 from tconnectsync_web.pages.chart_content import MARK_KINDS, ChartContent, chart_content
 from tconnectsync_web.pages.reader import PageReader
-from tconnectsync_web.pages.wording import MINUTE, zone_of
+from tconnectsync_web.pages.value_words import MINUTE, zone_of
 
 HOURS = (3, 6, 12, 24)
 """The lengths of the chart that a reader can choose."""

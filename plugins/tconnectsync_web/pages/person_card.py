@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from tconnectsync_web.languages import Texts
-from tconnectsync_web.pages import chain, wording
+from tconnectsync_web.pages import chain, value_words
 from tconnectsync_web.pages.banner import Banner, banner
 from tconnectsync_web.pages.overview import CurrentGlucose, overview
 from tconnectsync_web.pages.reader import PageReader
@@ -45,6 +45,6 @@ def person_card(name: str, reader: PageReader, hours: int, texts: Texts) -> Pers
         card,
         glucose=found.glucose,
         glucose_zone=found.glucose_zone,
-        reading=wording.reading(texts, reader.units, found.glucose.point),
-        age=f"{wording.ago(texts, at, found.now)} ({wording.moment(texts, reader.zones, at, found.now)})",
+        reading=value_words.reading(texts, reader.units, found.glucose.point),
+        age=f"{value_words.ago(texts, at, found.now)} ({value_words.moment(texts, reader.zones, at, found.now)})",
     )

@@ -37,9 +37,9 @@ def test(invocation: Invocation) -> int:
             "No notifications are configured, so nobody is notified when data stop.",
             remedy="Add `urls` under [alerts] or `url` under [heartbeat] to the configuration; docs/user/alerts.md shows how.",
         )
+    from tconnectsync.alerts.notification_text import Notification
     from tconnectsync.alerts.sending import AppriseSender, SendResult, service_of
     from tconnectsync.alerts.watch import label_of, open_heartbeat
-    from tconnectsync.alerts.wording import Notification
 
     label, sender = label_of(config.origin), AppriseSender()
     title = "Test of the notifications of tconnectsync"

@@ -28,7 +28,7 @@ class Kind(KindsType):
     name = "kind"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        from tconnectsync.config.messages import did_you_mean
+        from tconnectsync.config.error_words import did_you_mean
         from tconnectsync.events import BODIES
 
         kinds = tuple(kind for kind in BODIES if value in (kind, kind.partition(".")[0]))

@@ -107,7 +107,7 @@ def command(
 
 def _target(invocation: Invocation, output: Path | None, *, force: bool) -> Path:
     """Return the absolute path of the new file. Errors: click.UsageError for a folder, or an existing file without --force."""
-    from tconnectsync.config.file import home_folder
+    from tconnectsync.config.config_file import home_folder
 
     path = output or invocation.config_path or home_folder(invocation.environ) / ".config/tconnectsync/config.toml"
     path = Path.cwd() / path

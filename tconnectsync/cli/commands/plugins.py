@@ -9,7 +9,7 @@ import click
 from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import common_options, pass_invocation
-from tconnectsync.config.messages import did_you_mean
+from tconnectsync.config.error_words import did_you_mean
 from tconnectsync.exit_status import ExitStatus
 from tconnectsync.plugin.manager import Plugins
 from tconnectsync.text.printable import printable

@@ -34,7 +34,7 @@ def older_settings(invocation: Invocation, from_env: Path | None) -> dict[str, s
 
 def mention_older_file(invocation: Invocation) -> None:
     """Print where the settings of an older bridge are, if they exist."""
-    from tconnectsync.config.file import find_legacy_settings
+    from tconnectsync.config.config_file import find_legacy_settings
 
     older = find_legacy_settings(invocation.environ)
     if older is not None:

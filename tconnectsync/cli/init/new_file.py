@@ -72,7 +72,7 @@ def publish_draft(draft: Path, path: Path, *, force: bool) -> None:
 
 def service_hint(invocation: Invocation, draft: Path, path: Path) -> str:
     """Return how the service's user can read the file. With a secret in the file it must not."""
-    from tconnectsync.config import file as configfile
+    from tconnectsync.config import config_file as configfile
     from tconnectsync.config.schema import has_secret
 
     if has_secret(configfile.read_file(draft), invocation.plugins(tolerant=True)):

@@ -11,7 +11,7 @@ import attrs
 import click
 
 from tconnectsync.cli.output import say
-from tconnectsync.config.messages import found_words
+from tconnectsync.config.error_words import found_words
 from tconnectsync.config.zone_names import names_place, zone_problem
 from tconnectsync.plugin.addresses import web_address
 from tconnectsync.plugin.pasted_text import trim, trim_lines, without_unseen

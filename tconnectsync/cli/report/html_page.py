@@ -9,9 +9,9 @@ from pathlib import Path
 from string import Template
 
 import tconnectsync
+from tconnectsync.cli.report.figure_words import INCOMPLETE, bands, glucose_figures, insulin_figures, percent
 from tconnectsync.cli.report.svg_charts import hours_svg, percentile_svg, share_svg
 from tconnectsync.cli.report.terminal import HEADER, day_cells
-from tconnectsync.cli.report.wording import INCOMPLETE, bands, glucose_figures, insulin_figures, percent
 from tconnectsync.queries.report import Report
 from tconnectsync.text.plural import counted
 from tconnectsync.timeline.zones import Zones

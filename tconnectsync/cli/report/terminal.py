@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from tconnectsync.cli.report.wording import (
+from tconnectsync.cli.report.figure_words import (
     INCOMPLETE,
     MARK,
     UNKNOWN,

@@ -90,8 +90,8 @@ def try_site(invocation: Invocation, answers: Answers) -> TrialResult:
 
 def try_notification(invocation: Invocation, url: str) -> TrialResult:
     """Send a test notification and print whether it was sent."""
+    from tconnectsync.alerts.notification_text import Notification
     from tconnectsync.alerts.sending import AppriseSender, SendResult, service_of
-    from tconnectsync.alerts.wording import Notification
 
     address = Secret(url)
     title = "Test of the notifications of tconnectsync"

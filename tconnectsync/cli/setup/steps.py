@@ -26,7 +26,7 @@ from tconnectsync.cli.setup.first_sync import SyncState, wait_for_sync
 from tconnectsync.cli.setup.interview import Given, Interview
 from tconnectsync.cli.setup.paths import SetupPaths, own_paths, service_paths
 from tconnectsync.cli.setup.service import NoService, Service
-from tconnectsync.cli.setup.writing import write_configuration
+from tconnectsync.cli.setup.write_config import write_configuration
 from tconnectsync.exit_status import INTERRUPTED, ExitStatus
 from tconnectsync.folder_owner import as_owner_of
 
@@ -57,7 +57,7 @@ class SetupOptions:
 
 def choose_paths(invocation: Invocation, service: Service | NoService, *, for_user: bool) -> SetupPaths:
     """Return where the files go. Errors: click.UsageError if the service needs root."""
-    from tconnectsync.config.file import find_config, home_folder
+    from tconnectsync.config.config_file import find_config, home_folder
 
     named = invocation.config_path or (
         find_config(None, invocation.environ) if invocation.environ.get("TCONNECTSYNC_CONFIG") else None
@@ -121,7 +121,7 @@ def _answers(invocation: Invocation, paths: SetupPaths, options: SetupOptions) -
 
 def _offered_older_file(invocation: Invocation) -> Path | None:
     """Look for an older bridge's settings, also in the home of the user behind ``sudo``; return the file if it shall be used."""
-    from tconnectsync.config.file import find_legacy_settings
+    from tconnectsync.config.config_file import find_legacy_settings
 
     environ = invocation.environ
     older = find_legacy_settings(environ)

@@ -8,8 +8,8 @@ from itertools import chain
 from typing import BinaryIO
 
 from tconnectsync import Batch, ImportOptions, counted
-from tconnectsync_tandem.binary.record import EPOCH, entry_of
-from tconnectsync_tandem.binary.record_reader import RecordReader, holds_records, is_text
+from tconnectsync_tandem.files.binary.record import EPOCH, entry_of
+from tconnectsync_tandem.files.binary.record_reader import RecordReader, holds_records, is_text
 from tconnectsync_tandem.files.imported import batches, left_out
 
 _FUTURE = timedelta(days=366)

@@ -26,9 +26,9 @@ from tconnectsync import (
     __version__,
     http_date,
 )
-from tconnectsync_nightscout.site.address import UNKNOWN, SiteStatus, read_status
-from tconnectsync_nightscout.site.compression import REFUSED, Compression
-from tconnectsync_nightscout.site.responses import SLOW, Answer, SiteRequestInfo, SiteToken, value_of
+from tconnectsync_nightscout.api.address import UNKNOWN, SiteStatus, read_status
+from tconnectsync_nightscout.api.compression import REFUSED, Compression
+from tconnectsync_nightscout.api.responses import SLOW, Answer, SiteRequestInfo, SiteToken, value_of
 
 LIMITS = HttpLimits(connect_s=10.0, silence_s=60.0, whole_s=180.0, most_bytes=64 << 20)
 IDLE_S = 4.0
@@ -75,7 +75,7 @@ def is_mongo_id(value: object) -> bool:
 class NightscoutClient:
     """A client for one site.
 
-    ``url`` is in the form of :func:`tconnectsync_nightscout.site.address.site_url`; ``key`` is from :func:`header_of`;
+    ``url`` is in the form of :func:`tconnectsync_nightscout.api.address.site_url`; ``key`` is from :func:`header_of`;
     ``doubt`` is a likely mistake in it, added to the message if the site refuses it.
 
     ``clock_ahead_s`` is how far this computer's clock was ahead of the site's at the last response. ``changed_count``

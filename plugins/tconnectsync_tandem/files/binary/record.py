@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import attrs
 
-from tconnectsync_tandem.binary.layouts import LAYOUTS
+from tconnectsync_tandem.files.binary.layouts import LAYOUTS
 
 SIZE = 26
 HEADER_BYTES = 10

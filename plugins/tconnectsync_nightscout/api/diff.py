@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tconnectsync import FieldDiff
-from tconnectsync_nightscout.site.document_format import SINK_FIELD, SYNC_IDENTIFIER, moment_of
-from tconnectsync_nightscout.site.glucose_units import in_units
+from tconnectsync_nightscout.api.document_format import SINK_FIELD, SYNC_IDENTIFIER, moment_of
+from tconnectsync_nightscout.api.glucose_units import in_units
 
 DROPPED_WHEN_EMPTY = frozenset({"insulin", "carbs", "percent", "relative", "notes", "preBolus", "glucose"})
 """Fields of treatments that a server removes if they are 0 or empty (``absolute`` and ``duration`` keep their 0)."""

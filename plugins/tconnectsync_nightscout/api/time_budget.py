@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tconnectsync import Clock, Postponed
-from tconnectsync_nightscout.site.client import NightscoutClient
-from tconnectsync_nightscout.site.find_copies import Copy
+from tconnectsync_nightscout.api.client import NightscoutClient
+from tconnectsync_nightscout.api.find_copies import Copy
 
 CALL_S = 45.0
 

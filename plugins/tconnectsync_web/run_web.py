@@ -55,8 +55,8 @@ def run_web(
 
 def _serve(people: Sequence[Person], data_dir: Path, options: WebOptions, secret: bytes | None) -> int:
     try:
-        from tconnectsync_web.server import web_server
-        from tconnectsync_web.wsgi import open_application
+        from tconnectsync_web.application import open_application
+        from tconnectsync_web.http_server import web_server
     except ImportError as error:
         raise NotSetUp(
             f"the package {error.name!r} is missing. In the folder of tconnectsync's source run:"

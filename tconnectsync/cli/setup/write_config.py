@@ -8,8 +8,8 @@ import click
 from tconnectsync.cli.init.template import TemplateValues, fill_template, quoted
 from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.setup.answer_check import Answers
+from tconnectsync.cli.setup.atomic_write import NewFile, write_files
 from tconnectsync.cli.setup.paths import ALERT_URLS, API_SECRET, PASSWORD, TOKEN, SetupPaths
-from tconnectsync.cli.setup.write_files import NewFile, write_files
 
 
 def write_configuration(invocation: Invocation, paths: SetupPaths, answers: Answers) -> None:
@@ -61,7 +61,7 @@ def _values(paths: SetupPaths, answers: Answers) -> TemplateValues:
 def _holds_secret(invocation: Invocation, text: str) -> bool:
     import tomli
 
-    from tconnectsync.config.file import ConfigFile
+    from tconnectsync.config.config_file import ConfigFile
     from tconnectsync.config.schema import has_secret
 
     return has_secret(ConfigFile(path=None, tables=tomli.loads(text)), invocation.plugins(tolerant=True))

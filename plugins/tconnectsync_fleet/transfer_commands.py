@@ -47,7 +47,7 @@ def import_(
     if source is None or (data_dir is not None and backup is not None):
         raise click.UsageError("Give either --data-dir or --backup.")
     with options.connected() as servers:
-        from tconnectsync_fleet.moving import move_in
+        from tconnectsync_fleet.log_transfer import move_in
 
         positions = move_in(servers, engine, name, config=file, source=source, key=key)
     click.echo(f"{name} was added with positions 1 to {positions:,} of the event log.")
@@ -72,7 +72,7 @@ def export(engine: FleetContext, options: ServerOptions, name: str, output: Path
     To move somebody out of the fleet: pause, export, restore, then start the daemon there. Nothing is doubled.
     """
     with options.connected() as servers:
-        from tconnectsync_fleet.moving import move_out
+        from tconnectsync_fleet.log_transfer import move_out
 
         path, positions, works = move_out(servers, engine, name, output)
     click.echo(f"Written: {path} with positions 1 to {positions:,} of the event log of {name}.")

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 import attrs
 
 from tconnectsync import FileUnreadable
-from tconnectsync_tandem.binary.base64_text import TextPart, decoded, plain
-from tconnectsync_tandem.binary.record import HEADER_BYTES, SIZE, header_error, header_of
+from tconnectsync_tandem.files.binary.base64_text import TextPart, decoded, plain
+from tconnectsync_tandem.files.binary.record import HEADER_BYTES, SIZE, header_error, header_of
 
 _ENOUGH = 1 << 16
 _CHAIN = 8

@@ -8,8 +8,8 @@ from typing import Any
 
 import attrs
 
-from tconnectsync_nightscout.site.client import Find, NightscoutClient, is_mongo_id
-from tconnectsync_nightscout.site.document_format import (
+from tconnectsync_nightscout.api.client import Find, NightscoutClient, is_mongo_id
+from tconnectsync_nightscout.api.document_format import (
     ENTRIES,
     Key,
     Task,
@@ -18,7 +18,7 @@ from tconnectsync_nightscout.site.document_format import (
     moment_of,
     slot_of,
 )
-from tconnectsync_nightscout.site.match_copies import CopyMatcher, identity_of, time_of_document
+from tconnectsync_nightscout.api.match_copies import CopyMatcher, identity_of, time_of_document
 
 PAGE = 1000
 REACH = timedelta(days=2)

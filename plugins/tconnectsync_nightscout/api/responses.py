@@ -18,7 +18,7 @@ from tconnectsync import (
     host_of,
     retry_after_s,
 )
-from tconnectsync_nightscout.site.error_text import error_text
+from tconnectsync_nightscout.api.error_text import error_text
 
 Answer: TypeAlias = HttpResponse
 CHECK = "Run `tconnectsync check` to see what the site allows."

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from tconnectsync_nightscout.site.document_format import SYNC_IDENTIFIER, Key, Task, moment_of, slot_of, whole_ms
+from tconnectsync_nightscout.api.document_format import SYNC_IDENTIFIER, Key, Task, moment_of, slot_of, whole_ms
 
 IDENTITIES = ("identifier", SYNC_IDENTIFIER)
 _TIMES = ("created_at", "dateString", "timestamp", "eventTime")

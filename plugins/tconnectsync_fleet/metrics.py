@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import click
 
+from tconnectsync_fleet.states import MEANINGS, NEW
 from tconnectsync_fleet.worker import Worker
 
 _HELP = {
@@ -26,6 +28,20 @@ def metrics_text(worker: Worker) -> str:
     for name, (kind, words) in _HELP.items():
         full = f"tconnectsync_fleet_{name}" + ("_total" if kind == "counter" else "")
         lines += [f"# HELP {full} {words}", f"# TYPE {full} {kind}", f"{full} {report[name]}"]
+    lines += [
+        "# HELP tconnectsync_fleet_people_in_state people that this worker has, by the outcome of their last turn",
+        "# TYPE tconnectsync_fleet_people_in_state gauge",
+    ]
+    for state in (NEW, *MEANINGS.values()):
+        count = report["states"].get(state, 0)
+        lines.append(f'tconnectsync_fleet_people_in_state{{state="{state}"}} {count}')
+    if report["oldest_read"]:
+        oldest = datetime.fromisoformat(report["oldest_read"]).timestamp()
+        lines += [
+            "# HELP tconnectsync_fleet_oldest_read_timestamp_seconds when the source that was read longest ago was read to its end",
+            "# TYPE tconnectsync_fleet_oldest_read_timestamp_seconds gauge",
+            f"tconnectsync_fleet_oldest_read_timestamp_seconds {oldest:.0f}",
+        ]
     lines += [
         "# HELP tconnectsync_fleet_lease 1 while the worker has its lease",
         "# TYPE tconnectsync_fleet_lease gauge",

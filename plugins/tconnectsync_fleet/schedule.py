@@ -6,6 +6,7 @@ import heapq
 import itertools
 import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime
 
 import attrs
 
@@ -28,6 +29,10 @@ class ScheduledPerson:
     """How the person was removed, until this disk's copies are deleted. None: they stay."""
     is_wanted: bool = False
     """Whether this worker should have the person."""
+    status: int | None = None
+    """The exit status of the last turn; None: there was none."""
+    last_fetch: datetime | None = None
+    """When the source that was read longest ago was read to its end."""
     published: object = None
     """The state for ``fleet status`` that the servers have confirmed."""
     lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)

@@ -13,17 +13,15 @@ from nats.js.errors import KeyNotFoundError
 
 from tconnectsync import counted
 from tconnectsync_fleet.lease import live_workers, worker_for
-from tconnectsync_fleet.people import People
+from tconnectsync_fleet.people import Member, People
 from tconnectsync_fleet.servers import STATUS, Servers
+from tconnectsync_fleet.states import BEHIND, NEW, PAUSED, UNREADABLE, WITHOUT_WORKER, state_of, state_order
 from tconnectsync_fleet.vendor_limit import configured_limit
 
 LATE = timedelta(hours=3)
 """Without a finished read for so long, a person is behind."""
-MEANINGS = {
-    0: "ok", 1: "failed", 2: "wrong configuration", 3: "source not read", 4: "login refused", 5: "receiver not reached",
-    6: "stopped", 7: "log corrupt", 8: "changing workers",
-}  # fmt: skip
-"""The states, by the exit status that `tconnectsync sync` would have."""
+_SHOWN_OF_A_STATE = 5
+"""How many people of each state are shown: if a receiver or the vendor is down, thousands have the same problem."""
 
 
 def read_fleet(servers: Servers, now: datetime | None = None) -> dict[str, Any]:
@@ -31,38 +29,56 @@ def read_fleet(servers: Servers, now: datetime | None = None) -> dict[str, Any]:
     now = now or datetime.now(timezone.utc)
     people = People(servers).all()
     workers = live_workers(servers)
-    published = {name: json.loads(entry.value) for name, entry in servers.changes(STATUS).items() if entry.value}
+    published = {name: _published(entry.value) for name, entry in servers.changes(STATUS).items()}
     states: dict[str, str] = {}
     troubles: dict[str, list[str]] = {}
     for name, person in people.items():
-        found = published.get(name)
-        if person is None:
-            states[name] = "entry not readable"
-            troubles[name] = [f"add it again (`tconnectsync fleet add --replace {name} …`) or remove it"]
-        elif person.paused:
-            states[name] = "paused"
-        elif worker_for(name, workers) is None:
-            states[name] = "without a worker"
-            troubles[name] = ["there is no worker"]
-        elif found is None:
-            states[name] = "new"
-        else:
-            states[name] = MEANINGS.get(found["status"], "failed")
-            late = _is_late(found.get("last_fetch"), now)
-            if found["status"] or late:
-                states[name] = states[name] if found["status"] else "behind"
-                troubles[name] = found["lines"] or [
-                    f"nothing was read since {found.get('last_fetch') or 'it was added'}"
-                ]
-    fetches = [published[name]["last_fetch"] for name in people if published.get(name, {}).get("last_fetch")]
+        states[name], trouble = _state(name, person, published.get(name, {}), has_worker=bool(workers), now=now)
+        if trouble:
+            troubles[name] = trouble
+    fetches = [(found["last_fetch"], name) for name in people if (found := published.get(name, {})).get("last_fetch")]
+    oldest, oldest_name = min(fetches, default=(None, None))
     return {
         "requests_per_second": configured_limit(servers),
         "workers": workers,
+        "shares": dict(Counter(worker_for(name, workers) for name in people if states[name] != PAUSED))
+        if workers
+        else {},
         "people": states,
         "states": dict(Counter(states.values())),
         "troubles": troubles,
-        "oldest_read": min(fetches, default=None),
+        "oldest_read": oldest,
+        "oldest_read_of": oldest_name,
     }
+
+
+def _published(value: bytes | None) -> dict[str, Any]:
+    """Return what a worker published about a person; empty if it was deleted, or somebody else wrote it."""
+    with contextlib.suppress(ValueError):
+        found = json.loads(value or b"{}")
+        if isinstance(found, dict) and isinstance(found.get("status"), int):
+            return found
+    return {}
+
+
+def _state(
+    name: str, person: Member | None, found: Mapping[str, Any], *, has_worker: bool, now: datetime
+) -> tuple[str, list[str]]:
+    """Return a person's state, and what is wrong."""
+    if person is None:
+        return UNREADABLE, [f"add it again (`tconnectsync fleet add --replace {name} …`) or remove it"]
+    if person.paused:
+        return PAUSED, []
+    if not has_worker:
+        return WITHOUT_WORKER, ["there is no worker"]
+    if not found:
+        return NEW, []
+    status, last = found["status"], found.get("last_fetch")
+    late = last is None or now - datetime.fromisoformat(last) > LATE
+    lines = list(found.get("lines") or [f"nothing was read since {last or 'it was added'}"])
+    if status:
+        return state_of(status), lines
+    return (BEHIND, lines) if late else (state_of(status), [])
 
 
 def publish_status(servers: Servers, name: str, found: Mapping[str, Any], *, must_arrive: bool = True) -> None:
@@ -85,20 +101,28 @@ def publish_status(servers: Servers, name: str, found: Mapping[str, Any], *, mus
 
 
 def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the lines for people."""
-    yield f"{counted(len(found['workers']), 'worker')}, {counted(len(found['people']), 'person', 'people')}"
-    for name, report in sorted(found["workers"].items()):
-        people, turns = counted(report.get("people", 0), "person", "people"), counted(report.get("turns", 0), "turn")
-        yield f"  {name}: {people}, {report.get('running', 0)} at work, {report.get('failing', 0)} failing, {turns}"
-    for state, count in sorted(found["states"].items()):
-        yield f"  {state}: {count:,}"
+    """Yield the lines for people: first the totals, then who needs attention."""
+    workers, people, troubles = found["workers"], found["people"], found["troubles"]
+    yield f"{counted(len(workers), 'worker')}, {counted(len(people), 'person', 'people')}, {len(troubles):,} with a problem"
+    for state in sorted(found["states"], key=state_order):
+        yield f"  {state}: {found['states'][state]:,}"
+    turns, requests = (
+        sum(report.get(key, 0) for report in workers.values()) for key in ("turns_a_minute", "requests_a_minute")
+    )
+    limit = found["requests_per_second"]
+    most = f"at most {limit:g} a second" if limit else "no limit"
+    yield f"{counted(round(turns), 'turn')} and {counted(round(requests), 'request')} to vendors a minute ({most})"
+    for name, report in sorted(workers.items()):
+        own, share = counted(report.get("people", 0), "person", "people"), found["shares"].get(name, 0)
+        moving = "" if report.get("people", 0) == share else f" (should have {share:,})"
+        yield f"  {name}: {own}{moving}, {report.get('running', 0)} at work, {report.get('failing', 0)} failing"
     if found["oldest_read"]:
-        yield f"The person who waits longest was read at {found['oldest_read']}."
-    for name, lines in sorted(found["troubles"].items())[:20]:
-        yield f"{name}: {found['people'][name]}: {lines[0]}"
-    if len(found["troubles"]) > 20:
-        yield f"… and {len(found['troubles']) - 20:,} more: `tconnectsync fleet status --json`"
-
-
-def _is_late(last_fetch: str | None, now: datetime) -> bool:
-    return last_fetch is None or now - datetime.fromisoformat(last_fetch) > LATE
+        yield f"{found['oldest_read_of']} waits longest: read at {found['oldest_read']}."
+    shown = Counter[str]()
+    for name in sorted(troubles, key=lambda name: (people[name], name)):
+        shown[people[name]] += 1
+        if shown[people[name]] <= _SHOWN_OF_A_STATE:
+            yield f"{name}: {people[name]}: {troubles[name][0]}"
+    left = sum(max(0, count - _SHOWN_OF_A_STATE) for count in shown.values())
+    if left:
+        yield f"… and {left:,} more: `tconnectsync fleet status --json`"

@@ -27,6 +27,7 @@ from tconnectsync_fleet.servers import Entry, Servers
 from tconnectsync_fleet.status import publish_status
 from tconnectsync_fleet.stream_replica import TakenOver
 from tconnectsync_fleet.vendor_limit import VendorLimit
+from tconnectsync_fleet.worker_report import Rates, people_report
 
 log = logging.getLogger("tconnectsync.fleet")
 LOOK_S = 1.0
@@ -58,6 +59,7 @@ class Worker:
     turns: int = 0
     failed_turns: int = 0
     _lease: WorkerLease | None = None
+    _rates: Rates = attrs.field(factory=Rates)
     _live: Mapping[str, Any] = attrs.field(factory=dict)
     _watch: PeopleWatch = attrs.Factory(lambda self: PeopleWatch(self.servers), takes_self=True)
     _changed: set[str] = attrs.field(factory=set)
@@ -120,15 +122,15 @@ class Worker:
 
     def report(self) -> dict[str, Any]:
         """Return what others see of this worker, as JSON values."""
-        people = list(self.people.values())
+        turns_a_minute, requests_a_minute = self._rates.per_minute(self.turns, self.limit.requests)
         return {
             "disk": self.disk,
-            "people": sum(scheduled.runner.is_owned for scheduled in people),
-            "running": sum(scheduled.running for scheduled in people),
-            "failing": sum(scheduled.failures > 0 for scheduled in people),
+            **people_report(list(self.people.values())),
             "turns": self.turns,
             "failed_turns": self.failed_turns,
             "requests": self.limit.requests,
+            "turns_a_minute": round(turns_a_minute, 1),
+            "requests_a_minute": round(requests_a_minute, 1),
         }
 
     @property
@@ -256,11 +258,13 @@ class Worker:
                 if isinstance(error, ReplicaFailed):
                     scheduled.runner.doubt()
                     pause_s = min(pause_s, _with_jitter(SERVERS_RETRY_S))
-                self._publish(person.name, status=getattr(error, "exit_status", 1), lines=[str(error)])
+                scheduled.status = int(getattr(error, "exit_status", 1))
+                self._publish(person.name, status=scheduled.status, lines=[str(error)])
             except Exception as error:
                 log.exception("turn_failed")  # the border between people
                 pause_s = self._after_failure(scheduled)
                 lines = [f"failed unexpectedly ({type(error).__name__}); see the worker's log"]
+                scheduled.status = 1
                 self._publish(person.name, status=1, lines=lines)
             if scheduled.runner.person is not person:
                 pause_s = 0.0  # it was changed meanwhile
@@ -307,12 +311,13 @@ class Worker:
             self._ended(scheduled)
 
     def _publish_outcome(self, scheduled: ScheduledPerson, outcome: TurnOutcome) -> None:
+        scheduled.status, scheduled.last_fetch = int(outcome.status), outcome.last_fetch
         fetched = outcome.last_fetch and outcome.last_fetch.isoformat()
-        state = (int(outcome.status), outcome.lines)
+        state = (scheduled.status, outcome.lines)
         is_published = self._publish(
             scheduled.runner.person.name,
-            status=state[0],
-            lines=state[1],
+            status=scheduled.status,
+            lines=outcome.lines,
             must_arrive=state != scheduled.published,
             records=outcome.records,
             last_fetch=fetched,

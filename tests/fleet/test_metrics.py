@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import cast
 
@@ -47,9 +48,10 @@ class Scraped:
     def values(self) -> dict[str, float]:
         families = text_string_to_metric_families(self.get("/metrics").text)
         return {
-            sample.name.removeprefix("tconnectsync_fleet_"): sample.value
+            sample.name.removeprefix("tconnectsync_fleet_") + "".join(sample.labels.values()): sample.value
             for each in families
             for sample in each.samples
+            if sample.value or not sample.labels
         }
 
 
@@ -76,9 +78,12 @@ def test_before_and_after_the_lease(scraped: Scraped) -> None:
     worker.turns, worker.failed_turns, worker.limit.requests = 12, 3, 7
     first, second, _ = worker.people.values()
     first.running, second.failures = True, 2
+    first.status, second.status = 0, 4
+    first.last_fetch = datetime(2026, 5, 14, 12, 0, tzinfo=timezone.utc)
     assert scraped.get("/healthz").status_code == 200
     assert scraped.values() == {
         "lease": 1, "people": 2, "running": 1, "failing": 1, "turns_total": 12, "failed_turns_total": 3, "requests_total": 7,
+        "people_in_stateok": 1, "people_in_statelogin refused": 1, "oldest_read_timestamp_seconds": 1778760000,
     }  # fmt: skip
     lease = cast(WorkerLease, worker._lease)
     lease.end()

@@ -1,0 +1,116 @@
+"""What ``fleet status`` says: totals first, then who needs attention, also with thousands of people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from tconnectsync_fleet.people import People
+from tconnectsync_fleet.person_runner import PersonRunner
+from tconnectsync_fleet.schedule import ScheduledPerson
+from tconnectsync_fleet.servers import STATUS, Servers
+from tconnectsync_fleet.status import LATE, read_fleet, status_lines
+from tconnectsync_fleet.worker_report import Rates, people_report
+
+NOW = datetime(2026, 5, 14, 12, 0, tzinfo=timezone.utc)
+
+
+@pytest.fixture
+def added(servers: Servers, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], str]:
+    """Adds somebody about whom a worker has published this."""
+    monkeypatch.setattr("tconnectsync_fleet.status.live_workers", lambda _: {"w1": {"people": 1}})
+
+    def add(published: bytes) -> str:
+        name = new_name()
+        People(servers).add(name, b"sealed", replace=False)
+        servers.call(servers.bucket(STATUS).put(name, published))
+        return name
+
+    return add
+
+
+def test_state_of_each_person(servers: Servers, added: Callable[[bytes], str]) -> None:
+    """By exit status, and "behind" if nothing was read for hours. What is no state of ours does not hide the others."""
+    recent, old = ((NOW - age).isoformat() for age in (timedelta(minutes=1), LATE + timedelta(minutes=1)))
+    people = {
+        "ok": added(json.dumps({"status": 0, "lines": [], "last_fetch": recent}).encode()),
+        "behind": added(json.dumps({"status": 0, "lines": [], "last_fetch": old}).encode()),
+        "login refused": added(json.dumps({"status": 4, "lines": ["wrong password"], "last_fetch": recent}).encode()),
+        "new": added(b"no JSON"),
+    }
+    found = read_fleet(servers, NOW)
+    assert {name: found["people"][name] for name in people.values()} == {name: state for state, name in people.items()}
+    assert {people["behind"], people["login refused"]} <= found["troubles"].keys()
+    assert not {people["ok"], people["new"]} & found["troubles"].keys()
+    assert found["oldest_read"] == old
+    assert found["oldest_read_of"] == people["behind"]
+    for name in people.values():
+        People(servers).remove(name)
+
+
+def test_thousands_can_be_read() -> None:
+    """If thousands have the same problem, those with another one are still seen."""
+    people = {f"p{number}": "ok" for number in range(5000)}
+    people |= {f"p{number}": "receiver not reached" for number in range(1000)} | {
+        "p4999": "login refused",
+        "p7": "paused",
+    }
+    troubles = {name: [f"why {name}"] for name, state in people.items() if state not in ("ok", "paused")}
+    states = {"ok": 3999, "receiver not reached": 999, "login refused": 1, "paused": 1}
+    lines = list(
+        status_lines(
+            {
+                "workers": {"w1": {"people": 2400, "turns_a_minute": 300.4}, "w2": {"people": 2499, "turns_a_minute": 200.0}},
+                "shares": {"w1": 2400, "w2": 2599}, "people": people, "states": states, "troubles": troubles,
+                "requests_per_second": 20.0, "oldest_read": "2026-05-14T12:00:00+00:00", "oldest_read_of": "p9",
+            }
+        )
+    )  # fmt: skip
+    assert len(lines) < 25
+    assert lines[0] == "2 workers, 5,000 people, 1,000 with a problem"
+    assert lines[1] == "  ok: 3,999"
+    assert any("500 turns" in line and "20 a second" in line for line in lines)
+    assert any(line.startswith("  w2: 2,499 people (should have 2,599)") for line in lines)
+    assert "p4999: login refused: why p4999" in lines
+    assert sum("receiver not reached: why" in line for line in lines) == 5
+    assert lines[-1].startswith("… and 994 more")
+
+
+def test_rates() -> None:
+    """Over the last minute, whatever came before."""
+    now = [1000.0]
+    rates = Rates(lambda: now[0])
+    assert rates.per_minute(500, 900) == (0.0, 0.0)
+    for step in range(1, 41):
+        now[0] += 4.0
+        found = rates.per_minute(500 + 10 * step, 900 + 2 * step)
+    assert found == (150.0, 30.0)
+    now[0] += 64.0
+    assert rates.per_minute(900, 980) == pytest.approx((0.0, 0.0), abs=10.0)
+
+
+def test_report_of_people(tmp_path: Path) -> None:
+    """Only those whom the worker has: by state, and when the oldest data were read."""
+
+    def person(*, owned: bool = True, status: int | None = 0, minutes: int | None = None) -> ScheduledPerson:
+        runner = cast(PersonRunner, SimpleNamespace(is_owned=owned))
+        fetched = None if minutes is None else NOW - timedelta(minutes=minutes)
+        return ScheduledPerson(runner, status=status, last_fetch=fetched)
+
+    people = [
+        person(minutes=5),
+        person(minutes=9),
+        person(status=4),
+        person(status=None),
+        person(owned=False, minutes=99),
+    ]
+    found = people_report(people)
+    assert found["people"] == 4
+    assert found["states"] == {"ok": 2, "login refused": 1, "new": 1}
+    assert found["oldest_read"] == "2026-05-14T11:51:00+00:00"

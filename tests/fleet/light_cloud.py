@@ -149,6 +149,8 @@ class _LightHandler(LoopbackHandler):
     def _handle(self) -> None:
         parts = urlsplit(self.path)
         raw = self.read_all()
+        if len(raw) < int(self.headers.get("content-length") or 0):
+            return  # the worker was killed
         _, person, what = parts.path.split("/")
         body = json.loads(raw) if raw else None
         sender = self.headers.get("User-Agent", "")

@@ -15,8 +15,9 @@ from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError, NotFound
 from nats.js.kv import KeyValue
 
 from tconnectsync import Retryable
+from tconnectsync_fleet import formats
 from tconnectsync_fleet.nats_errors import meaning_of
-from tconnectsync_fleet.servers import WORKERS, Servers
+from tconnectsync_fleet.servers import PEOPLE, WORKERS, Servers
 
 SAFE_SHARE = 0.7
 """After this share of the lease's life without a renewal, the worker stops; the servers end the lease later than that."""
@@ -49,7 +50,11 @@ class WorkerLease:
         return f"{self.worker}.{secrets.token_hex(6)}"
 
     def begin(self, report: Mapping[str, Any]) -> None:
-        """Take the lease. ``report["disk"]`` identifies the worker's folder, which one process at a time uses. Errors: Retryable."""
+        """Take the lease. ``report["disk"]`` identifies the worker's folder, which one process at a time uses.
+
+        Errors: Retryable; NewerRelease if a newer release changed the whole fleet.
+        """
+        self.servers.bucket_state(PEOPLE).check_format()
         bucket = self._bucket = self.servers.bucket(WORKERS)
         self.life_s = float(self.servers.call(bucket.status()).ttl or 0.0)
         asked = self.monotonic()
@@ -71,7 +76,8 @@ class WorkerLease:
         self._safe_until = asked + self.life_s * SAFE_SHARE
 
     def _value(self, report: Mapping[str, Any]) -> bytes:
-        return json.dumps({**report, "owner": self.owner}).encode()
+        own = {"owner": self.owner, "release": formats.RELEASE, formats.KEY: formats.FORMAT}
+        return json.dumps({**report, **own}).encode()
 
     def renew(self, report: Mapping[str, Any]) -> bool:
         """Prolong the lease, and publish the worker's report. False if it is lost."""
@@ -126,14 +132,26 @@ def lease_of(servers: Servers, owner: str) -> int:
 
     Errors: Retryable, NatsError.
     """
+    revision, value = _newest_entry(servers, owner)
+    return revision if _report(value).get("owner") == owner else 0
+
+
+def may_have_lease(servers: Servers, owner: str) -> bool:
+    """Whether this owner has a lease, or something in its place that this release cannot read. Errors: Retryable, NatsError."""
+    _, value = _newest_entry(servers, owner)
+    return bool(value) and _report(value).get("owner", owner) == owner
+
+
+def _newest_entry(servers: Servers, owner: str) -> tuple[int, bytes | None]:
+    """Return the newest entry of an owner's worker: its revision and value; without a value it was deleted, or never was."""
     worker = owner.rpartition(".")[0]
     if not worker:
-        return 0
+        return 0, None
     try:
         found = servers.call(servers.js.get_last_msg(f"KV_{WORKERS}", f"$KV.{WORKERS}.{worker}"))
     except NotFoundError:
-        return 0
-    return (found.seq or 0) if _report(found.data).get("owner") == owner else 0
+        return 0, None
+    return found.seq or 0, found.data
 
 
 def _report(value: bytes | None) -> dict[str, Any]:

@@ -34,6 +34,7 @@ def move_in(servers: Servers, engine: FleetContext, name: str, *, config: Path, 
     sealed = sealed_config(engine, config, box)
     replica = StreamReplica(servers, name, f"import.{secrets.token_hex(6)}")
     end = replica.look().end
+    replica.check_format()
     remedy = f"The fleet still has an event log of {name}. To delete it: `tconnectsync fleet remove --data {name}`."
     if end == LogEnd():
         remedy = "Give the folder that has the folder `log`, or a file of `tconnectsync backup`."
@@ -64,6 +65,7 @@ def move_out(servers: Servers, engine: FleetContext, name: str, target: Path) ->
     replica = _LogReader(servers, check_name(name), owner="")
     if not replica.look().end.position:
         raise NotPossible(f"The fleet has no event log of {name}. List the people: `tconnectsync fleet status`.")
+    replica.check_format()
     people = People(servers)
     works = people.has(name) and not people.get(name).paused
     path, positions = engine.back_up_replica(replica, target)

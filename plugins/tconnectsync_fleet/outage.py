@@ -9,7 +9,7 @@ from collections.abc import Callable
 import attrs
 from nats.errors import Error as NatsError
 
-from tconnectsync import TconnectsyncError
+from tconnectsync import Retryable, TconnectsyncError
 from tconnectsync_fleet.nats_errors import meaning_of
 
 log = logging.getLogger("tconnectsync.fleet")
@@ -42,3 +42,11 @@ class ServersOutage:
         if self._since is not None:
             log.warning("fleet_reached after_s=%.0f the work goes on", self.monotonic() - self._since)
             self._since = None
+
+
+def connection_ended(error: Exception) -> Retryable:
+    """Return the error of a worker whose connection the servers have ended for good."""
+    return Retryable(
+        f"the NATS servers have ended the connection ({error})",
+        remedy="Start the worker again. If it ends again, check its login: `tconnectsync fleet status` with the same options.",
+    )

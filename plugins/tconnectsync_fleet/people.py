@@ -14,6 +14,7 @@ import attrs
 import click
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 
+from tconnectsync_fleet import formats
 from tconnectsync_fleet.servers import PEOPLE, Entry, Servers, has_data
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -37,10 +38,18 @@ class Member:
     sealed: bytes = attrs.field(repr=False)
     paused: bool = False
     revision: int = 0
+    format: int = 1
+    more: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    """What else is in the entry: another release may know it."""
 
     def value(self) -> bytes:
         """Return the entry as it is stored."""
-        return json.dumps({"paused": self.paused, "config": base64.b64encode(self.sealed).decode()}).encode()
+        config = base64.b64encode(self.sealed).decode()
+        return json.dumps({**self.more, "paused": self.paused, "config": config, formats.KEY: formats.FORMAT}).encode()
+
+    def check_format(self) -> None:
+        """Check that this release knows the entry's format. Errors: NewerRelease."""
+        formats.check_format(self.format, f"{self.name}: the fleet's data")
 
 
 def person_of(name: str, entry: Entry) -> Member | None:
@@ -49,9 +58,13 @@ def person_of(name: str, entry: Entry) -> Member | None:
         return None
     try:
         stored: Mapping[str, Any] = json.loads(entry.value)
+        found, paused = formats.format_of(stored), bool(stored.get("paused"))
+        if found > formats.FORMAT:
+            return Member(name=name, sealed=b"", paused=paused, revision=entry.revision, format=found)
         sealed = base64.b64decode(stored["config"], validate=True)
-        return Member(name=name, sealed=sealed, paused=bool(stored.get("paused")), revision=entry.revision)
-    except (ValueError, KeyError, TypeError):
+        more = {key: value for key, value in stored.items() if key not in {"config", "paused", formats.KEY}}
+        return Member(name=name, sealed=sealed, paused=paused, revision=entry.revision, format=found, more=more)
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -105,7 +118,9 @@ class People:
     """The bucket of people, for commands. Errors of every method: Retryable if the servers do not answer."""
 
     def __init__(self, servers: Servers) -> None:
+        """Look at the bucket. Errors: NewerRelease if a newer release changed the whole fleet."""
         self._servers = servers
+        servers.bucket_state(PEOPLE).check_format()
         self._bucket = servers.bucket(PEOPLE)
 
     def all(self) -> dict[str, Member | None]:
@@ -127,13 +142,14 @@ class People:
         return Entry(revision=found.revision or 0, value=found.value)
 
     def get(self, name: str) -> Member:
-        """Return one person. Errors: NotPossible if there is nobody of that name, or the entry cannot be read."""
+        """Return one person. Errors: NotPossible if there is nobody of that name, or the entry cannot be read; NewerRelease."""
         person = person_of(name, self._present(name))
         if person is None:
             raise NotPossible(
                 f"The entry of {name} cannot be read. Add it again: `tconnectsync fleet add --replace {name} …`,"
                 f" or remove it: `tconnectsync fleet remove {name}`."
             )
+        person.check_format()
         return person
 
     def _present(self, name: str) -> Entry:
@@ -151,12 +167,13 @@ class People:
             )
 
     def add(self, name: str, sealed: bytes, *, replace: bool) -> None:
-        """Add a person, or replace the configuration. Errors: NotPossible."""
+        """Add a person, or replace the configuration. Errors: NotPossible, NewerRelease."""
         person = Member(name=check_name(name), sealed=sealed)
         try:
             if replace:
                 entry = self._present(name)
                 before = person_of(name, entry) or attrs.evolve(person, revision=entry.revision)
+                before.check_format()
                 self.store(attrs.evolve(before, sealed=sealed))
             else:
                 self._servers.call(self._bucket.create(name, person.value()))

@@ -28,9 +28,10 @@ class PeopleWatch:
         """Call ``use`` with each entry that changed since the last look, also deleted ones.
 
         ``start_over`` is called first if the bucket was deleted and created again: who is not in it now is nobody.
-        Errors: Retryable, NatsError; the next look continues.
+        Errors: Retryable, NatsError; the next look continues. NewerRelease if a newer release changed the whole fleet.
         """
         found = self.servers.bucket_state(PEOPLE)
+        found.check_format()
         if self._created is None:
             self._created = found.created
         if found.created != self._created or found.last_revision < self._revision:

@@ -18,7 +18,7 @@ from nacl.public import PrivateKey, SealedBox
 from nats.errors import Error as NatsError
 
 from tconnectsync import LogEnd, Replica, Retryable, TconnectsyncError
-from tconnectsync_fleet.lease import WorkerLease, lease_of
+from tconnectsync_fleet.lease import WorkerLease, may_have_lease
 from tconnectsync_fleet.people import Member, with_secrets_inside
 from tconnectsync_fleet.sealing import opened
 from tconnectsync_fleet.servers import Servers, delete_data
@@ -153,7 +153,7 @@ class PersonRunner:
     _is_doubtful: bool = False
 
     def take(self, lease: WorkerLease, live: Collection[str]) -> bool:
-        """Own the log from now on. False: a live worker has it. Errors: ReplicaFailed, Retryable, NatsError, OSError.
+        """Own the log from now on. False: a live worker has it. Errors: ReplicaFailed, Retryable, NatsError, OSError, NewerRelease.
 
         ``live``: the owners of the leases that all workers had a moment ago.
         """
@@ -164,6 +164,8 @@ class PersonRunner:
         if last.owner != lease.owner and not last.snapshot and self._is_alive(last.owner, live):
             self._replica = None
             return False
+        self.person.check_format()
+        replica.check_format()
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         owners = self._owners()
         if last.owner not in owners:
@@ -189,7 +191,7 @@ class PersonRunner:
     def _has_lease(self, owner: str) -> bool:
         if owner in self.ended_leases:
             return False
-        has_lease = lease_of(self.servers, owner) > 0
+        has_lease = may_have_lease(self.servers, owner)
         if not has_lease:
             self.ended_leases.add(owner)
         return has_lease

@@ -29,6 +29,7 @@ from nats.js.errors import BucketNotFoundError, NotFoundError
 from nats.js.kv import KV_OP, KV_PURGE, KeyValue
 
 from tconnectsync import Retryable
+from tconnectsync_fleet import formats
 from tconnectsync_fleet.nats_login import Connection, NatsLogin
 
 T = TypeVar("T")
@@ -59,6 +60,11 @@ class BucketState:
 
     last_revision: int
     created: datetime | None
+    format: int = 1
+
+    def check_format(self) -> None:
+        """Check that this release knows the fleet's format. Errors: NewerRelease."""
+        formats.check_format(self.format, "the fleet's data in NATS")
 
 
 class Servers:
@@ -109,7 +115,8 @@ class Servers:
             info = self.call(self.js.stream_info(f"KV_{bucket}"))
         except NotFoundError as error:
             raise _no_bucket(bucket) from error
-        return BucketState(last_revision=int(info.state.last_seq), created=info.created)
+        found = formats.format_of(info.config.metadata)
+        return BucketState(last_revision=int(info.state.last_seq), created=info.created, format=found)
 
     def changes(self, bucket: str, after: int = 0) -> dict[str, Entry]:
         """Return the newest entry of each key that changed after this revision, also deleted ones. 0: all."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 MEANINGS = {
     0: "ok", 1: "failed", 2: "wrong configuration", 3: "source not read", 4: "login refused", 5: "receiver not reached",
-    6: "stopped", 7: "log corrupt", 8: "changing workers",
+    6: "stopped", 7: "log corrupt", 8: "changing workers", 10: "needs a newer release",
 }  # fmt: skip
-"""By the exit status that `tconnectsync sync` would have."""
+"""By the exit status that `tconnectsync sync` would have, and 10, which only a fleet has."""
+NEWER_RELEASE = 10
 NEW, PAUSED, BEHIND, UNREADABLE, WITHOUT_WORKER = "new", "paused", "behind", "entry not readable", "without a worker"
 _QUIET = (MEANINGS[0], NEW, PAUSED)
 """Nobody needs to look at these."""

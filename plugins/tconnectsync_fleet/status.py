@@ -12,10 +12,11 @@ from typing import Any
 from nats.js.errors import KeyNotFoundError
 
 from tconnectsync import counted
+from tconnectsync_fleet import formats
 from tconnectsync_fleet.lease import live_workers, worker_for
 from tconnectsync_fleet.people import Member, People
 from tconnectsync_fleet.servers import STATUS, Servers
-from tconnectsync_fleet.states import BEHIND, NEW, PAUSED, UNREADABLE, WITHOUT_WORKER, state_of, state_order
+from tconnectsync_fleet.states import BEHIND, NEW, NEWER_RELEASE, PAUSED, UNREADABLE, WITHOUT_WORKER, state_of, state_order
 from tconnectsync_fleet.vendor_limit import configured_limit
 
 LATE = timedelta(hours=3)
@@ -69,6 +70,8 @@ def _state(
         return UNREADABLE, [f"add it again (`tconnectsync fleet add --replace {name} …`) or remove it"]
     if person.paused:
         return PAUSED, []
+    if person.format > formats.FORMAT:
+        return state_of(NEWER_RELEASE), ["a newer release added this person: use it for this command, and on the workers"]
     if not has_worker:
         return WITHOUT_WORKER, ["there is no worker"]
     if not found:
@@ -112,10 +115,12 @@ def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
     limit = found["requests_per_second"]
     most = f"at most {limit:g} a second" if limit else "no limit"
     yield f"{counted(round(turns), 'turn')} and {counted(round(requests), 'request')} to vendors a minute ({most})"
+    releases = {name: report.get("release", "unknown") for name, report in workers.items()}
     for name, report in sorted(workers.items()):
         own, share = counted(report.get("people", 0), "person", "people"), found["shares"].get(name, 0)
         moving = "" if report.get("people", 0) == share else f" (should have {share:,})"
-        yield f"  {name}: {own}{moving}, {report.get('running', 0)} at work, {report.get('failing', 0)} failing"
+        release = f", release {releases[name]}" if len({*releases.values()}) > 1 else ""
+        yield f"  {name}: {own}{moving}, {report.get('running', 0)} at work, {report.get('failing', 0)} failing{release}"
     if found["oldest_read"]:
         yield f"{found['oldest_read_of']} waits longest: read at {found['oldest_read']}."
     shown = Counter[str]()

@@ -17,6 +17,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, Header
 from nats.js.errors import APIError, NotFoundError
 
 from tconnectsync import LogEnd, ReplicaFailed, Retryable, counted
+from tconnectsync_fleet import formats
 from tconnectsync_fleet.nats_errors import meaning_of
 from tconnectsync_fleet.servers import EVENTS, Servers
 
@@ -40,6 +41,7 @@ class LastMessage:
     end: LogEnd = LogEnd()  # noqa: RUF009 - a tuple
     owner: str = ""
     snapshot: str = ""
+    format: int = 1
 
 
 @attrs.define
@@ -77,8 +79,13 @@ class StreamReplica:
             end=LogEnd(int(headers[POSITION]), int(headers[CHECKSUM], 16)),
             owner=headers.get(OWNER, ""),
             snapshot=headers.get(SNAPSHOT, ""),
+            format=formats.format_of(headers, formats.HEADER),
         )
         return self.last
+
+    def check_format(self) -> None:
+        """Check that this release knows the format of what :meth:`look` has found. Errors: NewerRelease."""
+        formats.check_format(self.last.format, f"{self.person}: the log and the snapshot in NATS")
 
     def claim(self) -> None:
         """Take the log over: from now on, appends of its earlier owner are refused. Errors: ReplicaFailed."""
@@ -120,6 +127,7 @@ class StreamReplica:
             POSITION: str(end.position),
             CHECKSUM: f"{end.crc:08x}",
             OWNER: self.owner,
+            formats.HEADER: str(formats.FORMAT),
         }
         if snapshot:
             headers[SNAPSHOT] = snapshot

@@ -16,9 +16,10 @@ from nacl.public import PrivateKey, SealedBox
 from nats.errors import Error as NatsError
 
 from tconnectsync import ReplicaFailed, Retryable, TconnectsyncError
+from tconnectsync_fleet.formats import NewerRelease
 from tconnectsync_fleet.lease import RENEWALS, WorkerLease, live_workers, worker_for
 from tconnectsync_fleet.log_person import log_person
-from tconnectsync_fleet.outage import ServersOutage
+from tconnectsync_fleet.outage import ServersOutage, connection_ended
 from tconnectsync_fleet.people import Member, person_of
 from tconnectsync_fleet.people_watch import PeopleWatch
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner, TurnOutcome
@@ -80,7 +81,8 @@ class Worker:
     def run(self) -> None:
         """Work until :meth:`stop`. Without a lease it waits for one.
 
-        Errors: Retryable if the servers have ended the connection for good. A new process may log in with a new password.
+        Errors: Retryable if the servers have ended the connection for good: a new process may log in with a new password.
+        NewerRelease if the fleet's data have a newer format.
         """
         ended: Exception | None = None
         renewing = threading.Thread(target=self._keep_lease, name="lease", daemon=True)
@@ -95,8 +97,11 @@ class Worker:
                 except (Retryable, NatsError) as error:
                     self._outage.goes_on(error)
                     if self.servers.is_closed:
-                        ended = error
+                        ended = connection_ended(error)
                         self.stop()
+                except NewerRelease as error:
+                    ended = error
+                    self.stop()
                 except Exception:
                     log.exception("fleet_not_read")  # one wrong entry must not stop the work for everybody
                 until = time.monotonic() + LOOK_S
@@ -111,10 +116,7 @@ class Worker:
         if self._lease is not None:
             self._lease.end()
         if ended is not None:
-            raise Retryable(
-                f"the NATS servers have ended the connection ({ended})",
-                remedy="Start the worker again. If it ends again, check its login: `tconnectsync fleet status` with the same options.",
-            ) from ended
+            raise ended
 
     def is_healthy(self) -> bool:
         """Whether it has a lease, so that it can work."""
@@ -258,7 +260,7 @@ class Worker:
                 if isinstance(error, ReplicaFailed):
                     scheduled.runner.doubt()
                     pause_s = min(pause_s, _with_jitter(SERVERS_RETRY_S))
-                scheduled.status = int(getattr(error, "exit_status", 1))
+                scheduled.status = int(getattr(error, "person_status", getattr(error, "exit_status", 1)))
                 self._publish(person.name, status=scheduled.status, lines=[str(error)])
             except Exception as error:
                 log.exception("turn_failed")  # the border between people

@@ -23,7 +23,7 @@ from tconnectsync.eventlog.index_build import (
     open_index_to_read,
 )
 from tconnectsync.eventlog.segments import Segments
-from tconnectsync.eventlog.tail import Tail, newer_release_error
+from tconnectsync.eventlog.tail import Tail
 from tconnectsync.eventlog.writer import Writer, index_errors
 from tconnectsync.text.plural import counted
 
@@ -78,9 +78,7 @@ def open_to_write(
 
 def open_to_read(*, segments: Segments, codec: Codec, index_path: Path, clock: Clock, progress: Progress) -> OpenLog:
     """Open the writer's index, or build a private one if that cannot be used."""
-    newer = segments.newer_release()
-    if newer is not None:
-        raise newer_release_error(newer.path)
+    segments.check_release()
     segments.log_id = log_id = segments.find_log_id()
     index: Index | None = None
     with contextlib.suppress(IndexStale):

@@ -35,8 +35,8 @@ from tconnectsync.eventlog.index_build import (
     query_index,
     remove_index,
 )
+from tconnectsync.eventlog.segment_continuity import newer_release_error
 from tconnectsync.eventlog.segments import UNREADABLE, Segments
-from tconnectsync.eventlog.tail import newer_release_error
 from tconnectsync.events import Event
 from tconnectsync.filesystem import Files, OsFiles, replace_file
 

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog.compression import SegmentCorrupt
 from tconnectsync.eventlog.framing import (
+    FORMAT,
     RECORD_OFFSET,
     START_CHAIN,
     Line,
@@ -65,7 +66,7 @@ def follow(replica: Replica, folder: Path, index: Path, files: Files) -> None:
 
     A segment that is moved aside gets another name and is never read again: the replica itself may be what was lost.
 
-    Errors: ReplicaFailed, OSError, LogCorrupt if the replica itself is corrupt.
+    Errors: ReplicaFailed, OSError, LogCorrupt if the replica itself is corrupt, or of a newer release.
     """
     wanted = replica.end()
     segments = Segments(folder, files)
@@ -79,7 +80,11 @@ def follow(replica: Replica, folder: Path, index: Path, files: Files) -> None:
                 segments.refresh()
                 if _local_end(segments) == wanted:
                     return
-        if not segments.all():
+                _refuse_newer(segments, files)
+        if local == LogEnd():
+            segments.refresh()
+            for copied in segments.all():  # it is still in the replica; each try would leave one more
+                files.remove(copied.path)
             raise LogCorrupt(
                 "the stored copy of the event log does not fit together",
                 path=str(folder), line=1, position=wanted.position,
@@ -88,6 +93,18 @@ def follow(replica: Replica, folder: Path, index: Path, files: Files) -> None:
         remove_index(index)
         _move_aside(segments.all()[-1].path, files)
         segments.refresh()
+
+
+def _refuse_newer(segments: Segments, files: Files) -> None:
+    """Remove what was copied of a newer release: it is still in the replica. Errors: LogCorrupt if there is any."""
+    try:
+        segments.check_release()
+    except LogCorrupt:
+        for segment in segments.all():
+            header = segments.header(segment)
+            if header is not None and header.format > FORMAT:
+                files.remove(segment.path)
+        raise
 
 
 def has_all_of(replica: Replica, end: LogEnd, folder: Path, files: Files) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import attrs
 
+from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog.framing import (
     FORMAT,
     START_CHAIN,
@@ -82,3 +85,13 @@ def foreign_reason(header: SegmentHeader, log_id: str) -> str | None:
     if header.format > FORMAT:
         return NEWER
     return FOREIGN if log_id and header.log != log_id else None
+
+
+def newer_release_error(path: Path) -> LogCorrupt:
+    """Return the error for a log that a newer release wrote."""
+    return LogCorrupt(
+        f"{path} was written by a newer release of tconnectsync. This release does not know its format.",
+        path=str(path),
+        line=1,
+        remedy="Install the newer release again (in its source's folder: `pip install .`).",
+    )

@@ -173,13 +173,12 @@ class Segments:
         count = Counter(header.log for header in every if header is not None)
         return max(count, key=lambda log_id: count[log_id], default="")
 
-    def newer_release(self) -> Segment | None:
-        """Return the first or last segment if a newer release wrote it, else None."""
+    def check_release(self) -> None:
+        """Check that no newer release wrote the first or the last segment. Errors: LogCorrupt."""
         for segment in (*self._list[:1], *self._list[-1:]):
             header = self.header(segment)
             if header is not None and header.format > FORMAT:
-                return segment
-        return None
+                raise continuity.newer_release_error(segment.path)
 
     def walk(self, segment: Segment) -> Iterator[Line | DamagedRange]:
         """Yield every record of ``segment``, and every damage in it and between it and its neighbours.

@@ -64,9 +64,7 @@ class Tail:
         for name in self._files.names(self._segments.folder):
             if name.endswith(TEMPORARY):
                 self._files.remove(self._segments.folder / name)
-        newer = self._segments.newer_release()
-        if newer is not None:
-            raise newer_release_error(newer.path)
+        self._segments.check_release()
         while segments := self._segments.all():
             self._segments.log_id = self._segments.find_log_id()
             if self._open_last(segments[-1]):
@@ -286,13 +284,3 @@ def is_unwritten(text: bytes, damage: DamagedRange) -> bool:
         if begins and (zeros.end() % _SECTOR == 0 or zeros.end() == len(text)):
             return True
     return False
-
-
-def newer_release_error(path: Path) -> LogCorrupt:
-    """Return the error for a log that a newer release wrote."""
-    return LogCorrupt(
-        f"{path} was written by a newer release of tconnectsync. This release does not know its format.",
-        path=str(path),
-        line=1,
-        remedy="Install the newer release again (in its source's folder: `pip install .`).",
-    )

@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tconnectsync.errors import RequestRefused
+from tconnectsync.errors import LogCorrupt, RequestRefused
 from tconnectsync.eventlog import EventLog, LogEnd, copy_of_log, replica_transfer
 from tconnectsync.eventlog.compression import unpack
 from tconnectsync.eventlog.replica_transfer import back_up_replica, batches_after
@@ -80,3 +80,26 @@ def test_another_log_is_refused(tmp_path: Path) -> None:
         with pytest.raises(RequestRefused) as refused:
             next(batches_after(folder, end, remedy=REMEDY))
         assert refused.value.remedy == REMEDY
+
+
+def test_newer_release_in_the_replica(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older release says so and leaves the replica. Nothing of its disk is deleted, and nothing piles up there."""
+    newer, end = MemoryReplica(), LogEnd()
+    with monkeypatch.context() as release:
+        for module in ("framing", "segments", "segment_continuity"):
+            release.setattr(f"tconnectsync.eventlog.{module}.FORMAT", 2)
+        for number in (1, 2):
+            with closing(
+                EventLog.open(tmp_path / "newer", clock=FakeClock(RECEIVED), writable=True, replica=newer)
+            ) as log:
+                log.append([basal(number)])
+                end = newer.end()
+        with closing(EventLog.open(tmp_path / "part", clock=FakeClock(RECEIVED), writable=True)):
+            pass
+    for folder in (tmp_path / "empty", tmp_path / "newer", tmp_path / "part"):
+        before = [path.read_bytes() for path in sorted(folder.glob("log/*"))]
+        for _ in range(3):
+            with pytest.raises(LogCorrupt, match="newer release"):
+                EventLog.open(folder, clock=FakeClock(RECEIVED), writable=True, replica=newer)
+        assert [path.read_bytes() for path in sorted(folder.glob("log/*"))] == before
+    assert newer.end() == end

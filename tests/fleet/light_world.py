@@ -69,6 +69,8 @@ class LightFleet:
     cloud: LightCloud = attrs.field(factory=LightCloud)
     workers: dict[str, subprocess.Popen[bytes]] = attrs.field(factory=dict)
     people: list[str] = attrs.field(factory=list)
+    programs: dict[str, list[str]] = attrs.field(factory=dict)
+    """What runs a worker that is of another release."""
     _server: LightCloudServer = attrs.field(init=False)
     _log_numbers: itertools.count[int] = attrs.field(factory=itertools.count)
 
@@ -128,12 +130,8 @@ class LightFleet:
 
     def start(self, name: str) -> None:
         """Start a worker; a killed one continues on its disk."""
-        command = [
-            sys.executable,
-            "-m",
-            "tconnectsync",
-            *self.words("worker", "--name", name, "--threads", str(self.threads)),
-        ]
+        command = self.programs.get(name, [sys.executable, "-m", "tconnectsync"]).copy()
+        command += self.words("worker", "--name", name, "--threads", str(self.threads))
         command += ["--folder", str(self.folder / name), *self._through_gate(name)]
         with self.log(name).open("ab") as log:
             self.workers[name] = subprocess.Popen(

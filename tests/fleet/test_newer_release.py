@@ -119,6 +119,11 @@ def test_unreadable_status(servers: Servers, new_name: Callable[[], str]) -> Non
     people.remove(name, with_data=True)
 
 
+def state_of(fleet: LightFleet) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(fleet.run("status", "--json", expect=(0, TROUBLED)))
+    return found
+
+
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LightFleet]:
     """A worker of this release and one of a newer one, with one person each."""
@@ -132,6 +137,9 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LightFleet]:
             world.add(
                 next(name for name in map("p{}".format, range(99)) if worker_for(name, ("older", "newer")) == worker)
             )
+        world.eventually(
+            lambda: [report["people"] for report in state_of(world)["workers"].values()] == [1, 1], "one person each"
+        )
         world.wait_until_all_asked()
         yield world
     finally:
@@ -141,18 +149,16 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LightFleet]:
 
 def test_people_of_the_newer_release_wait(fleet: LightFleet) -> None:
     """If the newer worker ends, its people wait for it, all others are served, and in the end nothing is lost or doubled."""
-
-    def state() -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(fleet.run("status", "--json", expect=(0, TROUBLED)))
-        return found
-
     newer_people = [name for name in fleet.people if worker_for(name, ("older", "newer")) == "newer"]
     lines = fleet.run("status", expect=(0, TROUBLED))
     assert "release 5.0.0" in lines
     assert f"release {formats.RELEASE}" in lines
     fleet.signal("newer", signal.SIGKILL)
     fleet.eventually(
-        lambda: {name for name, found in state()["people"].items() if found == STATE} == {*newer_people},
+        lambda: (
+            {name for name, found in state_of(fleet)["people"].items() if found == STATE}
+            == {*newer_people}
+        ),
         "the people wait for the newer release",
     )
     asked = dict(fleet.cloud.asked)
@@ -165,7 +171,7 @@ def test_people_of_the_newer_release_wait(fleet: LightFleet) -> None:
     fleet.start("newer")
     fleet.wait_until_all_asked()
     assert fleet.settle() == {"lost": [], "doubled": [], "wrong": []}, fleet.logs()
-    assert state()["states"] == {"ok": 2}
+    assert state_of(fleet)["states"] == {"ok": 2}
 
 
 def test_newer_fleet(fleet: LightFleet) -> None:

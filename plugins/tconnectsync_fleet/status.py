@@ -16,7 +16,16 @@ from tconnectsync_fleet import formats
 from tconnectsync_fleet.lease import live_workers, worker_for
 from tconnectsync_fleet.people import Member, People
 from tconnectsync_fleet.servers import STATUS, Servers
-from tconnectsync_fleet.states import BEHIND, NEW, NEWER_RELEASE, PAUSED, UNREADABLE, WITHOUT_WORKER, state_of, state_order
+from tconnectsync_fleet.states import (
+    BEHIND,
+    NEW,
+    NEWER_RELEASE,
+    PAUSED,
+    UNREADABLE,
+    WITHOUT_WORKER,
+    state_of,
+    state_order,
+)
 from tconnectsync_fleet.vendor_limit import configured_limit
 
 LATE = timedelta(hours=3)
@@ -71,7 +80,9 @@ def _state(
     if person.paused:
         return PAUSED, []
     if person.format > formats.FORMAT:
-        return state_of(NEWER_RELEASE), ["a newer release added this person: use it for this command, and on the workers"]
+        return state_of(NEWER_RELEASE), [
+            "a newer release added this person: use it for this command, and on the workers"
+        ]
     if not has_worker:
         return WITHOUT_WORKER, ["there is no worker"]
     if not found:

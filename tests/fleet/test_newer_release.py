@@ -155,10 +155,7 @@ def test_people_of_the_newer_release_wait(fleet: LightFleet) -> None:
     assert f"release {formats.RELEASE}" in lines
     fleet.signal("newer", signal.SIGKILL)
     fleet.eventually(
-        lambda: (
-            {name for name, found in state_of(fleet)["people"].items() if found == STATE}
-            == {*newer_people}
-        ),
+        lambda: {name for name, found in state_of(fleet)["people"].items() if found == STATE} == {*newer_people},
         "the people wait for the newer release",
     )
     asked = dict(fleet.cloud.asked)

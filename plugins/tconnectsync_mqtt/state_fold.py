@@ -10,6 +10,7 @@ import attrs
 
 from tconnectsync import Document, Event, GlucoseUnits, document_id
 from tconnectsync.events.pump_state import KINDS, PumpState, Reported, after
+from tconnectsync.events.readings import valid_trend
 
 COLLECTION = "mqtt"
 CURRENT, LASTING = "current", "lasting"
@@ -19,8 +20,6 @@ CURRENT_FOR_S = 1800.0
 TRENDS = ("rising_quickly", "rising", "rising_slowly", "steady", "falling_slowly", "falling", "falling_quickly")
 _SLOPES = (3.0, 2.0, 1.0, -1.0, -2.0, -3.0)
 """The smallest change in mg/dL per minute for each of these but the last."""
-_STEEPEST = 8.0
-"""A larger change is not a measurement: sensors send such values for "unknown"."""
 
 
 @attrs.frozen(kw_only=True)
@@ -74,10 +73,10 @@ class StateFold:
 
 def trend_of(mg_dl_per_min: float | None) -> str | None:
     """Return one of :data:`TRENDS`, as the arrows of a sensor; None if the sensor's value is invalid."""
-    if mg_dl_per_min is None or not abs(mg_dl_per_min) <= _STEEPEST:
+    trend = valid_trend(mg_dl_per_min)
+    if trend is None:
         return None
-    place = next((place for place, least in enumerate(_SLOPES) if mg_dl_per_min >= least), len(_SLOPES))
-    return TRENDS[place]
+    return TRENDS[next((place for place, least in enumerate(_SLOPES) if trend >= least), len(_SLOPES))]
 
 
 def _document(topic: str, at: datetime, content: dict[str, Any], *, worth_s: float | None) -> Document:

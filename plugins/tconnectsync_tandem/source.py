@@ -23,6 +23,7 @@ from tconnectsync import (
     counted,
 )
 from tconnectsync.events import Body
+from tconnectsync.events.source_facts import history_opened
 from tconnectsync_tandem import source_events as facts
 from tconnectsync_tandem.api.client import Client, TandemAccount
 from tconnectsync_tandem.api.endpoints import Endpoints, endpoints_of
@@ -32,6 +33,7 @@ from tconnectsync_tandem.api.responses import whole_answer
 from tconnectsync_tandem.api.token import TokenFile, account_key
 from tconnectsync_tandem.api.transport import CHANGED_WAIT_S, ServerBusy, TandemTransport
 from tconnectsync_tandem.decode import DECODER, decode
+from tconnectsync_tandem.decode.event_factory import SOURCE
 from tconnectsync_tandem.options import TandemOptions
 from tconnectsync_tandem.polling.cooldown import Cooldown
 from tconnectsync_tandem.polling.history_cache import SourceHistoryCache
@@ -142,7 +144,7 @@ class TandemSource:
             windows = split_into_windows(days, self.options.window_days)
             used = [pump for pump in pumps if not pump.never_uploaded]
             opened = {
-                pump.serial: facts.history_opened(pump, first, last, self.context.clock.now())
+                pump.serial: history_opened(SOURCE, pump.serial, first, last, self.context.clock.now())
                 for pump in used
                 if (self.history_cache.horizon(pump, history) or last) > first
             }
@@ -270,7 +272,7 @@ class TandemSource:
                 )
                 found.append(fact)
             if first is None:
-                found.append(facts.history_opened(pump, self._first_day(), None, now))
+                found.append(history_opened(SOURCE, pump.serial, self._first_day(), None, now))
         return found
 
     def _first_day(self) -> date:

@@ -25,7 +25,7 @@ from tconnectsync import (
     TconnectsyncError,
 )
 from tconnectsync.events import Body
-from tconnectsync_tconnect import source_events as ownfacts
+from tconnectsync.events.source_facts import history_opened, window_fetched
 from tconnectsync_tconnect.api.account import TconnectAccount
 from tconnectsync_tconnect.api.client import NoSuchPump, TconnectApi
 from tconnectsync_tconnect.api.transport import RateLimited, ServerFailed, TconnectTransport, response_changed
@@ -46,6 +46,7 @@ from tconnectsync_tconnect.rows.csv_tables import CsvRow, Damaged, read_rows
 from tconnectsync_tconnect.rows.entry import DECODER, decode
 from tconnectsync_tconnect.rows.merge import OpenSpans, WindowResponses, merge_responses
 from tconnectsync_tconnect.rows.unreadable_rows import words_of
+from tconnectsync_tconnect.source_events import SOURCE, event_of, upload_seen
 
 log = logging.getLogger("tconnectsync.tconnect")
 
@@ -121,7 +122,7 @@ class TconnectSource:
             yield from self._fetch(api, plan, self._newest_upload(news, history))
             horizon = horizon_of(self.pump, history)
             if horizon is None or horizon > first:
-                opened = ownfacts.history_opened(self.pump, first, last, self.context.clock.now())
+                opened = history_opened(SOURCE, self.pump, first, last, self.context.clock.now())
                 yield Batch(events=(opened,), note=f"pump {self.pump}", done=1, total=1)
             if trouble is not None:
                 raise trouble
@@ -182,9 +183,9 @@ class TconnectSource:
                 trouble = trouble or error
                 continue
             if not knows_upload(pump, index, history):
-                found.append(ownfacts.upload_seen(pump, index, now))
+                found.append(upload_seen(pump, index, now))
         if horizon_of(self.pump, history) is None:
-            found.append(ownfacts.history_opened(self.pump, self._first_day(), None, now))
+            found.append(history_opened(SOURCE, self.pump, self._first_day(), None, now))
         return found, trouble
 
     def _pumps_of_account(self, api: TconnectApi) -> frozenset[str]:
@@ -218,9 +219,7 @@ class TconnectSource:
         today = self._today()
         rest = OpenSpans()
         trouble: Retryable | None = None
-        read: list[Window] = []
-        partial: list[Window] = []
-        todo = list(plan)
+        read, partial, todo = list[Window](), list[Window](), list(plan)
         while todo:
             window = todo.pop(0)
             first, last = window
@@ -256,14 +255,16 @@ class TconnectSource:
             if found.bad:
                 log.warning("rows_set_aside first=%s last=%s count=%d", first, last, found.bad)
             now = self.context.clock.now()
-            events = [ownfacts.event_of(one, self.pump, now) for one in found.facts]
+            events = [event_of(one, self.pump, now) for one in found.facts]
             if found.is_changed:
                 missed = missed or response_changed(f"the days {first} to {last}", words_of(found.unreadable))
             trouble = missed if isinstance(missed, RateLimited) else trouble or missed
             if missed is not None:
                 partial.append(window)
             elif not after_partial:  # otherwise spans from the days before would have no end
-                events.append(ownfacts.window_fetched(self.pump, window, len(events), uploaded_at, now))
+                events.append(
+                    window_fetched(SOURCE, self.pump, window, len(events), uploaded_at=uploaded_at, received_at=now)
+                )
             read.append(window)
             yield attrs.evolve(step, events=events, done=done)
         if trouble is not None:

@@ -13,6 +13,7 @@ import attrs
 from tconnectsync import events
 from tconnectsync.events import Event
 from tconnectsync.events.limits import BATTERY_MV, GLUCOSE_MG_DL, MAX_BOLUS_U, MAX_IOB_U, MAX_RATE_U_PER_H, is_possible
+from tconnectsync.events.readings import measured_at
 from tconnectsync.events.reservoir import KINDS as DELIVERY
 from tconnectsync.events.reservoir import Reservoir
 from tconnectsync.events.reservoir import after as delivered
@@ -89,7 +90,7 @@ def after(state: PumpState, event: Event) -> PumpState:
     if isinstance(body, events.BatteryMeasured | events.DaySummary):
         changes |= _battery(body, at)
     elif isinstance(body, events.GlucoseReading):
-        changes |= _glucose(state, body, at + (body.reading_time - event.pump_time))
+        changes |= _glucose(state, body, measured_at(event))
     elif isinstance(body, events.BolusCompleted | events.BolusDelivered):
         changes |= _bolus(body, at)
     elif isinstance(body, events.BasalDelivered):
@@ -124,17 +125,17 @@ def _bolus(body: events.BolusCompleted | events.BolusDelivered, at: datetime) ->
     return {"bolus_u": Reported(value=body.delivered_u, at=at)}
 
 
-def _glucose(state: PumpState, body: events.GlucoseReading, measured_at: datetime) -> dict[str, Any]:
+def _glucose(state: PumpState, body: events.GlucoseReading, at: datetime) -> dict[str, Any]:
     """An older reading that arrives late changes nothing. A hidden one is no reading."""
-    if state.glucose_at is not None and measured_at < state.glucose_at:
+    if state.glucose_at is not None and at < state.glucose_at:
         return {}
     if body.mark in ("high", "low"):
-        return {"glucose_mg_dl": None, "glucose_mark": body.mark, "glucose_at": measured_at}
+        return {"glucose_mg_dl": None, "glucose_mark": body.mark, "glucose_at": at}
     value = body.glucose_mg_dl
     if body.mark != "value" or value is None or not is_possible(value, *GLUCOSE_MG_DL):
         return {}
     return {
-        "glucose_mg_dl": Reported(value=value, at=measured_at),
+        "glucose_mg_dl": Reported(value=value, at=at),
         "glucose_mark": "value",
-        "glucose_at": measured_at,
+        "glucose_at": at,
     }

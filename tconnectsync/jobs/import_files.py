@@ -10,14 +10,15 @@ import os
 import stat
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import attrs
 
 from tconnectsync.errors import FileUnreadable, MachineTrouble, RequestRefused
-from tconnectsync.events import FACTS, Event, HistoryOpened
+from tconnectsync.events import FACTS, Event
+from tconnectsync.events.source_facts import history_opened
 from tconnectsync.folder_owner import as_caller
 from tconnectsync.ingest.event_count import EventCount
 from tconnectsync.ingest.poller import DISK_ERRORS
@@ -257,25 +258,11 @@ def _import_stopped(problem: str, found: _Found) -> MachineTrouble:
 
 def _history_opened(engine: Engine, days: Mapping[tuple[str, str], set[date]], now: datetime) -> list[Event]:
     """Return ``history.opened`` events for days that are not opened yet."""
-    facts = []
+    facts: list[Event] = []
     for (source, pump), some in sorted(days.items()):
         known = engine.events.facts("history.opened", pump=pump, limit=10_000)
         closed = {day for day in some if not any(_opens(fact.body, day) for fact in known)}
-        for first, last in runs_of(closed):
-            body = HistoryOpened(first_day=first.isoformat(), last_day=last.isoformat())
-            facts.append(
-                Event(
-                    id=f"{source}:{pump}:opened:{first}:{last}",
-                    kind="history.opened",
-                    pump=pump,
-                    group=None,
-                    seq=None,
-                    pump_time=datetime.combine(first, time()),
-                    source=source,
-                    received_at=now,
-                    body=body,
-                )
-            )
+        facts += [history_opened(source, pump, first, last, now) for first, last in runs_of(closed)]
     return facts
 
 

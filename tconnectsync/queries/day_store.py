@@ -25,7 +25,9 @@ from tconnectsync.statistics.summary import Summary
 FILE_NAME = "daily-figures.json.gz"
 LARGEST = 64 << 20
 """A file that is larger unpacked is not ours."""
-_RULES = ("bolus_join.py", "boluses.py", "envelope.py", "insulin.py", "limits.py", "source_record.py")
+_RULES = (
+    "bolus_join.py", "boluses.py", "envelope.py", "glucose.py", "insulin.py", "limits.py", "readings.py", "source_record.py",
+)  # fmt: skip
 
 
 @attrs.frozen(kw_only=True)

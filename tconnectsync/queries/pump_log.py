@@ -15,6 +15,7 @@ from tconnectsync.clock import Clock
 from tconnectsync.eventlog import EventLog
 from tconnectsync.eventlog.codec import Decoder
 from tconnectsync.events import PUMP_KINDS, Event, bolus_join
+from tconnectsync.events.readings import measured_at
 from tconnectsync.queries.day_memo import DayMemo
 from tconnectsync.queries.day_store import FILE_NAME
 from tconnectsync.statistics import basal, glucose
@@ -195,7 +196,7 @@ class PumpLog:
         measured: list[datetime] = [since]
         for event in events_between(stream, since, until, KINDS):
             if event.kind in glucose.KINDS and event.at is not None:
-                measured.append(event.at + (event.body.reading_time - event.pump_time))
+                measured.append(measured_at(event))
             yield event
         event = first_from(stream, until, basal.KINDS)
         if event is not None:

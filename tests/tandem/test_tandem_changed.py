@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tconnectsync import SourceChanged
+from tconnectsync.events.source_facts import window_fetched
 from tconnectsync_tandem.decode import decode
 from tconnectsync_tandem.decode.entries import read_entry
 from tconnectsync_tandem.polling.unreadable_days import UnreadableEvents
@@ -204,11 +205,9 @@ def test_unreadable_day_after_months(harness: TandemHarness) -> None:
 
 
 def _fetched_later(harness: TandemHarness, number: int) -> Any:
-    from tconnectsync_tandem.api.pumps import Pump
-    from tconnectsync_tandem.source_events import window_fetched
-
     day = date(2026, 11, 20) + timedelta(days=number // 24)
-    return window_fetched(Pump(serial="1111111", assignments=()), (day, day), 0, harness.clock.now() + timedelta(hours=number))  # fmt: skip
+    later = harness.clock.now() + timedelta(hours=number)
+    return window_fetched("tandem", "1111111", (day, day), 0, uploaded_at=None, received_at=later)
 
 
 def test_a_few_odd_records_that_are_no_doses_are_no_change(harness: TandemHarness) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tconnectsync import Document, Event
-from tconnectsync.events.reading_minutes import ReadingMinutes, with_minute
+from tconnectsync.events.readings import ReadingMinutes, measured_at, valid_trend, with_minute
 from tconnectsync.events.source_record import record_of
 from tconnectsync_influxdb.folds.point_documents import point_document
 
@@ -31,25 +31,17 @@ class ReadingPointFold:
         number = body.glucose_mg_dl if body.mark == "value" else None
         if body.mark not in ("high", "low") and number is None:
             return state, ()
-        at = record.at + (body.reading_time - event.pump_time)
+        at = measured_at(event)
         fresh = with_minute(state, at)
         if fresh is None:
             return state, ()
         fields = {
             "mg_dl": number,
             "mark": None if body.mark == "value" else body.mark,
-            "trend_mg_dl_per_min": _trend(body.trend_mg_dl_per_min),
+            "trend_mg_dl_per_min": valid_trend(body.trend_mg_dl_per_min),
         }
         return fresh, (point_document("glucose", record, at=at, source=body.sensor or "sensor", fields=fields),)
 
     def running(self, state: ReadingMinutes) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
         """Nothing: readings do not change."""
         return ()
-
-
-_STEEPEST = 8.0
-"""A larger change is not a measurement: sensors send such values for "unknown"."""
-
-
-def _trend(trend: float | None) -> float | None:
-    return trend if trend is not None and abs(trend) <= _STEEPEST else None

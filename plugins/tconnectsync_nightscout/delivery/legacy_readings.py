@@ -15,9 +15,9 @@ import attrs
 
 from tconnectsync import Document, LegacyMatch, StoredDocument
 from tconnectsync.events.limits import GLUCOSE_MG_DL, is_possible
+from tconnectsync.events.readings import HIGH_MG_DL, LOW_MG_DL
 from tconnectsync_nightscout.api.document_format import ENTRIES
 from tconnectsync_nightscout.delivery.legacy_documents import REACH, is_deletable, is_legacy, sequence_numbers
-from tconnectsync_nightscout.folds.cgm import HIGH_SGV, LOW_SGV
 
 _SAME_READING = timedelta(minutes=5)
 """The older bridge stamped a reading when the pump received it, up to one interval after the measurement."""
@@ -92,5 +92,5 @@ def _value(slot: str, item: Mapping[str, Any]) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     if slot == "sgv" and is_possible(value, *GLUCOSE_MG_DL):
-        return float(min(max(value, LOW_SGV), HIGH_SGV))
+        return float(min(max(value, LOW_MG_DL), HIGH_MG_DL))
     return float(value)

@@ -7,24 +7,18 @@ from datetime import datetime
 
 import attrs
 
-from tconnectsync import Document, Event, each, events
+from tconnectsync import Document, Event, each
 from tconnectsync.events.limits import GLUCOSE_MG_DL, is_possible
-from tconnectsync.events.reading_minutes import ReadingMinutes, with_minute
+from tconnectsync.events.readings import ReadingMinutes, measured_at, shown_mg_dl, valid_trend, with_minute
 from tconnectsync.events.source_record import SourceRecord, record_of
 from tconnectsync_nightscout.api.document_format import ENTRIES
 from tconnectsync_nightscout.folds.documents import impossible_note, milli, provenance, stream_id
-
-HIGH_SGV, LOW_SGV = 401, 39
-"""The values of Nightscout's own uploaders for readings above and below the sensor's range."""
-SENSOR_MG_DL = (40.0, 400.0)
 
 _SLOPES = (
     (3.0, "DoubleUp"), (2.0, "SingleUp"), (1.0, "FortyFiveUp"), (-1.0, "Flat"),
     (-2.0, "FortyFiveDown"), (-3.0, "SingleDown"),
 )  # fmt: skip
 """Smallest change in mg/dL per minute for each of Nightscout's directions, as in Dexcom's arrows."""
-_STEEPEST = 8.0
-"""A larger change is not a measurement: sensors send such values for "unknown"."""
 
 
 @attrs.frozen(kw_only=True)
@@ -47,10 +41,10 @@ class ReadingsFold:
     def step(self, state: ReadingMinutes, event: Event) -> tuple[ReadingMinutes, Sequence[Document]]:
         """Return the state after ``event``, and its entry if it is the first of its minute."""
         body, record = event.body, record_of(event)
-        sgv = _sgv(body)
+        sgv = shown_mg_dl(body)
         if sgv is None:
             return state, ()
-        at = record.at + (body.reading_time - event.pump_time)
+        at = measured_at(event)
         fresh = with_minute(state, at)
         if fresh is None:
             return state, ()
@@ -77,21 +71,8 @@ def fingersticks(event: Event) -> Document | None:
 
 def direction(trend_mg_dl_per_min: float | None) -> str | None:
     """Nightscout's name for a rate of change; None if the sensor's value is invalid."""
-    if trend_mg_dl_per_min is None or not is_possible(trend_mg_dl_per_min, -_STEEPEST, _STEEPEST):
-        return None
-    return next((word for least, word in _SLOPES if trend_mg_dl_per_min >= least), "DoubleDown")
-
-
-def _sgv(body: events.GlucoseReading) -> float | None:
-    """The number to show; None if there is none."""
-    if body.mark in ("high", "low"):
-        return HIGH_SGV if body.mark == "high" else LOW_SGV
-    if body.mark != "value" or body.glucose_mg_dl is None:
-        return None
-    low, high = SENSOR_MG_DL
-    if not is_possible(body.glucose_mg_dl, *GLUCOSE_MG_DL):
-        return body.glucose_mg_dl
-    return LOW_SGV if body.glucose_mg_dl < low else HIGH_SGV if body.glucose_mg_dl > high else body.glucose_mg_dl
+    trend = valid_trend(trend_mg_dl_per_min)
+    return None if trend is None else next((word for least, word in _SLOPES if trend >= least), "DoubleDown")
 
 
 def _entry(kind: str, record: SourceRecord, at: datetime, *, fields: Mapping[str, object]) -> Document:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tconnectsync import events
 from tconnectsync.events import Body
+from tconnectsync.events.readings import mark_of
 from tconnectsync_tandem.decode.codes import SENSOR_ALERTS, SESSION_REASONS
 from tconnectsync_tandem.decode.fields import (
     COUNT_32,
@@ -29,9 +30,6 @@ from tconnectsync_tandem.decode.records import ImpossibleRecordError, Record, Va
 
 EPOCH = datetime(2008, 1, 1)
 """The start of the pump's count of seconds, on its own wall clock."""
-
-LOW_MG_DL = 40
-HIGH_MG_DL = 400
 
 _LONGEST_BACKFILL = timedelta(days=2)
 _SENSORS = {1: "dexcom_g6", 2: "libre_2", 3: "dexcom_g7", 4: "libre_3"}
@@ -58,9 +56,7 @@ def _mark(status: int, glucose: float | None) -> str:
         raise ImpossibleRecordError("currentGlucoseDisplayValue is missing or odd")
     if glucose < 1:
         return "hidden"  # a sensor that warms up
-    if glucose < LOW_MG_DL:
-        return "low"
-    return "high" if glucose > HIGH_MG_DL else "value"
+    return mark_of(glucose)
 
 
 def _reading(code: int, sensor: str) -> Record:

@@ -13,17 +13,17 @@ from datetime import date, datetime, timedelta
 import attrs
 
 from tconnectsync import Batch, Clock, Event, Retryable
+from tconnectsync.events.source_facts import window_fetched
 from tconnectsync_tandem.api.client import Client
 from tconnectsync_tandem.api.pumps import Pump
 from tconnectsync_tandem.api.responses import LogAnswer, split_answer
 from tconnectsync_tandem.api.transport import BrokenAnswer, BrokenShape, ServerBusy, WindowRefused, shape_changed
-from tconnectsync_tandem.decode.event_factory import make_event
+from tconnectsync_tandem.decode.event_factory import SOURCE, make_event
 from tconnectsync_tandem.polling.cooldown import Cooldown
 from tconnectsync_tandem.polling.planner import Window, days_between, split_into_windows
 from tconnectsync_tandem.polling.schema_drift import SchemaDrift
 from tconnectsync_tandem.polling.unreadable_days import UnreadableEvents, kind_words
 from tconnectsync_tandem.polling.window_state import WindowState
-from tconnectsync_tandem.source_events import window_fetched
 
 log = logging.getLogger("tconnectsync.tandem")
 
@@ -174,7 +174,10 @@ class WindowReader:
             self.changed.append(unreadable)
             whole = {day for part in finished for day in days_between(*part)}
             self.window_state.record_unread(pump.serial, set(days_between(*window)) - whole, now)
-        return [window_fetched(pump, part, count, now) for part in finished]
+        return [
+            window_fetched(SOURCE, pump.serial, part, count, uploaded_at=pump.uploaded_at, received_at=now)
+            for part in finished
+        ]
 
     def _batch(self, pump: Pump, window: Window, events: Sequence[Event]) -> Batch:
         note = f"pump {pump.serial}, {window_text(window)}"

@@ -8,6 +8,7 @@ import attrs
 
 from tconnectsync import events
 from tconnectsync.events import Body
+from tconnectsync.events.readings import mark_of
 from tconnectsync_tconnect.rows import cells as values
 from tconnectsync_tconnect.rows.bad_row import BadRow
 from tconnectsync_tconnect.rows.boluses import bolus_facts
@@ -17,7 +18,6 @@ from tconnectsync_tconnect.rows.serial_numbers import plain_serial
 
 _SENSOR = frozenset({"egv", "cgm"})
 _METER = frozenset({"bg", "bgm"})
-_SENSOR_MG_DL = (40.0, 400.0)
 """The sensor's range; a value outside only tells the side."""
 
 
@@ -86,10 +86,8 @@ def _sensor_reading(row: CsvRow, at: datetime) -> Body:
     if reading in ("high", "low"):
         return events.GlucoseReading(mark=reading, reading_time=at)
     glucose = _reading(row)
-    low, high = _SENSOR_MG_DL
-    if glucose < low or glucose > high:
-        return events.GlucoseReading(mark="low" if glucose < low else "high", reading_time=at)
-    return events.GlucoseReading(mark="value", reading_time=at, glucose_mg_dl=glucose)
+    mark = mark_of(glucose)
+    return events.GlucoseReading(mark=mark, reading_time=at, glucose_mg_dl=glucose if mark == "value" else None)
 
 
 def _reading(row: CsvRow) -> float:

@@ -1,0 +1,68 @@
+"""Sensor readings: what every reader of them must decide alike. A live one and its backfilled copy are one measurement."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import attrs
+
+from tconnectsync.events.envelope import Event
+from tconnectsync.events.glucose import GlucoseReading
+from tconnectsync.events.limits import GLUCOSE_MG_DL, is_possible
+from tconnectsync.events.source_record import utc_of
+
+SENSOR_MG_DL = (40.0, 400.0)
+"""The sensor's range."""
+HIGH_MG_DL, LOW_MG_DL = 401.0, 39.0
+"""The numbers for readings above and below it, as Nightscout's own uploaders write them."""
+STEEPEST_MG_DL_PER_MIN = 8.0
+"""A larger change is not a measurement: sensors send such values for "unknown"."""
+REMEMBERED = timedelta(days=2)
+"""A sensor backfills readings that the pump missed for up to a day; the source rejects older ones."""
+
+
+def mark_of(glucose_mg_dl: float) -> str:
+    """Return the mark of a sensor's number: "high" above its range, "low" below it, else "value"."""
+    low, high = SENSOR_MG_DL
+    return "low" if glucose_mg_dl < low else "high" if glucose_mg_dl > high else "value"
+
+
+def shown_mg_dl(body: GlucoseReading) -> float | None:
+    """Return the number to show, perhaps an impossible one; None if there is none."""
+    mark, number = body.mark, body.glucose_mg_dl
+    if mark == "value" and is_possible(number, *GLUCOSE_MG_DL):
+        mark = mark_of(number)
+    return {"high": HIGH_MG_DL, "low": LOW_MG_DL, "value": number}.get(mark)
+
+
+def measured_at(event: Event) -> datetime:
+    """Return the UTC time at which the reading of ``event`` was measured."""
+    body: GlucoseReading = event.body
+    return utc_of(event) + (body.reading_time - event.pump_time)
+
+
+def valid_trend(mg_dl_per_min: float | None) -> float | None:
+    """Return the rate of change; None if the sensor's value is no measurement."""
+    return mg_dl_per_min if is_possible(mg_dl_per_min, -STEEPEST_MG_DL_PER_MIN, STEEPEST_MG_DL_PER_MIN) else None
+
+
+@attrs.frozen(kw_only=True)
+class ReadingMinutes:
+    """The minutes of the last days with a reading: bit n of ``seen`` (hexadecimal) is n minutes before ``newest``."""
+
+    newest: datetime | None = None
+    seen: str = "0"
+
+
+def with_minute(minutes: ReadingMinutes, measured_at: datetime) -> ReadingMinutes | None:
+    """Return ``minutes`` with the minute of ``measured_at`` added; None if that minute already has a reading."""
+    minute = measured_at.replace(second=0, microsecond=0)
+    if minutes.newest is None or abs(minute - minutes.newest) >= REMEMBERED:
+        return ReadingMinutes(newest=minute, seen="1")
+    seen, before = int(minutes.seen, 16), (minutes.newest - minute) // timedelta(minutes=1)
+    if before < 0:
+        kept = (seen << -before) % (1 << REMEMBERED // timedelta(minutes=1))
+        return ReadingMinutes(newest=minute, seen=f"{kept | 1:x}")
+    if seen >> before & 1:
+        return None
+    return attrs.evolve(minutes, seen=f"{seen | 1 << before:x}")

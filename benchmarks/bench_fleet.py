@@ -20,7 +20,7 @@ import attrs
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tconnectsync_fleet.lease import live_workers
+from tconnectsync_fleet.lease import live_workers, worker_for
 from tconnectsync_fleet.nats_login import NatsLogin
 from tconnectsync_fleet.people import People
 from tconnectsync_fleet.sealing import sealer
@@ -119,7 +119,7 @@ class Measured:
     def kill_one(self) -> tuple[int, float, float]:
         """Kill the first worker: how many people it had, and after how long half of them and all of them were asked for again."""
         killed = WORKERS[0]
-        left = {path.name for path in (self.fleet.folder / killed / "people").iterdir()}
+        left = {name for name in self.fleet.people if worker_for(name, WORKERS) == killed}
         moved, half_s = len(left), 0.0
         self.fleet.signal(killed, signal.SIGKILL)
         began, before = time.monotonic(), dict(self.fleet.cloud.asked)
@@ -134,10 +134,15 @@ class Measured:
         return moved, half_s, took_s
 
     def status_s(self) -> float:
-        """Seconds of ``fleet status``, which says that nobody needs attention."""
+        """Seconds of ``fleet status``."""
         began = time.monotonic()
-        self.fleet.run("status")
+        self.fleet.run("status", expect=(0, 9))
         return time.monotonic() - began
+
+
+def note(words: str) -> None:
+    """Show how far it is."""
+    print(f"{time.strftime('%H:%M:%S')} {words}", file=sys.stderr, flush=True)
 
 
 def measure_in(measured: Measured, people: int, interval_s: int) -> FleetRow:
@@ -147,11 +152,15 @@ def measure_in(measured: Measured, people: int, interval_s: int) -> FleetRow:
     measured.add([f"p{number}" for number in range(people)])
     for name in WORKERS:
         fleet.start(name)
+    note(f"{people} people: the first documents")
     first_s = measured.bring(FIRST)
     measured.wait(lambda: sum(measured.reports("people").values()) == people, "a worker for everybody")
+    note(f"after {first_s:.0f} s. Turns without news for {interval_s} s")
     cpu_ms, memory_mb = measured.idle(interval_s)
     status_s = measured.status_s()
+    note(f"{cpu_ms:.1f} ms each. News of everybody")
     news_s = measured.bring(NEWS)
+    note(f"after {news_s:.0f} s. A worker is killed")
     moved, half_s, all_s = measured.kill_one()
     measured.wait(lambda: fleet.cloud.has_all(fleet.people), "everything delivered")
     verdict = fleet.cloud.verdict(fleet.people)
@@ -201,17 +210,22 @@ def main() -> None:
     options.add_argument(
         "--interval", type=int, help="seconds between two turns of a person; else by the number of people"
     )
-    options.add_argument("--limit", type=float, default=100.0, help="requests per second towards the simulated vendor")
+    options.add_argument("--limit", type=float, default=150.0, help="requests per second towards the simulated vendor")
     chosen = options.parse_args()
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     rows: list[FleetRow] = []
     for people in chosen.people:
         interval_s = chosen.interval or max(SHORTEST_INTERVAL_S, people // TURNS_PER_S)
-        with new_fleet(interval_s, chosen.limit) as measured:
-            rows.append(measure_in(measured, people, interval_s))
+        try:
+            with new_fleet(interval_s, chosen.limit) as measured:
+                rows.append(measure_in(measured, people, interval_s))
+        except SystemExit as failure:
+            print(f"{people:,} people: {failure}", file=sys.stderr, flush=True)
+            continue
         print(rows[-1].words(), flush=True)
-    for line in slopes(rows):
+    for line in slopes(rows) if rows else ():
         print(line)
+    sys.exit(0 if len(rows) == len(chosen.people) else 1)
 
 
 if __name__ == "__main__":

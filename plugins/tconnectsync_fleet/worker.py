@@ -171,7 +171,9 @@ class Worker:
         self._live = live
         for name in self._changed & self.people.keys():
             scheduled = self.people[name]
-            scheduled.is_wanted = self._wants(scheduled)
+            was_wanted, scheduled.is_wanted = scheduled.is_wanted, self._wants(scheduled)
+            if scheduled.is_wanted and not was_wanted:
+                scheduled.due = 0.0  # another worker may have left something to do
             self._plan(scheduled)
         self._changed.clear()
 

@@ -15,7 +15,7 @@ import pytest
 from nacl.public import PrivateKey, SealedBox
 
 from tconnectsync import ReplicaFailed, Retryable
-from tconnectsync_fleet.lease import WorkerLease
+from tconnectsync_fleet.lease import WorkerLease, worker_for
 from tconnectsync_fleet.people import Member
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
 from tconnectsync_fleet.schedule import DueQueue, ScheduledPerson
@@ -268,6 +268,26 @@ def test_entry_that_cannot_be_used_yet(
     assert [record.levelname for record in caplog.records if "berta" in record.getMessage()] == ["ERROR"]
     worker._look()
     assert worker.people.keys() == {"anna", "berta", "carla"}
+
+
+def test_person_who_comes_back_is_due_at_once(
+    servers: Servers, tmp_path: Path, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person was given to another worker, which died: nobody waits for what was due before that."""
+    name = new_name()
+    worker = worker_in(tmp_path, servers)
+    servers.call(servers.bucket(PEOPLE).put(name, Member(name=name, sealed=b"x").value()))
+    other = next(f"w{number}" for number in range(2, 100) if worker_for(name, ["w1", f"w{number}"]) != "w1")
+    for live in ({"w1": {}}, {"w1": {}, other: {}}):
+        monkeypatch.setattr("tconnectsync_fleet.worker.live_workers", lambda _, live=live: live)
+        worker._look()
+        worker.people[name].due = time.monotonic() + 1000.0  # as after a turn
+    assert not worker.people[name].is_wanted
+    monkeypatch.setattr("tconnectsync_fleet.worker.live_workers", lambda _: {"w1": {}})
+    worker._look()
+    assert worker.people[name] in list(worker._turns_due.take(time.monotonic()))
+    assert worker.people[name].due <= time.monotonic()
+    servers.call(servers.bucket(PEOPLE).purge(name))
 
 
 def test_people_who_are_not_due_cost_nothing(servers: Servers, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tconnectsync.plugin.base_receiver import BaseReceiver as BaseReceiver
     from tconnectsync.plugin.fold import Document as Document
     from tconnectsync.plugin.fold import Fold as Fold
+    from tconnectsync.plugin.fold import NeedsOnlyTimes as NeedsOnlyTimes
     from tconnectsync.plugin.fold import ReportsPending as ReportsPending
     from tconnectsync.plugin.fold import SentOnce as SentOnce
     from tconnectsync.plugin.fold import document_id as document_id
@@ -111,7 +112,7 @@ _NAMES = {
     "eventlog.replica": "LogEnd Replica",
     "events": "Event",
     "plugin.base_receiver": "BaseReceiver",
-    "plugin.fold": "Document document_id Fold ReportsPending SentOnce",
+    "plugin.fold": "Document document_id Fold NeedsOnlyTimes ReportsPending SentOnce",
     "plugin.http": "host_of http_date HttpClient HttpLimits HttpResponse retry_after_s",
     "plugin.http_failures": "HttpFailed HttpFailure",
     "plugin.options": "option Secret",

@@ -37,11 +37,12 @@ class SystemClock:
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def milliseconds(at: datetime) -> int:
     """Return a UTC time as whole milliseconds since 1970, truncated: the resolution that receivers store."""
-    return (at - _EPOCH) // timedelta(milliseconds=1)
+    return (at - _EPOCH) // _MILLISECOND
 
 
 def moment(ms: int) -> datetime:

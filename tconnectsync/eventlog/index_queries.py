@@ -72,6 +72,16 @@ class IndexReader:
             (stream, first, last, *values),
         ).fetchall()
 
+    def marks(self, stream: int, first: int, last: int, kinds: frozenset[str]) -> list[tuple[int, str, datetime]]:
+        """Return (key, kind, pump time) of the events with keys from ``first`` to ``last``, in key order."""
+        where, values = self._kind_filter(kinds)
+        rows = self._query(
+            f"SELECT key, kind, pump_us FROM event WHERE stream = ? AND best = 1 AND key >= ? AND key <= ?{where} "
+            "ORDER BY key, tie",
+            (stream, first, last, *values),
+        )
+        return [(key, self._name(kind), pump_time_of(micros)) for key, kind, micros in rows.fetchall()]
+
     def _rare_locations(self, stream: int, first: int, last: int, kinds: frozenset[str]) -> list[tuple[int, int]]:
         """Do the same for rare kinds by their own SQL index: the cost depends on the number of results, not on the range."""
         found = []
@@ -93,19 +103,22 @@ class IndexReader:
         ).fetchone()
         return row
 
-    def touched(self, after: int, up_to: int, limit: int | None) -> Iterator[tuple[int, int, int, str]]:
+    def touched(
+        self, after: int, up_to: int, limit: int | None, kinds: frozenset[str] | None
+    ) -> Iterator[tuple[int, int, int, str]]:
         """See :meth:`tconnectsync.eventlog.EventLog.touched`."""
+        where, values = self._kind_filter(kinds)
         left = -1 if limit is None else limit
         while left:
             page = _PAGE if left < 0 else min(left, _PAGE)
             rows = self._query(
-                "SELECT pos, stream, key, kind FROM event INDEXED BY event_pos WHERE pos > ? AND pos <= ? "
+                f"SELECT pos, stream, key, kind FROM event INDEXED BY event_pos WHERE pos > ? AND pos <= ?{where} "
                 "ORDER BY pos LIMIT ?",
-                (after, up_to, page),
+                (after, up_to, *values, page),
             ).fetchall()
             last = up_to if len(rows) < page else rows[-1][0]
             also = self._query(
-                "SELECT pos, stream, key, kind FROM also WHERE pos > ? AND pos <= ?", (after, last)
+                f"SELECT pos, stream, key, kind FROM also WHERE pos > ? AND pos <= ?{where}", (after, last, *values)
             ).fetchall()
             for position, stream, key, kind in sorted([*rows, *also]) if also else rows:
                 yield position, stream, key, self._name(kind)
@@ -263,8 +276,11 @@ class IndexReader:
         return self._names[number]
 
     def _load(self) -> None:
-        self._names = dict(self._query("SELECT id, name FROM kind").fetchall())
-        self._numbers = {name: number for number, name in self._names.items()}
+        """Read the table of kinds again if it has grown: a fold may see kinds that the log does not have."""
+        (count,) = self._query("SELECT count(*) FROM kind").fetchone()
+        if count != len(self._names):
+            self._names = dict(self._query("SELECT id, name FROM kind").fetchall())
+            self._numbers = {name: number for number, name in self._names.items()}
 
 
 def _placeholders(values: Sequence[int]) -> str:

@@ -215,14 +215,24 @@ class EventLog:
 
         Only the best revision of each event: see :meth:`tconnectsync.eventlog.codec.Codec.rank`. Errors: LogCorrupt.
         """
-        damage = self._reader.damage_between(stream_id, first_key, last_key)
-        if damage is not None:
-            raise damage.error()
+        self._refuse_damage(stream_id, first_key, last_key)
         locations = self._reader.locations(stream_id, first_key, last_key, kinds)
         events = [self._codec.event(record) for record in self._read_records(locations)]
         if events and events[0].seq is None:
             events.sort(key=lambda event: (micros(event.pump_time) // 1000, event.id))
         return events
+
+    def marks(
+        self, stream_id: int, first_key: int, last_key: int, kinds: frozenset[str]
+    ) -> list[tuple[int, str, datetime]]:
+        """Return (key, kind, pump time) of the events that :meth:`read` returns, from the index alone. Errors: LogCorrupt."""
+        self._refuse_damage(stream_id, first_key, last_key)
+        return self._reader.marks(stream_id, first_key, last_key, kinds)
+
+    def _refuse_damage(self, stream_id: int, first_key: int, last_key: int) -> None:
+        damage = self._reader.damage_between(stream_id, first_key, last_key)
+        if damage is not None:
+            raise damage.error()
 
     def newest(self, stream_id: int) -> Event | None:
         """Return the event with the stream's greatest key."""
@@ -260,13 +270,18 @@ class EventLog:
     # --- reading in the log's order ---------------------------------------------------------------------------------
 
     def touched(
-        self, after_pos: int, up_to_pos: int | None = None, limit: int | None = None
+        self,
+        after_pos: int,
+        up_to_pos: int | None = None,
+        limit: int | None = None,
+        kinds: frozenset[str] | None = None,
     ) -> Iterator[tuple[int, int, int, str]]:
         """Yield (position, stream, key, kind) of the pump's records after ``after_pos``, by position, all revisions.
 
-        A revision of another kind than earlier ones is yielded once for each of these kinds. ``limit`` counts positions.
+        A revision of another kind than earlier ones is yielded once for each of these kinds. ``limit`` counts positions. Only
+        records of these ``kinds`` (None: of all).
         """
-        return self._reader.touched(after_pos, self.end if up_to_pos is None else up_to_pos, limit)
+        return self._reader.touched(after_pos, self.end if up_to_pos is None else up_to_pos, limit, kinds)
 
     def facts(self, kind: str, *, source: str | None = None, pump: str | None = None, limit: int = 100) -> list[Event]:
         """Return the newest records of ``kind``, newest position first: facts about the data, or rare events of a pump."""

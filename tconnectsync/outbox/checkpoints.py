@@ -7,7 +7,6 @@ from collections.abc import Container, Sequence
 from datetime import datetime
 
 import attrs
-import msgspec
 
 from tconnectsync.clock import milliseconds
 from tconnectsync.outbox.document_states import RUNNING
@@ -41,17 +40,16 @@ class Checkpoints:
 
     def first_invalid(self, *, except_for: Container[tuple[str, str]] = ()) -> tuple[str, int, tuple[str, ...]] | None:
         """Return the lowest invalid interval of a stream, and its folds, without the pairs ``except_for`` (stream, fold)."""
-        pairs = self._db.execute("SELECT DISTINCT stream, fold FROM invalidated").fetchall()
-        allowed = [pair for pair in pairs if pair not in except_for]
-        if not allowed:
-            return None
-        stream = min(allowed)[0]
-        folds = [fold for name, fold in allowed if name == stream]
-        chosen = (stream, msgspec.json.encode(folds).decode())
-        wanted = "stream = ? AND fold IN (SELECT value FROM json_each(?))"
-        (interval,) = self._db.execute(f"SELECT min(interval) FROM invalidated WHERE {wanted}", chosen).fetchone()
-        rows = self._db.execute(f"SELECT fold FROM invalidated WHERE {wanted} AND interval = ?", (*chosen, interval))
-        return stream, interval, tuple(fold for (fold,) in rows)
+        place, folds = ("", 0), list[str]()
+        for stream, interval, fold in self._db.execute(
+            "SELECT stream, interval, fold FROM invalidated ORDER BY 1, 2, 3"
+        ):
+            if folds and (stream, interval) != place:
+                break
+            if (stream, fold) not in except_for:
+                place = (stream, interval)
+                folds.append(fold)
+        return (*place, tuple(folds)) if folds else None
 
     def mark_folded(self, stream: str, interval: int, fold: str) -> None:
         """Record that this interval is folded."""

@@ -5,23 +5,32 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
+from enum import Enum
 from pathlib import Path
 
 from tconnectsync.disk_check import connect_to_read
 from tconnectsync.filesystem import OsFiles
 from tconnectsync.folder_owner import require_own_database
+from tconnectsync.outbox.states import DeliveryState, DocumentState, OwnershipState
 
 log = logging.getLogger("tconnectsync.sinks")
 SCHEMA_VERSION = 3
-_DOCUMENT_TABLE = """
+
+
+def _one_of(column: str, states: type[Enum]) -> str:
+    """Return the condition that a column has one of these states. ``IN`` takes longer than all else of an ``INSERT``."""
+    return " OR ".join(f"{column} = '{state.value}'" for state in states)
+
+
+_DOCUMENT_TABLE = f"""
 CREATE TABLE IF NOT EXISTS document(
     id TEXT PRIMARY KEY NOT NULL, collection TEXT NOT NULL, unique_slot TEXT NOT NULL DEFAULT '',
     at_ms INTEGER NOT NULL, time_shift_ms INTEGER NOT NULL DEFAULT 0, ttl_s REAL,
-    ownership_state TEXT NOT NULL CHECK (ownership_state IN ('claimed', 'unclaimed', 'protected', 'found', 'withdrawn')),
+    ownership_state TEXT NOT NULL CHECK ({_one_of("ownership_state", OwnershipState)}),
     fold TEXT, stream TEXT, interval INTEGER, found_pump TEXT, found_slot TEXT,
-    content_state TEXT NOT NULL CHECK (content_state IN ('known', 'unknown', 'invalid')),
+    content_state TEXT NOT NULL CHECK ({_one_of("content_state", DocumentState)}),
     desired_hash BLOB CHECK ((desired_hash IS NULL) = (content_state = 'unknown')), content BLOB,
-    delivery_state TEXT NOT NULL DEFAULT 'never' CHECK (delivery_state IN ('never', 'delivered', 'stale', 'read_back')),
+    delivery_state TEXT NOT NULL DEFAULT 'never' CHECK ({_one_of("delivery_state", DeliveryState)}),
     delivered_hash BLOB CHECK ((delivered_hash IS NULL) = (delivery_state <> 'delivered')),
     receiver_key TEXT, in_doubt INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
     next_attempt_ms INTEGER, postponed_at_ms INTEGER, dead_reason TEXT, given_up INTEGER NOT NULL DEFAULT 0,

@@ -6,6 +6,7 @@ late and re-ordered events give the same documents as one pass (see ``docs/engin
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -21,7 +22,11 @@ NAMESPACE = uuid.UUID("b8f7f0f4-6c0b-5d53-9d0e-7a2f9c1d4e60")
 
 def document_id(*parts: str | int) -> str:
     """Return the identity of the document that ``parts`` name: the event's id, or pump, group and number, and the role."""
-    return str(uuid.uuid5(NAMESPACE, "\x1f".join(str(part) for part in parts)))
+    name = "\x1f".join([str(part) for part in parts])
+    digest = hashlib.sha1(NAMESPACE.bytes + name.encode(), usedforsecurity=False).hexdigest()
+    # a UUIDv5 as uuid.uuid5 makes it, in a third of the time: every event has one or several
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
 @attrs.frozen(kw_only=True)
@@ -81,6 +86,22 @@ class ReportsPending(Protocol):
     def waiting(self, state: Any) -> Sequence[tuple[str, datetime]]:
         """Return what it waits for, in words, each with the UTC time since when."""
         ...
+
+
+@runtime_checkable
+class NeedsOnlyTimes(Protocol):
+    """An optional part of a fold: of some of its ``kinds`` it uses only when an event happened, such as a sign of life.
+
+    Their events may come without ``id``, ``body`` and ``raw``, because the index alone is read for them.
+    """
+
+    only_times: frozenset[str]
+
+
+def times_of(fold: Fold[Any]) -> frozenset[str]:
+    """Return the kinds of which ``fold`` uses only the times; by default none."""
+    found: frozenset[str] = getattr(fold, "only_times", frozenset())  # a third of the time of isinstance
+    return found
 
 
 @runtime_checkable

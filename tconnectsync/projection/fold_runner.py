@@ -8,7 +8,7 @@ it. The following intervals are folded again too, until a checkpoint is what it 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -21,7 +21,7 @@ from tconnectsync.events import Event, WearBegan, WearEnded
 from tconnectsync.json_converter import CONVERTER
 from tconnectsync.outbox import RUNNING, Outbox
 from tconnectsync.outbox.stored_values import CURSOR
-from tconnectsync.plugin.fold import Document, Fold, ReportsPending, SentOnce, title_of
+from tconnectsync.plugin.fold import Document, Fold, ReportsPending, SentOnce, times_of, title_of
 from tconnectsync.projection.pending_notes import PendingNote
 
 log = logging.getLogger("tconnectsync.sinks")
@@ -52,8 +52,11 @@ class FoldInput(Protocol):
         """(Order key, UTC time, kind) of each event that begins or ends the wearing of this pump."""
         ...
 
-    def read(self, first_key: int, last_key: int, kinds: frozenset[str]) -> Sequence[Event]:
-        """Return the events of these kinds, both keys inclusive, in the pump's order. Raises LogCorrupt."""
+    def read(self, first_key: int, last_key: int, kinds: frozenset[str], only_times: frozenset[str]) -> Sequence[Event]:
+        """Return the events of these kinds, both keys inclusive, in the pump's order. Raises LogCorrupt.
+
+        Those of the kinds ``only_times`` may lack what :class:`tconnectsync.NeedsOnlyTimes` lists.
+        """
         ...
 
     def in_delivery_window(self, at: datetime) -> bool: ...
@@ -131,7 +134,7 @@ class FoldRunner:
         shared = self._shared_events(stream, interval, active)
         for name, fold in active.items():
             try:
-                events = self._events(stream, interval, fold.kinds) if shared is None else shared
+                events = self._events(stream, interval, [fold]) if shared is None else shared
             except LogCorrupt as error:
                 self.blocked[stream_name, name] = error
                 continue
@@ -151,15 +154,17 @@ class FoldRunner:
     def _shared_events(self, stream: FoldInput, interval: int, folds: Mapping[str, Fold[Any]]) -> list[Event] | None:
         """Read the events of all these folds at once. Return None if a part is corrupt: then each fold reads its own events."""
         try:
-            return self._events(stream, interval, frozenset().union(*(fold.kinds for fold in folds.values())))
+            return self._events(stream, interval, folds.values())
         except LogCorrupt:
             return None
 
-    def _events(self, stream: FoldInput, interval: int, kinds: frozenset[str]) -> list[Event]:
+    def _events(self, stream: FoldInput, interval: int, folds: Collection[Fold[Any]]) -> list[Event]:
         first, last = keys_of(interval, numbered=stream.numbered)
-        events = list(stream.read(first, last, kinds))
+        kinds = frozenset[str]().union(*(fold.kinds - times_of(fold) for fold in folds))
+        only_times = frozenset[str]().union(*(times_of(fold) for fold in folds)) - kinds
+        events = list(stream.read(first, last, kinds, only_times))
         for key, at, kind in stream.hand_overs:
-            if first <= key <= last and kind in kinds:
+            if first <= key <= last and kind in kinds | only_times:
                 later = (i for i, event in enumerate(events) if event.at is not None and event.at >= at)
                 events.insert(next(later, len(events)), _wear_event(stream, key, at, kind))
         return events
@@ -219,7 +224,7 @@ class FoldRunner:
             states = {name: self.outbox.checkpoints.last_state(name, stream.name) for name in folds}
             known = [(name, load_state(folds[name], state)) for name, state in states.items() if state is not None]
             return [(name, document) for name, state in known for document in folds[name].running(state)]
-        events = self._events(stream, interval, frozenset().union(*(fold.kinds for fold in folds.values())))
+        events = self._events(stream, interval, folds.values())
         return [
             (name, document)
             for name, fold in folds.items()

@@ -67,8 +67,9 @@ def invalidate_new(fold_runner: FoldRunner, events: EventLog, streams: Mapping[s
     """Invalidate the intervals of the events after the cursor, and move the cursor."""
     cursor = fold_runner.outbox.checkpoints.cursor
     by_id = {stream.id: (stream.name, stream.numbered) for stream in streams.values()}
+    kinds = frozenset[str]().union(*(fold.kinds for fold in fold_runner.folds.values()))
     touched, last = [], cursor
-    for position, stream_id, key, kind in events.touched(cursor, limit=TOUCHED_AT_ONCE):
+    for position, stream_id, key, kind in events.touched(cursor, limit=TOUCHED_AT_ONCE, kinds=kinds):
         last = position
         name, numbered = by_id[stream_id]
         touched.append((name, key, kind, numbered))

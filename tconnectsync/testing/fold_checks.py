@@ -90,8 +90,12 @@ class _Arrivals:
     def in_order(self) -> list[Event]:
         return [self.known[key] for key in sorted(self.known)]
 
-    def read(self, first_key: int, last_key: int, kinds: frozenset[str]) -> Sequence[Event]:
-        return [event for event in self.in_order() if event.kind in kinds and first_key <= self.key(event) <= last_key]
+    def read(self, first_key: int, last_key: int, kinds: frozenset[str], only_times: frozenset[str]) -> Sequence[Event]:
+        return [
+            attrs.evolve(event, id="", body=None, raw=None) if self.numbered and event.kind in only_times else event
+            for event in self.in_order()
+            if event.kind in kinds | only_times and first_key <= self.key(event) <= last_key
+        ]
 
     def in_delivery_window(self, at: datetime) -> bool:  # noqa: ARG002 - the protocol's signature
         return True

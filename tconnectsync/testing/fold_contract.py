@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tconnectsync.events import BODIES, Event
-from tconnectsync.plugin.fold import Fold
+from tconnectsync.plugin.fold import Fold, times_of
 from tconnectsync.testing.events import example_events
 from tconnectsync.testing.fold_checks import check_arrival, check_fold, require
 from tconnectsync.testing.strategies import bodies_of, event_runs
@@ -46,6 +46,7 @@ class FoldContract:
         require(fold.version >= 1, "versions start at 1")
         require(bool(fold.kinds), "the fold sees no kind of event")
         require(fold.kinds <= BODIES.keys(), f"no such kinds of events: {sorted(fold.kinds - BODIES.keys())}")
+        require(times_of(fold) <= fold.kinds, "only_times has kinds that the fold does not see")
         require(attrs.has(fold.state_type), "state_type is not an attrs class")
         require(isinstance(fold.initial(), fold.state_type), "initial() returns something else than state_type")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 
@@ -59,9 +60,20 @@ class EventStream:
         """Whether the pump's own sequence numbers give the order."""
         return self.stream.numbered
 
-    def read(self, first_key: int, last_key: int, kinds: frozenset[str] | None) -> Sequence[Event]:
-        """Return events of these kinds (None: all) in key order with ``at`` set, without superseded ones and those without a UTC time."""
-        return list(self._timed(first_key, last_key, kinds))
+    def read(
+        self, first_key: int, last_key: int, kinds: frozenset[str] | None, only_times: frozenset[str] = frozenset()
+    ) -> Sequence[Event]:
+        """Return events of these kinds (None: all) in key order with ``at`` set, without superseded ones and those without a UTC time.
+
+        Events of the kinds ``only_times`` may come without ``id``, ``body`` and ``raw``, which is several times as fast.
+        """
+        if kinds is None or not self.numbered:  # without numbers, the order of equal times is that of the ids
+            return list(self._timed(first_key, last_key, kinds if kinds is None else kinds | only_times))
+        unread = only_times - kinds - ACCOUNT_KINDS
+        events = self._timed(first_key, last_key, kinds | (only_times & ACCOUNT_KINDS))
+        if not unread:
+            return list(events)
+        return list(heapq.merge(events, self._marks(first_key, last_key, unread), key=_number))
 
     def _timed(self, first_key: int, last_key: int, kinds: frozenset[str] | None) -> Iterator[Event]:
         timeline = self.timeline
@@ -72,6 +84,17 @@ class EventStream:
                 at = min(at, event.received_at)
             if at is not None and not timeline.is_superseded(at):
                 yield event.with_time(at)
+
+    def _marks(self, first_key: int, last_key: int, kinds: frozenset[str]) -> Iterator[Event]:
+        """Yield the events of a numbered stream as far as the index knows them."""
+        stream, timeline = self.stream, self.timeline
+        for key, kind, pump_time in self.events.marks(stream.id, first_key, last_key, kinds):
+            at = timeline.at(key, pump_time)
+            if at is not None and not timeline.is_superseded(at):
+                yield Event(
+                    id="", kind=kind, pump=stream.pump, group=stream.group, seq=key, pump_time=pump_time, source=stream.source,
+                    received_at=at, body=None, at=at,
+                )  # fmt: skip
 
     def in_delivery_window(self, at: datetime) -> bool:
         """Whether documents of this time are delivered."""
@@ -94,6 +117,10 @@ class EventStream:
         """Return UTC spans, both ends inclusive, that were added to or removed from the delivery windows since ``old``."""
         spans = () if old is None else difference(old.delivery_windows, self.timeline.delivery_windows)
         return [(span.begin or EARLIEST, span.end or LATEST) for span in spans]
+
+
+def _number(event: Event) -> int:
+    return event.seq or 0
 
 
 def event_streams(

@@ -93,6 +93,13 @@ def test_an_interrupted_conversion_changes_nothing(version_2: Path) -> None:
         assert contents(db) == before
 
 
+@pytest.mark.parametrize("column", ["ownership_state", "content_state", "delivery_state"])
+def test_states_that_do_not_exist_are_refused(version_2: Path, column: str) -> None:
+    """The tables themselves refuse a row in a state that no part of the program knows."""
+    with closing(open_to_write(version_2)) as db, pytest.raises(sqlite3.IntegrityError, match=column):
+        db.execute(f"UPDATE document SET {column} = 'lost'")
+
+
 SOME_DOCUMENTS = st.lists(
     st.builds(
         Document,
@@ -106,6 +113,7 @@ SOME_DOCUMENTS = st.lists(
     max_size=5,
     unique_by=lambda document: document.id,
 )
+PAIRS = st.tuples(st.sampled_from("pq"), st.sampled_from("abc"))
 ROUNDS = st.lists(st.tuples(st.integers(0, 2), SOME_DOCUMENTS, st.booleans()), max_size=6)
 
 
@@ -143,3 +151,16 @@ def play(
     found = contents(outbox._db)
     outbox.close()
     return found
+
+
+@given(st.lists(st.tuples(st.sampled_from("pq"), st.integers(0, 3), st.sampled_from("abc"))), st.sets(PAIRS))
+def test_first_invalid_interval(rows: list[tuple[str, int, str]], blocked: set[tuple[str, str]]) -> None:
+    """It is the first one of the first stream that has a fold that may run, with all of these folds."""
+    allowed = sorted({row for row in rows if (row[0], row[2]) not in blocked})
+    expected = None
+    if allowed:
+        stream, interval, _ = allowed[0]
+        expected = (stream, interval, tuple(fold for *place, fold in allowed if place == [stream, interval]))
+    with closing(Outbox(Path(":memory:"))) as outbox:
+        outbox.checkpoints.invalidate(rows)
+        assert outbox.checkpoints.first_invalid(except_for=blocked) == expected

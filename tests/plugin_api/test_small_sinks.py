@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tconnectsync import Accepted, BaseReceiver, Delivery, Document, Event, Outcome, document_id, each, events
+from tconnectsync.plugin.fold import NAMESPACE
 
 NOON = datetime(2026, 5, 14, 12, tzinfo=timezone.utc)
 FILL = Event(
@@ -77,3 +81,9 @@ def test_a_receiver_without_deliver_cannot_be_made() -> None:
 
     with pytest.raises(TypeError, match="deliver"):
         Silent()  # type: ignore[abstract]
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])) | st.integers(), max_size=4))
+def test_identities_are_those_of_uuid5(parts: list[str | int]) -> None:
+    """An identity never changes: it is the UUIDv5 of its parts in this product's namespace."""
+    assert document_id(*parts) == str(uuid.uuid5(NAMESPACE, "\x1f".join(str(part) for part in parts)))

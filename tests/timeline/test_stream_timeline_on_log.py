@@ -102,3 +102,22 @@ def test_settings_begin_no_later_than_they_came(tmp_path: Path, zone: str) -> No
         (seen,) = stream.read(stored.first_key, stored.last_key, frozenset({"settings.captured"}))
         assert seen.at is not None
         assert seen.at <= came
+
+
+def test_times_alone_as_whole_events(tmp_path: Path) -> None:
+    """Events that are read for their times alone have the place and the time that they have when they are read whole."""
+    every, some = frozenset({"basal.delivered", "bolus.completed", "glucose.reading"}), frozenset({"basal.delivered"})
+    with EventLog.open(tmp_path, clock=SystemClock(), writable=True) as log:
+        log.append(worlds())
+        timelines = TimelineResolver(log, BERLIN).resolve()
+        for stored in log.streams():
+            stream = EventStream(log, stored, timelines[stored.id])
+            whole = stream.read(stored.first_key, stored.last_key, every)
+            quick = stream.read(stored.first_key, stored.last_key, some, every - some)
+            assert [_place(event) for event in quick] == [_place(event) for event in whole]
+            assert [event for event in quick if event.kind in some] == [event for event in whole if event.kind in some]
+            assert stream.numbered == any(event.body is None for event in quick)
+
+
+def _place(event: Event) -> tuple[object, ...]:
+    return event.kind, event.pump, event.group, event.seq, event.pump_time, event.at

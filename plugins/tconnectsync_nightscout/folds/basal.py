@@ -58,6 +58,7 @@ class BasalFold:
     name = "basal"
     version = 2
     kinds = _SIGNS_OF_LIFE | _RECORDS | _WEAR
+    only_times = _SIGNS_OF_LIFE
     state_type = BasalState
 
     def initial(self) -> BasalState:

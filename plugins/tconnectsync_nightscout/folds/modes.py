@@ -44,6 +44,7 @@ class ModesFold:
     name = "modes"
     version = 2
     kinds = _SIGNS_OF_LIFE | {"mode.changed"}
+    only_times = _SIGNS_OF_LIFE - {"unknown"}
     state_type = ModesState
 
     def initial(self) -> ModesState:

@@ -37,6 +37,7 @@ class SilenceFold:
     name = "silence"
     version = 1
     kinds = events.PUMP_KINDS | {"wear.began", "wear.ended"}
+    only_times = events.PUMP_KINDS
     state_type = SilenceState
 
     def initial(self) -> SilenceState:

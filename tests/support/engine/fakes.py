@@ -112,11 +112,11 @@ class MemoryStream:
     hand_overs: tuple[tuple[int, datetime, str], ...] = ()
     horizon: datetime | None = None
 
-    def read(self, first_key: int, last_key: int, kinds: frozenset[str]) -> list[Event]:
+    def read(self, first_key: int, last_key: int, kinds: frozenset[str], only_times: frozenset[str]) -> list[Event]:
         return [
             self.known[key]
             for key in sorted(self.known)
-            if first_key <= key <= last_key and self.known[key].kind in kinds
+            if first_key <= key <= last_key and self.known[key].kind in kinds | only_times
         ]
 
     def wear(self) -> tuple[tuple[int, datetime, str], ...]:

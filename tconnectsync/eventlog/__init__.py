@@ -7,7 +7,8 @@ from tconnectsync.eventlog.damage import Damage
 from tconnectsync.eventlog.index_build import INDEX_NAME
 from tconnectsync.eventlog.index_queries import Stream
 from tconnectsync.eventlog.lock import FolderLock, lock_holder
-from tconnectsync.eventlog.log import EventLog, LogSize
+from tconnectsync.eventlog.log import EventLog
+from tconnectsync.eventlog.log_size import LogSize
 from tconnectsync.eventlog.preview_files import OverlayFiles
 from tconnectsync.eventlog.replica import LogEnd, Replica
 from tconnectsync.eventlog.snapshot import FILE_NAME, LogCopy, copy_of_log

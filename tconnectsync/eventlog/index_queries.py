@@ -218,16 +218,15 @@ class IndexReader:
             for path, line, position, last, what in rows.fetchall()
         ]
 
-    def damage_between(self, stream: int, first: int, last: int) -> Damage | None:
-        """Return a damage that may have lost an event of the stream with a key from ``first`` to ``last``, else None."""
+    def refuse_damage(self, stream: int, first: int, last: int) -> None:
+        """Raise LogCorrupt if a damage may have lost an event of the stream with a key from ``first`` to ``last``."""
         row = self._query(
             "SELECT path, line, position, last, what FROM damage WHERE stream = ? AND first_key <= ? AND last_key >= ?",
             (stream, last, first),
         ).fetchone()
-        if row is None:
-            return None
-        path, line, position, last_position, what = row
-        return Damage(path=path, line=line, position=position, last_position=last_position, what=what)
+        if row is not None:
+            path, line, position, last_position, what = row
+            raise Damage(path=path, line=line, position=position, last_position=last_position, what=what).error()
 
     def verified(self) -> dict[int, datetime]:
         """Return when each segment was last checked completely, by its first position."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import pairwise
 from pathlib import Path
 
-import attrs
 import msgspec
 
 from tconnectsync.clock import Clock
@@ -26,6 +24,7 @@ from tconnectsync.eventlog.index_build import (
     unreadable_record,
 )
 from tconnectsync.eventlog.index_queries import IndexReader, Stream
+from tconnectsync.eventlog.log_size import LogSize
 from tconnectsync.eventlog.maintenance import SegmentMaintenance
 from tconnectsync.eventlog.opening import OpenLog, open_to_read, open_to_write
 from tconnectsync.eventlog.replica import Replica, follow
@@ -39,17 +38,6 @@ SEGMENT_BYTES = 1 << 20
 """A segment that has reached this size is sealed."""
 
 _FIRST_KEY, _LAST_KEY = -(1 << 63), (1 << 63) - 1
-
-
-@attrs.frozen(kw_only=True)
-class LogSize:
-    """``bytes`` on disk without the index, number of ``segments``, last position; ``packed_…``: compressed segments only."""
-
-    bytes: int
-    segments: int
-    positions: int
-    packed_bytes: int = 0
-    packed_positions: int = 0
 
 
 class EventLog:
@@ -147,17 +135,8 @@ class EventLog:
         return min(known, default=self._opened_at)  # the last segment was checked at opening
 
     def size(self) -> LogSize:
-        segments = self._segments.all()
-        sizes = self._segments.sizes(segments)
-        followed = zip(sizes, pairwise(segments), strict=False)
-        packed = [(size, after.first - segment.first) for size, (segment, after) in followed if segment.packed]
-        return LogSize(
-            bytes=sum(sizes),
-            segments=len(segments),
-            positions=self.end,
-            packed_bytes=sum(size for size, _ in packed),
-            packed_positions=sum(positions for _, positions in packed),
-        )
+        """Return how much disk the log takes."""
+        return LogSize.of(self._segments, self.end)
 
     def checksum_at(self, position: int) -> str | None:
         """Return the checksum of the line at ``position``, which covers all lines before it too; None if there is no line.
@@ -215,7 +194,7 @@ class EventLog:
 
         Only the best revision of each event: see :meth:`tconnectsync.eventlog.codec.Codec.rank`. Errors: LogCorrupt.
         """
-        self._refuse_damage(stream_id, first_key, last_key)
+        self._reader.refuse_damage(stream_id, first_key, last_key)
         locations = self._reader.locations(stream_id, first_key, last_key, kinds)
         events = [self._codec.event(record) for record in self._read_records(locations)]
         if events and events[0].seq is None:
@@ -226,13 +205,8 @@ class EventLog:
         self, stream_id: int, first_key: int, last_key: int, kinds: frozenset[str]
     ) -> list[tuple[int, str, datetime]]:
         """Return (key, kind, pump time) of the events that :meth:`read` returns, from the index alone. Errors: LogCorrupt."""
-        self._refuse_damage(stream_id, first_key, last_key)
+        self._reader.refuse_damage(stream_id, first_key, last_key)
         return self._reader.marks(stream_id, first_key, last_key, kinds)
-
-    def _refuse_damage(self, stream_id: int, first_key: int, last_key: int) -> None:
-        damage = self._reader.damage_between(stream_id, first_key, last_key)
-        if damage is not None:
-            raise damage.error()
 
     def newest(self, stream_id: int) -> Event | None:
         """Return the event with the stream's greatest key."""

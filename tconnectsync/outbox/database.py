@@ -11,7 +11,7 @@ from pathlib import Path
 from tconnectsync.disk_check import connect_to_read
 from tconnectsync.filesystem import OsFiles
 from tconnectsync.folder_owner import require_own_database
-from tconnectsync.outbox.states import DeliveryState, DocumentState, OwnershipState
+from tconnectsync.outbox.document_states import DeliveryState, DocumentState, OwnershipState
 
 log = logging.getLogger("tconnectsync.sinks")
 SCHEMA_VERSION = 3

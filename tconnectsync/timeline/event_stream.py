@@ -83,7 +83,8 @@ class EventStream:
             if at is not None and event.kind in ACCOUNT_KINDS:  # the account's time may be in another zone
                 at = min(at, event.received_at)
             if at is not None and not timeline.is_superseded(at):
-                yield event.with_time(at)
+                object.__setattr__(event, "at", at)  # nobody else has it yet, and a copy takes a fifth of all reading
+                yield event
 
     def _marks(self, first_key: int, last_key: int, kinds: frozenset[str]) -> Iterator[Event]:
         """Yield the events of a numbered stream as far as the index knows them."""

@@ -39,14 +39,20 @@ class PumpClock:
     _from_keys: tuple[int, ...] = attrs.field(
         init=False, eq=False, repr=False, default=attrs.Factory(lambda self: _keys(self.pieces), takes_self=True)
     )
+    _offsets: tuple[timedelta | None, ...] = attrs.field(
+        init=False, eq=False, repr=False, default=attrs.Factory(lambda self: _offsets(self.pieces), takes_self=True)
+    )
 
     def piece(self, key: int) -> ClockPiece:
-        return self.pieces[max(0, bisect_right(self._from_keys, key) - 1)]
+        return self.pieces[self._index(key)]
+
+    def _index(self, key: int) -> int:
+        return max(0, bisect_right(self._from_keys, key) - 1)
 
     def utc(self, key: int, pump_time: datetime) -> datetime | None:
         """Return the UTC time of an event; None if it is unknown."""
-        offset_s = self.piece(key).offset_s
-        return None if offset_s is None else (pump_time - timedelta(seconds=offset_s)).replace(tzinfo=UTC)
+        offset = self._offsets[self._index(key)]
+        return None if offset is None else (pump_time - offset).replace(tzinfo=UTC)
 
 
 @attrs.frozen(kw_only=True)
@@ -241,6 +247,10 @@ _MONTHS = (
 
 def _keys(pieces: Sequence[ClockPiece]) -> tuple[int, ...]:
     return tuple(piece.from_key for piece in pieces)
+
+
+def _offsets(pieces: Sequence[ClockPiece]) -> tuple[timedelta | None, ...]:
+    return tuple(None if piece.offset_s is None else timedelta(seconds=piece.offset_s) for piece in pieces)
 
 
 def _is_explained(jump: ClockJump, recorded: dict[int, float], steps: Sequence[Step]) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,14 @@ from tests.e2e.marked_secrets import ACCOUNT, PASSWORD, PERSON, PERSONAL, all_st
 from tests.support.clocks import FakeClock
 from tests.support.fault_proxy import FaultProxy
 from tests.support.faulty_cloud import FaultyTandemCloud
+from tests.support.proxy_faults import ProxyFaults
+from tests.support.proxy_responses import ProxiedRequest, Reply
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 FIRST = BEGIN + timedelta(days=1)
 """The first sync."""
+SYNCED = FIRST + timedelta(minutes=10)
+"""It is through."""
 TROUBLE = FIRST + timedelta(minutes=40)
 PASSED = TROUBLE + timedelta(minutes=80)
 END = PASSED + timedelta(hours=2, minutes=30)
@@ -98,6 +103,50 @@ def faulty_network(
         )  # fmt: skip
         try:
             yield FaultyNetwork(cloud, site, clock, to_cloud, to_site, running)
+        finally:
+            running.engine.close()
+
+
+@attrs.define
+class FirstSyncDone:
+    """A first sync without faults, done once; many tests continue from it as a daemon does that is started again.
+
+    What it left is put back before each of them: the data folder, the site's documents, the cloud's tokens, and what went over both proxies.
+    """
+
+    world: FaultyNetwork
+    time: datetime = attrs.field(init=False)
+    documents: Any = attrs.field(init=False)
+    tokens: tuple[dict[str, Any], dict[str, Any]] = attrs.field(init=False)
+    passed: list[tuple[FaultProxy, list[ProxiedRequest], list[Reply]]] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        world = self.world
+        world.running.until(SYNCED)
+        world.running.engine.close()
+        self.time, self.documents = world.clock.time, world.site.snapshot()
+        self.tokens = world.cloud.tokens()
+        self.passed = [(proxy, [*proxy.recorded], [*proxy.answers]) for proxy in (world.to_cloud, world.to_site)]
+
+    @contextlib.contextmanager
+    def again(self, folder: Path) -> Iterator[FaultyNetwork]:
+        """The same installation as it was then, in another folder, at work until the test is over."""
+        world = self.world
+        shutil.copytree(world.running.folder, folder / "home")
+        world.clock.time = self.time
+        world.site.restore(self.documents)
+        world.cloud.restore_tokens(self.tokens)
+        for proxy, recorded, answers in self.passed:
+            proxy.stop()
+            proxy.faults = ProxyFaults()
+            proxy.recorded.clear()
+            proxy.answers.clear()
+            proxy.recorded.extend(recorded)
+            proxy.answers.extend(answers)
+            proxy.start()
+        running = attrs.evolve(world.running, folder=folder / "home")
+        try:
+            yield attrs.evolve(world, running=running)
         finally:
             running.engine.close()
 

@@ -43,16 +43,17 @@ MAY_BE: Mapping[str, Callable[[ProxiedRequest, str], bool]] = {
 """In which part of which request each is needed; those that are not named are needed in none."""
 
 
-def forms(secret: str) -> Iterator[bytes]:
+def forms(secret: str) -> set[bytes]:
     """How a secret may look in a text or a file."""
-    plain = secret.encode()
-    yield plain
-    yield hashlib.sha1(plain).hexdigest().encode()
-    yield from plain_forms(secret)
+    return {hashlib.sha1(secret.encode()).hexdigest().encode(), *plain_forms(secret)}
 
 
-def plain_forms(secret: str) -> Iterator[bytes]:
+def plain_forms(secret: str) -> set[bytes]:
     """The same, unless it is hashed."""
+    return {*_plain_forms(secret)}
+
+
+def _plain_forms(secret: str) -> Iterator[bytes]:
     plain = secret.encode()
     yield plain
     yield quote(secret).encode()
@@ -95,9 +96,9 @@ def learned(to_cloud: FaultProxy) -> dict[str, set[str]]:
 def told(texts: Iterable[tuple[str, bytes]], secrets: Mapping[str, Iterable[str]]) -> list[str]:
     """Which secret stands in which text, in whatever form."""
     said = list(texts)
+    everything = b"\0".join(text for _, text in said)
     looks = {
-        name: found_in(b"\0".join(text for _, text in said), [form for mark in marks for form in forms(mark)])
-        for name, marks in secrets.items()
+        name: found_in(everything, [form for mark in marks for form in forms(mark)]) for name, marks in secrets.items()
     }
     return [
         f"{name} in {where}"

@@ -27,6 +27,7 @@ from tests.e2e.faulty_network import (
     TREATMENTS,
     TROUBLE,
     FaultyNetwork,
+    FirstSyncDone,
     documents_without_faults,
     faulty_network,
 )
@@ -126,6 +127,14 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("calm")
 
 
+@pytest.fixture(scope="module")
+def first_sync(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstSyncDone]:
+    """A first sync without faults, from which tests continue whose trouble begins later."""
+    clock, folder = FakeClock(FIRST), tmp_path_factory.mktemp("first_sync")
+    with SimulatedNightscout(version="15.0.6", now=clock.now) as site, faulty_network(folder, site, clock) as world:
+        yield FirstSyncDone(world)
+
+
 @contextlib.contextmanager
 def inflicted(world: FaultyNetwork, side: str, method: str, kind: str) -> Iterator[None]:
     """Inside, every request to the data of that side meets the fault; it is due to happen at least once."""
@@ -149,11 +158,17 @@ def inflicted(world: FaultyNetwork, side: str, method: str, kind: str) -> Iterat
     ("side", "method", "kind", "told"), TABLE, ids=["-".join(filter(None, row[:3])) for row in TABLE]
 )
 def test_fault_named_and_recovered(
-    tmp_path: Path, calm: Path, caplog: pytest.LogCaptureFixture, side: str, method: str, kind: str, told: ToldFault
+    tmp_path: Path,
+    calm: Path,
+    first_sync: FirstSyncDone,
+    caplog: pytest.LogCaptureFixture,
+    side: str,
+    method: str,
+    kind: str,
+    told: ToldFault,
 ) -> None:
     """A fault is named while it lasts, leaves nothing behind and reveals no secret."""
-    clock = FakeClock(FIRST)
-    with SimulatedNightscout(version="15.0.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
+    with first_sync.again(tmp_path) as world:
         caplog.set_level("DEBUG", "tconnectsync")
         running, proxy = world.running, world.proxy(side)
         running.until(TROUBLE)
@@ -201,11 +216,10 @@ LOGIN_FAULTS = [
 
 @pytest.mark.parametrize(("step", "kind"), LOGIN_FAULTS)
 def test_login_fails_on_its_way(
-    tmp_path: Path, calm: Path, caplog: pytest.LogCaptureFixture, step: str, kind: str
+    tmp_path: Path, calm: Path, first_sync: FirstSyncDone, caplog: pytest.LogCaptureFixture, step: str, kind: str
 ) -> None:
     """A login that fails on its way is reported and not repeated quickly."""
-    clock = FakeClock(FIRST)
-    with SimulatedNightscout(version="15.0.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
+    with first_sync.again(tmp_path) as world:
         caplog.set_level("DEBUG", "tconnectsync")
         running, faults = world.running, world.to_cloud.faults
         running.until(TROUBLE)
@@ -225,10 +239,9 @@ def test_login_fails_on_its_way(
         assert world.tales(caplog.text) == []
 
 
-def test_refused_credentials_tried_once(tmp_path: Path, calm: Path) -> None:
+def test_refused_credentials_tried_once(tmp_path: Path, calm: Path, first_sync: FirstSyncDone) -> None:
     """Refused credentials are tried once, and again only after a command."""
-    clock = FakeClock(FIRST)
-    with SimulatedNightscout(version="15.0.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
+    with first_sync.again(tmp_path) as world:
         running, proxy = world.running, world.to_cloud
         running.until(TROUBLE)
         world.cloud.revoke_tokens()

@@ -141,6 +141,16 @@ class FaultyTandemCloud(FaultyService, TandemCloud):
         self.login._tokens.clear()
         self.login._sessions.clear()
 
+    def tokens(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Copies of the access tokens and sessions that are valid, for :meth:`restore_tokens`."""
+        with self._guard:
+            return {**self.login._tokens}, {**self.login._sessions}
+
+    def restore_tokens(self, tokens: tuple[dict[str, Any], dict[str, Any]]) -> None:
+        """Let these be valid, and no others."""
+        with self._guard:
+            self.login._tokens, self.login._sessions = {**tokens[0]}, {**tokens[1]}
+
     def kind_of(self, request: CloudRequest) -> str:
         """login_page, login, authorize, authorize_next, redirect, token, jwks, pumper, pump-logs, other."""
         return route(request)[0]

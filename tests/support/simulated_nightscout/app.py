@@ -197,6 +197,17 @@ class SimulatedNightscout:
         with self._lock:
             self._collections[collection].clear()
 
+    def snapshot(self) -> tuple[dict[str, Collection], int]:
+        """What the site holds now, for :meth:`restore`."""
+        with self._lock:
+            return {name: held.copied() for name, held in self._collections.items()}, self._ids
+
+    def restore(self, snapshot: tuple[dict[str, Collection], int]) -> None:
+        """Hold what it held then, and nothing else."""
+        with self._lock:
+            collections, self._ids = snapshot
+            self._collections = {name: held.copied() for name, held in collections.items()}
+
     def _new_id(self) -> str:
         self._ids += 1
         return f"{int(self.now().timestamp()) & 0xFFFFFFFF:08x}{self._ids:016x}"

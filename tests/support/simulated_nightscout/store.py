@@ -54,6 +54,13 @@ class Collection:
     def __len__(self) -> int:
         return len(self._by_id)
 
+    def copied(self) -> Collection:
+        """A collection of the same documents, which goes its own way."""
+        copied = attrs.evolve(self)
+        copied._by_id = copy.deepcopy(self._by_id)
+        copied._by_key = copy.deepcopy(self._by_key)
+        return copied
+
     def all(self) -> list[Body]:
         """Copies of the documents, newest first."""
         return copy.deepcopy(self._sorted(self._by_id.values()))

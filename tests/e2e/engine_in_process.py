@@ -45,6 +45,8 @@ class InProcessEngine:
     account: SimulatedAccount = attrs.field(factory=SimulatedAccount)
     more: str = ""
     """Tables of the configuration besides."""
+    longest_sleep_s: float = 600.0
+    """How long :meth:`until` sleeps at most where nothing is due. A daemon wakes each minute; ten such minutes cost as much as a poll."""
     config: Config = attrs.field(init=False)
     engine: Engine = attrs.field(init=False)
 
@@ -75,7 +77,8 @@ class InProcessEngine:
     def until(self, when: datetime) -> None:
         while self.clock.now() < when:
             if not self.engine.run_once():
-                self.clock.sleep(min(max(0.5, self.engine.next_due()), (when - self.clock.now()).total_seconds() + 1))
+                pause_s = max(0.5, self.engine.next_due(self.longest_sleep_s))
+                self.clock.sleep(min(pause_s, (when - self.clock.now()).total_seconds() + 1))
         for _ in range(500):
             if not self.engine.run_once(polling=False):
                 break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,11 @@ def foreign_stays(home: House) -> bool:
     return all(any(wanted.items() <= doc.items() for doc in held) for wanted in FOREIGN)
 
 
+def one_day(folder: Path, seed: int) -> AbstractContextManager[House]:
+    """An installation that fetches one day: hundreds of documents, which is enough where the number of days does not matter."""
+    return house(folder, simulate(plan_of(seed, days=5)), now=BEGIN + 4 * DAY, history_days=1)
+
+
 @GENERATIONS
 def test_adopt_replaces_older_documents(tmp_path: Path, version: str) -> None:
     """Our documents replace an older bridge's, and nothing else is touched."""
@@ -89,7 +95,7 @@ def test_adopt_replaces_older_documents(tmp_path: Path, version: str) -> None:
 
 def test_adopt_never_doubles_a_dose(tmp_path: Path) -> None:
     """On the way, no dose is there twice."""
-    with house(tmp_path, simulate(plan_of(62)), now=BEGIN + 6 * DAY) as home:
+    with one_day(tmp_path, 62) as home:
         before = inhabited(home)
         home.ask("sync")
         most = sum("insulin" in doc for doc in home.site.documents("treatments"))
@@ -110,7 +116,7 @@ def test_adopt_never_doubles_a_dose(tmp_path: Path) -> None:
 
 def test_adopt_interrupted(tmp_path: Path) -> None:
     """It can be interrupted and started again."""
-    with house(tmp_path, simulate(plan_of(63)), now=BEGIN + 6 * DAY) as home:
+    with one_day(tmp_path, 63) as home:
         before = inhabited(home)
         home.ask("sync")
         many = len(older_left(home))
@@ -149,7 +155,7 @@ def test_adopt_where_both_were_kept(tmp_path: Path) -> None:
 
 def test_adopt_other_time_zone(tmp_path: Path) -> None:
     """Documents that were written in another time zone are found by their record numbers."""
-    with house(tmp_path, simulate(plan_of(65)), now=BEGIN + 6 * DAY) as home:
+    with one_day(tmp_path, 65) as home:
         before = inhabited(home, off=timedelta(hours=-3))
         home.ask("sync")
         for sink in (TREATMENTS, PUMP_EVENTS):
@@ -163,7 +169,7 @@ def test_adopt_without_record_numbers(tmp_path: Path) -> None:
 
     Of some documents nobody can tell: nothing at all is replaced, else ours would be held beside a gap.
     """
-    with house(tmp_path, simulate(plan_of(66, days=5)), now=BEGIN + 4 * DAY) as home:
+    with one_day(tmp_path, 66) as home:
         before = inhabited(home, numbered=False)
         strange = {"eventType": "Combo Bolus", "created_at": "2026-03-20T03:33:00Z", "insulin": 7.77, "enteredBy": "Pump (tconnectsync)"}  # fmt: skip
         held = home.site.documents("treatments")
@@ -227,7 +233,7 @@ def test_adopt_consent_covers_one_look(tmp_path: Path) -> None:
 
 def test_adopt_fold_switched_on_later(tmp_path: Path) -> None:
     """A fold that is switched on later waits because of the older bridge's documents."""
-    with house(tmp_path, simulate(plan_of(71, days=5)), now=BEGIN + 4 * DAY) as home:
+    with one_day(tmp_path, 71) as home:
         before = inhabited(home)
         basal = {id_ for id_, doc in before.items() if doc["eventType"] == "Temp Basal"}
         home.running.more = f"[sinks.{TREATMENTS}]\nbasal = false\n"
@@ -249,7 +255,7 @@ def test_adopt_site_deletes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     It answers as if it had: ours beside theirs would show every dose twice.
     """
-    with house(tmp_path, simulate(plan_of(72, days=5)), now=BEGIN + 4 * DAY) as home:
+    with one_day(tmp_path, 72) as home:
         inhabited(home)
         monkeypatch.setattr(
             "tests.support.simulated_nightscout.app.removed", lambda *_, **__: as_json({"n": 1, "ok": 1})
@@ -262,7 +268,7 @@ def test_adopt_site_deletes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_adopt_unreadable_log(tmp_path: Path) -> None:
     """Nothing is replaced while a part cannot be read."""
-    with house(tmp_path, simulate(plan_of(67)), now=BEGIN + 6 * DAY) as home:
+    with one_day(tmp_path, 67) as home:
         inhabited(home)
         home.cloud.fail(answered(503, path="pump-logs", times=1000))
         many = len(older_left(home))
@@ -305,7 +311,7 @@ def test_adopt_sends_lost_ours_first(tmp_path: Path) -> None:
 
     Both were kept, and somebody cleaned up the wrong half of the doubles.
     """
-    with house(tmp_path, simulate(plan_of(69, days=5)), now=BEGIN + 4 * DAY, history_days=2) as home:
+    with one_day(tmp_path, 69) as home:
         before = inhabited(home)
         home.ask("sync")
         home.ask("adopt", sink=TREATMENTS, skip=True)
@@ -320,7 +326,7 @@ def test_adopt_sends_lost_ours_first(tmp_path: Path) -> None:
 
 def test_adopt_at_new_address(tmp_path: Path) -> None:
     """At a new address nothing is replaced before anything was sent there."""
-    with house(tmp_path, simulate(plan_of(69, days=5)), now=BEGIN + 4 * DAY, history_days=2) as home:
+    with one_day(tmp_path, 69) as home:
         assert home.ask("sync").status == 0
         older = [as_older(document) for document in home.treatments().values()]
         with SimulatedNightscout(now=home.clock.now) as other:

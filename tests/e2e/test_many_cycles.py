@@ -20,7 +20,7 @@ from tests.support.simulated_nightscout.faults import SiteFault
 from tests.support.site_comparison import compare
 from tests.support.truths import merge
 
-POLL_S = (3600, 7200)
+POLL_S = (7200, 14400)
 """For days in which nothing depends on how soon an upload is noticed."""
 
 
@@ -86,7 +86,7 @@ def test_site_fails_now_and_then(tmp_path: Path) -> None:
         SimulatedNightscout(version="15.0.6", now=clock.now) as site,
     ):
         running = InProcessEngine(tmp_path / "home", cloud, site, clock, poll_s=POLL_S)
-        for number in range(36):
+        for number in range(20):
             site.fail(
                 [
                     SiteFault(status=503),
@@ -134,7 +134,7 @@ def test_idle_cycle_requests(tmp_path: Path) -> None:
     pump = simulate(SimulationPlan(seed=24, zone=ZONE, start=BEGIN.date(), days=3))
     clock = FakeClock(BEGIN + timedelta(days=3, hours=3))
     with FaultyTandemCloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
-        running = InProcessEngine(tmp_path / "home", cloud, site, clock)
+        running = InProcessEngine(tmp_path / "home", cloud, site, clock, longest_sleep_s=60.0)
         running.until(clock.now() + timedelta(minutes=10))
         requests, polls, sent = len(cloud.requests), cloud.count("pumper"), len(site.requests)
         running.until(clock.now() + timedelta(hours=4))

@@ -18,6 +18,7 @@ from tests.support.loopback_only import only_loopback
 from tests.support.memory_folder import memory_folder, use_memory
 from tests.support.mqtt_broker import broker
 from tests.support.real_servers import ServersMissing, Site, cache_folder, find_programs, in_ci, running_nightscout
+from tests.support.schedule import longest_first
 
 __all__ = ["broker", "harness", "influx", "only_loopback", "real_nightscout", "site"]
 
@@ -55,12 +56,20 @@ def site(real_nightscout: Site) -> Site:
     return real_nightscout
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whoever takes the real servers carries the mark ``real``, so that ``-m "not real"`` leaves them out."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    """Mark and order the tests.
+
+    Whoever takes the real servers carries the mark ``real``, so that ``-m "not real"`` leaves them out. Of those that are
+    left in, several workers run the longest first.
+    """
     for item in items:
         if {"broker", "browser", "influx", "nats_server", "real_nightscout"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.real)
+    yield
+    workers = getattr(config, "workerinput", {}).get("workercount", 0)
+    if workers:
+        items[:] = [items[at] for at in longest_first([item.nodeid for item in items], workers)]
 
 
 @pytest.hookimpl(trylast=True)

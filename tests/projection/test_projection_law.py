@@ -315,7 +315,7 @@ class WatchedFold(StretchFold):
         return super().step(state, event)
 
 
-@pytest.mark.parametrize("days", [3, 60])
+@pytest.mark.parametrize("days", [3, 30])
 def test_late_event_costs_the_same(tmp_path: Path, days: int) -> None:
     """The work for one late event is the same at any age of the log.
 

@@ -49,6 +49,7 @@ def receiver() -> ReadableFakeReceiver:
 def harness(tmp_path: Path, receiver: ReadableFakeReceiver) -> Iterator[EngineHarness]:
     """A pump that ran for a day, all of it delivered; an hour a document."""
     made = EngineHarness(tmp_path, receiver=receiver)
+    made.pump.every_min = 30
     made.clock.time = BEGIN + DAY
     assert made.ask("sync").status == 0
     yield made

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,11 +28,21 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return dict(harness.receiver.there)
 
 
-@pytest.fixture
-def harness(tmp_path: Path) -> Iterator[EngineHarness]:
-    """Five days are delivered; everything is closed."""
-    harness = EngineHarness(tmp_path)
+@pytest.fixture(scope="module")
+def delivered(tmp_path_factory: pytest.TempPathFactory) -> EngineHarness:
+    """Five days are delivered; everything is closed. Tests take a copy: ``harness``."""
+    harness = EngineHarness(tmp_path_factory.mktemp("delivered"))
     lived(harness)
+    harness.engine.close()
+    return harness
+
+
+@pytest.fixture
+def harness(delivered: EngineHarness, tmp_path: Path) -> Iterator[EngineHarness]:
+    """Five days are delivered; everything is closed."""
+    folder = shutil.copytree(delivered.folder, tmp_path / "data")
+    clock, receiver = copy.deepcopy(delivered.clock), copy.deepcopy(delivered.receiver)
+    harness = EngineHarness(folder, clock=clock, receiver=receiver)
     harness.engine.close()
     harness.clock.sleep(3 * 3600)
     yield harness

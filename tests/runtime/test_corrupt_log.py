@@ -50,7 +50,7 @@ class NewsOnlySource(FakePumpSource):
 
     def between(self, begin: datetime, end: datetime) -> list[Event]:
         found = []
-        for minute in range(0, int((end - BEGIN).total_seconds() // 60), 5):
+        for minute in range(0, int((end - BEGIN).total_seconds() // 60), self.every_min):
             at = BEGIN + timedelta(minutes=minute)
             if at >= begin:
                 found.append(
@@ -212,7 +212,7 @@ def test_repaired_sink_is_well(corrupt_harness: EngineHarness) -> None:
 def test_long_gap_in_parts(tmp_path: Path) -> None:
     """Long gaps are fetched in parts, which resume after a restart."""
     harness = EngineHarness(tmp_path, segment_bytes=64 << 20)
-    pump = harness.pump = NewsOnlySource(harness.clock)
+    pump = harness.pump = NewsOnlySource(harness.clock, every_min=30)
     harness.reopen()
     harness.clock.sleep(86400 * 70)
     harness.ask("sync")
@@ -220,7 +220,7 @@ def test_long_gap_in_parts(tmp_path: Path) -> None:
     harness.engine.close()
     [path] = (tmp_path / "log").glob("*.jsonl")
     lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join([*lines[:100], *lines[-100:]]))
+    path.write_bytes(b"".join([*lines[:20], *lines[-20:]]))
     for name in tmp_path.glob("index.sqlite*"):
         name.unlink()
     repair_log(tmp_path, clock=harness.clock)

@@ -39,7 +39,7 @@ SUMMER = timedelta(hours=2)
 
 @attrs.define
 class FakePumpSource:
-    """A source: a pump that reports its basal every five minutes, uploaded as it comes."""
+    """A source: a pump that reports its basal every ``every_min`` minutes, uploaded as it comes. Each poll tells everything."""
 
     clock: FakeClock
     decoder: int = 1
@@ -50,6 +50,8 @@ class FakePumpSource:
     offset: timedelta = SUMMER
     stretch_h: int = 1
     """How long a rate lasts."""
+    every_min: int = 5
+    """For weeks of polls, thirty or sixty: the documents are the same."""
     opened: tuple[HistoryOpened, ...] = (HistoryOpened(first_day="2026-06-01"),)
 
     def event(self, seq: int, kind: str, at: datetime, body: Any) -> Event:
@@ -84,7 +86,7 @@ class FakePumpSource:
                 BEGIN + timedelta(minutes=minute),
                 BasalDelivered(rate_u_per_h=float(minute // 60 // self.stretch_h % 3)),
             )
-            for minute in range(0, minutes, 5)
+            for minute in range(0, minutes, self.every_min)
             if minute not in self.hidden
         ]
         window = WindowFetched(first_day="2026-06-01", last_day=f"{now:%Y-%m-%d}")

@@ -114,7 +114,7 @@ def test_tconnect_late_uploads_faults_restarts(tmp_path: Path) -> None:
         TconnectCloud(pump, clock, csv_fails_every=11) as cloud,
         SimulatedNightscout(version="15.0.6", now=clock.now) as site,
     ):
-        running = InProcessTconnectEngine(tmp_path / "home", cloud, site, clock, history_days=2, poll_s=(1800, 3600))
+        running = InProcessTconnectEngine(tmp_path / "home", cloud, site, clock, history_days=2, poll_s=(3600, 7200))
         for fault in (*faults, *faults):
             cloud.fail(fault)
             running.until(clock.now() + timedelta(hours=days * 24 / 16))

@@ -22,8 +22,9 @@ class MemoryLog:
     def append(self, events: Sequence[Event]) -> None:
         """Add those that are new, and count the others."""
         for event in events:
-            json.dumps(event.raw, allow_nan=False, ensure_ascii=False).encode()
             same = self._known.setdefault(event.id, [])
+            if not any(one.raw == event.raw for one in same):
+                json.dumps(event.raw, allow_nan=False, ensure_ascii=False).encode()
             if any((one.kind, one.body) == (event.kind, event.body) for one in same):
                 self.duplicates += 1
                 continue

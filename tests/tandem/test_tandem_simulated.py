@@ -108,8 +108,8 @@ def test_everything_uploaded_is_in_log(tmp_path: Path, plan: dict[str, Any]) -> 
     """Everything that was uploaded is in the log a day later."""
     pump = simulate(SimulationPlan(serial=SERIAL, days=9, scan_codes=False, **plan))
     with home(tmp_path, at(3), pump) as there:
-        there.live(at(6), every_min=480)
-        there.live(at(10), every_min=480, source=there.source())
+        there.live(at(6), every_min=720)
+        there.live(at(10), every_min=720, source=there.source())
         expected = uploaded(pump, at(9), since=at(1, 0))
         assert len(expected) > 5_000
         assert missing(there.log, expected) == []

@@ -16,6 +16,7 @@ from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import Zones
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
+from tconnectsync_simulator.pump.records import SimulatedRecord
 from tconnectsync_simulator.pump.truth import utc as utc_of_s
 from tconnectsync_tandem.decode.event_factory import make_event
 from tests.timeline.harness import ListLog, times_of, utc
@@ -24,6 +25,8 @@ SERIAL = "90556643"
 QUIET = SimulationPlan(upload_every_min=240.0, noise_codes=False)
 EXACT_S = 2.0
 """The seconds that setting a clock takes."""
+SETS_CLOCK = (13, 14)
+"""The codes of the records that the wearer set the time or the date."""
 
 Upload = tuple[datetime, list[Event]]
 
@@ -72,15 +75,24 @@ def seen(at: datetime, newest: datetime) -> Event:
 def lived(plan: SimulationPlan) -> Lived:
     """The settings of the clock, every fortieth record, and what was newest in each upload."""
     pump: SimulatedPump = simulate(attrs.evolve(plan, serial=SERIAL))
-    by_upload: dict[int, list[tuple[Event, int]]] = {}
+    by_upload: dict[int, list[SimulatedRecord]] = {}
     for record in pump.log:
         at_upload = by_upload.setdefault(record.uploaded_s, [])
-        event, _ = make_event(record.entry, pump=SERIAL, received_at=utc_of_s(record.uploaded_s))
-        if at_upload and at_upload[-1][0].kind != "clock.changed" and at_upload[-1][0].seq % 40:
+        if (
+            at_upload
+            and at_upload[-1].entry["eventCode"] not in SETS_CLOCK
+            and at_upload[-1].entry["sequenceNumber"] % 40
+        ):
             at_upload.pop()
-        at_upload.append((event, record.at_s))
-    uploads = [(utc_of_s(at_s), [event for event, _ in told]) for at_s, told in sorted(by_upload.items())]
-    truth = {event.seq: utc_of_s(at_s) for told in by_upload.values() for event, at_s in told if event.seq is not None}
+        at_upload.append(record)
+    told_at = {
+        at_s: [
+            (make_event(record.entry, pump=SERIAL, received_at=utc_of_s(at_s))[0], record.at_s) for record in records
+        ]
+        for at_s, records in sorted(by_upload.items())
+    }
+    uploads = [(utc_of_s(at_s), [event for event, _ in told]) for at_s, told in told_at.items()]
+    truth = {event.seq: utc_of_s(at_s) for told in told_at.values() for event, at_s in told if event.seq is not None}
     return Lived(uploads=uploads, truth=truth)
 
 

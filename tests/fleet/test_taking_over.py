@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -9,6 +11,7 @@ from typing import Any, cast
 import attrs
 import pytest
 from nacl.public import PrivateKey, SealedBox
+from nats.js import JetStreamContext
 from nats.js.api import PubAck
 
 from tconnectsync import ReplicaFailed, Retryable
@@ -144,6 +147,7 @@ def test_damaged_snapshot_is_none(hands: Hands, new_name: Callable[[], str], dam
     if damage == "lost":
         hands.servers.call(js.purge_stream(f"OBJ_{SNAPSHOTS}", subject=chunks_of(hands.servers, person)))
     elif damage == "half":
+        hands.servers.call(js.purge_stream(f"OBJ_{SNAPSHOTS}", subject=chunks_of(hands.servers, person)))
         hands.servers.call(js.publish(chunks_of(hands.servers, person), b"more"))
     elif damage == "deleted":
         hands.servers.call(hands.servers.call(js.object_store(SNAPSHOTS)).delete(person))
@@ -152,6 +156,23 @@ def test_damaged_snapshot_is_none(hands: Hands, new_name: Callable[[], str], dam
     target = hands.folder / "target"
     assert not restore_snapshot(hands.servers, person, target, hands.box, checksum)
     assert not target.exists()
+
+
+def test_snapshot_read_while_a_server_dies(
+    hands: Hands, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A snapshot of several parts is read without a consumer: the server that has it may die, and nothing more comes."""
+    person, worker = new_name(), new_name()
+    content = secrets.token_hex(200_000)
+    hands.write_outbox(worker, content)
+    checksum = store_snapshot(hands.servers, person, hands.disk(worker), hands.box)
+
+    async def never(*_: Any, **__: Any) -> None:
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(JetStreamContext, "subscribe", never)
+    assert restore_snapshot(hands.servers, person, hands.disk("other"), hands.box, checksum)
+    assert hands.outbox("other") == content
 
 
 def test_deleted_stream_is_not_an_empty_log(

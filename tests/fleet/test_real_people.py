@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import attrs
 import pytest
 
+from tconnectsync_fleet.nats_login import NatsLogin
+from tconnectsync_fleet.people import People
+from tconnectsync_fleet.sealing import sealer
+from tconnectsync_fleet.servers import Servers
 from tests.e2e.installation import daemon
 from tests.fleet.light_world import LightFleet
 from tests.fleet.real_people import RealPeople, RealPerson, real_people
+from tests.support.cloud_faults import CloudFault
 from tests.support.memory_folder import memory_folder
 from tests.support.nats_servers import server_in
+from tests.support.simulated_nightscout.app import SiteFault
 
 MOVED = ("anna", "berta", "carla")
+WELL = ("dora", "emil")
+WRONG = ("badpassword", "refused", "unreadable", "hanging", "damaged")
+HANGS_S = 30.0
+NORMAL_S = 15.0
+"""Two or three seconds on a quiet computer; less than half of what a hanging site takes for one request."""
 
 
 @attrs.define
@@ -45,7 +58,7 @@ def world() -> Iterator[RealFleet]:
         server.start()
         fleet = LightFleet(folder, f"nats://127.0.0.1:{server.port}", blocked_plugins=())
         try:
-            with real_people(folder / "real", MOVED) as real:
+            with real_people(folder / "real", (*MOVED, *WELL, *WRONG)) as real:
                 for worker in ("w1", "w2"):
                     fleet.start(worker)
                 yield RealFleet(fleet, real)
@@ -82,3 +95,35 @@ def test_killed_and_moved(world: RealFleet) -> None:
     world.delivered(*people)
     for person in people:
         assert real.verdict(person).lines() == [], fleet.logs()
+
+
+def test_wrong_things_of_one_person(world: RealFleet) -> None:
+    """A refused password, a refusing site, a configuration that cannot be read, a site that hangs, damaged data: others notice nothing."""
+    fleet, real = world.fleet, world.real
+    well = world.some(*WELL)
+    bad_password, refused, unreadable, hanging, damaged = world.some(*WRONG)
+    real.add_to(fleet, *well, unreadable)
+    world.delivered(*well, unreadable)
+
+    hanging.site.fail(SiteFault(times=10_000, wait_s=HANGS_S))
+    serial = damaged.pump.assignment_id
+    real.cloud.fail(CloudFault(path=serial, times=10_000, retype={"pumpDateTime": lambda _: "not a time"}))
+    changes = {"badpassword": {"password": "another password"}, "refused": {"site_secret": "another secret of refused"}}
+    for person in (bad_password, refused, hanging, damaged):
+        file = real.config(person, **changes.get(person.name, {}))
+        fleet.run("add", person.name, "--config", str(file))
+    with closing(Servers(NatsLogin(servers=[fleet.nats_url]), name="tests")) as servers:
+        People(servers).add(unreadable.name, sealer(fleet.key).encrypt(b"no = [configuration"), replace=True)
+    fleet.eventually(lambda: set(WRONG) - {"hanging"} <= troubles(fleet).keys(), "the wrong things in the status")
+    for hours_ago in (8, 4, 0):
+        real.arrive(hours_ago, *well)
+        assert world.delivered(*well) < NORMAL_S
+    for person in well:
+        assert real.verdict(person).lines() == [], fleet.logs()
+    said = "\n".join(" ".join(lines) for lines in troubles(fleet).values()) + fleet.logs()
+    assert not any(secret in said for person in real.people for secret in (person.account.password, person.site.secret))
+
+
+def troubles(fleet: LightFleet) -> dict[str, list[str]]:
+    """What is wrong, by person."""
+    return dict(json.loads(fleet.run("status", "--json", expect=(0, 9)))["troubles"])

@@ -40,6 +40,7 @@ class LightCloud:
     sent_by: dict[str, str] = attrs.field(factory=dict)
     """By document id, the last process that sent it, and when."""
     grows: bool = True
+    growth_per_s: float = GROWTH_PER_S
     began: float = attrs.field(factory=time.monotonic)
     lock: threading.Lock = attrs.field(factory=threading.Lock)
 
@@ -80,7 +81,7 @@ class LightCloud:
         self.sent_by[id_] = f"{sender} at {_now()}"
 
     def _grown(self) -> int:
-        return 1 + int((time.monotonic() - self.began) * GROWTH_PER_S)
+        return 1 + int((time.monotonic() - self.began) * self.growth_per_s)
 
     def _note_asking(self, person: str) -> None:
         now = time.monotonic()

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tconnectsync import counted
 from tests.fleet.incidents import SLEEPS, strike
+from tests.fleet.light_cloud import GROWTH_PER_S
 from tests.fleet.light_world import THREADS, LightFleet
 from tests.support.memory_folder import memory_folder
 from tests.support.nats_cluster import NatsCluster
@@ -30,7 +31,7 @@ from tests.support.process_cost import memory_kb
 
 STEADY = "w0"
 """Nothing ends this worker: it sleeps and is cut off, and its memory shows whether it stays flat."""
-PATIENCE_S = 180.0
+PATIENCE_S = 240.0
 """Nobody may be without a turn for longer, whatever happens."""
 BATCH_SIZE = 5
 """The light receiver's."""
@@ -45,6 +46,8 @@ class SoakSettings:
     people: int
     workers: int
     lease: float
+    growth: float
+    poll: int
     seed: int
     without: list[str]
 
@@ -156,6 +159,8 @@ def main() -> int:
     options.add_argument("--minutes", type=float, default=5.0)
     options.add_argument("--nats", type=int, choices=(1, 3, 5), default=3, help="how many NATS servers")
     options.add_argument("--lease", type=float, default=3.0, help="seconds of a worker's lease")
+    options.add_argument("--growth", type=float, default=GROWTH_PER_S, help="new records of each person in a second")
+    options.add_argument("--poll", type=int, default=1, help="seconds between two polls of a person")
     options.add_argument("--people", type=int, default=20)
     options.add_argument("--workers", type=int, default=3)
     options.add_argument("--seed", type=int, default=random.randrange(10_000))

@@ -72,7 +72,15 @@ def run(chosen: SoakSettings, folder: Path) -> bool:
     """One run. False: something was not as it should be."""
     nats = NatsCluster(folder, chosen.nats)
     nats.start()
-    fleet = LightFleet(folder, nats.url, lease_s=chosen.lease, replicas=nats.size, is_gated=True, patience_s=PATIENCE_S)
+    fleet = LightFleet(
+        folder,
+        nats.url,
+        lease_s=chosen.lease,
+        replicas=nats.size,
+        is_gated=True,
+        patience_s=PATIENCE_S,
+        poll_s=chosen.poll,
+    )
     seen = Observations()
     verdict: dict[str, list[str]] = {}
     try:

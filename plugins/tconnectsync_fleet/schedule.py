@@ -23,6 +23,8 @@ class ScheduledPerson:
     due_back: float = 0.0
     """When giving the person back is tried again."""
     running: bool = False
+    slow_until: float = 0.0
+    """Until then, this person's turns are expected to last long."""
     failures: int = 0
     removed: bool = False
     removal: Entry | None = None

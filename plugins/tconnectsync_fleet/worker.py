@@ -7,7 +7,6 @@ import random
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from tconnectsync_fleet.schedule import DueQueue, ScheduledPerson
 from tconnectsync_fleet.servers import Entry, Servers
 from tconnectsync_fleet.status import publish_status
 from tconnectsync_fleet.stream_replica import TakenOver
+from tconnectsync_fleet.turn_pool import TurnPool
 from tconnectsync_fleet.vendor_limit import VendorLimit
 from tconnectsync_fleet.worker_report import Rates, people_report
 
@@ -87,30 +87,29 @@ class Worker:
         ended: Exception | None = None
         renewing = threading.Thread(target=self._keep_lease, name="lease", daemon=True)
         renewing.start()
-        with ThreadPoolExecutor(self.threads, thread_name_prefix="turn") as pool:
-            while not self._stopping.is_set():
-                try:
-                    if not self.is_healthy():
-                        self._begin_lease()
-                    self._look()
-                    self._outage.is_over()
-                except (Retryable, NatsError) as error:
-                    self._outage.goes_on(error)
-                    if self.servers.is_closed:
-                        ended = connection_ended(error)
-                        self.stop()
-                except NewerRelease as error:
-                    ended = error
+        pool = TurnPool(self.threads)
+        while not self._stopping.is_set():
+            try:
+                if not self.is_healthy():
+                    self._begin_lease()
+                self._look()
+                self._outage.is_over()
+            except (Retryable, NatsError) as error:
+                self._outage.goes_on(error)
+                if self.servers.is_closed:
+                    ended = connection_ended(error)
                     self.stop()
-                except Exception:
-                    log.exception("fleet_not_read")  # one wrong entry must not stop the work for everybody
-                until = time.monotonic() + LOOK_S
-                while time.monotonic() < until and not self._stopping.is_set():
-                    if self.is_healthy():
-                        self._start_turns(pool)
-                    self._stopping.wait(0.02)
-            for scheduled in self.people.values():
-                pool.submit(self._give_back, scheduled)
+            except NewerRelease as error:
+                ended = error
+                self.stop()
+            except Exception:
+                log.exception("fleet_not_read")  # one wrong entry must not stop the work for everybody
+            until = time.monotonic() + LOOK_S
+            while time.monotonic() < until and not self._stopping.is_set():
+                if self.is_healthy():
+                    self._start_turns(pool)
+                self._stopping.wait(0.02)
+        pool.finish(self._give_back, self.people.values())
         self._finished.set()
         renewing.join()
         if self._lease is not None:
@@ -220,24 +219,27 @@ class Worker:
         else:
             self._returns_due.add(scheduled.due_back, scheduled)
 
-    def _start_turns(self, pool: ThreadPoolExecutor) -> None:
+    def _start_turns(self, pool: TurnPool) -> None:
         """Start the turns that are due, at the configured rate, and give back what others should have."""
         now = time.monotonic()
-        for scheduled in self._returns_due.take(now):
+        for scheduled in self._returns_due.take(now, pool.has_room):
             if scheduled.running or scheduled.is_wanted or scheduled.due_back > now:
                 continue  # it is queued again when that ends
             if scheduled.runner.is_owned or scheduled.removal is not None:
                 scheduled.running = True
-                pool.submit(self._give_back, scheduled)
+                pool.start(self._give_back, scheduled)
             elif scheduled.removed:
                 self.people.pop(scheduled.runner.person.name, None)
-        for scheduled in self._turns_due.take(now, lambda: self._next_turn <= now):
+        for scheduled in self._turns_due.take(now, lambda: self._next_turn <= now and pool.has_room()):
             if scheduled.running or not scheduled.is_wanted or scheduled.due > now:
+                continue
+            if not pool.has_room_for(scheduled):
+                self._turns_due.add(now + LOOK_S, scheduled)
                 continue
             if self.turns_per_minute:
                 self._next_turn = max(self._next_turn, now - 1.0) + 60.0 / self.turns_per_minute
             scheduled.running = True
-            pool.submit(self._turn, scheduled)
+            pool.start(self._turn, scheduled)
 
     # --- one turn ---------------------------------------------------------------------------------------------------
 

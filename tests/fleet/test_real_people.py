@@ -12,6 +12,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from tconnectsync_fleet.lease import worker_for
 from tconnectsync_fleet.nats_login import NatsLogin
 from tconnectsync_fleet.people import People
 from tconnectsync_fleet.sealing import sealer
@@ -26,7 +27,9 @@ from tests.support.simulated_nightscout.app import SiteFault
 
 MOVED = ("anna", "berta", "carla")
 WELL = ("dora", "emil")
-WRONG = ("badpassword", "refused", "unreadable", "hanging", "damaged")
+WRONG = ("badpassword", "refused", "unreadable", "damaged")
+HANGING = ("hanging1", "hanging2")
+"""One for each worker, which has a single place for turns."""
 HANGS_S = 30.0
 NORMAL_S = 15.0
 """Two or three seconds on a quiet computer; less than half of what a hanging site takes for one request."""
@@ -56,9 +59,9 @@ def world() -> Iterator[RealFleet]:
         folder = Path(name)
         server = server_in(folder)
         server.start()
-        fleet = LightFleet(folder, f"nats://127.0.0.1:{server.port}", blocked_plugins=())
+        fleet = LightFleet(folder, f"nats://127.0.0.1:{server.port}", blocked_plugins=(), threads=1)
         try:
-            with real_people(folder / "real", (*MOVED, *WELL, *WRONG)) as real:
+            with real_people(folder / "real", (*MOVED, *WELL, *WRONG, *HANGING)) as real:
                 for worker in ("w1", "w2"):
                     fleet.start(worker)
                 yield RealFleet(fleet, real)
@@ -101,20 +104,23 @@ def test_wrong_things_of_one_person(world: RealFleet) -> None:
     """A refused password, a refusing site, a configuration that cannot be read, a site that hangs, damaged data: others notice nothing."""
     fleet, real = world.fleet, world.real
     well = world.some(*WELL)
-    bad_password, refused, unreadable, hanging, damaged = world.some(*WRONG)
+    bad_password, refused, unreadable, damaged = world.some(*WRONG)
+    hanging = world.some(*HANGING)
+    assert {worker_for(person.name, fleet.workers) for person in hanging} == fleet.workers.keys()
     real.add_to(fleet, *well, unreadable)
     world.delivered(*well, unreadable)
 
-    hanging.site.fail(SiteFault(times=10_000, wait_s=HANGS_S))
+    for person in hanging:
+        person.site.fail(SiteFault(times=10_000, wait_s=HANGS_S))
     serial = damaged.pump.assignment_id
     real.cloud.fail(CloudFault(path=serial, times=10_000, retype={"pumpDateTime": lambda _: "not a time"}))
     changes = {"badpassword": {"password": "another password"}, "refused": {"site_secret": "another secret of refused"}}
-    for person in (bad_password, refused, hanging, damaged):
+    for person in (bad_password, refused, damaged, *hanging):
         file = real.config(person, **changes.get(person.name, {}))
         fleet.run("add", person.name, "--config", str(file))
     with closing(Servers(NatsLogin(servers=[fleet.nats_url]), name="tests")) as servers:
         People(servers).add(unreadable.name, sealer(fleet.key).encrypt(b"no = [configuration"), replace=True)
-    fleet.eventually(lambda: set(WRONG) - {"hanging"} <= troubles(fleet).keys(), "the wrong things in the status")
+    fleet.eventually(lambda: set(WRONG) <= troubles(fleet).keys(), "the wrong things in the status")
     for hours_ago in (8, 4, 0):
         real.arrive(hours_ago, *well)
         assert world.delivered(*well) < NORMAL_S

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +22,7 @@ from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
 from tconnectsync_fleet.schedule import ScheduledPerson
 from tconnectsync_fleet.servers import EVENTS, STATUS, Servers
 from tconnectsync_fleet.stream_replica import CHECKSUM, POSITION, StreamReplica
+from tconnectsync_fleet.turn_pool import TurnPool
 from tconnectsync_fleet.worker import Worker
 from tests.eventlog.sample_events import RECEIVED, basal
 from tests.fleet.conftest import HeldLease
@@ -90,8 +90,9 @@ def removed(servers: Servers, folder: Path, name: str, *, with_data: bool, log: 
     )
     worker._look()
     assert name in worker.people
-    with ThreadPoolExecutor(1) as pool:
-        worker._start_turns(pool)
+    pool = TurnPool(1)
+    worker._start_turns(pool)
+    pool.finish(lambda _: None, ())
     worker._start_turns(pool)
     assert name not in worker.people
     return own

@@ -165,12 +165,14 @@ class LightFleet:
         """The end of every worker's log."""
         return "\n".join(f"--- {name}\n{self.log(name).read_text()[-3000:]}" for name in self.workers)
 
-    def eventually(self, condition: Callable[[], object], what: str, within_s: float | None = None) -> None:
+    def eventually(
+        self, condition: Callable[[], object], what: str, within_s: float | None = None, every_s: float = 0.05
+    ) -> None:
         within_s = within_s or self.patience_s
         end = time.monotonic() + within_s
         while not condition():
             assert time.monotonic() < end, f"{what}: not within {within_s} s\n{self.logs()}"
-            time.sleep(0.05)
+            time.sleep(every_s)
 
     def wait_until_all_asked(self, within_s: float | None = None) -> None:
         """Wait until a source was asked for everybody from now on: all people have a worker that works."""

@@ -67,7 +67,7 @@ class RealPeople:
             config_text(
                 data_dir=path.parent / "data", zone=ZONE, endpoints=self.cloud.endpoints, site_url=site.url,
                 account=attrs.evolve(person.account, password=values["password"]), site_secret=values["site_secret"],
-                history_days=self.history_days, poll_s=(1, 1),
+                history_days=self.history_days, poll_s=(2, 2),
             )
         )  # fmt: skip
         return path
@@ -113,16 +113,22 @@ class RealPeople:
             time.sleep(0.2)
         return time.monotonic() - began
 
-    def verdict(self, person: RealPerson) -> Verdict:
-        """One site against the truth, and against what one pass leaves on another site.
+    def verdict(self, person: RealPerson, *, within_s: float = 30.0) -> Verdict:
+        """One site, once it is right, against the truth, and against what one pass leaves on another site.
 
         What may still have been open at the last upload is compared only with the latter.
         """
-        held = person.site.documents("treatments")
         with SimulatedNightscout() as calm:
             self.installation(person, f"calm-{person.name}", calm).run("sync")
-            found = verdict_of(self._differences(person, ALL_PARTS, OPEN), held, calm.documents("treatments"))
-        return attrs.evolve(found, wrong=(*found.wrong, *self._doses(person)))
+            expected = calm.documents("treatments")
+        end = time.monotonic() + within_s
+        while True:
+            held = person.site.documents("treatments")
+            found = verdict_of(self._differences(person, ALL_PARTS, OPEN), held, expected)
+            found = attrs.evolve(found, wrong=(*found.wrong, *self._doses(person)))
+            if found.clean or time.monotonic() > end:
+                return found
+            time.sleep(0.2)
 
 
 @contextlib.contextmanager

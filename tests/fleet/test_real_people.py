@@ -83,7 +83,7 @@ def test_killed_and_moved(world: RealFleet) -> None:
     fleet.start("w1")
 
     fleet.run("pause", "anna")
-    fleet.eventually(lambda: "paused: 1" in fleet.run("status"), "the pause in the status")
+    fleet.eventually(lambda: "paused: 1" in fleet.run("status"), "the pause in the status", every_s=0.5)
     backup = real.folder / "anna.tar.gz"
     fleet.run("export", "anna", "--output", str(backup))
     fleet.run("remove", "anna")
@@ -120,7 +120,7 @@ def test_wrong_things_of_one_person(world: RealFleet) -> None:
         fleet.run("add", person.name, "--config", str(file))
     with closing(Servers(NatsLogin(servers=[fleet.nats_url]), name="tests")) as servers:
         People(servers).add(unreadable.name, sealer(fleet.key).encrypt(b"no = [configuration"), replace=True)
-    fleet.eventually(lambda: set(WRONG) <= troubles(fleet).keys(), "the wrong things in the status")
+    fleet.eventually(lambda: set(WRONG) <= troubles(fleet).keys(), "the wrong things", every_s=0.5)
     for hours_ago in (8, 4, 0):
         real.arrive(hours_ago, *well)
         assert world.delivered(*well) < NORMAL_S

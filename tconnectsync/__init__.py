@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tconnectsync.events import alarms as alarms
     from tconnectsync.health.severity import Severity as Severity
     from tconnectsync.health.severity import severity as severity
+    from tconnectsync.json_converter import CONVERTER as CONVERTER
     from tconnectsync.plugin import addresses as addresses
     from tconnectsync.plugin import pasted_text as pasted  # noqa: F401
     from tconnectsync.plugin.base_receiver import BaseReceiver as BaseReceiver
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from tconnectsync.plugin.http_failures import HttpFailure as HttpFailure
     from tconnectsync.plugin.options import Secret as Secret
     from tconnectsync.plugin.options import option as option
-    from tconnectsync.plugin.receiver import UNITS_WORD as UNITS_WORD
     from tconnectsync.plugin.receiver import Accepted as Accepted
     from tconnectsync.plugin.receiver import CheckResult as CheckResult
     from tconnectsync.plugin.receiver import Delivery as Delivery
@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     from tconnectsync.plugin.receiver import SupportsMemory as SupportsMemory
     from tconnectsync.plugin.receiver import SupportsPresence as SupportsPresence
     from tconnectsync.plugin.receiver import SupportsRendering as SupportsRendering
+    from tconnectsync.plugin.receiver import units_in_memory as units_in_memory
+    from tconnectsync.plugin.receiver import units_word as units_word
     from tconnectsync.plugin.source import Batch as Batch
     from tconnectsync.plugin.source import History as History
     from tconnectsync.plugin.source import Source as Source
@@ -111,6 +113,7 @@ _NAMES = {
     "errors": "CredentialsRefused FileUnreadable LogCorrupt Rejected ReplicaFailed Retryable SourceChanged TconnectsyncError",
     "eventlog.replica": "LogEnd Replica",
     "events": "Event",
+    "json_converter": "CONVERTER",
     "plugin.base_receiver": "BaseReceiver",
     "plugin.fold": "Document document_id Fold NeedsOnlyTimes ReportsPending SentOnce",
     "plugin.http": "host_of http_date HttpClient HttpLimits HttpResponse retry_after_s",
@@ -119,7 +122,7 @@ _NAMES = {
     "plugin.receiver": (
         "Accepted CheckResult Delivery FieldDiff LegacyMatch Outcome Postponed ReadableReceiver Receiver ReceiverConflict "
         "Refused StoredDocument SupportsAdoption SupportsFormerAddress SupportsMemory SupportsPresence "
-        "SupportsRendering UNITS_WORD"
+        "SupportsRendering units_in_memory units_word"
     ),
     "plugin.source": "Batch History Source",
     "plugin.spec": "Context hookimpl Importer ImportOptions Section Sink SinkSpec SourceSpec",

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
 import attrs
 
 from tconnectsync.plugin.fold import Document
+from tconnectsync.text.glucose_units import GlucoseUnits, parse_glucose_units
 
 
 @attrs.frozen(kw_only=True)
@@ -151,8 +152,18 @@ class SupportsFormerAddress(Protocol):
     """The same place in the words of earlier releases. It is replaced by ``address`` once, without a question."""
 
 
-UNITS_WORD = "glucose_units="
-"""The beginning of the word of :meth:`SupportsMemory.memory` that names the receiver's units."""
+_UNITS_WORD = "glucose_units="
+
+
+def units_word(units: GlucoseUnits) -> str:
+    """Return the word of :meth:`SupportsMemory.memory` that names the receiver's units."""
+    return f"{_UNITS_WORD}{units.value}"
+
+
+def units_in_memory(memory: str) -> GlucoseUnits | None:
+    """Return the units that a :func:`units_word` in ``memory`` names; None if there is none."""
+    words = (word for word in memory.split() if word.startswith(_UNITS_WORD))
+    return next((parse_glucose_units(word.removeprefix(_UNITS_WORD)) for word in words), None)
 
 
 @runtime_checkable
@@ -162,8 +173,7 @@ class SupportsMemory(Protocol):
     def memory(self) -> str:
         """Return what it learned as words; "" for nothing.
 
-        A word such as ``glucose_units=mmol`` (:data:`UNITS_WORD` and a value of GlucoseUnits) gives the units in which reports
-        show glucose, if the configuration does not say.
+        A :func:`units_word` gives the units in which reports show glucose, if the configuration does not say.
         """
         ...
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.stored_values import RECEIVER_MEMORY
-from tconnectsync.plugin.receiver import UNITS_WORD
-from tconnectsync.text.glucose_units import GlucoseUnits, parse_glucose_units
+from tconnectsync.plugin.receiver import units_in_memory
+from tconnectsync.text.glucose_units import GlucoseUnits
 
 
 def receiver_units(data_dir: Path) -> GlucoseUnits | None:
@@ -17,10 +17,9 @@ def receiver_units(data_dir: Path) -> GlucoseUnits | None:
     for path in sorted((data_dir / "outbox").glob("*.sqlite")):
         try:
             with closing(Outbox(path, writable=False)) as outbox:
-                words = outbox.values.get(RECEIVER_MEMORY).split()
+                units = units_in_memory(outbox.values.get(RECEIVER_MEMORY))
         except (OSError, sqlite3.Error):
             continue
-        for word in words:
-            if word.startswith(UNITS_WORD):
-                return parse_glucose_units(word.removeprefix(UNITS_WORD))
+        if units is not None:
+            return units
     return None

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import pytest
 
-from tconnectsync import UNITS_WORD, Document, Retryable, Secret, StoredDocument, document_id
+from tconnectsync import Document, Retryable, Secret, StoredDocument, document_id, units_in_memory
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.outbox.stored_values import RECEIVER_MEMORY
@@ -274,7 +274,7 @@ def test_units_of_the_site_are_remembered(outbox: Outbox, clock: FakeClock) -> N
     """The site's units are kept for reports, also by a process that has not asked the site."""
     with running(CompatibleSite(MANNERS["keeps neither"])) as site:
         receiver = receiver_of(site, clock)
-        assert UNITS_WORD not in receiver.memory()
+        assert units_in_memory(receiver.memory()) is None
         receiver.client.status()
         memory = receiver.memory()
         receiver.client.close()
@@ -282,4 +282,4 @@ def test_units_of_the_site_are_remembered(outbox: Outbox, clock: FakeClock) -> N
         again.recall(memory)
         assert again.memory() == memory
         again.client.close()
-    assert memory.split()[-1] in (f"{UNITS_WORD}mg/dl", f"{UNITS_WORD}mmol")
+    assert memory.split()[-1] in ("glucose_units=mg/dl", "glucose_units=mmol")

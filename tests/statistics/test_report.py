@@ -16,7 +16,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tconnectsync import UNITS_WORD, Event, events
+from tconnectsync import Event, GlucoseUnits, events, units_word
 from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.root import run
 from tconnectsync.config.load import load_config
@@ -361,7 +361,7 @@ def test_units_of_the_site(terminal: Terminal, sample: SampleLog) -> None:
     shutil.copytree(sample.data_dir, terminal.data_dir)
     (terminal.data_dir / "outbox").mkdir()
     with closing(Outbox(terminal.data_dir / "outbox" / "nightscout-treatments.sqlite")) as outbox:
-        outbox.values.put(RECEIVER_MEMORY, f"plain {UNITS_WORD}mmol")
+        outbox.values.put(RECEIVER_MEMORY, f"plain {units_word(GlucoseUnits.MMOL_L)}")
     (terminal.data_dir / "outbox" / "broken.sqlite").write_text("no database")
     assert "mmol/L" in terminal.report("--days", "1").out
     assert "mg/dL" in terminal.report("--days", "1", more='glucose_units = "mg/dl"').out

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -202,6 +203,46 @@ def test_unreadable_day_after_months(harness: TandemHarness) -> None:
     assert [event.body.delivered_u for event in harness.log.of("bolus.completed")] == [2.25]
     harness.poll(harness.source())
     assert WindowState.load(harness.folder / "windows.json").unread("1111111", {}) == set()
+
+
+WINDOWS = """{
+ "longest_days": 14,
+ "longest_since": "2026-11-20T10:00:00+00:00",
+ "unread": {
+  "1111111": {
+   "2026-11-18": "2026-11-20T09:00:00+00:00"
+  }
+ }
+}"""
+"""A ``windows.json`` as the previous release wrote it."""
+
+
+def test_windows_of_the_previous_release(tmp_path: Path) -> None:
+    """The file is read, and written again as it was."""
+    path, day = tmp_path / "windows.json", date(2026, 11, 18)
+    path.write_text(WINDOWS)
+    state = WindowState.load(path)
+    assert state.unread("1111111", {}) == {day}
+    state.record_length(14, datetime(2026, 12, 20, 10, tzinfo=timezone.utc))
+    assert path.read_text() == WINDOWS.replace("2026-11-20T10", "2026-12-20T10")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[",
+        "3",
+        '{"unread": 3}',
+        '{"longest_days": 0}',
+        '{"longest_days": 3, "longest_since": "2026-11-20T10:00:00"}',
+        '{"unread": {"1111111": {"2026-11-18": "2026-11-20"}}}',
+    ],
+)
+def test_unreadable_windows_count_as_none(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "windows.json"
+    path.write_text(text)
+    assert WindowState.load(path) == WindowState(path)
 
 
 def _fetched_later(harness: TandemHarness, number: int) -> Any:

@@ -9,11 +9,11 @@ from typing import Any
 import attrs
 
 from tconnectsync import (
-    UNITS_WORD,
     CheckResult,
     Delivery,
     Document,
     FieldDiff,
+    GlucoseUnits,
     LegacyMatch,
     Outcome,
     ReceiverConflict,
@@ -22,6 +22,8 @@ from tconnectsync import (
     StoredDocument,
     counted,
     parse_glucose_units,
+    units_in_memory,
+    units_word,
 )
 from tconnectsync_nightscout.api.client import Find, NightscoutClient
 from tconnectsync_nightscout.api.diff import diff
@@ -88,7 +90,7 @@ class NightscoutReceiver:
         self.entered_by = entered_by
         self._in_use = in_use
         self._profile_mode = profile_mode
-        self._units = ""
+        self._units: GlucoseUnits | None = None
 
     def __repr__(self) -> str:
         return f"NightscoutReceiver(sink={self.sink!r}, address={self.address!r})"
@@ -121,13 +123,14 @@ class NightscoutReceiver:
         """What is remembered: whether this site accepts compressed bodies and keeps identifiers, and its units."""
         words = [f"{DROPS_IDENTIFIER}{collection}" for collection in sorted(self.client.drops_identifier)]
         if self.client.known_units is not None:
-            self._units = f"{UNITS_WORD}{parse_glucose_units(self.client.known_units).value}"
-        return " ".join(word for word in (self.client.compression.memory, *words, self._units) if word)
+            self._units = parse_glucose_units(self.client.known_units)
+        units = "" if self._units is None else units_word(self._units)
+        return " ".join(word for word in (self.client.compression.memory, *words, units) if word)
 
     def recall(self, memory: str) -> None:
         """Restore what was remembered. See :class:`tconnectsync.plugin.receiver.SupportsMemory`."""
         words = memory.split()
-        self._units = next((word for word in words if word.startswith(UNITS_WORD)), self._units)
+        self._units = units_in_memory(memory) or self._units
         self.client.compression.recall(words)
         drops = (word for word in words if word.startswith(DROPS_IDENTIFIER))
         self.client.drops_identifier |= {word.removeprefix(DROPS_IDENTIFIER) for word in drops}

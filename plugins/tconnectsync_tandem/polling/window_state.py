@@ -5,15 +5,14 @@ A small file. If it is deleted, long windows are tried again, and the log decide
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Mapping, Set
-from contextlib import suppress
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import attrs
 
+from tconnectsync import CONVERTER
 from tconnectsync_tandem.polling.planner import FetchedDay
 
 log = logging.getLogger("tconnectsync.tandem")
@@ -28,26 +27,26 @@ MOST_DAYS = 4_000
 class WindowState:
     """The state in the file ``path``."""
 
-    path: Path
-    longest_days: int | None = None
+    path: Path = attrs.field(default=Path(), metadata={"json": None})
+    longest_days: int | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.ge(1)))
     """The longest window that the server accepted after it refused a longer one."""
     longest_since: datetime | None = None
-    _unread: dict[str, dict[date, datetime]] = attrs.field(factory=dict)
+    _unread: dict[str, dict[date, datetime]] = attrs.field(factory=dict, metadata={"json": "unread"})
+
+    def __attrs_post_init__(self) -> None:
+        times = [self.longest_since, *(at for days in self._unread.values() for at in days.values())]
+        if any(at is not None and at.tzinfo is None for at in times):
+            raise ValueError("a time without a zone")
 
     @classmethod
     def load(cls, path: Path) -> WindowState:
         """Read the file; an unreadable file counts as empty."""
-        memo = cls(path)
-        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            found = json.loads(path.read_bytes())
-            unread = {
-                str(pump): {date.fromisoformat(day): _utc(at) for day, at in days.items()}
-                for pump, days in found["unread"].items()
-            }
-            longest = found.get("longest_days")
-            since = None if longest is None else _utc(found["longest_since"])
-            memo = cls(path, None if longest is None else max(1, int(longest)), since, unread)
-        return memo
+        try:
+            found = CONVERTER.loads(path.read_bytes(), cls)
+        except Exception:  # noqa: BLE001 - the remedy is the same for every cause
+            return cls(path)
+        found.path = path
+        return found
 
     def most_days(self, now: datetime) -> int | None:
         """The longest window to request now; None: any length."""
@@ -80,26 +79,10 @@ class WindowState:
         return still.keys()
 
     def _save(self) -> None:
-        found = {
-            "longest_days": self.longest_days,
-            "longest_since": self.longest_since and self.longest_since.isoformat(),
-            "unread": {
-                pump: {day.isoformat(): at.isoformat() for day, at in days.items()}
-                for pump, days in self._unread.items()
-                if days
-            },
-        }
         temporary = self.path.with_name(self.path.name + ".tmp")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(found, indent=1))
+            temporary.write_text(CONVERTER.dumps(self, indent=1))
             temporary.replace(self.path)
         except OSError as error:
             log.warning("memo_not_saved reason=%s", error.strerror)
-
-
-def _utc(text: str) -> datetime:
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None:
-        raise ValueError(text)
-    return at

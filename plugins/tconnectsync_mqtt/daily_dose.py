@@ -8,8 +8,9 @@ from typing import Any
 import attrs
 
 from tconnectsync import Event, events
+from tconnectsync.events.basal_rates import CONFIRMED_FOR
 from tconnectsync.events.limits import MAX_BOLUS_U, MAX_RATE_U_PER_H, is_possible
-from tconnectsync.events.reservoir import BOLUSES_KEPT, CONFIRMED_FOR, BolusAmount
+from tconnectsync.events.reservoir import BOLUSES_KEPT, BolusAmount
 
 KINDS = frozenset(
     {

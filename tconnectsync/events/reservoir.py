@@ -9,10 +9,9 @@ import attrs
 
 from tconnectsync import events
 from tconnectsync.events import Event
+from tconnectsync.events.basal_rates import CONFIRMED_FOR
 from tconnectsync.events.limits import MAX_BOLUS_U, MAX_RATE_U_PER_H, MAX_VOLUME_U, is_possible
 
-CONFIRMED_FOR = timedelta(minutes=15)
-"""The pump reports its rate every five minutes. After a longer silence the delivered amount is unknown."""
 BOLUSES_KEPT = 4
 """A bolus with several records is counted once. So many boluses may overlap."""
 

@@ -25,9 +25,6 @@ from tconnectsync.statistics.summary import Summary
 FILE_NAME = "daily-figures.json.gz"
 LARGEST = 64 << 20
 """A file that is larger unpacked is not ours."""
-_RULES = (
-    "bolus_join.py", "boluses.py", "envelope.py", "glucose.py", "insulin.py", "limits.py", "readings.py", "source_record.py",
-)  # fmt: skip
 
 
 @attrs.frozen(kw_only=True)
@@ -46,9 +43,9 @@ class StoredDays:
 
 
 def figure_code() -> list[Path]:
-    """Return the files whose code decides the figures: the statistics, and what they ask about boluses and possible values."""
+    """Return the files whose code decides the figures: the statistics, and the rules of the events that they read."""
     package = Path(__file__).parents[1]
-    return [*sorted((package / "statistics").glob("*.py")), *(package / "events" / name for name in _RULES)]
+    return [path for room in ("events", "statistics") for path in sorted((package / room).glob("*.py"))]
 
 
 @cache

@@ -15,6 +15,7 @@ from tconnectsync.clock import Clock
 from tconnectsync.eventlog import EventLog
 from tconnectsync.eventlog.codec import Decoder
 from tconnectsync.events import PUMP_KINDS, Event, bolus_join
+from tconnectsync.events.basal_rates import CONFIRMED_FOR
 from tconnectsync.events.readings import measured_at
 from tconnectsync.queries.day_memo import DayMemo
 from tconnectsync.queries.day_store import FILE_NAME
@@ -186,7 +187,7 @@ class PumpLog:
 
     def _therapy_events(self, stream: EventStream, since: datetime, until: datetime) -> Iterator[Event]:
         """Yield what :func:`read_therapy` needs: also the rate in force at ``since``, and what comes after ``until``."""
-        before = since - basal.CONFIRMED_FOR
+        before = since - CONFIRMED_FOR
         for kinds in (basal.KINDS, MODES):
             event = last_before(stream, before if kinds is basal.KINDS else since, kinds)
             if event is not None:

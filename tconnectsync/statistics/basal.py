@@ -13,18 +13,13 @@ import attrs
 
 from tconnectsync import events
 from tconnectsync.events import Event
+from tconnectsync.events.basal_rates import CONFIRMED_FOR, JOINT, RESUME_PAIR
 from tconnectsync.events.limits import MAX_RATE_U_PER_H, is_possible
 from tconnectsync.statistics.therapy import BasalSpan
 
 KINDS = frozenset({"basal.delivered", "basal.rate_changed", "pumping.resumed", "pumping.suspended"})
 NO_SIGNS = frozenset({"clock.changed", "settings.captured", "unknown", "wear.began", "wear.ended"})
 """Kinds that do not confirm that a rate or suspension still applies: their time may be wrong."""
-CONFIRMED_FOR = timedelta(minutes=15)
-"""How long a delivered rate applies without another record; they come every five minutes."""
-JOINT = timedelta(seconds=1)
-"""Rows with their own length that are this close are one span: their lengths are whole seconds."""
-RESUME_PAIR = timedelta(seconds=60)
-"""A rate this close before record 12 is the one with which the pump resumed."""
 
 
 @attrs.define(kw_only=True)

@@ -8,14 +8,10 @@ from datetime import datetime, timedelta
 import attrs
 
 from tconnectsync import Document, Event, events
+from tconnectsync.events.basal_rates import CONFIRMED_FOR, JOINT
 from tconnectsync.events.limits import MAX_RATE_U_PER_H, is_possible
 from tconnectsync.events.source_record import record_of, utc_of
 from tconnectsync_influxdb.folds.point_documents import point_document
-
-CONFIRMED_FOR = timedelta(minutes=15)
-"""The pump repeats its rate every five minutes. After a longer silence a new span begins."""
-JOINT = timedelta(seconds=1)
-"""Rows with their own length that are this close are one span: their lengths are whole seconds."""
 
 
 @attrs.frozen(kw_only=True)

@@ -12,17 +12,11 @@ from datetime import timedelta
 import attrs
 
 from tconnectsync import Document, Event, events
+from tconnectsync.events.basal_rates import CONFIRMED_FOR, JOINT, RESUME_PAIR
 from tconnectsync.events.limits import MAX_RATE_U_PER_H, is_possible
 from tconnectsync.events.source_record import SourceRecord, record_of, utc_of
 from tconnectsync_nightscout.folds.basal_spans import SUSPENDED, RateSpan, span_document
 from tconnectsync_nightscout.folds.documents import impossible_note, milli, stamp
-
-CONFIRMED_FOR = timedelta(minutes=15)
-"""How long a rate from record 279 applies without another one; they come every five minutes."""
-JOINT = timedelta(seconds=1)
-"""Rows with their own length that are this close are one span: their lengths are whole seconds."""
-RESUME_PAIR = timedelta(seconds=60)
-"""A rate this close before record 12 is the one with which the pump resumed."""
 
 _RECORDS = frozenset({"basal.delivered", "basal.rate_changed", "pumping.resumed", "pumping.suspended"})
 _WEAR = frozenset({"wear.began", "wear.ended"})

@@ -1,0 +1,12 @@
+"""How long a recorded basal rate applies: what every reader of basal records must decide alike."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+CONFIRMED_FOR = timedelta(minutes=15)
+"""How long a rate from record 279 applies without another one; they come every five minutes."""
+JOINT = timedelta(seconds=1)
+"""Rows with their own length that are this close are one span: their lengths are whole seconds."""
+RESUME_PAIR = timedelta(seconds=60)
+"""A rate this close before record 12 is the one with which the pump resumed."""

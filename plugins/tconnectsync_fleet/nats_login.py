@@ -181,6 +181,11 @@ class Connection:
         found = self._last or error
         words = str(found) or type(found).__name__
         cut_off = isinstance(found, (BrokenPipeError, ConnectionResetError)) and self._client.has_logged_in
+        if isinstance(found, ssl.SSLCertVerificationError) and "expired" in found.verify_message:
+            return CredentialsRefused(
+                "the certificate of a NATS server has expired",
+                remedy="Put a new one into the server's configuration and reload the server. If it is new: is this computer's clock right (`date`)?",
+            )
         if isinstance(found, ssl.SSLCertVerificationError):
             return CredentialsRefused(
                 f"the certificate of a NATS server is not trusted ({found.verify_message})",
@@ -194,7 +199,10 @@ class Connection:
         if isinstance(found, ssl.SSLError) and any(each in words.upper() for each in _CERTIFICATE_WANTED):
             return CredentialsRefused(
                 "the NATS servers do not accept this client's certificate",
-                remedy="Give one that their authority signed: `--cert FILE --cert-key FILE`.",
+                remedy=(
+                    "Give one that their authority signed and that has not expired (`openssl x509 -enddate -noout -in FILE`):"
+                    " `--cert FILE --cert-key FILE`."
+                ),
             )
         if cut_off or any(each in words.lower() for each in _REFUSED):
             return CredentialsRefused(
@@ -206,5 +214,8 @@ class Connection:
             )
         return Retryable(
             f"the NATS servers do not answer ({words})",
-            remedy="Nothing is lost: the work goes on when they answer. Check them: `nats server check jetstream`.",
+            remedy=(
+                "Nothing is lost: the work goes on when they answer. Check that they run, and the addresses of `--servers`:"
+                f" {', '.join(self._login.servers)}"
+            ),
         )

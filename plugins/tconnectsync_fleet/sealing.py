@@ -61,7 +61,8 @@ def _read(path: Path, word: str) -> bytes:
         found = bytes.fromhex(content)
     except OSError as error:
         raise KeyProblem(
-            f"{path}: cannot be read ({error.strerror}). Create a key: `tconnectsync fleet key {path}`."
+            f"{path}: cannot be read ({error.strerror}). Copy the fleet's key to this computer. Only for a new fleet, create one:"
+            f" `tconnectsync fleet key {path}`."
         ) from error
     except ValueError as error:
         raise KeyProblem(f"{path} is not a key of the fleet. Create one: `tconnectsync fleet key FILE`.") from error

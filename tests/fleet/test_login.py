@@ -48,8 +48,8 @@ class SecureServer:
     def log(self) -> str:
         return self.server.log.read_text()
 
-    def write_config(self, password: str = PASSWORD, nkey: str = "") -> None:
-        certificate, key = self.authority.sign("server", "127.0.0.1")
+    def write_config(self, password: str = PASSWORD, nkey: str = "", days: int = 2) -> None:
+        certificate, key = self.authority.sign("server", "127.0.0.1", days=days)
         other = f", {{ nkey: {nkey} }}" if nkey else ""
         (self.folder / "nats.conf").write_text(f"""
             jetstream {{ store_dir: "{self.folder}/streams" }}
@@ -148,6 +148,20 @@ def test_wrong_logins(secure: SecureServer) -> None:
     text = secure.file("text", "no certificate")
     assert "text" in fleet(secure, "status", *right, tls=["--ca", text], expect=WRONG)
     assert "nats://" in fleet(secure, "status", *right, "--servers", "http://127.0.0.1", expect=WRONG)
+
+
+def test_expired_certificates(secure: SecureServer) -> None:
+    """A certificate that has expired is called so, the server's and the client's; after a reload with a new one all is well."""
+    right = ["--user", "fleet", "--password-file", secure.file("right", PASSWORD)]
+    certificate, key = secure.authority.sign("expired", days=0)
+    tls = ["--ca", str(secure.authority.certificate), "--cert", str(certificate), "--cert-key", str(key)]
+    assert "-enddate" in fleet(secure, "status", *right, tls=tls, expect=REFUSED)
+    secure.write_config(days=0)
+    secure.server.reload()
+    eventually(lambda: "has expired" in fleet(secure, "status", *right, expect=REFUSED), "the expired certificate")
+    secure.write_config()
+    secure.server.reload()
+    eventually(lambda: "0 workers" in fleet(secure, "status", *right), "the new certificate")
 
 
 def test_nothing_is_sent_unencrypted() -> None:

@@ -28,12 +28,14 @@ class Authority:
     def certificate(self) -> Path:
         return self.folder / f"{self.name}.pem"
 
-    def sign(self, name: str, *addresses: str) -> tuple[Path, Path]:
-        """The files of a new certificate, for servers at these IP addresses, and of its key."""
+    def sign(self, name: str, *addresses: str, days: int = 2) -> tuple[Path, Path]:
+        """The files of a new certificate, for servers at these IP addresses and for so many days (0: expired), and of its key."""
         key = ec.generate_private_key(ec.SECP256R1())
-        return self._write(name, self._certificate(name, key, addresses), key)
+        return self._write(name, self._certificate(name, key, addresses, days), key)
 
-    def _certificate(self, name: str, key: ec.EllipticCurvePrivateKey, addresses: tuple[str, ...]) -> x509.Certificate:
+    def _certificate(
+        self, name: str, key: ec.EllipticCurvePrivateKey, addresses: tuple[str, ...], days: int = 2
+    ) -> x509.Certificate:
         now, public = datetime.now(timezone.utc), key.public_key()
         is_authority = name == self.name
         builder = (
@@ -43,7 +45,7 @@ class Authority:
             .public_key(public)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=2))
+            .not_valid_after(now + timedelta(days=days))
             .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)

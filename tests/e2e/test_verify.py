@@ -124,8 +124,8 @@ def of_other_sinks(known: dict[str, Document]) -> int:
 
 
 STEP = timedelta(minutes=40)
-TROUBLED, STEPS = 12, 40
-"""Eight hours of trouble; then until a while after the daily comparison of each."""
+TROUBLED, STEPS = 12, 26
+"""Eight hours of trouble; then, in steps of double length, until a while after the daily comparison of each."""
 
 
 def together(folder: Path, pump: SimulatedPump, machines: int, version: str) -> dict[str, Document]:
@@ -148,7 +148,7 @@ def together(folder: Path, pump: SimulatedPump, machines: int, version: str) -> 
                     continue  # one of them is off for hours
                 while machine.engine.run_once():
                     pass
-            home.clock.sleep(STEP.total_seconds())
+            home.clock.sleep((STEP if step < TROUBLED else 2 * STEP).total_seconds())
         for machine in running:
             while machine.engine.run_once(polling=False):
                 pass

@@ -54,7 +54,7 @@ def test_clock_nine_minutes_fast(tmp_path: Path) -> None:
     pump = simulate(plan)
     clock = FakeClock(BEGIN + 2 * DAY)
     with FaultyTandemCloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
-        running = InProcessEngine(tmp_path / "home", cloud, site, clock)
+        running = InProcessEngine(tmp_path / "home", cloud, site, clock, poll_s=(1200, 2400))
         running.until(BEGIN + 2 * DAY + timedelta(hours=3))
         assert "min ahead" in messages(running)
         running.until(BEGIN + 3 * DAY + timedelta(hours=9))

@@ -37,6 +37,7 @@ class Conversation:
             with self._lock:
                 self.has_begun = not self._gave_up
             await message.respond(WAITS if self.has_begun else b"no")
+            step = {"progress": "the command has begun; from here on the worker finishes it"}
         self.steps.put(step)
 
     def give_up(self) -> bool:

@@ -91,8 +91,9 @@ def person(
 def test_steps_and_result_without_secrets(person: AskedPerson, error: Exception | None) -> None:
     """The worker says that it has the request, what it does, and how it ended. No secret is in any of it."""
     person.error = error
-    first, *progress, last = person.ask()
+    first, begun, *progress, last = person.ask()
     assert first == {"progress": f"w1 has {person.name}"}
+    assert "has begun" in begun["progress"]
     assert progress == [{"progress": "asks ***"}]
     assert last["lines"] == (["asked ***"] if error is None else ["refused ***", "change ***"])
     assert bool(last["status"]) == (error is not None)

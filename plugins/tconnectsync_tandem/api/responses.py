@@ -102,9 +102,10 @@ def value(piece: Piece, *, careful: bool = False) -> Any:
     text = bytes(piece)
     if text.count(b"[") + text.count(b"{") > _MOST_LEVELS and _nested_too_deeply(text):
         return text.decode("utf-8", "replace")
-    if not (careful and has_long_number(text)):
-        with suppress(ValueError, RecursionError):
-            return _parse(text)
+    try:
+        return _patient(text) if careful and has_long_number(text) else _parse(text)
+    except (ValueError, RecursionError):
+        pass
     try:
         return _patient(text)
     except (ValueError, RecursionError):
@@ -140,6 +141,8 @@ def _place(piece: Piece) -> Place:
             except (ValueError, RecursionError):
                 return LAST_PLACE
         group, number = found.group or 0, found.number
+        if number is not None and 0 <= group <= _HIGHEST and 0 <= number <= _HIGHEST:
+            return group, number  # almost every entry
     elif isinstance(piece, dict):
         group, number = plain_whole(piece.get("sequenceGroup") or 0), plain_whole(piece.get("sequenceNumber"))
     else:

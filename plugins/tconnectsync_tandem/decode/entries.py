@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -46,7 +46,7 @@ _WALL_TIME = re.compile(
 _FIRST_YEAR, _LAST_YEAR = 2008, 2150  # a 32-bit count of seconds since 2008 ends in 2144
 
 
-class HistoryEntry(NamedTuple):
+class HistoryEntry(msgspec.Struct, frozen=True, gc=False):
     """An entry as read. ``seq`` is None if the entry has no usable identity: then it is ``unknown``."""
 
     kind: str
@@ -65,9 +65,9 @@ def read_entry(raw: Mapping[str, Any]) -> HistoryEntry:
         notes = tuple(f"new key {str(key)[:60]}" for key in raw if str(key).lower() not in _SPELLING)
         found = {_SPELLING[key.lower()]: raw[key] for key in raw if str(key).lower() in _SPELLING}
         found.update({key: raw[key] for key in raw if key in _KEYS})
-    code = plain_whole(found.get("eventCode"))
-    group = plain_whole(found.get("sequenceGroup"))
-    seq = plain_whole(found.get("sequenceNumber"))
+    code, group, seq = found.get("eventCode"), found.get("sequenceGroup"), found.get("sequenceNumber")
+    if not (type(code) is int and type(group) is int and type(seq) is int):
+        code, group, seq = plain_whole(code), plain_whole(group), plain_whole(seq)
     pump_time = _wall_time(found.get("pumpDateTime"))
     if group is None:
         group = 0  # no other one was ever seen
@@ -110,11 +110,15 @@ def _wall_time(text: Any) -> datetime | None:
 
     Anything else after it ("01:05:00 PM") may change its meaning: then there is no time.
     """
-    found = _WALL_TIME.fullmatch(text.strip()) if type(text) is str else None
-    if found is None:
+    if type(text) is not str:
         return None
+    if not (len(text) == 19 and text[4::3] == "--T::"):  # not 2026-11-20T00:03:00, as almost all are
+        found = _WALL_TIME.fullmatch(text.strip())
+        if found is None:
+            return None
+        text = found[1] + (found[2] or ":00")
     try:
-        time = datetime.fromisoformat(found[1] + (found[2] or ":00"))
+        time = datetime.fromisoformat(text)
     except ValueError:
         return None
     return time if _FIRST_YEAR <= time.year <= _LAST_YEAR else None

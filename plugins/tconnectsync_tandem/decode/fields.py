@@ -74,16 +74,14 @@ def number(low: float, high: float, *, none: Collection[float] = (), per_unit: i
 
     def read(value: Any) -> Any:
         kind = type(value)
-        if kind is str:
+        if kind is not int and kind is not float:
             value = plain(value)
             kind = type(value)
-        if kind is not int and kind is not float:
-            return ODD
+            if kind is not int and kind is not float:
+                return ODD
         if value in nothing:
             return None
-        if not low <= value <= high:  # NaN compares false
-            return ODD
-        return value / per_unit
+        return value / per_unit if low <= value <= high else ODD  # NaN compares false
 
     return read
 

@@ -13,6 +13,7 @@ from tconnectsync.clock import Clock
 from tconnectsync.errors import IndexCorrupt
 from tconnectsync.eventlog.codec import Codec, Decoder, micros
 from tconnectsync.eventlog.damage import Damage, IndexMismatch, Segment, damage_of
+from tconnectsync.eventlog.facts import FactReader
 from tconnectsync.eventlog.framing import DamagedRange
 from tconnectsync.eventlog.index import get_meta
 from tconnectsync.eventlog.index_build import (
@@ -31,7 +32,7 @@ from tconnectsync.eventlog.replica import Replica, follow
 from tconnectsync.eventlog.segments import Segments
 from tconnectsync.eventlog.tail import Tail
 from tconnectsync.eventlog.writer import Appended, Writer, index_errors
-from tconnectsync.events import FACTS, Event
+from tconnectsync.events import Event
 from tconnectsync.filesystem import Files, OsFiles
 
 SEGMENT_BYTES = 1 << 20
@@ -56,6 +57,7 @@ class EventLog:
         self._writer = opened.writer
         self._tail_damage = opened.tail_damage
         self._reader = IndexReader(opened.index.database)
+        self._facts = FactReader(self._reader, self._event_at)
         self._codec = codec
         self._segments = segments
         self._index_path = index_path
@@ -259,17 +261,7 @@ class EventLog:
 
     def facts(self, kind: str, *, source: str | None = None, pump: str | None = None, limit: int = 100) -> list[Event]:
         """Return the newest records of ``kind``, newest position first: facts about the data, or rare events of a pump."""
-        locations = (
-            self._reader.fact_locations(kind, pump) if kind in FACTS else self._reader.kind_locations(kind, pump)
-        )
-        found: list[Event] = []
-        for location in locations:
-            if len(found) >= limit:
-                break
-            event = self._event_at(location)
-            if source is None or event.source == source:
-                found.append(event)
-        return found
+        return self._facts.newest(kind, source=source, pump=pump, limit=limit)
 
     def events(
         self,

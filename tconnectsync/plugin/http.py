@@ -20,13 +20,12 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import attrs
-import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 
 from tconnectsync.clock import Clock
 from tconnectsync.plugin.http_failures import FAILURE_TEXTS, HttpFailed, HttpFailure, reason_of
+from tconnectsync.plugin.http_library import requests
 from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S
 
 Body: TypeAlias = bytes | bytearray
@@ -297,7 +296,7 @@ class _Deadline:
                     socket.socket.shutdown(sock, socket.SHUT_RDWR)  # wakes the waiting thread, with and without TLS
 
 
-class _DeadlineAdapter(HTTPAdapter):
+class _DeadlineAdapter(requests.adapters.HTTPAdapter):
     """Connections that a deadline can close: direct ones, through a proxy, and through SOCKS."""
 
     def __init__(self) -> None:

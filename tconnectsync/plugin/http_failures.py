@@ -9,10 +9,10 @@ import ssl
 from collections.abc import Iterator, Mapping
 
 import attrs
-import requests
 import urllib3
 
 from tconnectsync.errors import Retryable
+from tconnectsync.plugin.http_library import requests
 
 
 class HttpFailure(enum.Enum):

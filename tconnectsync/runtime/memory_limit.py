@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import linecache
 from contextlib import suppress
 
 _MMAP_THRESHOLD = -3
@@ -10,6 +11,13 @@ _MMAP_THRESHOLD = -3
 
 _LARGE = 128 * 1024
 _OBJECTS_BETWEEN_COLLECTIONS = 10_000
+
+
+def save_memory() -> None:
+    """Do all that this module has. Call it before a log is opened, and once the modules are imported."""
+    release_large_blocks()
+    collect_cycles_less_often()
+    forget_generated_source()
 
 
 def release_large_blocks() -> None:
@@ -30,3 +38,8 @@ def collect_cycles_less_often() -> None:
     Events and documents are many and form no cycles, so almost every search of a long read is in vain.
     """
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+
+
+def forget_generated_source() -> None:
+    """Drop the text of methods that attrs has generated for its classes: nearly a megabyte, which only tracebacks show."""
+    linecache.clearcache()

@@ -27,7 +27,7 @@ from tconnectsync.plugin.spec import Context, Sink
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.runtime.data_dir import free_space_problem, outbox_path
 from tconnectsync.runtime.engine import Engine
-from tconnectsync.runtime.memory_limit import collect_cycles_less_often, release_large_blocks
+from tconnectsync.runtime.memory_limit import save_memory
 from tconnectsync.runtime.sink_runner import SinkRunner
 from tconnectsync.timeline.resolver import TimelineResolver
 
@@ -50,8 +50,7 @@ def open_engine(
     For a preview: ``data_dir`` is another folder to work in, and ``files`` opens its log. With ``log_read_only``, the log of
     that folder is read instead, while its owner may write. ``replica``: the copy of the log that other workers share. ``pace``: see ``Context``.
     """
-    release_large_blocks()
-    collect_cycles_less_often()
+    save_memory()
     folder = config.data_dir if data_dir is None else data_dir
     sources = open_sources(config, plugins, clock=clock, data_dir=config.data_dir, pace=pace)
     where, writable = (folder, True) if log_read_only is None else (log_read_only, False)

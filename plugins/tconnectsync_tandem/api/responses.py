@@ -32,7 +32,7 @@ LAST_PLACE: Place = (_HIGHEST, 0)
 
 _DIGITS = bytes(ord("0") if ord("0") <= byte <= ord("9") else ord(" ") for byte in range(256))
 _LONG_NUMBER = b"0" * 19
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16
 _EDGE = 1024
 _MOST_LEVELS = 50
 """No record is nested more than four levels deep; deeper ones are stored as text."""
@@ -53,22 +53,28 @@ class LogAnswer:
 
     def entries(self) -> Iterator[tuple[Place, Any]]:
         """Yield every entry once, ordered by sequence group and number: the server guarantees no order."""
-        pieces = [*self.events, *(self.clock_changes or ())]
+        first_change = len(self.events)
+        pieces: list[Piece] = [*self.events, *(self.clock_changes or ())]
         groups, numbers = array("q"), array("q")
         for piece in pieces:
             group, number = _place(piece)
             groups.append(group)
             numbers.append(number)
-        by_number = sorted(range(len(pieces)), key=numbers.__getitem__)
-        order = array("q", sorted(by_number, key=groups.__getitem__))
-        del by_number
         before: Place | None = None
-        for number in order:
-            here = groups[number], numbers[number]
+        for index in _sorted_indices(groups, numbers):
+            here = groups[index], numbers[index]
             # the same clock change is in both arrays
-            if number < len(self.events) or here != before or here == LAST_PLACE:
-                yield here, value(pieces[number], careful=self.careful)
+            if index < first_change or here != before or here == LAST_PLACE:
+                yield here, value(pieces[index], careful=self.careful)
             before = here
+
+
+def _sorted_indices(groups: array[int], numbers: array[int]) -> array[int]:
+    """Return the indices in the order of the places. In arrays, because lists of a month's numbers take some megabytes."""
+    indices = sorted(range(len(numbers)), key=numbers.__getitem__)
+    if len(set(groups)) > 1:
+        indices.sort(key=groups.__getitem__)
+    return array("q", indices)
 
 
 def split_answer(body: Body, what: str) -> LogAnswer:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tconnectsync.health.severity import Severity as Severity
     from tconnectsync.health.severity import severity as severity
     from tconnectsync.json_converter import CONVERTER as CONVERTER
+    from tconnectsync.library.open_log import open_log as open_log
+    from tconnectsync.library.pump_log import PumpLog as PumpLog
     from tconnectsync.plugin import addresses as addresses
     from tconnectsync.plugin import pasted_text as pasted  # noqa: F401
     from tconnectsync.plugin.base_receiver import BaseReceiver as BaseReceiver
@@ -77,8 +79,6 @@ if TYPE_CHECKING:
     from tconnectsync.plugin.spec import hookimpl as hookimpl
     from tconnectsync.plugin.stateless_fold import NoState as NoState
     from tconnectsync.plugin.stateless_fold import each as each
-    from tconnectsync.queries.open_log import open_log as open_log
-    from tconnectsync.queries.pump_log import PumpLog as PumpLog
     from tconnectsync.retry.deadline import RememberedDeadline as RememberedDeadline
     from tconnectsync.statistics.glucose_counts import GlucoseCounts as GlucoseCounts
     from tconnectsync.statistics.glucose_counts import TimeInRange as TimeInRange
@@ -127,8 +127,8 @@ _NAMES = {
     "plugin.source": "Batch History Source",
     "plugin.spec": "Context hookimpl Importer ImportOptions Section Sink SinkSpec SourceSpec",
     "plugin.stateless_fold": "each NoState",
-    "queries.open_log": "open_log",
-    "queries.pump_log": "PumpLog",
+    "library.open_log": "open_log",
+    "library.pump_log": "PumpLog",
     "retry.deadline": "RememberedDeadline",
     "health.severity": "severity Severity",
     "statistics.glucose_counts": "GlucoseCounts TimeInRange",

@@ -67,7 +67,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 """Beside the ground: the rooms that each room may import. A room that is missing here may import every room before it."""
 TESTING = frozenset({"events", "plugin", "eventlog", "outbox", "projection"})
 """What ``testing`` may import: the contracts for plugin authors. No room imports it, so that nobody needs pytest."""
-UPPER = ("jobs", "daemon", "queries", "cli")
+UPPER = ("library", "jobs", "daemon", "queries", "cli")
 """From the bottom up; each may import all that lies below it."""
 
 

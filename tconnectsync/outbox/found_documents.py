@@ -25,6 +25,7 @@ class FoundDocuments:
         """Record a document of this sink that the receiver has. A fold that makes it claims it.
 
         If no fold makes it, it stays until :meth:`resolve`. An ephemeral one is never withdrawn.
+        It takes no slot, so that no document moves aside for it: ``unique_slot`` stays empty, and ``found_slot`` has its kind.
         """
         if not found.ephemeral:
             self._db.execute(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tconnectsync import TconnectsyncError, Zones, open_log
-from tconnectsync.queries.event_frame import event_row
+from tconnectsync.library.event_frame import event_row
 from tests.statistics.conftest import ZONE, SampleLog
 
 UTC = timezone.utc

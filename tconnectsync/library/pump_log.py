@@ -17,8 +17,8 @@ from tconnectsync.eventlog.codec import Decoder
 from tconnectsync.events import PUMP_KINDS, Event, bolus_join
 from tconnectsync.events.basal_rates import CONFIRMED_FOR
 from tconnectsync.events.readings import measured_at
-from tconnectsync.queries.day_memo import DayMemo
-from tconnectsync.queries.day_store import FILE_NAME
+from tconnectsync.library.day_memo import DayMemo
+from tconnectsync.library.day_store import FILE_NAME
 from tconnectsync.statistics import basal, glucose
 from tconnectsync.statistics.reading import KINDS, read_therapy
 from tconnectsync.statistics.summary import Summary, day_span, days_between, summarise_day
@@ -145,7 +145,7 @@ class PumpLog:
 
         With ``kinds``, it has their columns also if there are no such events.
         """
-        from tconnectsync.queries.event_frame import data_frame
+        from tconnectsync.library.event_frame import data_frame
 
         return data_frame(self.events(since, until, kinds), kinds or ())
 

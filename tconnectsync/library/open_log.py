@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tconnectsync.clock import Clock, SystemClock
 from tconnectsync.errors import RequestRefused
-from tconnectsync.queries.pump_log import PumpLog
+from tconnectsync.library.pump_log import PumpLog
 from tconnectsync.timeline.zones import Zones
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 
 from tconnectsync.eventlog import EventLog
-from tconnectsync.queries.day_store import StoredDays, load_days, save_days
+from tconnectsync.library.day_store import StoredDays, load_days, save_days
 from tconnectsync.statistics.summary import Summary
 from tconnectsync.timeline.event_stream import EventStream
 from tconnectsync.timeline.spans import LATEST

@@ -19,7 +19,7 @@ _AT_ONCE = 500
 """After so many files the people are stored, so that a command that is interrupted has done something."""
 
 
-@click.command("add-all")
+@click.command("add-all", short_help="Add everybody of a folder of configuration files.")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @key_option
 @with_servers

@@ -23,6 +23,13 @@ def fleet() -> None:
     """Run tconnectsync for many people: workers share them, and their event logs are in NATS JetStream.
 
     Needs the extra `fleet` and at least one NATS server with JetStream; three of them survive the loss of one.
+
+    \b
+    To begin:
+      tconnectsync fleet key fleet.key
+      tconnectsync fleet init --servers nats://HOST:4222,…
+      tconnectsync fleet add anna --config anna.toml --key fleet.key.pub --servers …
+      tconnectsync fleet worker --folder /var/lib/tconnectsync-fleet --key fleet.key --servers …
     """
 
 
@@ -31,7 +38,7 @@ fleet.add_command(export)
 fleet.add_command(import_)
 
 
-@fleet.command()
+@fleet.command(short_help="Create the key that seals configurations.")
 @click.argument("file", type=file_path())
 def key(file: Path) -> int:
     """Create the key that seals configurations: FILE for the workers, FILE.pub for whoever adds people."""
@@ -81,7 +88,7 @@ def init(options: ServerOptions, replicas: str, lease: float, requests_per_secon
     return 0
 
 
-@fleet.command()
+@fleet.command(short_help="Show or change the limit of requests to the vendor.")
 @click.option(
     "--per-second", type=click.FloatRange(0, 10_000), help="The new limit; 0: none. It counts within seconds."
 )
@@ -189,7 +196,7 @@ def resume(options: ServerOptions, name: str) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_servers
 def status(options: ServerOptions, as_json: bool) -> int:
-    """Show the workers, and the people by state."""
+    """Show the workers, and the people by state. The exit status is 9 if somebody is not well."""
     with options.connected() as servers:
         from tconnectsync_fleet.status import read_fleet, status_lines
 
@@ -202,7 +209,7 @@ def status(options: ServerOptions, as_json: bool) -> int:
     return 9 if found["troubles"] else 0
 
 
-@fleet.command()
+@fleet.command(short_help="Print one person's status as JSON.")
 @click.argument("name")
 @with_servers
 def show(options: ServerOptions, name: str) -> int:

@@ -103,7 +103,8 @@ key_option = click.option(
     required=True,
     type=file_path(),
     envvar="TCONNECTSYNC_FLEET_KEY",
-    help="The fleet's key: `fleet key FILE` creates it.",
+    show_envvar=True,
+    help="The fleet's key, of `fleet key FILE`. FILE.pub is enough to add people.",
 )
 
 
@@ -112,44 +113,54 @@ _OPTIONS = (
         "--servers",
         multiple=True,
         envvar="TCONNECTSYNC_FLEET_SERVERS",
+        show_envvar=True,
         default=["nats://127.0.0.1:4222"],
         show_default=True,
         metavar="URL",
         help="Address of a NATS server; several times, or with commas. tls://… encrypts.",
     ),
-    click.option("--user", envvar="TCONNECTSYNC_FLEET_USER", help="User name at the servers."),
+    click.option("--user", envvar="TCONNECTSYNC_FLEET_USER", show_envvar=True, help="User name at the servers."),
     click.option(
         "--password-file",
         type=file_path(exists=True),
         envvar="TCONNECTSYNC_FLEET_PASSWORD_FILE",
+        show_envvar=True,
         help="File with the user's password.",
     ),
     click.option(
         "--creds",
         type=file_path(exists=True),
         envvar="TCONNECTSYNC_FLEET_CREDS",
+        show_envvar=True,
         help="A .creds file of NATS, instead of a user name.",
     ),
     click.option(
         "--nkey",
         type=file_path(exists=True),
         envvar="TCONNECTSYNC_FLEET_NKEY",
+        show_envvar=True,
         help="File with the seed of an nkey, instead of a user name.",
     ),
     click.option(
         "--ca",
         type=file_path(exists=True),
         envvar="TCONNECTSYNC_FLEET_CA",
+        show_envvar=True,
         help="Certificate of the authority that signed the servers' certificates; encrypts.",
     ),
     click.option(
         "--cert",
         type=file_path(exists=True),
         envvar="TCONNECTSYNC_FLEET_CERT",
+        show_envvar=True,
         help="This client's certificate, if the servers ask for one.",
     ),
     click.option(
-        "--cert-key", type=file_path(exists=True), envvar="TCONNECTSYNC_FLEET_CERT_KEY", help="The certificate's key."
+        "--cert-key",
+        type=file_path(exists=True),
+        envvar="TCONNECTSYNC_FLEET_CERT_KEY",
+        show_envvar=True,
+        help="The certificate's key.",
     ),
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 MEANINGS = {
-    0: "ok", 1: "failed", 2: "wrong configuration", 3: "source not read", 4: "login refused", 5: "receiver not reached",
+    0: "ok", 1: "failed", 2: "wrong configuration", 3: "source not read", 4: "login refused", 5: "documents waiting",
     6: "stopped", 7: "log corrupt", 8: "changing workers", 10: "needs a newer release",
 }  # fmt: skip
 """By the exit status that `tconnectsync sync` would have, and 10, which only a fleet has."""

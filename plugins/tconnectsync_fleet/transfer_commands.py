@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tconnectsync_fleet.person_runner import FleetContext
 
 
-@click.command("import")
+@click.command("import", short_help="Move a single daemon's data in.")
 @click.argument("name")
 @click.option("--config", "file", required=True, type=file_path(exists=True), help="The person's configuration file.")
 @click.option(
@@ -55,7 +55,7 @@ def import_(
     return 0
 
 
-@click.command()
+@click.command(short_help="Write a person's event log to a file.")
 @click.argument("name")
 @click.option(
     "--output",

@@ -54,7 +54,8 @@ def _sink_problems(engine: Engine, runner: SinkRunner) -> Iterator[Problem]:
         yield ExitStatus.WAITING, _words(name, health) if health.message else unread
     elif waiting:
         documents = counted(waiting, "document is", "documents are")
-        yield ExitStatus.WAITING, f"{name}: {documents} waiting. {_words('', health)}"
+        reason = f" {_words('', health)}" if health.message else ""
+        yield ExitStatus.WAITING, f"{name}: {documents} waiting.{reason}"
     if failed:
         yield ExitStatus.DAMAGED if isinstance(failed[0], LogCorrupt) else ExitStatus.FAILED, _words(name, failed[0])
     dead = runner.counts().dead

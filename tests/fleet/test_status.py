@@ -57,12 +57,12 @@ def test_state_of_each_person(servers: Servers, added: Callable[[bytes], str]) -
 def test_thousands_can_be_read() -> None:
     """If thousands have the same problem, those with another one are still seen."""
     people = {f"p{number}": "ok" for number in range(5000)}
-    people |= {f"p{number}": "receiver not reached" for number in range(1000)} | {
+    people |= {f"p{number}": "documents waiting" for number in range(1000)} | {
         "p4999": "login refused",
         "p7": "paused",
     }
     troubles = {name: [f"why {name}"] for name, state in people.items() if state not in ("ok", "paused")}
-    states = {"ok": 3999, "receiver not reached": 999, "login refused": 1, "paused": 1}
+    states = {"ok": 3999, "documents waiting": 999, "login refused": 1, "paused": 1}
     lines = list(
         status_lines(
             {
@@ -78,7 +78,7 @@ def test_thousands_can_be_read() -> None:
     assert any("500 turns" in line and "20 a second" in line for line in lines)
     assert any(line.startswith("  w2: 2,499 people (should have 2,599)") for line in lines)
     assert "p4999: login refused: why p4999" in lines
-    assert sum("receiver not reached: why" in line for line in lines) == 5
+    assert sum("documents waiting: why" in line for line in lines) == 5
     assert lines[-1].startswith("… and 994 more")
 
 

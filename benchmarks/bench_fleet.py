@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import json
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -134,9 +135,11 @@ class Measured:
         return moved, half_s, took_s
 
     def status_s(self) -> float:
-        """Seconds of ``fleet status``."""
+        """Seconds of ``fleet status``, in a process of its own."""
+        command = [sys.executable, "-m", "tconnectsync", *self.fleet.words("status")]
         began = time.monotonic()
-        self.fleet.run("status", expect=(0, 9))
+        done = subprocess.run(command, env=self.fleet.environment, stdout=subprocess.DEVNULL, check=False)
+        assert done.returncode in (0, 9)
         return time.monotonic() - began
 
 

@@ -14,8 +14,8 @@ from tconnectsync import Document, StoredDocument
 from tconnectsync.errors import RequestRefused
 from tconnectsync_nightscout.delivery.legacy_documents import match_legacy
 from tconnectsync_simulator.pump.pump import simulate
+from tests.e2e.house import BEGIN, COLLECTIONS, DAY, GENERATIONS, House, house, plan_of
 from tests.e2e.installation import ZONE, Installation, by_identity, recent_pump
-from tests.e2e.test_rules import BEGIN, COLLECTIONS, DAY, GENERATIONS, House, house, plan_of
 from tests.support.clocks import ShiftedClock
 from tests.support.cloud_faults import answered
 from tests.support.faulty_cloud import FaultyTandemCloud

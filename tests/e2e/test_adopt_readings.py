@@ -14,8 +14,8 @@ from tconnectsync import Document, StoredDocument
 from tconnectsync_nightscout.api.find_copies import time_of
 from tconnectsync_nightscout.delivery.legacy_readings import match_legacy_readings
 from tconnectsync_simulator.pump.pump import simulate
+from tests.e2e.house import BEGIN, DAY, House, house, plan_of
 from tests.e2e.installation import ZONE, Installation, recent_pump
-from tests.e2e.test_rules import BEGIN, DAY, House, house, plan_of
 from tests.support.clocks import ShiftedClock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout

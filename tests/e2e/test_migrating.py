@@ -21,9 +21,9 @@ from tconnectsync.plugin.manager import load_plugins
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.engine_in_process import ZONE
+from tests.e2e.house import BEGIN, COLLECTIONS, DAY, House, house, plan_of
 from tests.e2e.installation import by_identity
 from tests.e2e.test_adopt import FOREIGN, PUMP_EVENTS, TREATMENTS, as_older, older_left
-from tests.e2e.test_rules import BEGIN, COLLECTIONS, DAY, House, house, plan_of
 from tests.support.clocks import FakeClock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout

@@ -12,7 +12,7 @@ from tconnectsync.eventlog import FolderLock
 from tconnectsync.eventlog.backup import back_up, restore
 from tconnectsync.eventlog.check import check_log
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.test_rules import BEGIN, DAY, GENERATIONS, differences, house, plan_of
+from tests.e2e.house import BEGIN, DAY, GENERATIONS, differences, house, plan_of
 from tests.support.cloud_faults import answered
 
 

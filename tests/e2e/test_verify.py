@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
+from tests.e2e.engine_in_process import InProcessEngine
+from tests.e2e.house import BEGIN, DAY, GENERATIONS, house, plan_of
 from tests.e2e.installation import ZONE, Installation, by_identity, daemon, recent_pump
 from tests.e2e.installation import SyncSetup as QuietWorld
-from tests.e2e.test_many_cycles import InProcessEngine
-from tests.e2e.test_rules import BEGIN, DAY, GENERATIONS, house, plan_of
 from tests.support.clocks import ShiftedClock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout

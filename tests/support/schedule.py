@@ -18,7 +18,7 @@ LONGEST = (
     "tests/e2e/test_older_tconnect.py::test_tconnect_thirty_days",
     "tests/e2e/test_daemon.py::test_daemon_stops_in_time",
     "tests/projection/test_projection_law.py::test_delivered_equals_one_pass",
-    "tests/e2e/test_rules.py::test_uploads_correct_zone",
+    "tests/e2e/test_uploads.py::test_uploads_correct_zone",
     "tests/e2e/test_verify.py::test_two_machines_at_one_site",
 )
 """Tests that take more than ten seconds, the longest first. Those of a file that are left out run with the rest of it."""

@@ -8,6 +8,7 @@ The folder of a run that failed is kept, with the workers' logs and data.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import random
 import shutil
 import sys
@@ -25,12 +26,15 @@ from tconnectsync import counted
 from tests.fleet.incidents import SLEEPS, strike
 from tests.fleet.light_cloud import GROWTH_PER_S
 from tests.fleet.light_world import THREADS, LightFleet
+from tests.fleet.real_people import RealPeople, real_people
 from tests.support.memory_folder import memory_folder
 from tests.support.nats_cluster import NatsCluster
 from tests.support.process_cost import memory_kb
 
 STEADY = "w0"
 """Nothing ends this worker: it sleeps and is cut off, and its memory shows whether it stays flat."""
+REAL_HOURS = 36.0
+"""So much of the lives of real pumps arrives during a run."""
 PATIENCE_S = 240.0
 """Nobody may be without a turn for longer, whatever happens."""
 BATCH_SIZE = 5
@@ -44,6 +48,7 @@ class SoakSettings:
     minutes: float
     nats: int
     people: int
+    real_people: int
     workers: int
     lease: float
     growth: float
@@ -62,6 +67,7 @@ class Observations:
     steady_kb: list[int] = attrs.field(factory=list)
     """The memory of the worker that never ends, after each incident."""
     others_kb: list[int] = attrs.field(factory=list)
+    real_documents: int = 0
 
     @property
     def incidents(self) -> int:
@@ -80,34 +86,44 @@ def run(chosen: SoakSettings, folder: Path) -> bool:
         is_gated=True,
         patience_s=PATIENCE_S,
         poll_s=chosen.poll,
+        blocked_plugins=() if chosen.real_people else ("nightscout",),
     )
     seen = Observations()
     verdict: dict[str, list[str]] = {}
+    names = [f"real{number}" for number in range(chosen.real_people)]
+    opened = contextlib.ExitStack()
     try:
+        real = opened.enter_context(real_people(folder / "real", names, history_days=2, hours_ago=REAL_HOURS))
+        real.add_to(fleet)
         fleet.add(*(f"p{number}" for number in range(chosen.people)))
         for number in range(chosen.workers):
             fleet.start(f"w{number}")
         fleet.wait_until_all_asked()
         try:
-            have_incidents(chosen, fleet, nats, seen)
+            have_incidents(chosen, fleet, real, nats, seen)
             verdict = fleet.settle(within_s=PATIENCE_S)
         except AssertionError as error:
             verdict = fleet.cloud.verdict(fleet.people)
             verdict["stopped"] = [str(error)]
         judge(fleet, seen, verdict)
+        judge_real(real, seen, verdict)
     finally:
         fleet.close()
+        opened.close()
         nats.stop()
     for line in summary(chosen, fleet, seen, verdict):
         print(line)
     return not any(verdict.values())
 
 
-def have_incidents(chosen: SoakSettings, fleet: LightFleet, nats: NatsCluster, seen: Observations) -> None:
+def have_incidents(
+    chosen: SoakSettings, fleet: LightFleet, real: RealPeople, nats: NatsCluster, seen: Observations
+) -> None:
     """One incident after another, until the time is over. Errors: AssertionError if the fleet does not work again."""
     chance, end = random.Random(chosen.seed), time.monotonic() + chosen.minutes * 60
     while time.monotonic() < end:
         began, repeated = time.monotonic(), fleet.cloud.repeated
+        real.arrive(REAL_HOURS * (end - began) / (chosen.minutes * 60))
         name = strike(fleet, nats, chance, chosen.without, {STEADY} if chosen.workers > 1 else ())
         seen.struck[name] += 1
         time.sleep(chance.uniform(0.0, 2.0))
@@ -131,6 +147,16 @@ def judge(fleet: LightFleet, seen: Observations, verdict: dict[str, list[str]]) 
     ]
 
 
+def judge_real(real: RealPeople, seen: Observations, verdict: dict[str, list[str]]) -> None:
+    """Add to the verdict what the sites of people with the real source and sinks show otherwise than one pass gives."""
+    real.arrive(0)
+    for person in real.people:
+        found = real.verdict(person, within_s=PATIENCE_S)
+        seen.real_documents += found.documents
+        for kind in ("lost", "doubled", "wrong"):
+            verdict[kind] += [f"{person.name}: {text}" for text in getattr(found, kind)]
+
+
 def log(line: str) -> None:
     """A line of progress."""
     print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
@@ -143,9 +169,11 @@ def summary(
     counts = ", ".join(f"{kind} {len(found)}" for kind, found in verdict.items())
     copies = sum(len(stored) for stored in fleet.cloud.stored.values())
     yield (
-        f"{chosen.minutes:g} min, {counted(chosen.nats, 'NATS server')}, {chosen.people} people, {chosen.workers} workers,"
+        f"{chosen.minutes:g} min, {counted(chosen.nats, 'NATS server')}, {chosen.people + chosen.real_people} people, {chosen.workers} workers,"
         f" seed {chosen.seed}: {seen.incidents} incidents, {copies:,} documents: {counts}"
     )
+    if chosen.real_people:
+        yield f"{chosen.real_people} of them with the real source and sinks: {seen.real_documents:,} documents"
     for name, count in sorted(seen.struck.items()):
         again = f", {counted(seen.repeated[name], 'document')} sent again" if seen.repeated[name] else ""
         yield f"  {name.replace('_', ' ')}: {count}{again}"
@@ -170,6 +198,7 @@ def main() -> int:
     options.add_argument("--growth", type=float, default=GROWTH_PER_S, help="new records of each person in a second")
     options.add_argument("--poll", type=int, default=1, help="seconds between two polls of a person")
     options.add_argument("--people", type=int, default=20)
+    options.add_argument("--real-people", type=int, default=0, help="more people, with the real source and sinks")
     options.add_argument("--workers", type=int, default=3)
     options.add_argument("--seed", type=int, default=random.randrange(10_000))
     options.add_argument("--without", action="append", default=[], help="an incident that does not happen")

@@ -28,6 +28,9 @@ from tests.support.tcp_gate import TcpGate
 
 PLUGIN = Path(__file__).with_name("light_plugin") / "light.py"
 THREADS = 4
+NO_NIGHTSCOUT = "".join(
+    f"[sinks.nightscout-{name}]\nenabled = false\n" for name in ("treatments", "iob", "pump-events")
+)
 PASSWORD = "a password of a simulated person"
 
 
@@ -113,7 +116,8 @@ class LightFleet:
     def config(self, person: str, **changes: str) -> Path:
         """The file of a person's configuration."""
         url = f"http://127.0.0.1:{self._server.port}/{person}"
-        values = {"url": url, "password": PASSWORD, "more": "", **changes}
+        off = "" if "nightscout" in self.blocked_plugins else NO_NIGHTSCOUT
+        values = {"url": url, "password": PASSWORD, "more": off, **changes}
         path = self.folder / f"{person}.toml"
         path.touch(mode=0o600)
         path.write_text(

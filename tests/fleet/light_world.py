@@ -132,11 +132,11 @@ class LightFleet:
             self.run("add", person, "--config", str(self.config(person)))
             self.people.append(person)
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, *options: str) -> None:
         """Start a worker; a killed one continues on its disk."""
         command = self.programs.get(name, [sys.executable, "-m", "tconnectsync"]).copy()
         command += self.words("worker", "--name", name, "--threads", str(self.threads))
-        command += ["--folder", str(self.folder / name), *self._through_gate(name)]
+        command += ["--folder", str(self.folder / name), *self._through_gate(name), *options]
         with self.log(name).open("ab") as log:
             self.workers[name] = subprocess.Popen(
                 command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log

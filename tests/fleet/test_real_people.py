@@ -5,29 +5,35 @@ from __future__ import annotations
 import json
 import signal
 import tempfile
+import zlib
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.request import ProxyHandler, build_opener
 
 import attrs
 import pytest
+from nats.aio.msg import Msg
 
 from tconnectsync_fleet.lease import worker_for
 from tconnectsync_fleet.nats_login import NatsLogin
 from tconnectsync_fleet.people import People
 from tconnectsync_fleet.sealing import sealer
-from tconnectsync_fleet.servers import Servers
+from tconnectsync_fleet.servers import EVENTS, Servers
 from tests.e2e.installation import daemon
+from tests.e2e.marked_secrets import told
 from tests.fleet.light_world import LightFleet
 from tests.fleet.real_people import RealPeople, RealPerson, real_people
 from tests.support.cloud_faults import CloudFault
 from tests.support.memory_folder import memory_folder
+from tests.support.nats_cluster import free_ports
 from tests.support.nats_servers import server_in
 from tests.support.simulated_nightscout.app import SiteFault
 
 MOVED = ("anna", "berta", "carla")
 WELL = ("dora", "emil")
 WRONG = ("badpassword", "refused", "unreadable", "damaged")
+MARKED = ("frida", "gustav")
 HANGING = ("hanging1", "hanging2")
 """One for each worker, which has a single place for turns."""
 HANGS_S = 30.0
@@ -61,7 +67,7 @@ def world() -> Iterator[RealFleet]:
         server.start()
         fleet = LightFleet(folder, f"nats://127.0.0.1:{server.port}", blocked_plugins=(), threads=1)
         try:
-            with real_people(folder / "real", (*MOVED, *WELL, *WRONG, *HANGING)) as real:
+            with real_people(folder / "real", (*MOVED, *WELL, *MARKED, *WRONG, *HANGING)) as real:
                 for worker in ("w1", "w2"):
                     fleet.start(worker)
                 yield RealFleet(fleet, real)
@@ -133,3 +139,63 @@ def test_wrong_things_of_one_person(world: RealFleet) -> None:
 def troubles(fleet: LightFleet) -> dict[str, list[str]]:
     """What is wrong, by person."""
     return dict(json.loads(fleet.run("status", "--json", expect=(0, 9)))["troubles"])
+
+
+@contextmanager
+def messages(url: str) -> Iterator[list[tuple[str, bytes]]]:
+    """Every message that passes through the NATS servers, by subject; batches of the log as they were written."""
+    heard: list[tuple[str, bytes]] = []
+
+    async def hear(message: Msg) -> None:
+        is_batch = message.subject.startswith(f"{EVENTS}.") and message.data
+        headers = repr(message.headers or {}).encode()
+        heard.append((message.subject, headers + (zlib.decompress(message.data) if is_batch else message.data)))
+
+    with closing(Servers(NatsLogin(servers=[url]), name="tests")) as servers:
+        servers.call(servers.client.subscribe(">", cb=hear))
+        yield heard
+
+
+def asked(fleet: LightFleet, *words: str) -> str:
+    """What a command printed for which a worker has to have the person: it may just get the person."""
+    said: list[str] = []
+
+    def is_answered() -> bool:
+        said.append(fleet.run(*words, expect=(0, 3)))
+        return "no worker" not in said[-1]
+
+    fleet.eventually(is_answered, f"an answer to {words}", every_s=0.5)
+    return said[-1]
+
+
+def test_no_secret_leaves_a_worker(world: RealFleet) -> None:
+    """Passwords, tokens and secrets in no shape in NATS' messages and files, in log lines and metrics; the pump's number in no metric."""
+    fleet, real = world.fleet, world.real
+    frida, gustav = world.some(*MARKED)
+    [port] = free_ports(1)
+    with messages(fleet.nats_url) as heard:
+        real.add_to(fleet, frida)
+        fleet.run("add", "gustav", "--config", str(real.config(gustav, password="the marked wrong password")))
+        fleet.start("w3", "--metrics", f"127.0.0.1:{port}")
+        world.delivered(frida)
+        fleet.eventually(lambda: "gustav" in troubles(fleet), "the refused login in the status", every_s=0.5)
+        said = asked(fleet, "show", "frida") + asked(fleet, "run", "frida", "sync")
+        with build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            metrics = answer.read()
+        fleet.signal("w3", signal.SIGTERM)
+        assert fleet.workers.pop("w3").wait(60) == 0
+    assert b"tconnectsync_fleet_people" in metrics
+    assert any(subject == f"{EVENTS}.frida" for subject, _ in heard)
+    assert any(subject.startswith("fleet.requests.") for subject, _ in heard)
+    secrets = {f"password of {each.name}": {each.account.password} for each in (frida, gustav)}
+    secrets |= {f"site secret of {each.name}": {each.site.secret} for each in (frida, gustav)}
+    secrets |= {"wrong password": {"the marked wrong password"}, "token": {*real.cloud.login._tokens}}
+    secrets |= {"key of the fleet": {fleet.key.read_text().split()[-1]}}
+    assert all(secrets.values())
+    assert told(heard, {"name": {"frida"}})  # the search finds what is there
+    stored = [(str(path), path.read_bytes()) for path in (fleet.folder / "streams").rglob("*") if path.is_file()]
+    logs = [(path.name, path.read_bytes()) for path in fleet.folder.glob("w*.log")]
+    assert stored
+    assert told([*heard, *stored, *logs, ("commands", said.encode()), ("metrics", metrics)], secrets) == []
+    serials = {person.name: {person.pump.plan.serial} for person in (frida, gustav)}
+    assert told([("metrics", metrics), *logs], serials) == []

@@ -65,7 +65,7 @@ class NatsCluster:
 
     def _begin(self) -> None:
         program = find_nats_server()
-        ports = _free_ports(2 * self.size)
+        ports = free_ports(2 * self.size)
         routes, self._monitors = ports[: self.size], ports[self.size :]
         self.servers = []
         for number in range(self.size):
@@ -133,7 +133,8 @@ def _server(words: Sequence[str], log: Path) -> Server:
     return Server(command=lambda port: [*words, "-p", str(port)], log=log, is_up=greets)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody used a moment ago."""
     with contextlib.ExitStack() as stack:
         taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [each.getsockname()[1] for each in taken]

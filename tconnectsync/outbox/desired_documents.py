@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import attrs
 import msgspec
@@ -34,6 +35,41 @@ _INSERT = (
     " desired_hash, content, ttl_s, dead_reason, id, ownership_state)"
     " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'claimed')"
 )
+_UPDATE = (
+    "UPDATE document SET collection = ?, unique_slot = ?, at_ms = ?, time_shift_ms = ?, fold = ?, stream = ?, interval = ?,"
+    " content_state = ?, desired_hash = ?, content = ?, ttl_s = ?, dead_reason = ?, ownership_state = 'claimed',"
+    " found_pump = NULL, found_slot = NULL, attempts = 0, next_attempt_ms = NULL, given_up = 0,"
+    " delivery_state = CASE WHEN in_doubt AND delivered_hash = ? THEN 'stale' ELSE delivery_state END,"
+    " delivered_hash = CASE WHEN in_doubt AND delivered_hash = ? THEN NULL ELSE delivered_hash END WHERE id = ?"
+)
+
+
+class StoredRow(NamedTuple):
+    """What the outbox knows of a document before it is stored again."""
+
+    collection: str
+    unique_slot: str
+    at_ms: int
+    fold: str | None
+    stream: str | None
+    interval: int | None
+    ownership_state: str
+    desired_hash: bytes | None
+    delivered_hash: bytes | None
+    in_doubt: int
+
+    @property
+    def place(self) -> tuple[str, str, int]:
+        """Collection, slot and time."""
+        return self.collection, self.unique_slot, self.at_ms
+
+    @property
+    def origin(self) -> tuple[str | None, str | None, int | None]:
+        """Fold, stream and interval."""
+        return self.fold, self.stream, self.interval
+
+
+_ROW = ", ".join(StoredRow._fields)
 
 
 @attrs.frozen
@@ -46,74 +82,74 @@ class DesiredDocuments:
     def upsert_all(self, documents: Collection[Document], fold: str, stream: str, interval: int) -> None:
         """Store the documents of an interval, each as :meth:`upsert` does.
 
-        Most are new and alone in their slot: they are inserted with one statement.
+        Most are alone in their slot, and new or where they were: all of these are stored with two statements.
         """
         if not documents:
             return
-        known = self._known_ids(documents)
-        taken = self._taken_slots(documents)
+        origin = (fold, stream, interval)
+        known, owners = self._stored(documents), self._slot_owners(documents)
         places = Counter(_place(document) for document in documents)
-        new = []
+        new, changed = [], []
         for document in documents:
-            place = _place(document)
-            if document.id in known or (document.unique_slot and (place in taken or places[place] > 1)):
-                self.upsert(document, fold, stream, interval)
+            place, row = _place(document), known.get(document.id)
+            shared = document.unique_slot and (places[place] > 1 or not owners[place] <= {document.id})
+            if shared or (row is not None and row.place != place):
+                self.upsert(document, *origin)
+                continue
+            desired, content = content_hash(document, 0)
+            if row is None:
+                new.append((*_values(document, 0, origin, desired, content), document.id))
+            elif row.desired_hash == desired:
+                self._claim(row, document.id, origin)
             else:
-                desired, content = content_hash(document, 0)
-                new.append((*_values(document, 0, (fold, stream, interval), desired, content), document.id))
+                changed.append(_changes(document, 0, origin, desired, content, row))
         self._db.executemany(_INSERT, new)
+        self._db.executemany(_UPDATE, changed)
 
-    def _known_ids(self, documents: Collection[Document]) -> set[str]:
+    def _stored(self, documents: Collection[Document]) -> dict[str, StoredRow]:
         ids = msgspec.json.encode([document.id for document in documents]).decode()
-        sql = "SELECT id FROM document WHERE id IN (SELECT value FROM json_each(?))"
-        return {id_ for (id_,) in self._db.execute(sql, (ids,))}
+        sql = f"SELECT id, {_ROW} FROM document WHERE id IN (SELECT value FROM json_each(?))"
+        return {id_: StoredRow(*row) for id_, *row in self._db.execute(sql, (ids,))}
 
-    def _taken_slots(self, documents: Collection[Document]) -> set[tuple[str, str, int]]:
+    def _slot_owners(self, documents: Collection[Document]) -> dict[tuple[str, str, int], set[str]]:
+        """Return the ids of the stored documents at each place."""
         places = msgspec.json.encode([_place(document) for document in documents if document.unique_slot]).decode()
         sql = (
-            "SELECT collection, unique_slot, at_ms FROM json_each(?) AS place"
+            "SELECT collection, unique_slot, at_ms, document.id FROM json_each(?) AS place"
             " JOIN document ON collection = json_extract(place.value, '$[0]')"
             " AND unique_slot = json_extract(place.value, '$[1]') AND at_ms = json_extract(place.value, '$[2]')"
         )
-        return set(self._db.execute(sql, (places,)))
+        owners: dict[tuple[str, str, int], set[str]] = defaultdict(set)
+        for *place, id_ in self._db.execute(sql, (places,)):
+            owners[tuple(place)].add(id_)
+        return owners
 
     def upsert(self, document: Document, fold: str, stream: str, interval: int) -> None:
         """Store a document of a fold. An equal one is not written again.
 
         If an attempt ended without an answer, the receiver may have the new content already, so ``delivered_hash`` is cleared.
         """
-        at = milliseconds(document.at)
-        row = self._db.execute(
-            "SELECT at_ms, unique_slot, collection, desired_hash, fold, stream, interval, ownership_state, delivered_hash, in_doubt"
-            " FROM document WHERE id = ?",
-            (document.id,),
-        ).fetchone()
-        shift = self._time_shift_ms(document, at) if document.unique_slot else 0
+        origin, place = (fold, stream, interval), _place(document)
+        found = self._db.execute(f"SELECT {_ROW} FROM document WHERE id = ?", (document.id,)).fetchone()
+        row = None if found is None else StoredRow(*found)
+        shift = self._time_shift_ms(document, milliseconds(document.at)) if document.unique_slot else 0
         desired, content = content_hash(document, shift)
-        if row is not None:
-            if row[3] == desired:
-                if (row[4], row[5], row[6], row[7]) != (fold, stream, interval, "claimed"):
-                    self._db.execute(
-                        "UPDATE document SET fold = ?, stream = ?, interval = ?, ownership_state = 'claimed' WHERE id = ?",
-                        (fold, stream, interval, document.id),
-                    )
-                return
-            place = (at, document.unique_slot, document.collection)
-            if document.unique_slot and row[1] and (row[0], row[1], row[2]) != place:
-                self._leave_slot(document.id, row[2], row[1], row[0])
-        delivered = row is not None and row[8] == desired and not row[9]
-        values = _values(document, shift, (fold, stream, interval), desired, None if delivered else content)
         if row is None:
-            self._db.execute(_INSERT, (*values, document.id))
-            return
-        self._db.execute(
-            "UPDATE document SET collection = ?, unique_slot = ?, at_ms = ?, time_shift_ms = ?, fold = ?, stream = ?, interval = ?,"
-            " content_state = ?, desired_hash = ?, content = ?, ttl_s = ?, dead_reason = ?, ownership_state = 'claimed',"
-            " found_pump = NULL, found_slot = NULL, attempts = 0, next_attempt_ms = NULL, given_up = 0,"
-            " delivery_state = CASE WHEN in_doubt AND delivered_hash = ? THEN 'stale' ELSE delivery_state END,"
-            " delivered_hash = CASE WHEN in_doubt AND delivered_hash = ? THEN NULL ELSE delivered_hash END WHERE id = ?",
-            (*values, desired, desired, document.id),
-        )
+            self._db.execute(_INSERT, (*_values(document, shift, origin, desired, content), document.id))
+        elif row.desired_hash == desired:
+            self._claim(row, document.id, origin)
+        else:
+            if document.unique_slot and row.unique_slot and row.place != place:
+                self._leave_slot(document.id, *row.place)
+            self._db.execute(_UPDATE, _changes(document, shift, origin, desired, content, row))
+
+    def _claim(self, row: StoredRow, document_id: str, origin: tuple[str, str, int]) -> None:
+        """Record that a fold makes a document that is stored with the same content."""
+        if (row.origin, row.ownership_state) != (origin, OwnershipState.CLAIMED.value):
+            self._db.execute(
+                "UPDATE document SET fold = ?, stream = ?, interval = ?, ownership_state = 'claimed' WHERE id = ?",
+                (*origin, document_id),
+            )
 
     def _time_shift_ms(self, document: Document, at: int) -> int:
         """Return the milliseconds that keep documents of one slot and time apart. The greater id moves, in any order of arrival."""
@@ -211,6 +247,15 @@ class DesiredDocuments:
 
 def _place(document: Document) -> tuple[str, str, int]:
     return document.collection, document.unique_slot, milliseconds(document.at)
+
+
+def _changes(
+    document: Document, shift: int, origin: tuple[str, str, int], desired: bytes, content: bytes, row: StoredRow
+) -> tuple[str | int | float | bytes | None, ...]:
+    """Return the values of the ``UPDATE``. A content that the receiver has already is not stored."""
+    delivered = row.delivered_hash == desired and not row.in_doubt
+    values = _values(document, shift, origin, desired, None if delivered else content)
+    return (*values, desired, desired, document.id)
 
 
 def _values(

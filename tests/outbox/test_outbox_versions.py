@@ -114,12 +114,13 @@ SOME_DOCUMENTS = st.lists(
     unique_by=lambda document: document.id,
 )
 PAIRS = st.tuples(st.sampled_from("pq"), st.sampled_from("abc"))
-ROUNDS = st.lists(st.tuples(st.integers(0, 2), SOME_DOCUMENTS, st.booleans()), max_size=6)
+AFTERWARDS = st.sampled_from(["", "delivered", "in doubt", "replayed"])
+ROUNDS = st.lists(st.tuples(st.integers(0, 2), SOME_DOCUMENTS, AFTERWARDS), max_size=6)
 
 
 @given(rounds=ROUNDS)
-def test_many_at_once_are_stored_as_one_by_one(rounds: list[tuple[int, list[Document], bool]]) -> None:
-    """The same rows, whatever was there, moved, collided or was delivered before."""
+def test_many_at_once_are_stored_as_one_by_one(rounds: list[tuple[int, list[Document], str]]) -> None:
+    """The same rows, whatever was there, moved, collided, was delivered, tried or replayed before."""
 
     def one_by_one(outbox: Outbox, documents: Sequence[Document], interval: int) -> None:
         for document in documents:
@@ -135,19 +136,23 @@ def test_many_at_once_are_stored_as_one_by_one(rounds: list[tuple[int, list[Docu
 
 def play(
     path: Path,
-    rounds: Sequence[tuple[int, Sequence[Document], bool]],
+    rounds: Sequence[tuple[int, Sequence[Document], str]],
     store: Callable[[Outbox, Sequence[Document], int], None],
 ) -> dict[str, list[Any]]:
-    """Fold intervals again and again, as the fold runner does, with a delivery after some; return all rows."""
+    """Fold intervals again and again, as the fold runner does, with a delivery, an attempt or a replay after some; return all rows."""
     outbox = Outbox(path)
-    for interval, documents, delivered in rounds:
+    for interval, documents, afterwards in rounds:
         with outbox.transaction():
             gone = outbox.documents.desired_in("fold", "1:0", interval) - {document.id for document in documents}
             outbox.documents.mark_unclaimed(sorted(gone))
             store(outbox, documents, interval)
-            if delivered:
-                pending = outbox.queue.pending(NOW + timedelta(days=1), 3)
+            pending = outbox.queue.pending(NOW + timedelta(days=1), 3)
+            if afterwards == "delivered":
                 outbox.queue.mark_delivered((delivery, delivery.document_id) for delivery in pending)
+            elif afterwards == "in doubt":
+                outbox.queue.set_in_doubt([delivery.document_id for delivery in pending], True)
+            elif afterwards == "replayed":
+                outbox.queue.replay(["fold"])
     found = contents(outbox._db)
     outbox.close()
     return found

@@ -153,6 +153,9 @@ class _LightHandler(LoopbackHandler):
         if len(raw) < int(self.headers.get("content-length") or 0):
             return  # the worker was killed
         _, person, what = parts.path.split("/")
+        if not raw and self.command != "GET":  # its sender was killed
+            self.hang_up()
+            return
         body = json.loads(raw) if raw else None
         sender = self.headers.get("User-Agent", "")
         found = self.server.cloud.respond(self.command, person, what, parse_qs(parts.query), body, sender)

@@ -88,6 +88,7 @@ def run(chosen: SoakSettings, folder: Path) -> bool:
         poll_s=chosen.poll,
         blocked_plugins=() if chosen.real_people else ("nightscout",),
     )
+    fleet.cloud.growth_per_s = chosen.growth
     seen = Observations()
     verdict: dict[str, list[str]] = {}
     names = [f"real{number}" for number in range(chosen.real_people)]

@@ -118,7 +118,7 @@ history_days = {self.history_days}
         )  # fmt: skip
 
 
-def as_told(pump: SimulatedPump, *, export_until: datetime | None = None) -> Truth:
+def truth_as_reported(pump: SimulatedPump, *, export_until: datetime | None = None) -> Truth:
     """The truth as far as the older services tell it.
 
     - Of a bolus they tell when it was asked for, some seconds before its start, which they do not tell.
@@ -130,21 +130,21 @@ def as_told(pump: SimulatedPump, *, export_until: datetime | None = None) -> Tru
     truth = pump.truth
     since = truth.begin if export_until is None else export_until
 
-    said = {
+    reported_u = {
         (record.entry["eventProperties"]["bolusId"], code): record.entry["eventProperties"]["insulinDelivered"]
         for record in pump.log
         if (code := record.entry["eventCode"]) in (20, 21)
     }
 
-    def told(bolus: TrueBolus) -> TrueBolus:
+    def bolus_as_reported(bolus: TrueBolus) -> TrueBolus:
         bolus = attrs.evolve(bolus, started_at=bolus.requested_at)
         if bolus.requested_at >= since:
             return bolus
         # of the number that the pump said: half a hundredth may be told either way
-        now_u, later_u = (round(said.get((bolus.bolus_id, code), 0.0), 2) for code in (20, 21))
+        now_u, later_u = (round(reported_u.get((bolus.bolus_id, code), 0.0), 2) for code in (20, 21))
         return attrs.evolve(bolus, immediate_u=now_u, extended_u=later_u)
 
-    def told_site(site: TrueMark) -> TrueMark:
+    def site_as_reported(site: TrueMark) -> TrueMark:
         during = next(
             (s for s in truth.suspensions if s.started_at <= site.at and (s.ended_at is None or site.at <= s.ended_at)),
             None,
@@ -153,8 +153,8 @@ def as_told(pump: SimulatedPump, *, export_until: datetime | None = None) -> Tru
 
     return attrs.evolve(
         truth,
-        boluses=tuple(told(bolus) for bolus in truth.boluses),
-        fills=tuple(told_site(fill) for fill in truth.fills if fill.name == "cannula"),
+        boluses=tuple(bolus_as_reported(bolus) for bolus in truth.boluses),
+        fills=tuple(site_as_reported(fill) for fill in truth.fills if fill.name == "cannula"),
         suspensions=tuple(each for each in truth.suspensions if each.name != "plgs" or each.started_at < since),
         modes=tuple(mode for mode in truth.modes if mode.started_at >= since),
         alarms=(),

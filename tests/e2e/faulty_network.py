@@ -17,7 +17,7 @@ from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine
 from tests.e2e.installation import by_identity
-from tests.e2e.marked_secrets import ACCOUNT, PASSWORD, PERSON, PERSONAL, all_strays, files, learned, told
+from tests.e2e.marked_secrets import ACCOUNT, PASSWORD, PERSON, PERSONAL, all_leaks, files, learned, secrets_in_texts
 from tests.support.clocks import FakeClock
 from tests.support.fault_proxy import FaultProxy
 from tests.support.faulty_cloud import FaultyTandemCloud
@@ -67,15 +67,15 @@ class FaultyNetwork:
     def documents(self) -> Documents:
         return documents_of(self.site)
 
-    def tales(self, log: str) -> list[str]:
-        """What was told to anybody who need not know: in this log, a file, the status, or a request."""
+    def find_leaks(self, log: str) -> list[str]:
+        """Where a secret is that does not belong there: in this log, a file, the status, or a request."""
         on_the_way = learned(self.to_cloud)
         assert all(on_the_way.values())
         own = {"password": {PASSWORD}, "site secret": {self.site.secret}}
         secrets = {**own, **on_the_way, **{name: {text} for name, text in PERSONAL.items()}}
         kept = [(name, text) for name, text in files(self.running.folder) if not name.endswith("token.json")]
         said = [("the log", log.encode()), ("the status", json.dumps(self.running.status()).encode())]
-        return told(said + kept, secrets) + all_strays(self.to_cloud, self.to_site, self.site.secret)
+        return secrets_in_texts(said + kept, secrets) + all_leaks(self.to_cloud, self.to_site, self.site.secret)
 
 
 def documents_of(site: Any) -> Documents:

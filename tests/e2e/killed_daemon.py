@@ -121,22 +121,22 @@ class KillHarness:
     def __attrs_post_init__(self) -> None:
         self.usual = self.home.more
 
-    def appoint(self, point: str = "", nth: int = 1) -> None:
+    def choose_kill_point(self, point: str = "", nth: int = 1) -> None:
         """What the next process is to die of; nothing: it lives."""
         appointment = {"point": point, "nth": nth, "clock": str(self.clock.path)}
         self.home.program = (sys.executable, str(DEADLY), json.dumps(appointment))
 
     # --- deaths -----------------------------------------------------------------------------------------------------
 
-    def dies_at(self, point: str, nth: int = 1, *, within_s: float = 60.0) -> bool:
+    def killed_at(self, point: str, nth: int = 1, *, within_s: float = 60.0) -> bool:
         """A life that ends at a named point. False: it was not reached in time, and the process was killed all the same."""
         FIRST[POINTS[point].first](self)
         self.clock.leap(timedelta(hours=2))
-        self.appoint(point, nth)
+        self.choose_kill_point(point, nth)
         with daemon(self.home, forked=True) as living:
             asker = None
             if POINTS[point].first == "a replay" and not living.ended:
-                asker = self.asks("replay", TREATMENTS)
+                asker = self.start_command("replay", TREATMENTS)
             if POINTS[point].first == "a stop" and not living.ended:
                 living.process.send_signal(signal.SIGTERM)
             reached = self._leaps_until(lambda: living.ended, within_s)
@@ -144,7 +144,7 @@ class KillHarness:
             assert not reached or status == -signal.SIGKILL, f"{point}: ended with {status}, not killed: {living.log}"
             living.kill()
         if asker is not None:
-            self.answered(asker)
+            self.finish_command(asker)
         (self.died if reached else self.missed)[point] += 1
         if not reached:
             self.died["by hand"] += 1
@@ -162,16 +162,16 @@ class KillHarness:
             self.clock.leap(timedelta(minutes=40))
         return False
 
-    def dies_after(self, wait_s: float, *words: str) -> None:
+    def killed_after(self, wait_s: float, *words: str) -> None:
         """A life that ends after so many seconds, beside a command if there is one."""
         self.clock.leap(timedelta(hours=2))
-        self.appoint()
+        self.choose_kill_point()
         with daemon(self.home, forked=True) as living:
-            asker = self.asks(*words) if words else None
+            asker = self.start_command(*words) if words else None
             time.sleep(wait_s)
             self.kill(living)
         if asker is not None:
-            self.answered(asker)
+            self.finish_command(asker)
 
     def kill(self, living: RunningDaemon) -> None:
         """Kill it, and count."""
@@ -180,15 +180,15 @@ class KillHarness:
 
     # --- commands beside it -----------------------------------------------------------------------------------------
 
-    def asks(self, *words: str) -> subprocess.Popen[str]:
+    def start_command(self, *words: str) -> subprocess.Popen[str]:
         """A command as a user types it, at work."""
-        self.appoint()
+        self.choose_kill_point()
         return subprocess.Popen(
             self.home.command(*words), env=self.home.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
 
-    def answered(self, asker: subprocess.Popen[str]) -> str:
+    def finish_command(self, asker: subprocess.Popen[str]) -> str:
         """What it said in the end: whatever happened, words and no traceback. A second daemon is refused, or lives on alone."""
         if asker.args[-1] == "run":
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -201,9 +201,9 @@ class KillHarness:
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
-    def attend(self) -> str:
+    def follow_advice(self) -> str:
         """What a user does who reads what is said: a sync, and the next commands that it names. Empty: nothing waits."""
-        self.appoint()
+        self.choose_kill_point()
         done = self.home.run("sync", expect=range(10))
         said = done.stdout + done.stderr
         if done.returncode == 0:
@@ -222,7 +222,7 @@ class KillHarness:
         self.clock.leap(BACK_OFFS_OVER)
         said = ""
         for _ in range(8):
-            said = self.attend()
+            said = self.follow_advice()
             if not said:
                 return
             self.clock.leap(timedelta(hours=1))
@@ -262,7 +262,7 @@ def _remove(pattern: str) -> Callable[[KillHarness], None]:
 
 
 def _torn(world: KillHarness) -> None:
-    assert world.dies_at("half a write to the log")
+    assert world.killed_at("half a write to the log")
 
 
 def _other_wording(world: KillHarness) -> None:

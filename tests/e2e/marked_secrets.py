@@ -93,7 +93,7 @@ def learned(to_cloud: FaultProxy) -> dict[str, set[str]]:
     return found
 
 
-def told(texts: Iterable[tuple[str, bytes]], secrets: Mapping[str, Iterable[str]]) -> list[str]:
+def secrets_in_texts(texts: Iterable[tuple[str, bytes]], secrets: Mapping[str, Iterable[str]]) -> list[str]:
     """Which secret stands in which text, in whatever form."""
     said = list(texts)
     everything = b"\0".join(text for _, text in said)
@@ -127,7 +127,7 @@ def parts(asked: ProxiedRequest) -> list[tuple[str, bytes]]:
     return [("target", asked.target.encode()), ("body", body), *headers]
 
 
-def strays(proxy: FaultProxy, secrets: Mapping[str, Iterable[str]]) -> list[str]:
+def secrets_in_requests(proxy: FaultProxy, secrets: Mapping[str, Iterable[str]]) -> list[str]:
     """Which secret was sent in which part of a request that does not need it. The site's secret is looked for unhashed."""
     found = []
     parts_of = [(asked, parts(asked)) for asked in proxy.recorded]
@@ -150,10 +150,10 @@ def strays(proxy: FaultProxy, secrets: Mapping[str, Iterable[str]]) -> list[str]
     return found
 
 
-def all_strays(to_cloud: FaultProxy, to_site: FaultProxy, secret: str) -> list[str]:
+def all_leaks(to_cloud: FaultProxy, to_site: FaultProxy, secret: str) -> list[str]:
     """Everything that was sent where it does not belong, over both proxies."""
     hashed = hashlib.sha1(secret.encode()).hexdigest()
     clouds = {"password": {PASSWORD}, **learned(to_cloud), **{name: {text} for name, text in PERSONAL.items()}}
     sites = {"site secret": {secret}, "site secret, hashed": {hashed}}
     foreign = {f"the cloud's {name}": marks for name, marks in clouds.items()}
-    return strays(to_cloud, {**clouds, **sites}) + strays(to_site, {**foreign, **sites})
+    return secrets_in_requests(to_cloud, {**clouds, **sites}) + secrets_in_requests(to_site, {**foreign, **sites})

@@ -204,12 +204,12 @@ class Soak:
             step = self.rng.choices((self._named, self._any_moment, self._stopped), (5, 3, 2))[0]
             step()
             if self.other is not None and self.rng.random() < 0.3:
-                self.world.appoint()
+                self.world.choose_kill_point()
                 self.other.program = self.world.home.program
                 self.other.run("sync", expect=range(10))
                 self.events["a sync of the other machine"] += 1
             if self.rng.random() < 0.15:
-                self.world.attend()
+                self.world.follow_advice()
                 self.events["a user's attention"] += 1
 
     def _trouble(self) -> None:
@@ -227,26 +227,26 @@ class Soak:
             self.events["a wiped disk"] += 1
 
     def _named(self) -> None:
-        self.world.dies_at(self.rng.choice(list(POINTS)), self.rng.choice((1, 1, 1, 2, 3, 7)), within_s=6.0)
+        self.world.killed_at(self.rng.choice(list(POINTS)), self.rng.choice((1, 1, 1, 2, 3, 7)), within_s=6.0)
 
     def _any_moment(self) -> None:
         with self._database_trouble():
-            self.world.dies_after(self.rng.uniform(0.0, 2.0), *self.rng.choice(COMMANDS))
+            self.world.killed_after(self.rng.uniform(0.0, 2.0), *self.rng.choice(COMMANDS))
 
     def _stopped(self) -> None:
         """A life that ends as ``systemctl stop`` ends it, whatever it was doing."""
         self.world.clock.leap(timedelta(hours=self.rng.uniform(0.5, 4)))
-        self.world.appoint()
+        self.world.choose_kill_point()
         words = self.rng.choice(COMMANDS)
         with daemon(self.world.home) as living, self._database_trouble():
-            asker = self.world.asks(*words) if words else None
+            asker = self.world.start_command(*words) if words else None
             for _ in range(self.rng.randint(0, 3)):
                 time.sleep(self.rng.uniform(0.0, 0.8))
                 self.world.clock.leap(timedelta(hours=self.rng.uniform(0.1, 2)))
             time.sleep(self.rng.uniform(0.0, 0.5))
             self._stop(living)
         if asker is not None:
-            self.world.answered(asker)
+            self.world.finish_command(asker)
 
     def _stop(self, living: RunningDaemon) -> None:
         living.process.send_signal(self.rng.choice((signal.SIGTERM, signal.SIGINT)))

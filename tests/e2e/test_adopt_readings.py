@@ -33,7 +33,7 @@ def living(folder: Path, **how: Any) -> Iterator[House]:
         yield home
 
 
-def as_older(ours: Mapping[str, Any], *, numbered: bool = True, off: timedelta = timedelta(0)) -> dict[str, Any]:
+def as_older_bridge(ours: Mapping[str, Any], *, numbered: bool = True, off: timedelta = timedelta(0)) -> dict[str, Any]:
     """The same reading as the older bridge wrote it: when the pump received it, the raw number, its mark as the device."""
     at = datetime.fromtimestamp(ours["date"] / 1000, timezone.utc) + timedelta(seconds=20) + off
     found = {
@@ -44,7 +44,7 @@ def as_older(ours: Mapping[str, Any], *, numbered: bool = True, off: timedelta =
 
 
 def warm_ups(readings: Mapping[str, Mapping[str, Any]], count: int = ZEROS) -> list[dict[str, Any]]:
-    some = [as_older(each) for each in list(readings.values())[40 : 40 + count]]
+    some = [as_older_bridge(each) for each in list(readings.values())[40 : 40 + count]]
     return [{**each, "sgv": 0, "date": each["date"] + 60_000, "pump_event_id": f"9{number}"} for number, each in enumerate(some)]  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def inhabited(home: House, **how: Any) -> dict[str, dict[str, Any]]:
     before = entries(home)
     assert len(before) > 200
     home.site.drop("entries")
-    home.site.put("entries", *(as_older(each, **how) for each in before.values()), *warm_ups(before))
+    home.site.put("entries", *(as_older_bridge(each, **how) for each in before.values()), *warm_ups(before))
     for collection in ("treatments", "activity", "devicestatus"):
         home.site.drop(collection)
     home.wipe()
@@ -120,7 +120,7 @@ def test_adopt_readings_other_uploader(tmp_path: Path) -> None:
     """
     with living(tmp_path) as home:
         before = inhabited(home)
-        copies = [{**as_older(each, numbered=False), "device": "xDrip"} for each in list(before.values())[:50]]
+        copies = [{**as_older_bridge(each, numbered=False), "device": "xDrip"} for each in list(before.values())[:50]]
         home.site.put("entries", *copies)
         held = home.site.documents("entries")
         result = home.ask("adopt", sink=CGM)
@@ -138,7 +138,7 @@ def test_adopt_readings_command_line(tmp_path: Path) -> None:
         home.run("sync")
         ours = [doc for doc in site.documents("entries") if doc["type"] == "sgv"]
         site.drop("entries")
-        site.put("entries", *(as_older(each) for each in ours))
+        site.put("entries", *(as_older_bridge(each) for each in ours))
         fresh = Installation(tmp_path / "fresh", cloud, site.url, site.secret, ZONE, history_days=1, more=TABLE)
         fresh.run("sync", expect=(6,))
         tried = fresh.run("adopt", CGM, "--dry-run")

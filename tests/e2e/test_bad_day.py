@@ -28,7 +28,7 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def harm(home: Path) -> Path:
+def corrupt_segment(home: Path) -> Path:
     path = sorted((home / "data" / "log").glob("*.gz"))[1]
     path.write_bytes(path.read_bytes()[:-300] + b"\0" * 300)
     return path
@@ -36,7 +36,7 @@ def harm(home: Path) -> Path:
 
 def test_corruption_message(home: Path) -> None:
     """Corruption is reported with file, line and the next command."""
-    path = harm(home)
+    path = corrupt_segment(home)
     for words in (("log", "check"), ("events",), ("backup", str(home))):
         done = run(home, "--config", "config.toml", *words)
         assert done.returncode == 7, done.stderr
@@ -58,14 +58,14 @@ def test_corruption_message(home: Path) -> None:
 
 def test_commands_beside_an_owner(home: Path) -> None:
     """Beside an owner a backup is made; nothing is repaired or restored."""
-    corrupted = harm(home).read_bytes()
+    corrupted = corrupt_segment(home).read_bytes()
     with FolderLock(home / "data"):
         for words in (("log", "repair"), ("restore", "b.tar.gz")):
             done = run(home, "--config", "config.toml", *words)
             assert done.returncode == 8
             assert f"Process {os.getpid()}" in done.stderr
             assert "systemctl stop" in done.stderr
-    assert harm(home).read_bytes() == corrupted
+    assert corrupt_segment(home).read_bytes() == corrupted
     run(home, "--config", "config.toml", "log", "repair")
     with FolderLock(home / "data"):
         done = run(home, "--config", "config.toml", "backup", "b.tar.gz")

@@ -122,9 +122,9 @@ TABLE = [
 
 
 @pytest.fixture(scope="module")
-def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def without_faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run without faults."""
-    return tmp_path_factory.mktemp("calm")
+    return tmp_path_factory.mktemp("without-faults")
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def first_sync(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstSyncDo
 
 
 @contextlib.contextmanager
-def inflicted(world: FaultyNetwork, side: str, method: str, kind: str) -> Iterator[None]:
+def fault_injected(world: FaultyNetwork, side: str, method: str, kind: str) -> Iterator[None]:
     """Inside, every request to the data of that side meets the fault; it is due to happen at least once."""
     proxy = world.proxy(side)
     if kind == "refused":
@@ -159,7 +159,7 @@ def inflicted(world: FaultyNetwork, side: str, method: str, kind: str) -> Iterat
 )
 def test_fault_named_and_recovered(
     tmp_path: Path,
-    calm: Path,
+    without_faults: Path,
     first_sync: FirstSyncDone,
     caplog: pytest.LogCaptureFixture,
     side: str,
@@ -173,7 +173,7 @@ def test_fault_named_and_recovered(
         running, proxy = world.running, world.proxy(side)
         running.until(TROUBLE)
         before = len(proxy.recorded)
-        with inflicted(world, side, method, kind):
+        with fault_injected(world, side, method, kind):
             running.until(PASSED)
             while_it_lasts = running.ask("sync")
             status = running.status()
@@ -201,8 +201,8 @@ def test_fault_named_and_recovered(
         running.until(END)
         last = running.ask("sync")
         assert last.status == 0, last.lines
-        assert world.documents() == documents_without_faults(calm, "15.0.6")
-        assert world.tales(caplog.text) == []
+        assert world.documents() == documents_without_faults(without_faults, "15.0.6")
+        assert world.find_leaks(caplog.text) == []
 
 
 LOGIN_STEPS = ("sso/", "api/login", "connect/authorize", "connect/token", "jwks")
@@ -216,7 +216,12 @@ LOGIN_FAULTS = [
 
 @pytest.mark.parametrize(("step", "kind"), LOGIN_FAULTS)
 def test_login_fails_on_its_way(
-    tmp_path: Path, calm: Path, first_sync: FirstSyncDone, caplog: pytest.LogCaptureFixture, step: str, kind: str
+    tmp_path: Path,
+    without_faults: Path,
+    first_sync: FirstSyncDone,
+    caplog: pytest.LogCaptureFixture,
+    step: str,
+    kind: str,
 ) -> None:
     """A login that fails on its way is reported and not repeated quickly."""
     with first_sync.again(tmp_path) as world:
@@ -235,11 +240,11 @@ def test_login_fails_on_its_way(
         faults.clear()
         running.until(END)
         assert running.ask("sync").status == 0
-        assert world.documents() == documents_without_faults(calm, "15.0.6")
-        assert world.tales(caplog.text) == []
+        assert world.documents() == documents_without_faults(without_faults, "15.0.6")
+        assert world.find_leaks(caplog.text) == []
 
 
-def test_refused_credentials_tried_once(tmp_path: Path, calm: Path, first_sync: FirstSyncDone) -> None:
+def test_refused_credentials_tried_once(tmp_path: Path, without_faults: Path, first_sync: FirstSyncDone) -> None:
     """Refused credentials are tried once, and again only after a command."""
     with first_sync.again(tmp_path) as world:
         running, proxy = world.running, world.to_cloud
@@ -259,11 +264,11 @@ def test_refused_credentials_tried_once(tmp_path: Path, calm: Path, first_sync: 
         proxy.faults.clear()
         assert running.ask("resume", sink="tandem").status == 0
         running.until(END)
-        assert world.documents() == documents_without_faults(calm, "15.0.6")
+        assert world.documents() == documents_without_faults(without_faults, "15.0.6")
 
 
 @pytest.mark.parametrize("number", range(8))
-def test_site_request_without_answer(tmp_path: Path, calm: Path, number: int) -> None:
+def test_site_request_without_answer(tmp_path: Path, without_faults: Path, number: int) -> None:
     """Any request to the site may be carried out without an answer."""
     clock = FakeClock(FIRST)
     with SimulatedNightscout(version="15.0.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
@@ -272,10 +277,10 @@ def test_site_request_without_answer(tmp_path: Path, calm: Path, number: int) ->
         world.running.until(END)
         assert world.running.ask("sync").status == 0
         assert proxy.injected == {kind: 1}
-        assert world.documents() == documents_without_faults(calm, "15.0.6")
+        assert world.documents() == documents_without_faults(without_faults, "15.0.6")
 
 
-def test_site_upgraded_between_cycles(tmp_path: Path, calm: Path) -> None:
+def test_site_upgraded_between_cycles(tmp_path: Path, without_faults: Path) -> None:
     """A site that is upgraded between two cycles keeps one of each document.
 
     Up over 15.0.7, where the identifier becomes the key, in the middle of unanswered writes; and back.
@@ -287,25 +292,25 @@ def test_site_upgraded_between_cycles(tmp_path: Path, calm: Path) -> None:
         for version, kind in (("15.0.7", "reset_after"), ("15.0.6", "gateway"), ("15.0.7", "half")):
             world.to_site.faults.add(ProxyFault(kind, method="POST", times=3))
             running.until(clock.now() + timedelta(minutes=30))
-            site.become(version)
+            site.change_version(version)
             running.reopen()
             running.until(clock.now() + timedelta(minutes=10))
         running.until(END)
         assert running.ask("sync").status == 0
         assert set(world.to_site.injected) == {"reset_after", "gateway", "half"}
-        assert world.documents() == documents_without_faults(calm, "15.0.6")
+        assert world.documents() == documents_without_faults(without_faults, "15.0.6")
         assert running.ask("replay", sink=TREATMENTS).status == 0
-        assert world.documents() == documents_without_faults(calm, "15.0.6")
+        assert world.documents() == documents_without_faults(without_faults, "15.0.6")
 
 
-def test_site_loses_document(tmp_path: Path, calm: Path) -> None:
+def test_site_loses_document(tmp_path: Path, without_faults: Path) -> None:
     """A document that the site loses silently is found and sent again."""
     clock = FakeClock(FIRST)
     with SimulatedNightscout(version="15.0.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
         world.to_site.faults.add(ProxyFault("loses_one", path="treatments"))
         world.running.until(END)
         assert world.running.ask("sync").status == 0
-        expected = documents_without_faults(calm, "15.0.6")
+        expected = documents_without_faults(without_faults, "15.0.6")
         [lost] = expected["treatments"].keys() - world.documents()["treatments"].keys()
         found = world.running.ask("verify", sink=TREATMENTS)
         assert found.status == 0, found.lines
@@ -313,7 +318,7 @@ def test_site_loses_document(tmp_path: Path, calm: Path) -> None:
         assert world.documents() == expected
 
 
-def test_site_writes_twice(tmp_path: Path, calm: Path) -> None:
+def test_site_writes_twice(tmp_path: Path, without_faults: Path) -> None:
     """Writes that are carried out twice leave one of each document.
 
     A device status has no key at the site: one of the last hour is found by looking, an older one is history.
@@ -329,7 +334,7 @@ def test_site_writes_twice(tmp_path: Path, calm: Path) -> None:
         current = [doc for doc in site.documents("devicestatus") if moment_of(doc["created_at"]) > lately]
         assert by_identity(current)
         world.running.until(END)
-        expected = documents_without_faults(calm, "15.0.6")
+        expected = documents_without_faults(without_faults, "15.0.6")
         assert by_identity(site.documents("treatments")) == expected["treatments"]
         assert by_identity(site.documents("activity")) == expected["activity"]
 
@@ -346,7 +351,7 @@ REAL = [
 
 
 @pytest.mark.parametrize(("method", "kind"), REAL)
-def test_faults_with_real_nightscout(tmp_path: Path, calm: Path, site: Site, method: str, kind: str) -> None:
+def test_faults_with_real_nightscout(tmp_path: Path, without_faults: Path, site: Site, method: str, kind: str) -> None:
     """The same with a real Nightscout."""
     clock = FakeClock(FIRST)
     with faulty_network(tmp_path, site, clock) as world:
@@ -361,12 +366,12 @@ def test_faults_with_real_nightscout(tmp_path: Path, calm: Path, site: Site, met
         running.until(END)
         assert running.ask("sync").status == 0
         assert proxy.injected[kind] > 5
-        assert world.documents() == documents_without_faults(calm, "15.0.6")
+        assert world.documents() == documents_without_faults(without_faults, "15.0.6")
 
 
 @pytest.mark.parametrize("seed", range(int(LIES or "2")))
 @pytest.mark.parametrize("version", ["15.0.6", "15.0.7"])
-def test_faults_by_chance(tmp_path: Path, calm: Path, version: str, seed: int) -> None:
+def test_faults_by_chance(tmp_path: Path, without_faults: Path, version: str, seed: int) -> None:
     """Faults by chance on both sides at once leave nothing behind.
 
     A third of all requests meets some fault, the engine is opened again now and then, and nothing is left of it.
@@ -396,4 +401,4 @@ def test_faults_by_chance(tmp_path: Path, calm: Path, version: str, seed: int) -
         running.until(END + timedelta(hours=4))
         last = running.ask("sync")
         assert last.status == 0, last.lines
-        assert world.documents() == documents_without_faults(calm, version)
+        assert world.documents() == documents_without_faults(without_faults, version)

@@ -24,7 +24,7 @@ POLL_S = (7200, 14400)
 """For days in which nothing depends on how soon an upload is noticed."""
 
 
-def lived(running: InProcessEngine, days: float, **kills: int) -> None:
+def let_time_pass(running: InProcessEngine, days: float, **kills: int) -> None:
     """Let time pass; every ``reopen_every_h`` hours the process is another one."""
     end = running.clock.now() + timedelta(days=days)
     step = timedelta(hours=kills.get("reopen_every_h", 1000))
@@ -55,7 +55,7 @@ def test_late_uploads_clock_change_restarts(tmp_path: Path) -> None:
         SimulatedNightscout(version="15.0.6", now=clock.now) as site,
     ):
         running = InProcessEngine(tmp_path / "home", cloud, site, clock, poll_s=POLL_S)
-        lived(running, 6.5, reopen_every_h=13)
+        let_time_pass(running, 6.5, reopen_every_h=13)
         found = compare(
             pump.truth,
             site.documents("treatments"),
@@ -119,7 +119,7 @@ def test_flight_and_return(tmp_path: Path) -> None:
     clock = FakeClock(BEGIN + timedelta(days=2))
     with FaultyTandemCloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessEngine(tmp_path / "home", cloud, site, clock, poll_s=POLL_S)
-        lived(running, 6.5)
+        let_time_pass(running, 6.5)
         found = compare(
             pump.truth,
             site.documents("treatments"),

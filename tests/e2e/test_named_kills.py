@@ -39,9 +39,9 @@ def test_killed_at_named_points(site: Any, tmp_path: Path) -> None:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=DAYS + 20)
         world = KillHarness(clock=clock, cloud=cloud, site=site, home=home)
         for number, point in enumerate(POINTS):
-            world.dies_at(point)
+            world.killed_at(point)
             if number % 4 == 3:
-                world.dies_after(rng.uniform(0.0, 1.0), *rng.choice(COMMANDS))
+                world.killed_after(rng.uniform(0.0, 1.0), *rng.choice(COMMANDS))
         clock.until(pump.truth.end + timedelta(hours=LATE_H))
         world.settle()
         verdict = world.verdict(pump.truth, (BEGIN, pump.truth.end))

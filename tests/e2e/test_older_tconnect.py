@@ -1,6 +1,6 @@
 """The older t:connect's services through the real engine to a site: everything is there once, and right.
 
-What they do not tell is told in :func:`engine_in_process.as_told`; everything else is compared as for Tandem Source.
+What they do not tell is told in :func:`engine_in_process.truth_as_reported`; everything else is compared as for Tandem Source.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.engine_in_process import ZONE, InProcessTconnectEngine, as_told
+from tests.e2e.engine_in_process import ZONE, InProcessTconnectEngine, truth_as_reported
 from tests.e2e.installation import by_identity
 from tests.support.clocks import FakeClock
 from tests.support.cloud_faults import CloudFault, answered, web_page_blocked
@@ -47,7 +47,7 @@ def test_tconnect_thirty_days(tmp_path: Path, since: date, version: str) -> None
             "Temp Basal", "Meal Bolus", "Correction Bolus", "Combo Bolus", "Site Change", "Sleep", "Exercise", "Note",
         } <= set(Counter(doc["eventType"] for doc in documents))  # fmt: skip
         began = datetime(since.year, since.month, since.day, 4, tzinfo=timezone.utc)
-        truth = as_told(pump, export_until=began)
+        truth = truth_as_reported(pump, export_until=began)
         found = compare(
             truth, documents, window=(BEGIN + timedelta(days=1, hours=12), clock.now() - timedelta(hours=8))
         )
@@ -81,7 +81,7 @@ def test_tconnect_daylight_saving(tmp_path: Path, start: date, zone: str) -> Non
         running = InProcessTconnectEngine(tmp_path / "home", cloud, site, clock, zone=zone, history_days=5)
         assert running.ask("sync").status == 0
         found = compare(
-            as_told(pump),
+            truth_as_reported(pump),
             site.documents("treatments"),
             window=(begin + timedelta(days=1, hours=12), clock.now() - timedelta(hours=8)),
         )
@@ -123,7 +123,9 @@ def test_tconnect_late_uploads_faults_restarts(tmp_path: Path) -> None:
         running.until(clock.now() + timedelta(hours=26))
         documents = site.documents("treatments")
         found = compare(
-            as_told(pump), documents, window=(BEGIN + timedelta(days=1), BEGIN + timedelta(days=days + 2, hours=-8))
+            truth_as_reported(pump),
+            documents,
+            window=(BEGIN + timedelta(days=1), BEGIN + timedelta(days=days + 2, hours=-8)),
         )
         assert found.lines() == []
         assert found.boluses_compared > 15
@@ -149,8 +151,8 @@ def test_tconnect_firewall_and_expired_tokens(tmp_path: Path) -> None:
         cloud.fail(web_page_blocked(times=10_000))
         asked = len(cloud.requests)
         running.until(clock.now() + timedelta(hours=3))
-        status, told = running.status()["sources"]["tconnect"], running.ask("sync")
-        assert (status["state"], told.status) == ("backing_off", 3)
+        status, bolus_as_reported = running.status()["sources"]["tconnect"], running.ask("sync")
+        assert (status["state"], bolus_as_reported.status) == ("backing_off", 3)
         assert "firewall" in status["message"]
         assert "half an hour" in status["remedy"]
         assert len(cloud.requests) - asked < 30, "a storm of retries"
@@ -159,7 +161,7 @@ def test_tconnect_firewall_and_expired_tokens(tmp_path: Path) -> None:
         running.until(clock.now() + timedelta(hours=5))
         assert running.status()["sources"]["tconnect"]["state"] == "ok"
         found = compare(
-            as_told(pump),
+            truth_as_reported(pump),
             site.documents("treatments"),
             window=(BEGIN + timedelta(days=1), clock.now() - timedelta(hours=2)),
             parts=("boluses", "basal"),

@@ -26,11 +26,11 @@ from tests.e2e.marked_secrets import (
     PASSWORD,
     PERSONAL,
     SECRET,
-    all_strays,
+    all_leaks,
     files,
     forms,
     learned,
-    told,
+    secrets_in_texts,
 )
 from tests.support.clocks import ShiftedClock
 from tests.support.cloud_faults import CloudFault, answered, html_page
@@ -77,7 +77,7 @@ class Guarded:
         secrets |= {name: {text} for name, text in PERSONAL.items()}
         texts = [*self.said, *(file for file in files(self.home.folder) if not file[0].endswith("token.json"))]
         assert texts
-        return told(texts, secrets) + all_strays(self.to_cloud, self.to_site, self.secret)
+        return secrets_in_texts(texts, secrets) + all_leaks(self.to_cloud, self.to_site, self.secret)
 
 
 @contextlib.contextmanager
@@ -106,7 +106,7 @@ def test_secret_search_finds(tmp_path: Path) -> None:
     for form in forms(SECRET):
         (tmp_path / "a file").write_bytes(form)
         texts = [("a command", b"before " + form + b" after"), *files(tmp_path)]
-        assert told(texts, {"mark": {SECRET}}) == ["mark in a command", "mark in a file"]
+        assert secrets_in_texts(texts, {"mark": {SECRET}}) == ["mark in a command", "mark in a file"]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_secret_search_finds(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_secret_search_finds_wrong_place(name: str, place: str) -> None:
     """The search finds a secret that was sent in the wrong place."""
-    from tests.e2e.marked_secrets import strays
+    from tests.e2e.marked_secrets import secrets_in_requests
 
     with FaultProxy("http://127.0.0.1:9") as proxy:
         mark = quote("a mark") if place == "target" else "a mark"
@@ -125,7 +125,7 @@ def test_secret_search_finds_wrong_place(name: str, place: str) -> None:
         headers = {} if place in {"target", "body"} else {place: mark}
         body = mark.encode() if place == "body" else b""
         proxy.recorded.append(ProxiedRequest(method="GET", headers=headers, body=body, **sent))
-        assert strays(proxy, {name: {"a mark"}}) == [f"{name} in the {place} of GET /x"]
+        assert secrets_in_requests(proxy, {name: {"a mark"}}) == [f"{name} in the {place} of GET /x"]
     assert not {"id token", "full name", "site secret"} & MAY_BE.keys()
 
 
@@ -187,7 +187,7 @@ def test_no_secret_in_commands(tmp_path: Path) -> None:
         assert stat.S_IMODE(token.stat().st_mode) == 0o600
         kept = json.loads(token.read_text())
         assert kept["access_token"] in on_the_way["access token"]
-        assert told([("it", token.read_bytes())], on_the_way) == ["access token in it"]
+        assert secrets_in_texts([("it", token.read_bytes())], on_the_way) == ["access token in it"]
 
 
 def test_token_in_header_only(tmp_path: Path) -> None:

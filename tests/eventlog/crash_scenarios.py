@@ -23,7 +23,7 @@ SMALL = 900
 
 
 @attrs.define
-class Life:
+class LogProcess:
     """One process on a data folder, and what it was told. The log is in ``files``; the index is a file in ``folder``."""
 
     folder: Path
@@ -63,119 +63,121 @@ WHOLE = [*brought(1, 12), row("a", START), numbered(40, events.CarbsEntered(carb
 # --- the scenarios ------------------------------------------------------------------------------------------------------
 
 
-def in_batches(life: Life) -> None:
-    with life.open() as log:
+def in_batches(process: LogProcess) -> None:
+    with process.open() as log:
         for batch in (brought(1, 2), brought(3, 3), WHOLE[-2:], brought(1, 4)):
-            life.append(log, batch)
+            process.append(log, batch)
 
 
-def at_once(life: Life) -> None:
-    with life.open() as log:
-        life.append(log, WHOLE)
+def at_once(process: LogProcess) -> None:
+    with process.open() as log:
+        process.append(log, WHOLE)
 
 
-def over_segments(life: Life) -> None:
-    with life.open() as log:
-        life.append(log, brought(1, 1))
-        life.append(log, brought(1, 7))
-        life.append(log, brought(8, 9))
+def over_segments(process: LogProcess) -> None:
+    with process.open() as log:
+        process.append(log, brought(1, 1))
+        process.append(log, brought(1, 7))
+        process.append(log, brought(8, 9))
 
 
-def compressing(life: Life) -> None:
-    with life.open() as log:
+def compressing(process: LogProcess) -> None:
+    with process.open() as log:
         while log.maintain(1):
             pass
 
 
-def opening(life: Life) -> None:
-    with life.open() as log:
-        life.append(log, brought(8, 9))
+def opening(process: LogProcess) -> None:
+    with process.open() as log:
+        process.append(log, brought(8, 9))
 
 
-def repairing(life: Life) -> None:
-    repair_log(life.folder, life.files, clock=FakeClock(RECEIVED))
-    opening(life)
+def repairing(process: LogProcess) -> None:
+    repair_log(process.folder, process.files, clock=FakeClock(RECEIVED))
+    opening(process)
 
 
 # --- what they begin with -----------------------------------------------------------------------------------------------
 
 
-def nothing(life: Life) -> None:
-    del life
+def nothing(process: LogProcess) -> None:
+    del process
 
 
-def seven(life: Life) -> None:
-    with life.open() as log:
+def seven_events(process: LogProcess) -> None:
+    with process.open() as log:
         for last in (2, 5, 7):
-            life.append(log, brought(1, last))
+            process.append(log, brought(1, last))
 
 
-def seven_compressed(life: Life) -> None:
-    seven(life)
-    compressing(life)
+def seven_events_compressed(process: LogProcess) -> None:
+    seven_events(process)
+    compressing(process)
 
 
-def an_older_index(life: Life) -> None:
-    with life.open() as log:
-        life.append(log, brought(1, 2))
-    kept = life.folder.with_name("kept")
-    shutil.copytree(life.folder, kept)
-    seven(life)
-    shutil.rmtree(life.folder)
-    kept.rename(life.folder)
+def older_index(process: LogProcess) -> None:
+    with process.open() as log:
+        process.append(log, brought(1, 2))
+    kept = process.folder.with_name("kept")
+    shutil.copytree(process.folder, kept)
+    seven_events(process)
+    shutil.rmtree(process.folder)
+    kept.rename(process.folder)
 
 
-def no_index(life: Life) -> None:
-    seven(life)
-    shutil.rmtree(life.folder)
-    life.folder.mkdir()
+def no_index(process: LogProcess) -> None:
+    seven_events(process)
+    shutil.rmtree(process.folder)
+    process.folder.mkdir()
 
 
-def torn(life: Life) -> None:
+def torn_batch(process: LogProcess) -> None:
     """A batch was being written when the power went."""
-    seven(life)
-    path = max(path for path in life.files.now() if path.suffix == ".jsonl")
-    text = life.files.now()[path]
-    with life.open() as log:
+    seven_events(process)
+    path = max(path for path in process.files.now() if path.suffix == ".jsonl")
+    text = process.files.now()[path]
+    with process.open() as log:
         log.append(brought(8, 12))
-    longer = life.files.now()[path]
+    longer = process.files.now()[path]
     assert longer.startswith(text)
-    life.files = CrashingFiles({**life.files.now(), path: longer[: len(text) + (len(longer) - len(text)) * 2 // 3]})
-    for name in life.folder.glob("index*"):
+    process.files = CrashingFiles(
+        {**process.files.now(), path: longer[: len(text) + (len(longer) - len(text)) * 2 // 3]}
+    )
+    for name in process.folder.glob("index*"):
         name.unlink()
 
 
-def corrupted(life: Life) -> None:
+def corrupted(process: LogProcess) -> None:
     """A byte flipped in each of the first, a middle and the last segment."""
-    seven(life)
-    image = dict(life.files.now())
+    seven_events(process)
+    image = dict(process.files.now())
     segments = sorted(path for path in image if path.name[0].isdigit())
     for path in {segments[0], segments[len(segments) // 2], segments[-1]}:
         text = image[path]
         at = text.index(b'"rate_u_per_h"') if b"rate_u_per_h" in text else len(text) // 2
         image[path] = text[:at] + bytes([text[at] ^ 1]) + text[at + 1 :]
-    life.files = CrashingFiles(image)
+    process.files = CrashingFiles(image)
 
 
 @attrs.frozen
 class Scenario:
-    """``begin`` on a disk that does not fail, then ``work`` on one that does. ``loses``: harm that only a new fetch mends."""
+    """``begin`` on a disk that does not fail, then ``work`` on one that does. ``loses``: records are lost until they are fetched again."""
 
-    begin: Callable[[Life], None]
-    work: Callable[[Life], None]
+    begin: Callable[[LogProcess], None]
+    work: Callable[[LogProcess], None]
     segment_bytes: int = 1 << 20
     loses: bool = False
 
 
 SCENARIOS = {
     "a first start": Scenario(nothing, in_batches),
-    "one large append": Scenario(seven, at_once),
+    "one large append": Scenario(seven_events, at_once),
     "appends over segments": Scenario(nothing, over_segments, SMALL),
-    "compressing": Scenario(seven, compressing, SMALL),
-    "opening compressed": Scenario(seven_compressed, opening, SMALL),
-    "an index that is behind": Scenario(an_older_index, opening, SMALL),
+    "compressing": Scenario(seven_events, compressing, SMALL),
+    "opening compressed": Scenario(seven_events_compressed, opening, SMALL),
+    "an index that is behind": Scenario(older_index, opening, SMALL),
     "building the index": Scenario(no_index, opening, SMALL),
-    "mending a torn end": Scenario(torn, opening),
+    "mending a torn end": Scenario(torn_batch, opening),
     "repair": Scenario(corrupted, repairing, SMALL, loses=True),
     "repair of one segment": Scenario(corrupted, repairing, loses=True),
 }
@@ -184,46 +186,48 @@ SCENARIOS = {
 # --- what must hold ---------------------------------------------------------------------------------------------------------
 
 
-def restarted(life: Life, *, loses: bool) -> None:
+def restarted(process: LogProcess, *, loses: bool) -> None:
     """Open what the power cut left, compare it with what was known, finish the work, and compare again."""
-    if loses and harm(life):
-        repair_log(life.folder, life.files, clock=FakeClock(RECEIVED))
-    with life.open() as log:
-        check(life, list(log.events()), loses=loses)
+    if loses and find_corruption(process):
+        repair_log(process.folder, process.files, clock=FakeClock(RECEIVED))
+    with process.open() as log:
+        check(process, list(log.events()), loses=loses)
         log.append(WHOLE)
         while log.maintain(10):
             pass
         there = list(log.events())
-        check(life, there, loses=loses)
+        check(process, there, loses=loses)
         facts = {event.id for event in there if event.kind in events.FACTS}
         assert {event.id for event in there} - facts == {event.id for event in WHOLE if event.kind not in events.FACTS}
         assert log.damage == []
         in_order = read(log)
         assert sorted(in_order) == sorted(event.id for event in there if event.kind not in events.FACTS)
-    assert harm(life) == []
-    for path in life.folder.glob("index*"):
+    assert find_corruption(process) == []
+    for path in process.folder.glob("index*"):
         path.unlink()
-    with closing(life.open(writable=False)) as log:
+    with closing(process.open(writable=False)) as log:
         assert read(log) == in_order, "the index says the same when it is built again"
 
 
-def harm(life: Life) -> list[CheckLine]:
-    """What is damaged in the middle of the log; a torn end is none."""
-    return [line for line in check_log(life.folder, life.files) if not line.good and line.last_position is not None]
+def find_corruption(process: LogProcess) -> list[CheckLine]:
+    """What is corrupt in the middle of the log; a torn end is none."""
+    return [
+        line for line in check_log(process.folder, process.files) if not line.good and line.last_position is not None
+    ]
 
 
 def read(log: EventLog) -> list[str]:
     return [event.id for stream in log.streams() for event in log.read(stream.id, stream.first_key, stream.last_key)]
 
 
-def check(life: Life, there: Sequence[Event], *, loses: bool) -> None:
+def check(process: LogProcess, there: Sequence[Event], *, loses: bool) -> None:
     """Each once, what was known at its place, and no word of the source about what is not there."""
     ids = [event.id for event in there]
     assert len(set(ids)) == len(ids)
     assert [event.pos for event in there] == sorted(event.pos for event in there)
     places = {event.id: event.pos for event in there}
     if not loses:
-        assert {id_: places.get(id_) for id_ in life.known} == life.known
+        assert {id_: places.get(id_) for id_ in process.known} == process.known
         assert {event.pos for event in there} == set(range(1, len(there) + 1))
         for event in there:
             if event.kind == "window.fetched":

@@ -121,7 +121,7 @@ def test_bit_flip_in_compressed_segment(tmp_path: Path) -> None:
         assert set(SEQS) - good <= here
         costs.add(len(here - good))
     assert min(costs) == 0, "a corrupt trailer costs nothing: every line has its own checksum"
-    assert len(costs) > 2, "what comes before the harm can be read"
+    assert len(costs) > 2, "what comes before the corrupt part can be read"
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ def folder(path: Path, other: Path) -> None:
     path.mkdir()
 
 
-def strangers(path: Path, other: Path) -> None:
+def file_of_other_log(path: Path, other: Path) -> None:
     path.unlink()
     [theirs] = [theirs for theirs in segments(other) if theirs.name[:12] == path.name[:12]]
     shutil.copy(theirs, path.parent / theirs.name)
@@ -168,18 +168,18 @@ def doubled(path: Path, other: Path) -> None:
     rewritten(path, lambda lines: [*lines[:2], lines[1], *lines[2:]])
 
 
-def a_strangers_line(path: Path, other: Path) -> None:
+def line_of_other_log(path: Path, other: Path) -> None:
     """A line that is whole by itself, at the right position, and of another log: only the chain tells."""
     [theirs] = [theirs for theirs in segments(other) if theirs.name[:12] == path.name[:12]]
     line = gzip.decompress(theirs.read_bytes()) if theirs.suffix == ".gz" else theirs.read_bytes()
     rewritten(path, lambda lines: [lines[0], line.splitlines(keepends=True)[1], *lines[2:]])
 
 
-def headless(path: Path, other: Path) -> None:
+def without_header(path: Path, other: Path) -> None:
     rewritten(path, lambda lines: lines[1:])
 
 
-def neighbours(path: Path, other: Path) -> None:
+def other_segment(path: Path, other: Path) -> None:
     """Another segment of the same log under this one's name."""
     first = segments(path.parent.parent)[0]
     shutil.copy(first, path.with_name(path.name[:12] + first.name[12:]))
@@ -187,21 +187,21 @@ def neighbours(path: Path, other: Path) -> None:
         path.unlink()
 
 
-def older(path: Path, other: Path) -> None:
+def without_last_line(path: Path, other: Path) -> None:
     """The same segment as it was before its last line: what a disk gives back that went back in time."""
     rewritten(path, lambda lines: lines[:-1])
 
 
-HARMS = [
-    remove, empty, zeros, noise, folder, strangers, swapped, doubled, a_strangers_line, headless, neighbours, older,
+CORRUPTIONS = [
+    remove, empty, zeros, noise, folder, file_of_other_log, swapped, doubled, line_of_other_log, without_header, other_segment, without_last_line,
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("number", [0, SEALED, -1])
-@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize("corrupt", CORRUPTIONS)
 @pytest.mark.parametrize("indexed", [True, False])
 def test_corrupt_file_repaired_and_fetched(
-    tmp_path: Path, harm: Callable[[Path, Path], None], number: int, indexed: bool
+    tmp_path: Path, corrupt: Callable[[Path, Path], None], number: int, indexed: bool
 ) -> None:
     """A corrupt file is reported, repaired and fetched again.
 
@@ -209,19 +209,19 @@ def test_corrupt_file_repaired_and_fetched(
     """
     data, other = filled(tmp_path / "data"), filled(tmp_path / "other", pump="124")
     path = segments(data)[number]
-    if harm is neighbours and number == 0:
+    if corrupt is other_segment and number == 0:
         pytest.skip("it is that segment itself")
     first = int(path.name[:12])
     following = [int(each.name[:12]) for each in segments(data) if int(each.name[:12]) > first]
     here = set(range(first, following[0] if following else SEQS[-1] + 1))
-    harm(path, other)
+    corrupt(path, other)
     if not indexed:
         forget_index(data)
     corrupted = [each.read_bytes() for each in segments(data) if each.is_file()]
 
     at_the_end = number == -1
     found = bad(data)
-    if at_the_end and harm in (remove, older):
+    if at_the_end and corrupt in (remove, without_last_line):
         assert found == [], "the log by itself cannot know that there was more"
     else:
         assert found
@@ -231,7 +231,7 @@ def test_corrupt_file_repaired_and_fetched(
         assert set(SEQS) - good <= here | {min(here) - 1, max(here) + 1} or (number == 0 and not indexed)
         assert absent <= here
         assert at_the_end or not absent, "what cannot be read must not look as if it had never been there"
-        assert not good & here or harm not in (remove, empty, zeros, noise, folder, strangers, neighbours)
+        assert not good & here or corrupt not in (remove, empty, zeros, noise, folder, file_of_other_log, other_segment)
 
     report = repair_log(data, clock=FakeClock(RECEIVED))
     assert report.unrepaired == ()

@@ -19,10 +19,10 @@ import pytest
 from tconnectsync.eventlog.framing import DamagedRange, frame, header_line, walk
 from tconnectsync.eventlog.repair import repair_log
 from tconnectsync.eventlog.tail import is_unwritten
-from tests.eventlog.crash_scenarios import SCENARIOS, WHOLE, Life, Scenario, harm, restarted
+from tests.eventlog.crash_scenarios import SCENARIOS, WHOLE, LogProcess, Scenario, find_corruption, restarted
 from tests.eventlog.sample_events import RECEIVED
 from tests.support.clocks import FakeClock
-from tests.support.crashing_files import Crash, CrashingFiles, Image, Turns
+from tests.support.crashing_files import CallFaults, Crash, CrashingFiles, Image
 
 EVERY_BYTE = os.environ.get("TCONNECTSYNC_EVERY_BYTE") == "1"
 
@@ -41,23 +41,23 @@ class Cut:
     after: Path
 
 
-def ends(scenario: Scenario, folder: Path) -> Iterator[tuple[int, Life, Path]]:
+def ends(scenario: Scenario, folder: Path) -> Iterator[tuple[int, LogProcess, Path]]:
     """Run until the process ends before a call, every call in turn, the last time at the end: number, what is left, index before."""
     begun = folder / "begun"
     begun.mkdir(parents=True)
-    life = Life(begun, CrashingFiles(), scenario.segment_bytes)
-    scenario.begin(life)
-    image, known = life.files.now(), life.known
+    process = LogProcess(begun, CrashingFiles(), scenario.segment_bytes)
+    scenario.begin(process)
+    image, known = process.files.now(), process.known
     for number in range(1, 1000):
         here = folder / "here"
         shutil.copytree(begun, here)
-        turns = Turns(crash_at=number)
-        files = CrashingFiles({here / path.relative_to(begun): text for path, text in image.items()}, turns)
-        life = Life(here, files, scenario.segment_bytes, dict(known))
+        faults = CallFaults(crash_at=number)
+        files = CrashingFiles({here / path.relative_to(begun): text for path, text in image.items()}, faults)
+        process = LogProcess(here, files, scenario.segment_bytes, dict(known))
         with contextlib.suppress(Crash):
-            scenario.work(life)
-        ended_early = turns.dead
-        yield number, life, begun
+            scenario.work(process)
+        ended_early = faults.dead
+        yield number, process, begun
         shutil.rmtree(here)
         if not ended_early:
             return
@@ -67,12 +67,12 @@ def ends(scenario: Scenario, folder: Path) -> Iterator[tuple[int, Life, Path]]:
 def cuts(scenario: Scenario, folder: Path) -> Iterator[Cut]:
     """The same, with every state of the disk that a power cut may leave then, each once."""
     seen: set[tuple[object, ...]] = set()
-    for number, life, begun in ends(scenario, folder):
-        states = life.files.survivors(every_byte=EVERY_BYTE)
-        keys = [(len(life.known), *sorted(state.items())) for state in states]
+    for number, process, begun in ends(scenario, folder):
+        states = process.files.after_crash(every_byte=EVERY_BYTE)
+        keys = [(len(process.known), *sorted(state.items())) for state in states]
         fresh = [state for state, key in zip(states, keys, strict=True) if key not in seen]
         seen.update(keys)
-        yield Cut(number, fresh, life.known, begun, life.folder)
+        yield Cut(number, fresh, process.known, begun, process.folder)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -90,11 +90,11 @@ def test_power_cut_at_any_call(name: str, folder: Path) -> None:
                 else:
                     shutil.copytree(index, again)
                 there = {again / path.relative_to(cut.after): text for path, text in image.items()}
-                life = Life(again, CrashingFiles(there), scenario.segment_bytes, cut.known)
+                process = LogProcess(again, CrashingFiles(there), scenario.segment_bytes, cut.known)
                 print(
                     f"before call {cut.number}, index {index and index.name}: {describe(image)}"
                 )  # shown when it fails
-                restarted(life, loses=scenario.loses)
+                restarted(process, loses=scenario.loses)
                 shutil.rmtree(again)
     assert states > 20
 
@@ -106,15 +106,15 @@ def test_killed_before_sync(name: str, folder: Path) -> None:
     Killed before each call in turn; another process finishes the work; then the power goes. All that it knew is there.
     """
     scenario = SCENARIOS[name]
-    for number, life, _ in ends(scenario, folder / "work"):
+    for number, process, _ in ends(scenario, folder / "work"):
         print(f"killed before call {number}")
-        life.files.turns.dead, life.files.turns.crash_at = False, None
-        if scenario.loses and harm(life):
-            repair_log(life.folder, life.files, clock=FakeClock(RECEIVED))
-        with life.open() as log:
+        process.files.faults.dead, process.files.faults.crash_at = False, None
+        if scenario.loses and find_corruption(process):
+            repair_log(process.folder, process.files, clock=FakeClock(RECEIVED))
+        with process.open() as log:
             log.append(WHOLE)
-            life.known = {event.id: event.pos for event in log.events() if event.kind != "log.gap"}
-        restarted(attrs.evolve(life, files=CrashingFiles(life.files.survivors()[0])), loses=scenario.loses)
+            process.known = {event.id: event.pos for event in log.events() if event.kind != "log.gap"}
+        restarted(attrs.evolve(process, files=CrashingFiles(process.files.after_crash()[0])), loses=scenario.loses)
 
 
 def indexes(cut: Cut, image: Image, scenario: Scenario) -> Sequence[Path | None]:

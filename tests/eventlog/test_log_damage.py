@@ -300,7 +300,7 @@ def world(data_dir: Path) -> None:
     )
 
 
-def harm(data_dir: Path, data: st.DataObject) -> None:
+def corrupt_files(data_dir: Path, data: st.DataObject) -> None:
     """Bytes changed, cut out or put in, a file cut short or gone."""
     here = segments(data_dir)
     path = here[data.draw(st.integers(0, 99)) % len(here)]
@@ -336,7 +336,7 @@ def test_repair_of_any_corruption(tmp_path_factory: pytest.TempPathFactory, data
         log.maintain(data.draw(st.integers(0, 2)))
         wanted = bodies(log.events())
     for _ in range(data.draw(st.integers(1, 3))):
-        harm(data_dir, data)
+        corrupt_files(data_dir, data)
     report = repair_log(data_dir, clock=FakeClock(RECEIVED))
     assert report.unrepaired == ()
     assert bad(data_dir) == []
@@ -362,7 +362,7 @@ def test_log_continues_with_any_corruption(tmp_path_factory: pytest.TempPathFact
     with closing(open_log(data_dir, writable=False)) as log:
         wanted = bodies(log.events())
     for _ in range(data.draw(st.integers(1, 2))):
-        harm(data_dir, data)
+        corrupt_files(data_dir, data)
     if data.draw(st.booleans()):
         forget_index(data_dir)
     with suppress(LogCorrupt), open_log(data_dir, segment_bytes=1500) as log:

@@ -16,37 +16,37 @@ import pytest
 
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog import EventLog, OsFiles, replace_file
-from tests.eventlog.crash_scenarios import SCENARIOS, WHOLE, Life, Scenario, brought, restarted
+from tests.eventlog.crash_scenarios import SCENARIOS, WHOLE, LogProcess, Scenario, brought, restarted
 from tests.eventlog.sample_events import RECEIVED, START, basal, keys, row
 from tests.support.clocks import FakeClock
-from tests.support.crashing_files import CrashingFiles, Turns
+from tests.support.crashing_files import CallFaults, CrashingFiles
 
 T = TypeVar("T")
 
-LIVED = ("a first start", "one large append", "appends over segments", "mending a torn end")
+FAULT_SCENARIOS = ("a first start", "one large append", "appends over segments", "mending a torn end")
 
 
-def stubborn(turns: Turns, do: Callable[[], T]) -> T:
+def retried(faults: CallFaults, do: Callable[[], T]) -> T:
     """Do it, again when it fails, and once more after the disk is well. Where it failed the disk's error must be what is raised."""
     for _ in range(2):
         try:
             return do()
         except OSError as error:
-            assert error.errno == turns.code  # noqa: PT017
-    turns.fail_at = None
+            assert error.errno == faults.code  # noqa: PT017
+    faults.fail_at = None
     return do()
 
 
-def live_through(life: Life, turns: Turns) -> None:
+def append_everything(process: LogProcess, faults: CallFaults) -> None:
     """One process: everything is appended, whatever fails, and old segments are compressed."""
-    log = stubborn(turns, life.open)
+    log = retried(faults, process.open)
     with log:
         for batch in (brought(1, 2), [row("a", START)], brought(1, 9), WHOLE):
             end = log.end
-            stubborn(turns, lambda batch=batch: life.append(log, batch))  # type: ignore[misc]
+            retried(faults, lambda batch=batch: process.append(log, batch))  # type: ignore[misc]
             assert log.end >= end
-            stubborn(turns, lambda: log.maintain(1))
-        assert {event.id for event in stubborn(turns, lambda: list(log.events()))} >= {event.id for event in WHOLE}
+            retried(faults, lambda: log.maintain(1))
+        assert {event.id for event in retried(faults, lambda: list(log.events()))} >= {event.id for event in WHOLE}
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def live_through(life: Life, turns: Turns) -> None:
     ],
     ids=["full once", "full for a while", "failing", "failing when it is done"],
 )
-@pytest.mark.parametrize("name", LIVED)
+@pytest.mark.parametrize("name", FAULT_SCENARIOS)
 def test_any_call_fails_then_power_cut(
     name: str, code: int, partly: float, looks_too: bool, forever: bool, folder: Path
 ) -> None:
@@ -70,36 +70,36 @@ def test_any_call_fails_then_power_cut(
     scenario: Scenario = SCENARIOS[name]
     begun = folder / "begun"
     begun.mkdir()
-    start = Life(begun, CrashingFiles(), scenario.segment_bytes)
+    start = LogProcess(begun, CrashingFiles(), scenario.segment_bytes)
     scenario.begin(start)
     image = start.files.now()
     for number in range(1, 1000):
         here = folder / "here"
         shutil.copytree(begun, here)
-        turns = Turns(fail_at=number, code=code, partly=partly, forever=forever, looks_too=looks_too)
-        files = CrashingFiles({here / path.relative_to(begun): text for path, text in image.items()}, turns)
-        life = Life(here, files, scenario.segment_bytes, dict(start.known))
+        faults = CallFaults(fail_at=number, code=code, partly=partly, forever=forever, looks_too=looks_too)
+        files = CrashingFiles({here / path.relative_to(begun): text for path, text in image.items()}, faults)
+        process = LogProcess(here, files, scenario.segment_bytes, dict(start.known))
         print(f"call {number} fails")
-        live_through(life, turns)
-        restarted(attrs.evolve(life, files=CrashingFiles(files.survivors()[0])), loses=False)
+        append_everything(process, faults)
+        restarted(attrs.evolve(process, files=CrashingFiles(files.after_crash()[0])), loses=False)
         shutil.rmtree(here)
-        if not turns.failed:
+        if not faults.failed:
             assert number > 5
             return
 
 
 def test_failed_append_keeps_the_end(tmp_path: Path) -> None:
     """A failed append leaves the end where it was."""
-    turns = Turns()
-    life = Life(tmp_path, CrashingFiles(turns=turns))
-    with life.open() as log:
+    faults = CallFaults()
+    process = LogProcess(tmp_path, CrashingFiles(faults=faults))
+    with process.open() as log:
         log.append([basal(1)])
-        before = life.files.now()
-        turns.fail_at = turns.count + 1
+        before = process.files.now()
+        faults.fail_at = faults.count + 1
         with pytest.raises(OSError, match="No space left"):
             log.append([basal(2), basal(3)])
         assert log.end == 1
-        assert life.files.now() == before
+        assert process.files.now() == before
         assert list(log.touched(1)) == []
         [stream] = log.streams()
         assert stream.last_key == 1
@@ -166,14 +166,14 @@ def test_replaced_file_is_whole() -> None:
     """
     path = Path("/data/state/pump.json")
     for number in range(1, 20):
-        turns = Turns(crash_at=number)
-        files = CrashingFiles({path: b"old" * 400}, turns)
+        faults = CallFaults(crash_at=number)
+        files = CrashingFiles({path: b"old" * 400}, faults)
         try:
             replace_file(files, path, b"new" * 500)
         except BaseException:  # noqa: BLE001 - the power went
-            assert {image[path] for image in files.survivors(every_byte=True)} <= {b"old" * 400, b"new" * 500}
+            assert {image[path] for image in files.after_crash(every_byte=True)} <= {b"old" * 400, b"new" * 500}
         else:
-            assert {image[path] for image in files.survivors(every_byte=True)} == {b"new" * 500}
+            assert {image[path] for image in files.after_crash(every_byte=True)} == {b"new" * 500}
             assert number > 4
             return
 

@@ -18,7 +18,7 @@ from tests.eventlog.sample_events import RECEIVED, START, basal, numbered
 from tests.support.clocks import FakeClock
 
 
-def told(data_dir: Path) -> dict[str, Any]:
+def log_status(data_dir: Path) -> dict[str, Any]:
     found: dict[str, Any] = status_of(
         data_dir, sources={}, sinks={}, zones=Zones(timezone="UTC"), clock=FakeClock(RECEIVED)
     )["log"]
@@ -38,13 +38,13 @@ def filled(data_dir: Path, count: int, *, pack: bool) -> EventLog:
 
 def test_growth_of_no_log(tmp_path: Path) -> None:
     """Without a log there is no growth."""
-    assert told(tmp_path)["bytes_a_year"] is None
+    assert log_status(tmp_path)["bytes_a_year"] is None
 
 
 def test_growth_of_few_days(tmp_path: Path) -> None:
     """After a few days the growth of a typical pump is reported."""
     filled(tmp_path, 288 * 3, pack=True)
-    found = told(tmp_path)
+    found = log_status(tmp_path)
     assert found["bytes_a_year_basis"] == "typical"
     assert found["bytes_a_year"] == round(TYPICAL_EVENTS_A_DAY * 365 * TYPICAL_BYTES)
 
@@ -55,7 +55,7 @@ def test_growth_measured_over_a_week(tmp_path: Path) -> None:
     with EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True) as log:
         bought = events.ClockChanged(part="time", step_s=60.0)
         log.append([numbered(90_000, bought, at=START - timedelta(days=700))])  # comes for the pump's whole life
-    found = told(tmp_path)
+    found = log_status(tmp_path)
     packed = sum(path.stat().st_size for path in (tmp_path / "log").glob("*.gz"))
     assert found["bytes_a_year_basis"] == "measured"
     assert found["bytes_a_year"] < found["bytes"] / 25 * 365  # what is not compressed yet does not count
@@ -67,7 +67,7 @@ def test_growth_with_unset_clock(tmp_path: Path) -> None:
     with EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True) as log:
         log.append([basal(1, at=RECEIVED.replace(tzinfo=None) - timedelta(days=6000))])
         log.append([basal(seq) for seq in range(2, 600)])
-    assert told(tmp_path)["bytes_a_year_basis"] == "typical"
+    assert log_status(tmp_path)["bytes_a_year_basis"] == "typical"
 
 
 @pytest.mark.parametrize("before", [True, False])

@@ -17,7 +17,7 @@ def numbers(log: EventLog) -> list[int]:
     return [event.seq or 0 for event in log.events()]
 
 
-def lent(tmp_path: Path) -> EventLog:
+def open_preview(tmp_path: Path) -> EventLog:
     files = OverlayFiles(tmp_path / "data/log", tmp_path / "own/log")
     return EventLog.open(tmp_path / "own", clock=FakeClock(RECEIVED), writable=True, files=files, segment_bytes=2000)
 
@@ -30,7 +30,7 @@ def test_preview_append(tmp_path: Path) -> None:
         owner.maintain()
         before = contents(data)
         assert len(before) > 3
-        with lent(tmp_path) as log:
+        with open_preview(tmp_path) as log:
             assert log.append([basal(seq) for seq in range(30, 60)]).duplicates == 10
             assert numbers(log) == list(range(1, 60))
             assert log.maintain(budget=20) > 0  # compresses sealed segments: those of its own folder
@@ -44,7 +44,7 @@ def test_preview_beside_owner(tmp_path: Path) -> None:
     """The owner may append, seal and compress meanwhile."""
     with EventLog.open(tmp_path / "data", clock=FakeClock(RECEIVED), writable=True, segment_bytes=2000) as owner:
         owner.append([basal(seq) for seq in range(1, 40)])
-        with lent(tmp_path) as log:
+        with open_preview(tmp_path) as log:
             owner.append([basal(seq) for seq in range(40, 80)])
             while owner.maintain(budget=20):
                 pass
@@ -55,7 +55,7 @@ def test_preview_beside_owner(tmp_path: Path) -> None:
 
 def test_preview_of_empty_log(tmp_path: Path) -> None:
     """A preview over an empty log is an empty log."""
-    with lent(tmp_path) as log:
+    with open_preview(tmp_path) as log:
         log.append([basal(1)])
         assert numbers(log) == [1]
     assert not (tmp_path / "data").exists()

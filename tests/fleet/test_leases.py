@@ -19,7 +19,7 @@ PEOPLE = [f"person-{number}" for number in range(2000)]
 
 
 @attrs.define
-class Hand:
+class SteppedClock:
     """A monotonic clock that is moved by hand."""
 
     at: float = 100.0
@@ -28,7 +28,9 @@ class Hand:
         return self.at
 
 
-def begun(servers: Servers, name: str, disk: str = "a", clock: Callable[[], float] | None = None) -> WorkerLease:
+def started_lease(
+    servers: Servers, name: str, disk: str = "a", clock: Callable[[], float] | None = None
+) -> WorkerLease:
     lease = WorkerLease(servers, name) if clock is None else WorkerLease(servers, name, clock)
     lease.begin({"disk": disk})
     return lease
@@ -37,7 +39,7 @@ def begun(servers: Servers, name: str, disk: str = "a", clock: Callable[[], floa
 def test_lease_is_renewed_and_ends(servers: Servers, new_name: Callable[[], str]) -> None:
     """A renewed lease is seen by others; one that is given back is gone at once."""
     name = new_name()
-    lease = begun(servers, name)
+    lease = started_lease(servers, name)
     assert lease.renew({"disk": "a", "people": 3})
     assert live_workers(servers)[name].items() >= {"disk": "a", "people": 3, "owner": lease.owner}.items()
     lease.end()
@@ -48,7 +50,7 @@ def test_lease_is_renewed_and_ends(servers: Servers, new_name: Callable[[], str]
 def test_silent_worker_loses_its_lease(servers: Servers, new_name: Callable[[], str]) -> None:
     """Without renewals the servers end the lease, and a renewal afterwards is refused."""
     name = new_name()
-    lease = begun(servers, name, clock=Hand())  # its own clock stands: only the servers know
+    lease = started_lease(servers, name, clock=SteppedClock())  # its own clock stands: only the servers know
     eventually(lambda: name not in live_workers(servers), "the end of the lease")
     assert not lease.renew({"disk": "a"})
     assert not lease.holds()
@@ -56,8 +58,8 @@ def test_silent_worker_loses_its_lease(servers: Servers, new_name: Callable[[], 
 
 def test_worker_stops_before_the_servers_end_its_lease(servers: Servers, new_name: Callable[[], str]) -> None:
     """The worker's own deadline comes first, counted from before it asked, and a late renewal does not bring the lease back."""
-    clock = Hand()
-    lease = begun(servers, new_name(), clock=clock)
+    clock = SteppedClock()
+    lease = started_lease(servers, new_name(), clock=clock)
     clock.at += lease.life_s * SAFE_SHARE - 0.01
     assert lease.holds()
     clock.at += 0.02
@@ -69,8 +71,8 @@ def test_worker_stops_before_the_servers_end_its_lease(servers: Servers, new_nam
 def test_same_disk_takes_its_lease_again(servers: Servers, new_name: Callable[[], str]) -> None:
     """A restarted worker does not wait for its own old lease; the old lease cannot renew it any more."""
     name = new_name()
-    old = begun(servers, name)
-    new = begun(servers, name)
+    old = started_lease(servers, name)
+    new = started_lease(servers, name)
     assert new.owner != old.owner
     assert not old.renew({"disk": "a"})
     assert new.renew({"disk": "a"})
@@ -79,9 +81,9 @@ def test_same_disk_takes_its_lease_again(servers: Servers, new_name: Callable[[]
 def test_two_workers_of_one_name(servers: Servers, new_name: Callable[[], str]) -> None:
     """A second worker with the same name is refused."""
     name = new_name()
-    begun(servers, name)
+    started_lease(servers, name)
     with pytest.raises(Retryable, match="--name"):
-        begun(servers, name, disk="b")
+        started_lease(servers, name, disk="b")
 
 
 def test_shares_are_even() -> None:
@@ -104,7 +106,7 @@ def test_renewal_without_an_answer(
 ) -> None:
     """A renewal that the servers stored, and whose answer was lost, does not cost the lease: the next one finds it."""
     name = new_name()
-    lease = begun(servers, name)
+    lease = started_lease(servers, name)
     answered = servers.call
 
     def lost(*arguments: Any) -> Any:
@@ -122,6 +124,6 @@ def test_renewal_without_an_answer(
 
 def test_lease_ends_while_the_computer_sleeps(servers: Servers, new_name: Callable[[], str]) -> None:
     """The clock of a lease counts the time that a computer is suspended."""
-    lease = begun(servers, new_name())
+    lease = started_lease(servers, new_name())
     assert abs(lease.monotonic() - time.clock_gettime(time.CLOCK_BOOTTIME)) < 60
     assert lease.monotonic is not time.monotonic

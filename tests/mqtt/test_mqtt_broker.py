@@ -339,7 +339,7 @@ def test_a_broker_that_comes_back_is_told_again(broker: Callable[..., int]) -> N
 
 
 @pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses of a round are short."""
     monkeypatch.setattr(announcer, "SUBSCRIBE_S", 0.3)
     monkeypatch.setattr(announcer, "PAUSE_S", 1.0)
@@ -357,7 +357,7 @@ def showing(receiver: Broker) -> Iterator[None]:
         receiver.leave()
 
 
-def born(listener: Listener, prefix: str = "homeassistant") -> None:
+def home_assistant_started(listener: Listener, prefix: str = "homeassistant") -> None:
     """Home Assistant has started."""
     listener.client.publish(f"{prefix}/status", b"online", qos=1)
 
@@ -365,7 +365,7 @@ def born(listener: Listener, prefix: str = "homeassistant") -> None:
 VALUES = ("tconnectsync/current", "tconnectsync/lasting", DEVICE)
 
 
-@pytest.mark.usefixtures("hasty")
+@pytest.mark.usefixtures("short_pauses")
 def test_home_assistant_that_starts_gets_everything_again(broker: Callable[..., int]) -> None:
     """At its birth message: the device, then the values as of now; also if the daemon was restarted since the last upload."""
     port = broker()
@@ -377,7 +377,7 @@ def test_home_assistant_that_starts_gets_everything_again(broker: Callable[..., 
     with listening(port) as listener, showing(again):
         listener.until("tconnectsync/status", *VALUES)
         listener.heard.clear()
-        born(listener)
+        home_assistant_started(listener)
         listener.until(*VALUES)
         assert list(listener.heard).index(DEVICE) < list(listener.heard).index("tconnectsync/current")
         current = listener.said("tconnectsync/current")
@@ -387,7 +387,7 @@ def test_home_assistant_that_starts_gets_everything_again(broker: Callable[..., 
         assert "tconnectsync/alarm" not in listener.heard
 
 
-@pytest.mark.usefixtures("hasty")
+@pytest.mark.usefixtures("short_pauses")
 def test_many_births_are_one_round(broker: Callable[..., int]) -> None:
     """A Home Assistant that starts again and again costs one round, after a pause."""
     port = broker()
@@ -397,13 +397,13 @@ def test_many_births_are_one_round(broker: Callable[..., int]) -> None:
         listener.until("tconnectsync/status", *VALUES)
         listener.heard.clear()
         for _ in range(20):
-            born(listener)
+            home_assistant_started(listener)
         listener.until(*VALUES)
         assert len(listener.heard["homeassistant/status"]) == 20
         assert len(listener.heard[DEVICE]) == 1
 
 
-@pytest.mark.usefixtures("hasty")
+@pytest.mark.usefixtures("short_pauses")
 def test_broker_lost_everything(broker: Callable[..., int]) -> None:
     """A restarted broker without a disk has neither the device nor any value."""
     port = broker()
@@ -419,7 +419,7 @@ def test_broker_lost_everything(broker: Callable[..., int]) -> None:
         assert listener.said("tconnectsync/status")["availability"] == "online"
 
 
-@pytest.mark.usefixtures("hasty")
+@pytest.mark.usefixtures("short_pauses")
 def test_power_cut_of_the_whole_house(broker: Callable[..., int]) -> None:
     """Broker and daemon start together: the first connection publishes what the daemon remembers, but no alarm."""
     port = broker()
@@ -458,7 +458,7 @@ def test_a_round_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> 
 OTHER = device_topic("tconnectsync", "ha2")
 
 
-@pytest.mark.usefixtures("hasty")
+@pytest.mark.usefixtures("short_pauses")
 @pytest.mark.parametrize("daemon", [True, False])
 def test_a_changed_discovery_prefix_moves_the_device(broker: Callable[..., int], daemon: bool) -> None:
     """The old message is cleared, so that there is no second device; the daemon does it at once, else with the next delivery."""
@@ -475,7 +475,7 @@ def test_a_changed_discovery_prefix_moves_the_device(broker: Callable[..., int],
             with showing(second):
                 listener.until(OTHER, "tconnectsync/current")
                 listener.heard.clear()
-                born(listener, "ha2")
+                home_assistant_started(listener, "ha2")
                 listener.until("ha2/status")
         else:
             second.deliver(deliveries())
@@ -488,7 +488,7 @@ def test_a_changed_discovery_prefix_moves_the_device(broker: Callable[..., int],
     assert DEVICE not in later.heard
 
 
-@pytest.mark.usefixtures("hasty")
+@pytest.mark.usefixtures("short_pauses")
 def test_discovery_that_is_turned_off_leaves_no_device(broker: Callable[..., int]) -> None:
     port = broker()
     first = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=NoonClock())

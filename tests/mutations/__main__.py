@@ -39,7 +39,7 @@ _NO_PROGRAM = (
 """Errors of code that cannot run: they prove nothing."""
 
 
-class Unproven(Exception):
+class MutationNotCaught(Exception):
     """The tests did not show what they should."""
 
 
@@ -73,7 +73,7 @@ class Tree:
         return {**os.environ, "PYTHONPATH": path, "HYPOTHESIS_PROFILE": "first failure", "CI": "false"}
 
     def check_imports(self) -> None:
-        """Raise Unproven if installed packages are imported instead of the copy's."""
+        """Raise MutationNotCaught if installed packages are imported instead of the copy's."""
         packages = ["tconnectsync", *(found.name for found in (self.folder / "plugins").iterdir() if found.is_dir())]
         code = "import importlib, sys\nfor name in sys.argv[1:]: print(importlib.import_module(name).__file__)"
         done = subprocess.run(
@@ -82,11 +82,11 @@ class Tree:
         )  # fmt: skip
         strange = [path for path in done.stdout.split() if not Path(path).is_relative_to(self.folder)]
         if strange:
-            raise Unproven(f"the copy is not imported, but {strange}")
+            raise MutationNotCaught(f"the copy is not imported, but {strange}")
 
     @contextmanager
     def mutated(self, mutation: Mutation) -> Iterator[None]:
-        """The copy with a mutation applied. Raises Unproven if the patch does not apply."""
+        """The copy with a mutation applied. Raises MutationNotCaught if the patch does not apply."""
         self._apply(mutation)
         try:
             yield
@@ -98,10 +98,10 @@ class Tree:
         environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(self.folder.parent)}
         done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise Unproven(f"the patch does not apply: {done.stderr.strip()}")
+            raise MutationNotCaught(f"the patch does not apply: {done.stderr.strip()}")
 
     def failures(self, tests: Sequence[str], *options: str) -> list[str]:
-        """Why tests failed, one line each. Raises Unproven if they could not be run."""
+        """Why tests failed, one line each. Raises MutationNotCaught if they could not be run."""
         report = self.folder / "report.xml"
         report.unlink(missing_ok=True)
         done = subprocess.run(
@@ -109,24 +109,26 @@ class Tree:
             cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=TIME_OUT_S, check=False,
         )  # fmt: skip
         if done.returncode not in (0, 1) or not report.exists():
-            raise Unproven(f"pytest ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+            raise MutationNotCaught(
+                f"pytest ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+            )
         cases = ET.parse(report).getroot().iter("testcase")  # noqa: S314 - pytest has just written it
         outcomes = [found for case in cases for found in case]
         broken = [found for found in outcomes if found.tag in ("error", "skipped")]
         if broken:
-            raise Unproven(f"a test could not be run: {broken[0].get('message')}")
+            raise MutationNotCaught(f"a test could not be run: {broken[0].get('message')}")
         return [str(found.get("message")) for found in outcomes if found.tag == "failure"]
 
 
 def prove(tree: Tree, mutation: Mutation) -> None:
-    """Check that every test of the mutation fails by an assertion. Raises Unproven if one does not."""
+    """Check that every test of the mutation fails by an assertion. Raises MutationNotCaught if one does not."""
     with tree.mutated(mutation):
         for test in mutation.tests:
             failures = tree.failures([test], "-x")
             if not failures:
-                raise Unproven(f"{test} does not notice it")
+                raise MutationNotCaught(f"{test} does not notice it")
             if re.match(rf"(?:{'|'.join(_NO_PROGRAM)})\b|Failed: Timeout", failures[0]):
-                raise Unproven(f"{test} fails for another reason: {failures[0][:500]}")
+                raise MutationNotCaught(f"{test} fails for another reason: {failures[0][:500]}")
 
 
 def write_table() -> None:
@@ -166,7 +168,7 @@ def tried_all(chosen: Sequence[Mutation], jobs: int) -> Iterator[tuple[Mutation,
             tree = trees.get()
             try:
                 prove(tree, mutation)
-            except Unproven as error:
+            except MutationNotCaught as error:
                 return str(error)
             finally:
                 trees.put(tree)

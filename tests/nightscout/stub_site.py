@@ -75,7 +75,7 @@ class StubSite:
     def fail(self, method: str, part: str, fault: StubFault, *, times: int = 1) -> None:
         self.faults += [(method, part, fault)] * times
 
-    def asked(self, method: str, part: str = "") -> list[StubRequest]:
+    def requests_of(self, method: str, part: str = "") -> list[StubRequest]:
         return [request for request in self.requests if request.method == method and part in request.path]
 
     def add(self, collection: str, **document: Any) -> dict[str, Any]:

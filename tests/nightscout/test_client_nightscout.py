@@ -99,7 +99,7 @@ def test_refused_secret_waits_a_minute(site: StubSite, client: NightscoutClient,
     for times in range(5):
         with pytest.raises(CredentialsRefused, match="401") as refused:
             create(client)
-        assert refused.value.asked == (times == 0)
+        assert refused.value.requests_of == (times == 0)
     assert len(site.requests) == 1
     site.accepts = lambda key: True
     clock.advance(seconds=61)
@@ -130,7 +130,7 @@ def test_status_decides(
     site.fail("POST", "treatments", StubFault(status=status))
     with pytest.raises(error, match=words):
         create(client)
-    assert len(site.asked("POST")) == 1
+    assert len(site.requests_of("POST")) == 1
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
@@ -299,7 +299,7 @@ def test_broken_write_not_repeated(site: StubSite, client: NightscoutClient, whe
     with pytest.raises(Retryable) as told:
         create(client)
     assert told.value.in_doubt
-    assert len(site.asked("POST")) == 1
+    assert len(site.requests_of("POST")) == 1
 
 
 def test_write_times_out(site: StubSite, client: NightscoutClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,7 +317,7 @@ def test_read_times_out(site: StubSite, client: NightscoutClient, monkeypatch: p
     site.fail("GET", "treatments", StubFault(hang_s=0.2))
     with pytest.raises(Retryable, match="in time"):
         read(client)
-    assert len(site.asked("GET")) == 1
+    assert len(site.requests_of("GET")) == 1
 
 
 def test_endless_answer(site: StubSite, client: NightscoutClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,7 +342,7 @@ def test_body_compression(site: StubSite, client: NightscoutClient) -> None:
     """Large bodies are sent compressed, small ones plain."""
     create(client)
     client.create("treatments", [{**NOTE, "notes": "x" * 20000, "created_at": "2026-02-01T00:00:01.000Z"}])
-    small, large = site.asked("POST")
+    small, large = site.requests_of("POST")
     assert "Content-Encoding" not in small.headers
     assert large.headers["Content-Encoding"] == "gzip"
     assert json.loads(large.raw)[0]["notes"] == "x" * 20000
@@ -429,7 +429,7 @@ def test_status_asked_hourly(site: StubSite, client: NightscoutClient, clock: Fa
     with pytest.raises(Retryable):
         read(client)
     assert client.status().version == "15.0.7"
-    assert len(site.asked("GET", "status")) == 3
+    assert len(site.requests_of("GET", "status")) == 3
 
 
 @pytest.mark.parametrize("body", [b"null", b"[]", b'{"hello": 1}'])

@@ -164,7 +164,7 @@ def test_document_once_through_changes(outbox: Outbox, clock: FakeClock, manner:
     with running(CompatibleSite(manner)) as site:
         want(outbox, *(basal(number, 5.0) for number in range(30)))
         deliver(outbox, site, clock)
-        assert len(site.asked("POST")) <= 3
+        assert len(site.requests_of("POST")) <= 3
         assert len(shown(site)) == 30
         for growth in range(1, 4):
             want(outbox, basal(0, 5.0 + growth))
@@ -180,7 +180,7 @@ def test_document_once_through_changes(outbox: Outbox, clock: FakeClock, manner:
             document.content["duration"] for document in sorted(wanted, key=lambda document: document.at)
         ]
         assert outbox.queue.waiting(clock.now()) == 0
-        assert len(site.asked("POST")) <= 12
+        assert len(site.requests_of("POST")) <= 12
 
 
 @pytest.mark.parametrize("collection", ["activity", "devicestatus"])
@@ -192,7 +192,7 @@ def test_keyless_document_replaced(outbox: Outbox, clock: FakeClock, manner: Man
             want(outbox, basal(0, float(value), shift=value, collection=collection))
             deliver(outbox, site, clock)
         assert [duration for _, duration in shown(site, collection)] == [3.0]
-        assert len(site.asked("POST")) <= 6
+        assert len(site.requests_of("POST")) <= 6
 
 
 @pytest.mark.parametrize("manner", ["keeps syncIdentifier", "keeps neither"])
@@ -243,7 +243,7 @@ def test_site_shows_nothing_of_ours(outbox: Outbox, clock: FakeClock) -> None:
             assert site.url in told.value.message
         assert sender is not None
         assert sender.is_unconfirmed()
-        assert len(site.asked("POST")) == 3
+        assert len(site.requests_of("POST")) == 3
 
 
 def test_document_kept_without_identifier(outbox: Outbox, clock: FakeClock) -> None:

@@ -54,7 +54,7 @@ def test_check_good_site(site: StubSite, version: str) -> None:
 def test_check_leaves_no_trace(site: StubSite) -> None:
     """Nothing of the check can be seen while it runs."""
     findings(site)
-    posted = [request.raw.decode() for request in site.asked("POST")]
+    posted = [request.raw.decode() for request in site.requests_of("POST")]
     assert len(posted) == 3
     assert all('"created_at":"2001-02-03T04:05:06.000Z"' in body for body in posted)
 
@@ -87,7 +87,7 @@ def test_check_small_requests_only(site: StubSite) -> None:
 def test_check_trial_size(site: StubSite) -> None:
     """The trial is as large as a full batch, plain and compressed."""
     findings(site)
-    largest = max(site.asked("POST"), key=lambda request: len(request.raw))
+    largest = max(site.requests_of("POST"), key=lambda request: len(request.raw))
     assert 120_000 < len(largest.raw) < 250_000
     assert 15_000 < int(largest.headers["Content-Length"]) < 60_000
 
@@ -135,7 +135,7 @@ def test_check_wrong_secret_on_public_site(site: StubSite) -> None:
     (finding,) = bad(site)
     assert "treatments: may not create" in finding.what
     assert "NS_SECRET" in (finding.remedy or "")
-    assert len(site.asked("POST")) == 1
+    assert len(site.requests_of("POST")) == 1
 
 
 @pytest.mark.parametrize(("method", "right"), [("GET", "read"), ("POST", "create"), ("DELETE", "delete")])

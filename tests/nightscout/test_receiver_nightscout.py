@@ -107,7 +107,7 @@ def test_preview_equals_sent(site: StubSite, receiver: NightscoutReceiver, colle
     delivery = put("a", minutes(0), collection=collection, notes="n", _id="x", glucose=100)
     assert delivery.document is not None
     said = rendered(receiver, delivery.document)
-    assert site.asked("POST") == []
+    assert site.requests_of("POST") == []
     taken(receiver.deliver([delivery]))
     (arrived,) = site.receiver_key[collection]
     assert {name: value for name, value in arrived.items() if not name.startswith("_")} == said
@@ -119,7 +119,7 @@ def test_batch_is_one_request(site: StubSite, receiver: NightscoutReceiver, vers
     site.version = version
     batch = [put(number, minutes(-5 * number)) for number in range(500)]
     taken(receiver.deliver(batch))
-    assert len(site.asked("POST")) == 1
+    assert len(site.requests_of("POST")) == 1
     taken(receiver.deliver(batch))
     assert len(held(site)) == 500
 
@@ -194,7 +194,7 @@ def test_move_on_newer_site(site: StubSite, receiver: NightscoutReceiver) -> Non
     """A newer site moves a document in place."""
     (stored,) = taken(receiver.deliver([put("a")]))
     taken(receiver.deliver([put("a", minutes(60), stored=stored)]))
-    assert site.asked("DELETE") == []
+    assert site.requests_of("DELETE") == []
 
 
 def test_move_on_older_site(site: StubSite, receiver: NightscoutReceiver) -> None:
@@ -225,9 +225,9 @@ def test_withdraw_by_read_id(site: StubSite, receiver: NightscoutReceiver, versi
     mongo_id = site.receiver_key["treatments"][0]["_id"]
     taken(receiver.deliver([take_back("a", stored)]))
     assert site.receiver_key["treatments"] == []
-    assert [request.path for request in site.asked("DELETE")] == [f"/api/v1/treatments/{mongo_id}"]
+    assert [request.path for request in site.requests_of("DELETE")] == [f"/api/v1/treatments/{mongo_id}"]
     taken(receiver.deliver([take_back("a", stored)]))
-    assert len(site.asked("DELETE")) == 1
+    assert len(site.requests_of("DELETE")) == 1
 
 
 @both
@@ -243,7 +243,7 @@ def test_withdraw_spares_look_alikes(site: StubSite, receiver: NightscoutReceive
     stored = json.dumps({"created_at": same["created_at"], "eventType": "Bolus"})
     taken(receiver.deliver([take_back("a", stored), take_back("c", None), take_back("d", "not json")]))
     assert site.receiver_key["treatments"] == before
-    assert site.asked("DELETE") == []
+    assert site.requests_of("DELETE") == []
 
 
 def test_withdraw_with_broken_filter(
@@ -290,7 +290,7 @@ def test_lookup_scattered_or_dense(
     ]
     taken(receiver.deliver(gone))
     assert site.receiver_key["treatments"] == []
-    assert len(site.asked("GET", "treatments")) < 12 + 8
+    assert len(site.requests_of("GET", "treatments")) < 12 + 8
 
 
 # --- lost answers and failures --------------------------------------------------------------------------------------
@@ -379,7 +379,7 @@ def test_gateway_failure(site: StubSite, receiver: NightscoutReceiver, status: i
     site.fail("POST", "treatments", StubFault(status=status))
     with pytest.raises(Retryable):
         receiver.deliver([put("a")])
-    assert len(site.asked("GET", "treatments")) == 0
+    assert len(site.requests_of("GET", "treatments")) == 0
 
 
 def test_batch_too_large(site: StubSite, receiver: NightscoutReceiver) -> None:
@@ -453,7 +453,7 @@ def test_activity_current(site: StubSite, receiver: NightscoutReceiver) -> None:
     """A current activity is not written again."""
     taken(receiver.deliver([iob(1.0)]))
     taken(receiver.deliver([iob(1.0, in_doubt=True)]))
-    assert len(site.asked("POST")) == 1
+    assert len(site.requests_of("POST")) == 1
 
 
 @pytest.mark.parametrize("broken", ["before", "after"])
@@ -553,7 +553,7 @@ def test_token_lacks_one_right(site: StubSite, clock: FakeClock, method: str, ri
             of_iob.deliver([iob(1.0)])
         assert SINK in refused.value.message
         assert f"api:activity:{right}" in (refused.value.remedy or "")
-    assert len(site.asked(method, "activity")) == 1
+    assert len(site.requests_of(method, "activity")) == 1
     taken(of_treatments.deliver([put("a")]))
     client.close()
 

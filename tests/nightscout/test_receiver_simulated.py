@@ -235,11 +235,11 @@ def test_simulated_any_failure_ends_right(
         sender.deliver(limit)
         site.mend()
         if then == "upgrade":
-            site.become("15.0.7")
+            site.change_version("15.0.7")
         elif then:
             clock.advance(seconds=4000)
     while sender.pending():
         sender.deliver(3)
     client.close()
-    site.become(begun)
+    site.change_version(begun)
     assert ours(site) == sorted((name, created_at_text(wanted.at)) for name, wanted in sender.wanted.items())

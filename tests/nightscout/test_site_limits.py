@@ -108,7 +108,7 @@ def test_small_requests_only(site: StubSite, clock: FakeClock, outbox: Outbox, k
     fill(outbox, BACKLOG, 200)
     deliver(outbox, site, clock)
     assert len(site.receiver_key["treatments"]) == BACKLOG + 200
-    assert sum(wire_bytes(request) > SMALL for request in site.asked("POST")) <= 8, "the size is remembered"
+    assert sum(wire_bytes(request) > SMALL for request in site.requests_of("POST")) <= 8, "the size is remembered"
 
 
 @pytest.mark.parametrize("status", [400, 403, 406, 415, 422, 501])
@@ -120,7 +120,7 @@ def test_compressed_refused(site: StubSite, clock: FakeClock, outbox: Outbox, st
     assert len(site.receiver_key["treatments"]) == BACKLOG
     fill(outbox, BACKLOG)
     deliver(outbox, site, clock)
-    assert sum(GZIP in request.headers for request in site.asked("POST")) == 1
+    assert sum(GZIP in request.headers for request in site.requests_of("POST")) == 1
     assert outbox.dead_letters.counts().dead == 0
 
 
@@ -133,7 +133,7 @@ def test_compressed_breaks(site: StubSite, clock: FakeClock, outbox: Outbox, fau
     assert len(site.receiver_key["treatments"]) == BACKLOG
     fill(outbox, BACKLOG)
     deliver(outbox, site, clock)
-    assert sum(GZIP in request.headers for request in site.asked("POST")) == 1
+    assert sum(GZIP in request.headers for request in site.requests_of("POST")) == 1
 
 
 def test_compression_after_outage(site: StubSite, clock: FakeClock, outbox: Outbox) -> None:
@@ -183,7 +183,7 @@ def test_full_database_resumes(site: StubSite, clock: FakeClock, outbox: Outbox,
         assert not sender.is_halted()
         receiver.client.close()
     assert outbox.dead_letters.counts().dead == 0
-    assert len(site.asked("POST")) < 300
+    assert len(site.requests_of("POST")) < 300
     full = False
     deliver(outbox, site, clock)
     assert len(site.receiver_key[collection]) == 60

@@ -55,19 +55,19 @@ def world(kind: SourceKind, tmp_path: Path) -> Iterator[SimulatedSourceWorld]:
 
 
 @pytest.fixture(scope="module")
-def calm() -> dict[str, EventsById]:
+def results_without_faults() -> dict[str, EventsById]:
     """Results of runs without faults, by source."""
     return {}
 
 
 @pytest.fixture
-def undisturbed(kind: SourceKind, tmp_path: Path, calm: dict[str, EventsById]) -> EventsById:
+def undisturbed(kind: SourceKind, tmp_path: Path, results_without_faults: dict[str, EventsById]) -> EventsById:
     """What one poll without any trouble brings."""
-    if kind.name not in calm:
+    if kind.name not in results_without_faults:
         with source_world(kind, tmp_path / "undisturbed") as other:
             other.poll()
-            calm[kind.name] = other.events_by_id()
-    return calm[kind.name]
+            results_without_faults[kind.name] = other.events_by_id()
+    return results_without_faults[kind.name]
 
 
 def test_origin(world: SimulatedSourceWorld, undisturbed: EventsById) -> None:

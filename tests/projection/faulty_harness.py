@@ -163,13 +163,13 @@ class CrashingEngineHarness(EngineHarness):
         self.runner.outbox.kill_switch = self.kill_switch
         append = self.engine.events.append
 
-        def mortal(events: Sequence[Event]) -> Any:
+        def dying_step(events: Sequence[Event]) -> Any:
             self.kill_switch.step_or_die()
             appended = append(events)
             self.kill_switch.step_or_die()
             return appended
 
-        self.engine.events.append = mortal  # type: ignore[method-assign]
+        self.engine.events.append = dying_step  # type: ignore[method-assign]
 
     def tell(self, units: Sequence[Unit], *, parts: int = 1, half: bool = False) -> None:
         """Let the vendor tell these with the next poll, in so many answers."""
@@ -178,9 +178,9 @@ class CrashingEngineHarness(EngineHarness):
         self.pump.queue.append([opened(pump, self.first_day) for pump in ("1", "2")])
         for start in range(0, len(units), size):
             told = [each for unit in units[start : start + size] for each in unit]
-            self.pump.queue.append([each.told(self.pump.decoder, half=half) for each in told])
+            self.pump.queue.append([each.event(self.pump.decoder, half=half) for each in told])
 
-    def retell(self, first: date | None = None) -> None:
+    def tell_again(self, first: date | None = None) -> None:
         """The vendor's whole memory once more: for a disk that was wiped, or for older days."""
         self.first_day = min(first or FIRST_DAY, self.first_day)
         self.tell(list(dict.fromkeys(self.known.values())), parts=3)
@@ -193,7 +193,7 @@ class CrashingEngineHarness(EngineHarness):
         except ProcessDied:
             self.reopen()
 
-    def calm(self) -> None:
+    def sync_without_faults(self) -> None:
         """Everybody behaves, and the user agrees to everything, until nothing waits."""
         self.kill_switch.left = None
         self.receiver.bad = self.receiver.refused_share = 0.0
@@ -231,7 +231,7 @@ class CrashingEngineHarness(EngineHarness):
         read = {event.id: event for stream in streams.values() for event in log.read(stream.id, -ALL, ALL)}
         found = {}
         for known in (each for unit in set(self.known.values()) for each in unit):
-            event = known.told(self.pump.decoder)
+            event = known.event(self.pump.decoder)
             at = streams[known.stream].timeline.at(known.seq or 0, event.pump_time)
             if at != known.at + shift:
                 found[known.name] = f"at {at}, not {known.at + shift}"

@@ -32,7 +32,7 @@ FIRST_DAY = date(2026, 6, 6)
 
 
 @attrs.frozen(kw_only=True)
-class Happening:
+class PumpRecord:
     """One record of a pump. ``at`` is when it really was, ``offset_s`` what its clock showed ahead of UTC."""
 
     pump: str
@@ -53,7 +53,7 @@ class Happening:
         """The name of the log's stream that it belongs to."""
         return f"{self.pump}@csv" if self.seq is None else f"{self.pump}:{self.group}"
 
-    def told(self, decoder: int, *, half: bool = False) -> Event:
+    def event(self, decoder: int, *, half: bool = False) -> Event:
         """The event as the vendor tells it now; ``half``: with what is essential left out."""
         raw = {key: value for key, value in self.raw.items() if not half or key in ("kind", "id")}
         kind, body = decoded(raw, decoder)
@@ -64,7 +64,7 @@ class Happening:
         )  # fmt: skip
 
 
-Unit: TypeAlias = tuple[Happening, ...]
+Unit: TypeAlias = tuple[PumpRecord, ...]
 """What a vendor tells together."""
 
 
@@ -93,7 +93,7 @@ def opened(pump: str, first_day: date) -> Event:
     )  # fmt: skip
 
 
-def lived(rng: random.Random) -> list[Unit]:
+def random_history(rng: random.Random) -> list[Unit]:
     """Everything that happened, in no order.
 
     A pump with a trip, which may number its records anew; another pump that takes over, or is only tried, while the first goes
@@ -127,7 +127,7 @@ def _logged(rng: random.Random, pump: str, group: int, first: int, last: int) ->
             offset_s = after_s
         elif rng.random() < 0.4 and number:
             raw = _entry(rng, number, open_boluses)
-        happening = Happening(pump=pump, group=group, seq=seq, at=at, offset_s=offset_s, raw=raw)
+        happening = PumpRecord(pump=pump, group=group, seq=seq, at=at, offset_s=offset_s, raw=raw)
         if number in trip:
             settings.append(happening)
         else:
@@ -148,10 +148,10 @@ def _entry(rng: random.Random, number: int, open_boluses: list[int]) -> dict[str
     return entry
 
 
-def _rows(rng: random.Random, last: int) -> Iterator[Happening]:
+def _rows(rng: random.Random, last: int) -> Iterator[PumpRecord]:
     for number, at in enumerate(dict.fromkeys(_times(rng, 0, last, 12))):
         raw = {"kind": rng.choice(["carbs.entered", "basal.delivered"]), "value": float(number % 3)}
-        yield Happening(pump="1", group=None, seq=None, at=at, offset_s=HOME_S, raw=raw)
+        yield PumpRecord(pump="1", group=None, seq=None, at=at, offset_s=HOME_S, raw=raw)
 
 
 _STEPS = timedelta(0), timedelta(minutes=30), timedelta(hours=2), timedelta(days=3)

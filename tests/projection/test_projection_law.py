@@ -21,7 +21,7 @@ from tconnectsync.outbox.sender import Sender
 from tconnectsync.projection.fold_runner import FoldRunner, interval_of
 from tconnectsync.timeline.zones import Zones
 from tests.projection.faulty_harness import CrashingEngineHarness, ProcessDied
-from tests.projection.random_histories import BEGIN, FIRST_DAY, HOME, HOME_S, Happening, Unit, lived
+from tests.projection.random_histories import BEGIN, FIRST_DAY, HOME, HOME_S, PumpRecord, Unit, random_history
 from tests.support.engine.fakes import START, FakeReceiver, MemoryStream, State, StretchFold, event, one_pass
 from tests.support.engine.harness import EngineHarness
 from tests.support.memory_folder import memory_folder
@@ -94,7 +94,7 @@ class Law(RuleBasedStateMachine):
     )
     def it_begins(self, rng: random.Random, bad: float, brake: int) -> None:
         self.rng = rng
-        self.coming = lived(self.rng)
+        self.coming = random_history(self.rng)
         self.rng.shuffle(self.coming)
         self.come: list[Unit] = []
         self.folder = tempfile.TemporaryDirectory(dir=memory_folder())
@@ -138,7 +138,7 @@ class Law(RuleBasedStateMachine):
 
     @rule(days=st.integers(1, 5))
     def older_history_is_opened(self, days: int) -> None:
-        self.harness.retell(FIRST_DAY - timedelta(days=days))
+        self.harness.tell_again(FIRST_DAY - timedelta(days=days))
         self.harness.live()
         self.left_in_peace_it_has_delivered_the_fold_of_everything_once()
 
@@ -171,7 +171,7 @@ class Law(RuleBasedStateMachine):
     @rule()
     def the_disk_is_wiped(self) -> None:
         self.harness.wipe("outbox", "log", "state", "index.sqlite")
-        self.harness.retell()
+        self.harness.tell_again()
         self.harness.live()
 
     @rule()
@@ -223,7 +223,7 @@ class Law(RuleBasedStateMachine):
     @rule()
     def left_in_peace_it_has_delivered_the_fold_of_everything_once(self) -> None:
         harness = self.harness
-        harness.calm()
+        harness.sync_without_faults()
         there, wanted = harness.receiver.there, harness.wanted()
         wrong = {id_: (there.get(id_), wanted.get(id_)) for id_ in there | wanted if there.get(id_) != wanted.get(id_)}
         assert not wrong, f"(there, wanted) by identity: {wrong}"
@@ -344,7 +344,7 @@ def test_inactive_pump_after_update(tmp_path: Path) -> None:
     Its hand-over stands where no event is that the fold reads; everything is folded again.
     """
     harness = CrashingEngineHarness(tmp_path, rng=random.Random(0))
-    drawer = Happening(
+    drawer = PumpRecord(
         pump="2", group=0, seq=40, at=BEGIN + timedelta(days=9), offset_s=HOME_S, raw={"kind": "snack", "value": 1.0}
     )
     rate = {"kind": "basal.delivered", "value": 1.0}
@@ -356,10 +356,10 @@ def test_inactive_pump_after_update(tmp_path: Path) -> None:
             (attrs.evolve(drawer, pump="1", at=drawer.at + timedelta(hours=1), raw=worn),),
         ]
     )
-    harness.calm()
+    harness.sync_without_faults()
     harness.release += 1
     harness.reopen()
-    harness.calm()
+    harness.sync_without_faults()
     assert [known.unique_slot for known in harness.receiver.there.values()] == ["dose"]
     harness.engine.close()
 

@@ -112,7 +112,7 @@ def at_hour(receiver: FakeReceiver, hour: int) -> Document:
     return next(document for document in receiver.there.values() if document.at == BEGIN + hour * HOUR)
 
 
-def lived(harness: EngineHarness, stretch: timedelta, step: timedelta = HOUR) -> None:
+def run_engine_for(harness: EngineHarness, stretch: timedelta, step: timedelta = HOUR) -> None:
     """The daemon's loop."""
     end = harness.clock.now() + stretch
     while harness.clock.now() < end:
@@ -387,7 +387,7 @@ def test_repair_place_taken(harness: EngineHarness, receiver: ReadableFakeReceiv
     result = harness.ask("verify", sink="shelf")
     assert result.status == 9
     assert "another program's document has the same time and type" in " ".join(result.lines)
-    lived(harness, INTERVAL + 2 * HOUR)
+    run_engine_for(harness, INTERVAL + 2 * HOUR)
     assert lost.id not in receiver.there
     assert receiver.beside == [theirs]
 
@@ -516,7 +516,7 @@ def test_verify_foreign_documents(
     receiver.beside.append(other)
     assert compared(harness, BEGIN - 10 * DAY).wrong == 0
     assert harness.ask("verify", sink="shelf", first="2026-05-20").status == 0
-    lived(harness, INTERVAL + 2 * HOUR)
+    run_engine_for(harness, INTERVAL + 2 * HOUR)
     assert receiver.beside == [other]
 
 
@@ -568,7 +568,7 @@ def test_verify_unreadable_receiver(tmp_path: Path) -> None:
     assert result.status == 2
     assert "shelf cannot be verified" in result.lines[0]
     assert harness.ask("verify", sink="nothing").status == 2
-    lived(harness, 3 * DAY, step=2 * HOUR)
+    run_engine_for(harness, 3 * DAY, step=2 * HOUR)
     assert harness.runner.outbox.values.get(COMPARED) == ""
     harness.engine.close()
 
@@ -578,12 +578,12 @@ def test_verify_unreadable_receiver(tmp_path: Path) -> None:
 
 def test_daily_comparison(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
     """Once a day the last days are compared and corrected without a command."""
-    lived(harness, 5 * DAY, step=2 * HOUR)
+    run_engine_for(harness, 5 * DAY, step=2 * HOUR)
     assert 4 <= receiver.surveys <= 5
     old, lost = at_hour(receiver, 3), at_hour(receiver, 24 * 4 + 1)
     for each in (old, lost):
         del receiver.there[each.id]
-    lived(harness, INTERVAL)
+    run_engine_for(harness, INTERVAL)
     assert lost.id in receiver.there
     assert old.id not in receiver.there, "what is older is compared when the user asks"
     assert ComparisonState.load(harness.runner.outbox).counts["missing"] == 1
@@ -620,24 +620,24 @@ def test_daily_comparison_waits(harness: EngineHarness, receiver: ReadableFakeRe
     With an old log it would undo what another machine, which knows more, has delivered.
     """
     harness.pump.trouble = Retryable("the cloud is away")
-    lived(harness, 3 * DAY, step=2 * HOUR)
+    run_engine_for(harness, 3 * DAY, step=2 * HOUR)
     assert receiver.surveys == 0
     harness.pump.trouble = None
-    lived(harness, 6 * HOUR)
+    run_engine_for(harness, 6 * HOUR)
     assert receiver.surveys == 1
 
 
 def test_daily_comparison_fails(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
     """A failed daily comparison is reported, backs off and delays no dose."""
     receiver.trouble_reading = Retryable("it is too busy")
-    lived(harness, INTERVAL + 12 * HOUR)
+    run_engine_for(harness, INTERVAL + 12 * HOUR)
     assert 2 <= receiver.surveys <= 40
     assert harness.runner.health.state == "ok"
     assert len(receiver.there) >= 24 + 24 + 11
     found = status_of(harness.folder, sources={}, sinks={"shelf": True}, zones=harness.zones, clock=harness.clock)
     assert "could not be compared with the log: it is too busy" in found["sinks"]["shelf"]["message"]
     receiver.trouble_reading = None
-    lived(harness, 6 * HOUR)
+    run_engine_for(harness, 6 * HOUR)
     found = status_of(harness.folder, sources={}, sinks={"shelf": True}, zones=harness.zones, clock=harness.clock)
     assert found["sinks"]["shelf"]["message"] == ""
 
@@ -648,7 +648,7 @@ def test_daily_comparison_refused(harness: EngineHarness, receiver: ReadableFake
     A token may write and not read; whether the credentials are wrong, the deliveries show.
     """
     receiver.trouble_reading = CredentialsRefused("who are you?")
-    lived(harness, INTERVAL + 12 * HOUR)
+    run_engine_for(harness, INTERVAL + 12 * HOUR)
     assert 2 <= receiver.surveys <= 5
     assert harness.runner.health.state == "ok"
     assert len(receiver.there) >= 24 + 24 + 11
@@ -659,7 +659,7 @@ def test_daily_comparison_refused(harness: EngineHarness, receiver: ReadableFake
 def test_daily_comparison_receiver_raises(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
     """A bug in the receiver stops nothing."""
     receiver.trouble_reading = ZeroDivisionError()
-    lived(harness, INTERVAL + 6 * HOUR)
+    run_engine_for(harness, INTERVAL + 6 * HOUR)
     assert harness.runner.health.state == "ok"
     assert len(receiver.there) >= 24 + 24 + 5
 
@@ -675,7 +675,7 @@ def test_daily_comparison_corrupt_index(harness: EngineHarness, monkeypatch: pyt
 
     monkeypatch.setattr(FoldRunner, "refold", corrupted)
     with pytest.raises(IndexCorrupt):
-        lived(harness, INTERVAL + 6 * HOUR)
+        run_engine_for(harness, INTERVAL + 6 * HOUR)
 
 
 def test_unclaimed_found_by_wrong_clock(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
@@ -685,7 +685,7 @@ def test_unclaimed_found_by_wrong_clock(harness: EngineHarness, receiver: Readab
     with outbox.transaction():
         outbox.found.record(stale)
         outbox.values.put(READ_BACK, ReadBack(since=BEGIN + 1000 * DAY))
-    lived(harness, 2 * DAY)
+    run_engine_for(harness, 2 * DAY)
     assert outbox.values.get(READ_BACK) is None
     assert receiver.surveys >= 1
 
@@ -693,7 +693,7 @@ def test_unclaimed_found_by_wrong_clock(harness: EngineHarness, receiver: Readab
 def test_daily_comparison_of_wrong_clock(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
     """A plan that was made while the clock was years ahead is not believed."""
     harness.runner.daily_comparison._save(ComparisonState(not_before=RememberedDeadline(until=BEGIN + 1000 * DAY)))
-    lived(harness, 2 * DAY + 6 * HOUR)
+    run_engine_for(harness, 2 * DAY + 6 * HOUR)
     assert receiver.surveys >= 1
 
 
@@ -701,7 +701,7 @@ def test_daily_comparison_before_first_delivery(tmp_path: Path, receiver: Readab
     """Nothing is compared before the first delivery was allowed."""
     harness = EngineHarness(tmp_path, receiver=receiver)
     receiver.hold = ReceiverConflict(reason="somebody was here", remedy="adopt")
-    lived(harness, 3 * DAY, step=2 * HOUR)
+    run_engine_for(harness, 3 * DAY, step=2 * HOUR)
     assert receiver.surveys == 0
     harness.engine.close()
 

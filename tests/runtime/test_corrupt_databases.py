@@ -21,7 +21,7 @@ PAGE = 4096
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the receiver holds in the end if nothing is corrupt."""
     harness = EngineHarness(tmp_path_factory.mktemp("undisturbed"))
-    lived(harness)
+    sync_after_five_days(harness)
     harness.clock.sleep(3 * 3600)
     assert harness.ask("sync").status == 0
     harness.engine.close()
@@ -32,7 +32,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def delivered(tmp_path_factory: pytest.TempPathFactory) -> EngineHarness:
     """Five days are delivered; everything is closed. Tests take a copy: ``harness``."""
     harness = EngineHarness(tmp_path_factory.mktemp("delivered"))
-    lived(harness)
+    sync_after_five_days(harness)
     harness.engine.close()
     return harness
 
@@ -49,7 +49,7 @@ def harness(delivered: EngineHarness, tmp_path: Path) -> Iterator[EngineHarness]
     harness.engine.close()
 
 
-def lived(harness: EngineHarness) -> None:
+def sync_after_five_days(harness: EngineHarness) -> None:
     harness.clock.sleep(5 * 86400)
     assert harness.ask("sync").status == 0
 

@@ -31,9 +31,9 @@ def test_index_page_corrupt(tmp_path: Path) -> None:
         folder = tmp_path / "corrupted"
         shutil.copytree(before.folder, folder)
         if page is not None:
-            harm(folder / "index.sqlite", page)
+            corrupt_page(folder / "index.sqlite", page)
         receiver = FakeReceiver(batch_size=100, there=dict(before.receiver.there))
-        found += lives_until_synced(folder, FakeClock(later), receiver) - 1
+        found += runs_until_synced(folder, FakeClock(later), receiver) - 1
         wanted = wanted or dict(receiver.there)
         assert len(wanted) > len(before.receiver.there)
         assert receiver.there == wanted, page
@@ -42,7 +42,7 @@ def test_index_page_corrupt(tmp_path: Path) -> None:
     assert found > pages / 3
 
 
-def lives_until_synced(folder: Path, clock: FakeClock, receiver: FakeReceiver) -> int:
+def runs_until_synced(folder: Path, clock: FakeClock, receiver: FakeReceiver) -> int:
     """How many it takes; each that finds the index corrupt ends."""
     for count in (1, 2):
         try:
@@ -57,7 +57,7 @@ def lives_until_synced(folder: Path, clock: FakeClock, receiver: FakeReceiver) -
     raise AssertionError("it was not built anew")
 
 
-def harm(path: Path, page: int) -> None:
+def corrupt_page(path: Path, page: int) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: page * PAGE] + b"\xa5" * PAGE + data[(page + 1) * PAGE :])
 
@@ -74,5 +74,5 @@ def test_index_points_to_wrong_place(tmp_path: Path) -> None:
     harness.receiver.there.clear()
     with (tmp_path / "outbox" / "shelf.sqlite").open("wb"):
         pass  # everything is folded again
-    assert lives_until_synced(tmp_path, harness.clock, harness.receiver) == 2
+    assert runs_until_synced(tmp_path, harness.clock, harness.receiver) == 2
     assert harness.receiver.there == wanted

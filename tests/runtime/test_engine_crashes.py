@@ -22,7 +22,7 @@ from tconnectsync import Delivery, Document, Outcome, Retryable
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.stored_values import StoredValue, StoredValues
 from tests.support.clocks import FakeClock
-from tests.support.crashing_files import Crash, CrashingFiles, Image, Turns
+from tests.support.crashing_files import CallFaults, Crash, CrashingFiles, Image
 from tests.support.engine.fakes import FakeReceiver
 from tests.support.engine.harness import BEGIN, EngineHarness
 from tests.support.memory_folder import memory_folder
@@ -43,40 +43,40 @@ def folder() -> Iterator[Path]:
 class UnreliableReceiver(FakeReceiver):
     """A receiver that may be out of reach, and whose answer may be lost."""
 
-    turns: Turns = attrs.field(factory=Turns)
+    faults: CallFaults = attrs.field(factory=CallFaults)
 
     def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
-        if self.turns.next("deliver"):
+        if self.faults.next("deliver"):
             raise Retryable("not reached", in_doubt=False)
         outcomes = super().deliver(batch)
-        if self.turns.next("answer"):
+        if self.faults.next("answer"):
             raise Retryable("no answer came", in_doubt=True)
         return outcomes
 
 
 @pytest.fixture
-def turns_of_outboxes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Turns]:
+def turns_of_outboxes(monkeypatch: pytest.MonkeyPatch) -> dict[str, CallFaults]:
     """Every commit of an outbox is a turn: of those under the key "now"."""
-    now: dict[str, Turns] = {"now": Turns()}
+    now: dict[str, CallFaults] = {"now": CallFaults()}
     transaction, put = Outbox.transaction, StoredValues.put
 
-    def turn(call: str) -> None:
+    def fail_if_due(call: str) -> None:
         if now["now"].next(call):
             raise sqlite3.OperationalError("database or disk is full")
 
     @contextlib.contextmanager
-    def turned(outbox: Outbox, *, durable: bool = True) -> Iterator[None]:
+    def transaction_with_fault(outbox: Outbox, *, durable: bool = True) -> Iterator[None]:
         with transaction(outbox, durable=durable):
             yield
-            turn("commit")
+            fail_if_due("commit")
 
-    def put_by_turns(facts: StoredValues, fact: StoredValue[Any], value: Any) -> None:
+    def put_with_fault(facts: StoredValues, fact: StoredValue[Any], value: Any) -> None:
         if not facts._db.in_transaction:
-            turn("commit")
+            fail_if_due("commit")
         put(facts, fact, value)
 
-    monkeypatch.setattr(Outbox, "transaction", turned)
-    monkeypatch.setattr(StoredValues, "put", put_by_turns)
+    monkeypatch.setattr(Outbox, "transaction", transaction_with_fault)
+    monkeypatch.setattr(StoredValues, "put", put_with_fault)
     return now
 
 
@@ -121,11 +121,13 @@ SCENARIOS = {
 }
 
 
-def started(folder: Path, image: Image, there: Mapping[str, Document], at: FakeClock, turns: Turns) -> EngineHarness:
-    receiver = UnreliableReceiver(batch_size=3, there=dict(there), turns=turns)
+def started(
+    folder: Path, image: Image, there: Mapping[str, Document], at: FakeClock, faults: CallFaults
+) -> EngineHarness:
+    receiver = UnreliableReceiver(batch_size=3, there=dict(there), faults=faults)
     clock = FakeClock(at.time)
     return EngineHarness(
-        folder, clock=clock, receiver=receiver, files=CrashingFiles(image, turns), segment_bytes=SEGMENT_BYTES
+        folder, clock=clock, receiver=receiver, files=CrashingFiles(image, faults), segment_bytes=SEGMENT_BYTES
     )
 
 
@@ -133,32 +135,34 @@ def moved(image: Image, old: Path, new: Path) -> Image:
     return {new / path.relative_to(old): text for path, text in image.items()}
 
 
-def begun(name: str, folder: Path) -> EngineHarness:
+def prepared_engine(name: str, folder: Path) -> EngineHarness:
     """The engine in which the scenario's work begins; closed."""
     folder.mkdir(parents=True)
-    harness = started(folder, {}, {}, FakeClock(FIRST), Turns())
+    harness = started(folder, {}, {}, FakeClock(FIRST), CallFaults())
     SCENARIOS[name].begin(harness)
     harness.engine.close()
     return harness
 
 
-def lives(name: str, folder: Path, outboxes: dict[str, Turns], **how: Any) -> Iterator[tuple[EngineHarness, Turns]]:
+def runs_with_fault(
+    name: str, folder: Path, outboxes: dict[str, CallFaults], **how: Any
+) -> Iterator[tuple[EngineHarness, CallFaults]]:
     """The scenario's beginning again and again, each time with the next turn as the one that ``how`` speaks of."""
-    before = begun(name, folder / "begun")
+    before = prepared_engine(name, folder / "begun")
     [(which, _)] = [(key, value) for key, value in how.items() if value is None]
     for number in range(1, 1000):
         here = folder / "here"
         shutil.copytree(before.folder, here)
-        turns = Turns(**{**how, which: number})
+        faults = CallFaults(**{**how, which: number})
         image = moved(before.files.now(), before.folder, here)  # type: ignore[attr-defined]
-        outboxes["now"] = Turns()
-        harness = started(here, image, before.receiver.there, before.clock, Turns())
-        harness.files.turns = harness.receiver.turns = outboxes["now"] = turns  # type: ignore[attr-defined]
+        outboxes["now"] = CallFaults()
+        harness = started(here, image, before.receiver.there, before.clock, CallFaults())
+        harness.files.faults = harness.receiver.faults = outboxes["now"] = faults  # type: ignore[attr-defined]
         print(f"{which} {number}")  # shown when it fails
-        yield harness, turns
+        yield harness, faults
         harness.engine.close()
         shutil.rmtree(here)
-        if turns.count < number:
+        if faults.count < number:
             assert number > 10
             return
 
@@ -179,7 +183,7 @@ def finished(harness: EngineHarness) -> dict[str, tuple[Any, ...]]:
 
 
 def undisturbed(name: str, folder: Path) -> dict[str, tuple[Any, ...]]:
-    harness = begun(name, folder)
+    harness = prepared_engine(name, folder)
     harness.open()
     SCENARIOS[name].work(harness)
     try:
@@ -202,20 +206,22 @@ def check_position(harness: EngineHarness) -> None:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_crash_at_any_call(name: str, folder: Path, turns_of_outboxes: dict[str, Turns]) -> None:
+def test_crash_at_any_call(name: str, folder: Path, turns_of_outboxes: dict[str, CallFaults]) -> None:
     """After a crash at any call, the same documents are delivered."""
     wanted = undisturbed(name, folder / "undisturbed")
-    for harness, _ in lives(name, folder, turns_of_outboxes, crash_at=None):
+    for harness, _ in runs_with_fault(name, folder, turns_of_outboxes, crash_at=None):
         ended = False
         with contextlib.suppress(Crash):
             SCENARIOS[name].work(harness)
             ended = True
-        turns_of_outboxes["now"] = Turns()
-        images = harness.files.survivors()  # type: ignore[attr-defined]
+        turns_of_outboxes["now"] = CallFaults()
+        images = harness.files.after_crash()  # type: ignore[attr-defined]
         for image in {id(found): found for found in (images[0], images[len(images) // 2], images[-1])}.values():
             again = folder / "again"
             shutil.copytree(harness.folder, again)
-            fresh = started(again, moved(image, harness.folder, again), harness.receiver.there, harness.clock, Turns())
+            fresh = started(
+                again, moved(image, harness.folder, again), harness.receiver.there, harness.clock, CallFaults()
+            )
             check_position(fresh)
             if not ended:  # a command that was cut off is given again
                 SCENARIOS[name].work(fresh)
@@ -226,10 +232,10 @@ def test_crash_at_any_call(name: str, folder: Path, turns_of_outboxes: dict[str,
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_failure_of_any_call(name: str, folder: Path, turns_of_outboxes: dict[str, Turns]) -> None:
+def test_failure_of_any_call(name: str, folder: Path, turns_of_outboxes: dict[str, CallFaults]) -> None:
     """After a failure of any call, the same process delivers the same documents."""
     wanted = undisturbed(name, folder / "undisturbed")
-    for harness, _ in lives(name, folder, turns_of_outboxes, fail_at=None):
+    for harness, _ in runs_with_fault(name, folder, turns_of_outboxes, fail_at=None):
         try:
             SCENARIOS[name].work(harness)
         except sqlite3.OperationalError:  # a command says so, and is given again

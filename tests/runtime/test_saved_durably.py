@@ -14,7 +14,7 @@ from tconnectsync.health.states import Health, HealthState
 from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.stored_values import CURSOR
-from tests.support.crashing_files import Crash, CrashingFiles, Turns
+from tests.support.crashing_files import CallFaults, Crash, CrashingFiles
 from tests.support.engine.fakes import START
 
 
@@ -89,7 +89,7 @@ def test_state_after_a_power_cut(crash_at: int) -> None:
     """A refusal that was saved is known after any power cut; its times may be older, and are never those of a later poll."""
     refused = Health(state=HealthState.REFUSED)
     path, saved, tried = Path("/data/state/pump.json"), [None], [None]
-    files = CrashingFiles(turns=Turns(crash_at=crash_at))
+    files = CrashingFiles(faults=CallFaults(crash_at=crash_at))
     state = SourceState(path, files)  # type: ignore[arg-type]  # it has what is used of the port
     with contextlib.suppress(Crash):
         for hour in range(4):
@@ -98,7 +98,7 @@ def test_state_after_a_power_cut(crash_at: int) -> None:
             tried.append(state.last_fetch)
             state.save()
             saved.append(state.last_fetch)
-    for image in files.survivors(every_byte=True):
+    for image in files.after_crash(every_byte=True):
         found = SourceState.load(path, CrashingFiles(image))
         assert found.last_fetch in tried
         if len(saved) > 2:

@@ -28,7 +28,7 @@ class RewordedFold(StretchFold):
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Iterator[EngineHarness]:
+def delivered(tmp_path: Path) -> Iterator[EngineHarness]:
     """Four days are delivered, by a source that tells older days only when it is asked for them."""
     harness = EngineHarness(tmp_path, segment_bytes=40_000)
     harness.pump = NewsOnlySource(harness.clock)
@@ -40,7 +40,7 @@ def told(tmp_path: Path) -> Iterator[EngineHarness]:
     harness.engine.close()
 
 
-def reworded(harness: EngineHarness) -> None:
+def reopen_with_other_words(harness: EngineHarness) -> None:
     harness.reopen(fingerprint="2", folds={"stretches": RewordedFold()})
 
 
@@ -51,69 +51,69 @@ def words(harness: EngineHarness) -> set[bool]:
 # --- the rewrite brake ----------------------------------------------------------------------------------------------
 
 
-def test_brake_survives_restart_and_news(told: EngineHarness) -> None:
+def test_brake_survives_restart_and_news(delivered: EngineHarness) -> None:
     """A brake for many rewrites survives restarts and new data."""
-    reworded(told)
-    before = dict(told.receiver.there)
+    reopen_with_other_words(delivered)
+    before = dict(delivered.receiver.there)
     for _ in range(3):
-        assert told.ask("sync").status == 6
-        assert told.runner.health.state == "braked"
-        assert told.receiver.there == before
-        told.reopen()
-        told.clock.sleep(3600)
+        assert delivered.ask("sync").status == 6
+        assert delivered.runner.health.state == "braked"
+        assert delivered.receiver.there == before
+        delivered.reopen()
+        delivered.clock.sleep(3600)
 
 
 @pytest.mark.parametrize("command", ["resume", "replay"])
-def test_resume_covers_present_rewrites_only(told: EngineHarness, command: str) -> None:
+def test_resume_covers_present_rewrites_only(delivered: EngineHarness, command: str) -> None:
     """``resume`` releases these rewrites and is no consent to later ones."""
-    reworded(told)
-    assert told.ask("sync").status == 6
-    assert told.ask(command, sink="shelf").status == 0
-    assert words(told) == {True}
-    told.reopen(fingerprint="3", folds={"stretches": StretchFold()})
-    assert told.ask("sync").status == 6
-    assert words(told) == {True}
+    reopen_with_other_words(delivered)
+    assert delivered.ask("sync").status == 6
+    assert delivered.ask(command, sink="shelf").status == 0
+    assert words(delivered) == {True}
+    delivered.reopen(fingerprint="3", folds={"stretches": StretchFold()})
+    assert delivered.ask("sync").status == 6
+    assert words(delivered) == {True}
 
 
-def test_brake_released_when_rewrites_vanish(told: EngineHarness) -> None:
+def test_brake_released_when_rewrites_vanish(delivered: EngineHarness) -> None:
     """The brake is released when nothing would be rewritten any more.
 
     An update that was reverted before anybody agreed to it.
     """
-    reworded(told)
-    assert told.ask("sync").status == 6
-    before = dict(told.receiver.there)
-    calls = told.receiver.calls
-    told.reopen(fingerprint="1", folds={"stretches": StretchFold()})
-    assert told.ask("sync").status == 0
-    assert {id_: told.receiver.there[id_] for id_ in before} == before
-    assert told.receiver.calls - calls <= 1, "what was held back is not sent; the newest hours are"
+    reopen_with_other_words(delivered)
+    assert delivered.ask("sync").status == 6
+    before = dict(delivered.receiver.there)
+    calls = delivered.receiver.calls
+    delivered.reopen(fingerprint="1", folds={"stretches": StretchFold()})
+    assert delivered.ask("sync").status == 0
+    assert {id_: delivered.receiver.there[id_] for id_ in before} == before
+    assert delivered.receiver.calls - calls <= 1, "what was held back is not sent; the newest hours are"
 
 
-def test_brake_limit_itself_passes(told: EngineHarness) -> None:
+def test_brake_limit_itself_passes(delivered: EngineHarness) -> None:
     """As many rewrites as the limit allows need no consent."""
-    told.ask("sync")
-    reworded(told)
-    told.runner.folding.rewrite_limit = 10_000
-    assert told.ask("sync").status == 0
-    assert words(told) == {True}
+    delivered.ask("sync")
+    reopen_with_other_words(delivered)
+    delivered.runner.folding.rewrite_limit = 10_000
+    assert delivered.ask("sync").status == 0
+    assert words(delivered) == {True}
 
 
-def test_brake_on_corrected_zone(told: EngineHarness) -> None:
+def test_brake_on_corrected_zone(delivered: EngineHarness) -> None:
     """A corrected time zone is held; after consent, every document moves once."""
-    before = {id_: known.at for id_, known in told.receiver.there.items()}
-    told.reopen(zones=Zones(timezone="Europe/London"))
-    assert told.ask("sync").status == 6
-    assert {id_: told.receiver.there[id_].at for id_ in before} == before
-    assert told.ask("resume", sink="shelf").status == 0
-    moved = {id_: known.at for id_, known in told.receiver.there.items() if id_ in before}
+    before = {id_: known.at for id_, known in delivered.receiver.there.items()}
+    delivered.reopen(zones=Zones(timezone="Europe/London"))
+    assert delivered.ask("sync").status == 6
+    assert {id_: delivered.receiver.there[id_].at for id_ in before} == before
+    assert delivered.ask("resume", sink="shelf").status == 0
+    moved = {id_: known.at for id_, known in delivered.receiver.there.items() if id_ in before}
     assert moved.items() <= {id_: at + timedelta(hours=1) for id_, at in before.items()}.items()
 
 
 # --- the gap of a repair --------------------------------------------------------------------------------------------
 
 
-def torn(harness: EngineHarness, seq: int) -> NewsOnlySource:
+def make_gap(harness: EngineHarness, seq: int) -> NewsOnlySource:
     """The record is corrupt, quarantined, and cannot be fetched again for now."""
     harness.engine.close()
     flip(harness.folder, seq=seq)
@@ -126,69 +126,69 @@ def torn(harness: EngineHarness, seq: int) -> NewsOnlySource:
     return harness.pump
 
 
-def test_gap_until_days_fetched(told: EngineHarness) -> None:
+def test_gap_until_days_fetched(delivered: EngineHarness) -> None:
     """A gap withdraws nothing and ends once its days were fetched again.
 
     A rate's first record: without it the rate seems to begin five minutes later, under another identity.
     """
-    before = dict(told.receiver.there)
-    pump = torn(told, seq=10 + 29 * 60)
-    assert before.keys() <= told.receiver.there.keys(), "what the gap may have told stays"
+    before = dict(delivered.receiver.there)
+    pump = make_gap(delivered, seq=10 + 29 * 60)
+    assert before.keys() <= delivered.receiver.there.keys(), "what the gap may have told stays"
     pump.backfill_trouble = None
-    told.clock.sleep(600)
-    assert told.ask("sync").status == 0
-    began = [known.at for known in told.receiver.there.values() if known.at < BEGIN + timedelta(days=3)]
+    delivered.clock.sleep(600)
+    assert delivered.ask("sync").status == 0
+    began = [known.at for known in delivered.receiver.there.values() if known.at < BEGIN + timedelta(days=3)]
     assert sorted(began) == [BEGIN + timedelta(hours=hour) for hour in range(72)], "each hour's rate once"
 
 
-def test_gap_waits_for_its_last_day(told: EngineHarness) -> None:
+def test_gap_waits_for_its_last_day(delivered: EngineHarness) -> None:
     """A gap holds until the last of its days was fetched.
 
     Days are fetched, but not those: nothing lets go, through restarts either.
     """
-    torn(told, seq=10 + 29 * 60)
-    there = dict(told.receiver.there)
+    make_gap(delivered, seq=10 + 29 * 60)
+    there = dict(delivered.receiver.there)
     for _ in range(3):
-        told.clock.sleep(7200)
-        told.reopen()
-        assert told.ask("sync").status == 3
-        assert there.keys() <= told.receiver.there.keys()
+        delivered.clock.sleep(7200)
+        delivered.reopen()
+        assert delivered.ask("sync").status == 3
+        assert there.keys() <= delivered.receiver.there.keys()
 
 
 def test_brake_on_days_the_vendor_lost(
-    told: EngineHarness,
+    delivered: EngineHarness,
 ) -> None:
     """Many documents of days that the vendor no longer has are withdrawn only with consent."""
-    pump = torn(told, seq=10 + 29 * 60)
-    before = dict(told.receiver.there)
-    told.runner.folding.rewrite_limit = 0
+    pump = make_gap(delivered, seq=10 + 29 * 60)
+    before = dict(delivered.receiver.there)
+    delivered.runner.folding.rewrite_limit = 0
     pump.backfill_trouble = None
     pump.hidden = {29 * 60}
-    told.clock.sleep(600)
-    told.ask("sync")
-    assert told.runner.health.state == "braked"
-    assert before.keys() <= told.receiver.there.keys()
+    delivered.clock.sleep(600)
+    delivered.ask("sync")
+    assert delivered.runner.health.state == "braked"
+    assert before.keys() <= delivered.receiver.there.keys()
 
 
 # --- another address ------------------------------------------------------------------------------------------------
 
 
-def test_new_address_told_at_once(told: EngineHarness) -> None:
+def test_new_address_told_at_once(delivered: EngineHarness) -> None:
     """A new site address is reported at once, not only when something waits."""
-    told.ask("sync")
-    told.reopen(receiver=FakeReceiver(address="shelf://two", batch_size=100))
-    assert told.runner.health.state == "halted"
-    assert "tconnectsync replay shelf" in (told.runner.health.remedy or "")
+    delivered.ask("sync")
+    delivered.reopen(receiver=FakeReceiver(address="shelf://two", batch_size=100))
+    assert delivered.runner.health.state == "halted"
+    assert "tconnectsync replay shelf" in (delivered.runner.health.remedy or "")
 
 
-def test_old_address_restored(told: EngineHarness) -> None:
+def test_old_address_restored(delivered: EngineHarness) -> None:
     """If the old address is put back, delivery resumes without a command."""
-    old = told.receiver
-    told.reopen(receiver=FakeReceiver(address="shelf://two", batch_size=100))
-    assert told.ask("sync").status == 6
-    told.reopen(receiver=old)
-    assert told.ask("sync").status == 0
-    assert told.starts()[-1] > BEGIN + timedelta(days=3)
+    old = delivered.receiver
+    delivered.reopen(receiver=FakeReceiver(address="shelf://two", batch_size=100))
+    assert delivered.ask("sync").status == 6
+    delivered.reopen(receiver=old)
+    assert delivered.ask("sync").status == 0
+    assert delivered.starts()[-1] > BEGIN + timedelta(days=3)
 
 
 @attrs.define
@@ -198,31 +198,31 @@ class RenamedReceiver(FakeReceiver):
     former_address: str = ""
 
 
-def test_the_same_place_in_other_words(told: EngineHarness) -> None:
+def test_the_same_place_in_other_words(delivered: EngineHarness) -> None:
     """If this release names the place in another way, delivery goes on, also after a halt. A place moved later is new."""
-    there, former = told.receiver.there, told.receiver.address
-    told.reopen(receiver=FakeReceiver(address="shelf://one:1", batch_size=100))
-    assert told.runner.health.state == "halted"
+    there, former = delivered.receiver.there, delivered.receiver.address
+    delivered.reopen(receiver=FakeReceiver(address="shelf://one:1", batch_size=100))
+    assert delivered.runner.health.state == "halted"
     renamed = RenamedReceiver(address="shelf://one:1", former_address=former, batch_size=100, there=there)
-    told.reopen(receiver=renamed)
-    assert told.ask("sync").status == 0
-    assert told.starts()[-1] > BEGIN + timedelta(days=3)
-    told.reopen(receiver=RenamedReceiver(address="shelf://one:2", former_address=former, batch_size=100))
-    assert told.runner.health.state == "halted"
+    delivered.reopen(receiver=renamed)
+    assert delivered.ask("sync").status == 0
+    assert delivered.starts()[-1] > BEGIN + timedelta(days=3)
+    delivered.reopen(receiver=RenamedReceiver(address="shelf://one:2", former_address=former, batch_size=100))
+    assert delivered.runner.health.state == "halted"
 
 
-def test_new_address_known_after_replay(told: EngineHarness) -> None:
+def test_new_address_known_after_replay(delivered: EngineHarness) -> None:
     """After a replay the new address is the known one."""
-    told.reopen(receiver=FakeReceiver(address="shelf://two", batch_size=100))
-    assert told.ask("sync").status == 6
-    assert told.receiver.there == {}
-    assert told.ask("replay", sink="shelf").status == 0
-    filled = dict(told.receiver.there)
+    delivered.reopen(receiver=FakeReceiver(address="shelf://two", batch_size=100))
+    assert delivered.ask("sync").status == 6
+    assert delivered.receiver.there == {}
+    assert delivered.ask("replay", sink="shelf").status == 0
+    filled = dict(delivered.receiver.there)
     assert len(filled) >= 72
-    told.reopen()
-    told.clock.sleep(3600)
-    assert told.ask("sync").status == 0
-    assert filled.keys() <= told.receiver.there.keys()
+    delivered.reopen()
+    delivered.clock.sleep(3600)
+    assert delivered.ask("sync").status == 0
+    assert filled.keys() <= delivered.receiver.there.keys()
 
 
 # --- a place that somebody lives in ---------------------------------------------------------------------------------

@@ -168,15 +168,15 @@ def test_a_script_counts_only_the_requests_that_it_means(client: ProxiedClient) 
 
 
 def test_by_chance_the_same_seed_gives_the_same_faults(client: ProxiedClient) -> None:
-    def fates() -> list[str]:
+    def outcomes() -> list[str]:
         client.proxy.faults.at_random(0.4, seed=11, kinds=("500", "null", "gateway"))
         client.proxy.recorded.clear()
         for _ in range(40):
             client.through.ask("GET", "status.json")
         return [asked.fault for asked in client.proxy.recorded]
 
-    first = fates()
-    assert fates() == first
+    first = outcomes()
+    assert outcomes() == first
     assert 8 <= len([fate for fate in first if fate]) <= 24
     assert {"500", "null", "gateway"} <= set(first)
     client.proxy.faults.clear()

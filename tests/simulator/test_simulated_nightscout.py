@@ -440,9 +440,9 @@ class TestServersSince1507:
         assert len(server.ask("GET", "treatments", params={"count": "5000"}).json()) == 1100
 
     def test_an_upgrade_keeps_the_documents(self, simulated: SimulatedNightscout, server: Site) -> None:
-        simulated.become("15.0.6")
+        simulated.change_version("15.0.6")
         server.ask("POST", "treatments", json=note(identifier="a", created_at=ago(hours=2)))
-        simulated.become("15.0.7")
+        simulated.change_version("15.0.7")
         server.ask("POST", "treatments", json=note(identifier="a", created_at=ago(hours=3)))
         assert [body["created_at"] for body in server.documents("treatments")] == [ago(hours=3)]
 

@@ -51,15 +51,15 @@ class Inode:
             self.durable = changed(self.durable, change)
         self.pending.clear()
 
-    def survivors(self, *, every_byte: bool) -> list[bytes]:
+    def after_crash(self, *, every_byte: bool) -> list[bytes]:
         """What may be found after a crash, each once, nothing of the pending changes first."""
         found = [self.durable]
         text = self.durable
         for at, data in self.pending:
             if data is not None:
-                cuts = range(1, len(data)) if every_byte else cuts_of(data)
+                cuts = range(1, len(data)) if every_byte else cut_positions(data)
                 found += [changed(text, (at, data[:cut])) for cut in cuts]
-                found += [changed(text, (at, holed)) for holed in holed_ways(at, data)]
+                found += [changed(text, (at, holed)) for holed in with_lost_sectors(at, data)]
             text = changed(text, (at, data))
             found.append(text)
         return list(dict.fromkeys(found))
@@ -73,14 +73,14 @@ def changed(text: bytes, change: Change) -> bytes:
     return text[:at].ljust(at, b"\0") + data + text[at + len(data) :]
 
 
-def cuts_of(data: bytes) -> list[int]:
+def cut_positions(data: bytes) -> list[int]:
     """Places to cut at: around the ends of the first and of the last line but one, and of all, and in the middle."""
     ends = [at + 1 for at, byte in enumerate(data) if byte == 10]
     near = {at + by for at in (0, *ends[:1], *ends[-2:-1], len(data)) for by in (-1, 0, 1)} | {len(data) // 2}
     return sorted(cut for cut in near if 0 < cut < len(data))
 
 
-def holed_ways(at: int, data: bytes) -> Iterator[bytes]:
+def with_lost_sectors(at: int, data: bytes) -> Iterator[bytes]:
     """``data``, written at ``at``, without some of its sectors: each alone, all but one, all, all before or behind one."""
     first, last = at // SECTOR, (at + max(len(data), 1) - 1) // SECTOR
     sectors = range(first, last + 1)
@@ -96,7 +96,7 @@ def holed_ways(at: int, data: bytes) -> Iterator[bytes]:
 
 
 @attrs.define
-class Turns:
+class CallFaults:
     """Counts the calls, and lets the one whose turn it is be the last (``crash_at``) or fail (``fail_at``).
 
     ``partly``: how much of a failing write or sync is done all the same, from 0 to 1. ``forever``: all later ones fail too.
@@ -135,10 +135,10 @@ class Turns:
 
 
 class CrashingFiles:
-    """The port, on ``image``. :meth:`survivors` are what may be found when it crashes here."""
+    """The port, on ``image``. :meth:`after_crash` gives what may be found when it crashes here."""
 
-    def __init__(self, image: Image | None = None, turns: Turns | None = None) -> None:
-        self.turns = turns or Turns()
+    def __init__(self, image: Image | None = None, faults: CallFaults | None = None) -> None:
+        self.faults = faults or CallFaults()
         self.free = 1 << 30
         self._there = {path: Inode(text, text) for path, text in (image or {}).items()}
         self._durable = dict(self._there)
@@ -167,7 +167,7 @@ class CrashingFiles:
             self._turn("create", path)
             inode = Inode()
             self._name(path.parent, lambda names: names.__setitem__(path, inode))
-        return CrashingFile(path, self._there[path], self.turns)
+        return CrashingFile(path, self._there[path], self.faults)
 
     def write(self, path: Path, data: bytes, *, sync: bool = True) -> None:
         if path in self._there:
@@ -207,11 +207,11 @@ class CrashingFiles:
         """Everything as it is: what a process that dies alone leaves behind."""
         return {path: inode.now for path, inode in self._there.items()}
 
-    def survivors(self, *, every_byte: bool = False) -> list[Image]:
+    def after_crash(self, *, every_byte: bool = False) -> list[Image]:
         """What may be found after a power cut at this moment, each state once."""
         found: dict[tuple[tuple[Path, bytes], ...], Image] = {}
         for names in self._names():
-            ways = {path: inode.survivors(every_byte=every_byte) for path, inode in names.items()}
+            ways = {path: inode.after_crash(every_byte=every_byte) for path, inode in names.items()}
             lost = {path: texts[0] for path, texts in ways.items()}
             kept = {path: texts[-1] for path, texts in ways.items()}
             for base in (lost, kept):
@@ -239,8 +239,8 @@ class CrashingFiles:
         self._changes.setdefault(folder, []).append(change)
 
     def _turn(self, call: str, path: Path) -> None:
-        if self.turns.next(call):
-            raise self.turns.error(path)
+        if self.faults.next(call):
+            raise self.faults.error(path)
 
     def _at(self, path: Path) -> Inode:
         if path not in self._there:
@@ -254,29 +254,29 @@ class CrashingFile:
 
     path: Path
     inode: Inode
-    turns: Turns
+    faults: CallFaults
 
     def write(self, data: bytes) -> None:
         at = len(self.inode.now)
-        if self.turns.next("write"):
-            short = data[: int(len(data) * self.turns.partly)]
+        if self.faults.next("write"):
+            short = data[: int(len(data) * self.faults.partly)]
             if short:
                 self.inode.change((at, short))
-            raise self.turns.error(self.path)
+            raise self.faults.error(self.path)
         self.inode.change((at, data))
 
     def sync(self) -> None:
-        if self.turns.next("sync"):
-            done = self.inode.survivors(every_byte=False)
-            self.inode.durable = done[int((len(done) - 1) * self.turns.partly)]
+        if self.faults.next("sync"):
+            done = self.inode.after_crash(every_byte=False)
+            self.inode.durable = done[int((len(done) - 1) * self.faults.partly)]
             self.inode.pending.clear()  # no later sync takes up what this one lost
             self.inode.now = self.inode.durable.ljust(len(self.inode.now), b"\0")
-            raise self.turns.error(self.path)
+            raise self.faults.error(self.path)
         self.inode.settle()
 
     def truncate(self, size: int) -> None:
-        if self.turns.next("truncate"):
-            raise self.turns.error(self.path)
+        if self.faults.next("truncate"):
+            raise self.faults.error(self.path)
         self.inode.change((size, None))
 
     def close(self) -> None:

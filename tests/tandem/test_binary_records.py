@@ -40,7 +40,7 @@ LATER = {61: {"infusionSetType"}, 212: {"sessionStartReason"}, 313: {"weightUnit
 
 
 @pytest.fixture(scope="module")
-def told() -> list[dict[str, Any]]:
+def json_entries() -> list[dict[str, Any]]:
     """Nine days of a simulated pump, with a change of its clock, as the JSON API tells them."""
     pump = simulate(SimulationPlan(seed=5, zone="America/New_York", start=date(2026, 3, 3), days=9))
     return [*pump.records, *pump.clock_changes]
@@ -51,10 +51,10 @@ def as_api(found: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in found.items() if key not in ("deviceAssignmentId", "estimatedDateTime")}
 
 
-def test_records_equal_json_entries(told: list[dict[str, Any]]) -> None:
+def test_records_equal_json_entries(json_entries: list[dict[str, Any]]) -> None:
     """Every record of a pump is the entry that the JSON API gives."""
     codes = set()
-    for one in told:
+    for one in json_entries:
         if one["eventCode"] in (NO_LAYOUT, *UNEXPLAINED):
             continue
         assert entry_of(binary(one)) == as_api(one)
@@ -64,8 +64,8 @@ def test_records_equal_json_entries(told: list[dict[str, Any]]) -> None:
     }
 
 
-def test_the_events_are_those_of_the_same_records_as_json(told: list[dict[str, Any]]) -> None:
-    some = [one for one in told if one["eventCode"] != NO_LAYOUT]
+def test_the_events_are_those_of_the_same_records_as_json(json_entries: list[dict[str, Any]]) -> None:
+    some = [one for one in json_entries if one["eventCode"] != NO_LAYOUT]
     records = b"".join(binary(one, bytes(16) if one["eventCode"] in UNEXPLAINED else None) for one in some)
     found = [event for batch in read(io.BytesIO(records), OPTIONS) for event in batch.events]
     assert len(found) == len(some) > 5_000

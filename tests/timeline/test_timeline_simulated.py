@@ -32,7 +32,7 @@ Upload = tuple[datetime, list[Event]]
 
 
 @attrs.define
-class Lived:
+class SimulatedUploads:
     """What the cloud had of a pump, upload by upload, and when each event really was."""
 
     uploads: list[Upload]
@@ -72,7 +72,7 @@ def seen(at: datetime, newest: datetime) -> Event:
     )  # fmt: skip
 
 
-def lived(plan: SimulationPlan) -> Lived:
+def simulated_uploads(plan: SimulationPlan) -> SimulatedUploads:
     """The settings of the clock, every fortieth record, and what was newest in each upload."""
     pump: SimulatedPump = simulate(attrs.evolve(plan, serial=SERIAL))
     by_upload: dict[int, list[SimulatedRecord]] = {}
@@ -93,7 +93,7 @@ def lived(plan: SimulationPlan) -> Lived:
     }
     uploads = [(utc_of_s(at_s), [event for event, _ in told]) for at_s, told in told_at.items()]
     truth = {event.seq: utc_of_s(at_s) for told in told_at.values() for event, at_s in told if event.seq is not None}
-    return Lived(uploads=uploads, truth=truth)
+    return SimulatedUploads(uploads=uploads, truth=truth)
 
 
 CHANGES = [
@@ -112,7 +112,7 @@ CHANGES = [
 @pytest.mark.parametrize(("zone", "start"), CHANGES)
 def test_daylight_saving(zone: str, start: date, delay_h: float | None) -> None:
     """It is right if the wearer follows it at once, later or never."""
-    life = lived(attrs.evolve(QUIET, zone=zone, start=start, days=11, clock_set_delay_h=delay_h))
+    life = simulated_uploads(attrs.evolve(QUIET, zone=zone, start=start, days=11, clock_set_delay_h=delay_h))
     assert max(life.errors_s(life.shown(Zones(timezone=zone)))) <= EXACT_S
 
 
@@ -123,7 +123,9 @@ def test_flights_with_clock_set_later(away: str) -> None:
         Flight(lands_at=utc("2026-06-04T11:00"), zone=away, set_after_h=5.0),
         Flight(lands_at=utc("2026-06-09T17:00"), zone="Europe/Berlin", set_after_h=20.0),
     )
-    life = lived(attrs.evolve(QUIET, zone="Europe/Berlin", start=date(2026, 6, 1), days=13, flights=flights))
+    life = simulated_uploads(
+        attrs.evolve(QUIET, zone="Europe/Berlin", start=date(2026, 6, 1), days=13, flights=flights)
+    )
     assert max(life.errors_s(life.shown(Zones(timezone="Europe/Berlin")))) <= EXACT_S
 
 
@@ -135,7 +137,7 @@ def test_first_sync_abroad(away: str, set_at: str, sets_time_first: bool) -> Non
     """Over midnight, from New York: the whole history at once, with one upload."""
     flight = Flight(lands_at=utc(set_at), zone=away)
     plan = attrs.evolve(QUIET, start=date(2026, 6, 1), days=10, flights=(flight,), sets_time_first=sets_time_first)
-    life = lived(plan)
+    life = simulated_uploads(plan)
     log = ListLog()
     events = [event for _, told in life.uploads for event in told]
     newest = max(event.pump_time for event in life.uploads[-1][1])
@@ -149,7 +151,9 @@ def test_first_sync_abroad(away: str, set_at: str, sets_time_first: bool) -> Non
 def test_move_for_good() -> None:
     """It is right with and without the new zone in the list."""
     flights = (Flight(lands_at=utc("2026-06-05T11:00"), zone="America/Chicago"),)
-    life = lived(attrs.evolve(QUIET, zone="Europe/Berlin", start=date(2026, 6, 1), days=12, flights=flights))
+    life = simulated_uploads(
+        attrs.evolve(QUIET, zone="Europe/Berlin", start=date(2026, 6, 1), days=12, flights=flights)
+    )
     moved = Zones(timezone="Europe/Berlin", moves=((date(2026, 6, 5), "America/Chicago"),))
     for zones in (Zones(timezone="Europe/Berlin"), moved):
         assert max(life.errors_s(life.shown(zones))) <= EXACT_S
@@ -158,7 +162,7 @@ def test_move_for_good() -> None:
 def test_reset() -> None:
     """Times are unknown until the clock is set."""
     plan = attrs.evolve(QUIET, start=date(2026, 6, 1), days=8, reset_at=utc("2026-06-04T15:10"), upload_every_min=20.0)
-    life = lived(attrs.evolve(plan, reset_set_after_min=70.0))
+    life = simulated_uploads(attrs.evolve(plan, reset_set_after_min=70.0))
     unknown = [
         sum(at is None for at in times_of(placer, log, SERIAL).values())
         for placer, log in life.live(Zones(timezone="America/New_York"))
@@ -169,21 +173,23 @@ def test_reset() -> None:
 
 
 def test_drift_costs_as_many_seconds_as_the_clock_was_off() -> None:
-    life = lived(attrs.evolve(QUIET, start=date(2026, 10, 20), days=20, clock_drift_s_per_day=2.0))
+    life = simulated_uploads(attrs.evolve(QUIET, start=date(2026, 10, 20), days=20, clock_drift_s_per_day=2.0))
     assert max(life.errors_s(life.shown(Zones(timezone="America/New_York")))) <= 2.0 * 60 + EXACT_S
 
 
 @pytest.mark.parametrize("ahead_min", [60, -60])
 def test_clock_always_an_hour_off(ahead_min: int) -> None:
     """Its uploads show it."""
-    life = lived(attrs.evolve(QUIET, start=date(2026, 6, 1), days=9, clock_ahead_min=ahead_min, upload_every_min=60.0))
+    life = simulated_uploads(
+        attrs.evolve(QUIET, start=date(2026, 6, 1), days=9, clock_ahead_min=ahead_min, upload_every_min=60.0)
+    )
     assert max(life.errors_s(life.shown(Zones(timezone="America/New_York")))) <= EXACT_S
 
 
 @pytest.mark.parametrize("wrong", [timedelta(days=-400), timedelta(hours=-7), timedelta(hours=9), timedelta(days=800)])
 def test_this_computers_own_clock_decides_nothing(wrong: timedelta) -> None:
     """What is stamped by it (when a record was received) may be years off."""
-    life = lived(attrs.evolve(QUIET, zone="Europe/Berlin", start=date(2025, 10, 20), days=9))
+    life = simulated_uploads(attrs.evolve(QUIET, zone="Europe/Berlin", start=date(2025, 10, 20), days=9))
     right, log = life.shown(Zones(timezone="Europe/Berlin")), ListLog()
     placer = TimelineResolver(log, Zones(timezone="Europe/Berlin"))
     newest: list[datetime] = []
@@ -218,5 +224,5 @@ def plans(draw: st.DrawFn) -> SimulationPlan:
 @settings(deadline=None, max_examples=12, suppress_health_check=list(HealthCheck))
 @given(plans())
 def test_any_life_ends_in_its_true_times(plan: SimulationPlan) -> None:
-    life = lived(plan)
+    life = simulated_uploads(plan)
     assert max(life.errors_s(life.shown(Zones(timezone=plan.zone)))) <= EXACT_S

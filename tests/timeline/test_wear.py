@@ -87,7 +87,7 @@ def test_changes_begin_with_an_end() -> None:
     assert wear_changes(()) == ((BEFORE_ALL, "wear.ended"),)
 
 
-def by_every_mark(streams: Mapping[str, Sequence[int]], at: float) -> str:
+def worn_by_all_signs(streams: Mapping[str, Sequence[int]], at: float) -> str:
     """The rule itself."""
     known = [(number, name) for name, numbers in streams.items() for number in numbers]
     earlier = [each for each in known if each[0] <= at]
@@ -101,7 +101,7 @@ def test_the_spans_are_what_every_mark_says(streams: dict[str, set[int]]) -> Non
     found = active_spans({name: marks(*numbers) for name, numbers in ordered.items()})
     for step in range(-2, 66):
         worn = {name for name, spans in found.items() if any_contains(spans, hour(step / 2))}
-        assert worn == {by_every_mark(ordered, step / 2)}
+        assert worn == {worn_by_all_signs(ordered, step / 2)}
 
 
 # --- spans ----------------------------------------------------------------------------------------------------------

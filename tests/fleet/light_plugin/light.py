@@ -53,7 +53,7 @@ class Options:
     password: Secret = option(help="password")
 
 
-def asked(method: str, url: str, **arguments: Any) -> Any:
+def request_json(method: str, url: str, **arguments: Any) -> Any:
     """The JSON of an answer. Errors: Retryable."""
     try:
         headers = {"User-Agent": f"process {os.getpid()}"}
@@ -77,14 +77,14 @@ class Numbers:
         after = newest[0].seq or 0 if newest else 0
         while True:
             self.context.pace()
-            numbers = asked("GET", f"{self.options.url}/numbers", params={"after": after})
+            numbers = request_json("GET", f"{self.options.url}/numbers", params={"after": after})
             if not numbers:
                 return
             after = numbers[-1]
             yield Batch(events=[self._event(number) for number in numbers])
 
     def backfill(self, history: History, first: date, last: date) -> Iterator[Batch]:
-        yield Batch(events=[self._event(number) for number in asked("GET", f"{self.options.url}/numbers")])
+        yield Batch(events=[self._event(number) for number in request_json("GET", f"{self.options.url}/numbers")])
 
     def decode(self, raw: Mapping[str, Any]) -> tuple[str, events.Body]:
         return "carbs.entered", events.CarbsEntered(carbs_g=float(raw["number"] % 90))
@@ -117,7 +117,7 @@ class Posts(BaseReceiver):
 
     def deliver(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
         doubtful = [item.document_id for item in batch if item.in_doubt]
-        stored = asked("POST", f"{self.options.url}/find", json=doubtful) if doubtful else []
+        stored = request_json("POST", f"{self.options.url}/find", json=doubtful) if doubtful else []
         bodies: dict[str, list[Any]] = {"DELETE": [], "PUT": [], "POST": []}
         for item in batch:
             if item.document is None:
@@ -127,11 +127,11 @@ class Posts(BaseReceiver):
                 bodies["PUT" if known else "POST"].append({"id": item.document_id, **item.document.content})
         for method, documents in bodies.items():
             if documents:
-                asked(method, f"{self.options.url}/documents", json=documents)
+                request_json(method, f"{self.options.url}/documents", json=documents)
         return [Accepted(receiver_key=item.document_id) for item in batch]
 
     def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
-        for document in asked("GET", f"{self.options.url}/documents"):
+        for document in request_json("GET", f"{self.options.url}/documents"):
             at = FIRST + timedelta(minutes=document["seq"])
             yield StoredDocument(document_id=document["id"], collection="carbs", at=at, receiver_key=document["id"])
 

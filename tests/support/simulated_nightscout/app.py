@@ -169,7 +169,7 @@ class SimulatedNightscout:
         with self._counting:
             self._faults.clear()
 
-    def become(self, version: str) -> None:
+    def change_version(self, version: str) -> None:
         """Upgrade or downgrade the site; the documents stay."""
         with self._lock:
             self.rules = Rules.of(version)

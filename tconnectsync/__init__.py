@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tconnectsync.eventlog.replica import Replica as Replica
     from tconnectsync.events import Event as Event
     from tconnectsync.events import alarms as alarms
+    from tconnectsync.exit_status import ExitStatus as ExitStatus
     from tconnectsync.health.severity import Severity as Severity
     from tconnectsync.health.severity import severity as severity
     from tconnectsync.json_converter import CONVERTER as CONVERTER
@@ -113,6 +114,7 @@ _NAMES = {
     "errors": "CredentialsRefused FileUnreadable LogCorrupt Rejected ReplicaFailed Retryable SourceChanged TconnectsyncError",
     "eventlog.replica": "LogEnd Replica",
     "events": "Event",
+    "exit_status": "ExitStatus",
     "json_converter": "CONVERTER",
     "plugin.base_receiver": "BaseReceiver",
     "plugin.fold": "Document document_id Fold NeedsOnlyTimes ReportsPending SentOnce",

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-MEANINGS = {
-    0: "ok", 1: "failed", 2: "wrong configuration", 3: "source not read", 4: "login refused", 5: "documents waiting",
-    6: "stopped", 7: "log corrupt", 8: "changing workers", 10: "needs a newer release",
-}  # fmt: skip
-"""By the exit status that `tconnectsync sync` would have, and 10, which only a fleet has."""
+from collections.abc import Mapping
+
+from tconnectsync import ExitStatus
+
 NEWER_RELEASE = 10
+MEANINGS: Mapping[int, str] = {
+    ExitStatus.DONE: "ok",
+    ExitStatus.FAILED: "failed",
+    ExitStatus.USAGE: "wrong configuration",
+    ExitStatus.SOURCE: "source not read",
+    ExitStatus.REFUSED: "login refused",
+    ExitStatus.WAITING: "documents waiting",
+    ExitStatus.SET_ASIDE: "stopped",
+    ExitStatus.DAMAGED: "log corrupt",
+    ExitStatus.OWNED: "changing workers",
+    NEWER_RELEASE: "needs a newer release",
+}
+"""By the exit status that `tconnectsync sync` would have, and 10, which only a fleet has."""
 NEW, PAUSED, BEHIND, UNREADABLE, WITHOUT_WORKER = "new", "paused", "behind", "entry not readable", "without a worker"
-_QUIET = (MEANINGS[0], NEW, PAUSED)
+_QUIET = (MEANINGS[ExitStatus.DONE], NEW, PAUSED)
 """Nobody needs to look at these."""
 
 
 def state_of(status: int) -> str:
     """Return the state of a person whose last turn ended with this exit status."""
-    return MEANINGS.get(status, MEANINGS[1])
+    return MEANINGS.get(status, MEANINGS[ExitStatus.FAILED])
 
 
 def state_order(state: str) -> tuple[int, str]:

@@ -63,7 +63,7 @@ def command(
     tconnectsync events --follow
     tconnectsync events --json | jq 'select(.kind == "alarm.raised")'
 
-    Damaged records are skipped and reported on stderr; the exit status is then 7.
+    Corrupt records are skipped and reported on stderr; the exit status is then 7.
     """
     require_order(first, last)
     config = invocation.config()

@@ -211,7 +211,7 @@ class _Repair:
                 line, crc = header_line(segment.first, self._log_id, chain)
                 if has_gap or crc == damage.next_chain:
                     return line, crc
-        if has_gap:  # the previous segment is damaged too, and its repair will fit this header
+        if has_gap:  # the previous segment is corrupt too, and its repair will fit this header
             return header_line(segment.first, self._log_id, START_CHAIN)
         raise _Unrepairable(damage)
 

@@ -25,7 +25,7 @@ def read_events(
 ) -> Iterator[dict[str, Any]]:
     """Yield the records of the log in the order they were written. ``first`` and ``last`` are pump-local days, both included.
 
-    Damaged parts are skipped; ``on_damage`` gets each one once. Errors: RequestRefused for a pump that the log does not have.
+    Corrupt parts are skipped; ``on_damage`` gets each one once. Errors: RequestRefused for a pump that the log does not have.
     """
     from tconnectsync.eventlog.record_json import record_json
 

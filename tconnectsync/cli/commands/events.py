@@ -74,7 +74,7 @@ def command(
 
     def on_damage(damage: Damage) -> None:
         if invocation.status != ExitStatus.DAMAGED:
-            say("Damaged parts of the log are skipped here. `tconnectsync log check` lists all of them:", err=True)
+            say("Corrupt parts of the log are skipped here. `tconnectsync log check` lists all of them:", err=True)
         invocation.status = int(ExitStatus.DAMAGED)
         say(f"  {damage_words(damage)}", err=True)
 

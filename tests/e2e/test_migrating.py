@@ -23,7 +23,7 @@ from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.engine_in_process import ZONE
 from tests.e2e.house import BEGIN, COLLECTIONS, DAY, House, house, plan_of
 from tests.e2e.installation import by_identity
-from tests.e2e.test_adopt import FOREIGN, PUMP_EVENTS, TREATMENTS, as_older, older_left
+from tests.e2e.test_adopt import FOREIGN, PUMP_EVENTS, TREATMENTS, as_older_bridge, older_documents_left
 from tests.support.clocks import FakeClock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
@@ -96,7 +96,7 @@ def test_migrating_document_commands(
         assert typed("first", "init", "--from-env", str(old))[0] == 0
         assert typed("first", "sync")[0] == 0
         before = by_identity(site.documents("treatments"))
-        older = [as_older(document) for document in before.values()]
+        older = [as_older_bridge(document) for document in before.values()]
         for collection in COLLECTIONS:
             site.drop(collection)
         site.put("treatments", *older, *FOREIGN)
@@ -127,7 +127,7 @@ def older_writes(home: House, folder: Path, begin: datetime) -> int:
         there = home.running.__class__(folder, home.cloud, site, home.clock, history_days=4)
         assert there.ask("sync").status == 0
         older = [
-            as_older(doc)
+            as_older_bridge(doc)
             for doc in site.documents("treatments")
             if datetime.fromisoformat(doc["created_at"].replace("Z", "+00:00")) >= begin
         ]
@@ -155,7 +155,7 @@ def test_back_to_older_bridge_and_return(tmp_path: Path) -> None:
             result = home.ask("adopt", sink=sink)
             assert result.status == 0, result.lines
         assert home.ask("sync").status == 0
-        assert older_left(home) == []
+        assert older_documents_left(home) == []
         with SimulatedNightscout(now=home.clock.now) as site:
             there = home.running.__class__(tmp_path / "straight", home.cloud, site, home.clock, history_days=4)
             assert there.ask("sync").status == 0

@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
 
 _ENVELOPE = frozenset({"Body", "Event"})
-_KINDS = frozenset({"ACCOUNT_KINDS", "BODIES", "FACTS", "PUMP_KINDS", "WEAR_MARKS"})
+_KINDS = frozenset({"ACCOUNT_KINDS", "BODIES", "FACTS", "PUMP_KINDS", "WEAR_SIGNS"})
+_FORMER_NAMES = {"WEAR_MARKS": "WEAR_SIGNS"}
+"""Names of earlier releases, which keep working."""
 
 
 def __getattr__(name: str) -> Any:
-    found = getattr(import_module(f"{__name__}.{_home_of(name)}"), name)
+    now = _FORMER_NAMES.get(name, name)
+    found = getattr(import_module(f"{__name__}.{_home_of(now)}"), now)
     globals()[name] = found  # folds ask for these names at every event: the next look-up finds them here
     return found
 

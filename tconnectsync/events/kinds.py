@@ -99,7 +99,7 @@ ACCOUNT_KINDS = frozenset({"settings.captured"})
 PUMP_KINDS = frozenset(BODIES) - FACTS - ACCOUNT_KINDS - {"unknown", "wear.began", "wear.ended"}
 """Kinds that a pump reported and that could be decoded. The newest of them is "the newest data"."""
 
-WEAR_MARKS = frozenset(
+WEAR_SIGNS = frozenset(
     {
         "bolus.completed",
         "bolus.delivered",

@@ -50,7 +50,7 @@ from tconnectsync.events.insulin import (
     TempBasalEnded,
     TempBasalStarted,
 )
-from tconnectsync.events.kinds import ACCOUNT_KINDS, BODIES, FACTS, PUMP_KINDS, WEAR_MARKS
+from tconnectsync.events.kinds import ACCOUNT_KINDS, BODIES, FACTS, PUMP_KINDS, WEAR_SIGNS
 from tconnectsync.events.modes import ControlChanged, ModeChanged
 from tconnectsync.events.pumping import CannulaFilled, CartridgeFilled, PumpingResumed, PumpingSuspended, TubingFilled
 
@@ -59,7 +59,7 @@ __all__ = [
     "BODIES",
     "FACTS",
     "PUMP_KINDS",
-    "WEAR_MARKS",
+    "WEAR_SIGNS",
     "AlarmCleared",
     "AlarmRaised",
     "AlertCleared",

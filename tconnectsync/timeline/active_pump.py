@@ -8,13 +8,13 @@ from datetime import datetime
 import attrs
 
 from tconnectsync.eventlog import Stream
-from tconnectsync.events import WEAR_MARKS
+from tconnectsync.events import WEAR_SIGNS
 from tconnectsync.timeline.spans import Span, any_contains, union
 from tconnectsync.timeline.stream_timeline import ALWAYS
 from tconnectsync.timeline.time_index import TimeIndex
 from tconnectsync.timeline.wear import WearRange, active_spans
 
-SUPERSEDING = WEAR_MARKS | {"basal.delivered", "basal.rate_changed", "pumping.resumed", "pumping.suspended"}
+SUPERSEDING = WEAR_SIGNS | {"basal.delivered", "basal.rate_changed", "pumping.resumed", "pumping.suspended"}
 """Kinds that show that a numbered stream has the events of a period. Clock records do not: they come for a pump's whole life."""
 _CacheKey = tuple[int, datetime, datetime]
 """A stream's id and a period."""
@@ -50,7 +50,7 @@ class ActivePump:
 
     def forget(self, streams: Mapping[int, Stream], moved: set[int], touched: set[tuple[int, int, str]]) -> None:
         """Remove times from the cache that new events (``touched``) or a changed clock (``moved``) made invalid."""
-        shown = {(stream_id, key) for stream_id, key, kind in touched if kind in WEAR_MARKS or kind == "unknown"}
+        shown = {(stream_id, key) for stream_id, key, kind in touched if kind in WEAR_SIGNS or kind == "unknown"}
         for stream_id, begin, end in list(self._times):
             stream = streams.get(stream_id)
             if stream is None or stream_id in moved:
@@ -73,7 +73,7 @@ class ActivePump:
             return _ranges_outside(index, superseded)
         ranges = []
         for range_ in index.ranges:
-            bounds = index.bounds(range_, WEAR_MARKS)
+            bounds = index.bounds(range_, WEAR_SIGNS)
             if bounds is not None:
                 ranges.append(self._range(attrs.evolve(index, ranges=(range_,)), *bounds))
         return ranges
@@ -83,18 +83,18 @@ class ActivePump:
             name = (index.stream.id, begin, end)
             self._used.add(name)
             if name not in self._times:
-                self._times[name] = index.between(begin, end, WEAR_MARKS)
+                self._times[name] = index.between(begin, end, WEAR_SIGNS)
             return self._times[name]
 
-        return WearRange(first=first, last=last, between=between, after=lambda at: index.after(at, WEAR_MARKS))
+        return WearRange(first=first, last=last, between=between, after=lambda at: index.after(at, WEAR_SIGNS))
 
 
 def _ranges_outside(index: TimeIndex, superseded: tuple[Span, ...]) -> list[WearRange]:
     """Return the ranges of an unnumbered stream that are not superseded. All of it is read, because such streams are short."""
     runs: list[list[datetime]] = []
     hidden = True
-    bounds = index.bounds(index.ranges[0], WEAR_MARKS)
-    for at in index.between(*bounds, WEAR_MARKS) if bounds else ():
+    bounds = index.bounds(index.ranges[0], WEAR_SIGNS)
+    for at in index.between(*bounds, WEAR_SIGNS) if bounds else ():
         if any_contains(superseded, at):
             hidden = True
             continue

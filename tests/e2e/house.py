@@ -42,7 +42,7 @@ def plan_of(seed: int, **changes: Any) -> SimulationPlan:
 
 
 @attrs.define
-class House:
+class Simulation:
     """One wearer's installation, with what it talks to."""
 
     running: InProcessEngine
@@ -81,14 +81,14 @@ class House:
 
 
 @contextmanager
-def house(
+def simulation(
     folder: Path,
     *pumps: SimulatedPump,
     now: datetime,
     version: str = "15.0.7",
     history_days: int = 2,
     poll_s: tuple[int, int] = (300, 1500),
-) -> Iterator[House]:
+) -> Iterator[Simulation]:
     clock = FakeClock(now)
     folder.mkdir(exist_ok=True)
     with (
@@ -97,11 +97,11 @@ def house(
     ):
         running = InProcessEngine(folder / "home", cloud, site, clock, history_days=history_days, poll_s=poll_s)
         try:
-            yield House(running, cloud, site, clock)
+            yield Simulation(running, cloud, site, clock)
         finally:
             running.engine.close()
 
 
-def differences(house: House, pump: SimulatedPump, *, begin: datetime, hours: int = 8) -> list[str]:
-    window = (begin, house.clock.now() - timedelta(hours=hours))
-    return compare(pump.truth, house.site.documents("treatments"), window=window).lines()
+def differences(simulation: Simulation, pump: SimulatedPump, *, begin: datetime, hours: int = 8) -> list[str]:
+    window = (begin, simulation.clock.now() - timedelta(hours=hours))
+    return compare(pump.truth, simulation.site.documents("treatments"), window=window).lines()

@@ -99,7 +99,7 @@ def test_refused_secret_waits_a_minute(site: StubSite, client: NightscoutClient,
     for times in range(5):
         with pytest.raises(CredentialsRefused, match="401") as refused:
             create(client)
-        assert refused.value.requests_of == (times == 0)
+        assert refused.value.asked == (times == 0)
     assert len(site.requests) == 1
     site.accepts = lambda key: True
     clock.advance(seconds=61)

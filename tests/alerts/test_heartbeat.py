@@ -69,7 +69,7 @@ def test_addresses(url: str, kind: str, good: str, bad: str | None) -> None:
     assert address_for(options, "no login") == bad
 
 
-def beats(port: int) -> Heartbeat:
+def heartbeat_to(port: int) -> Heartbeat:
     options = HeartbeatOptions(url=Secret(f"http://127.0.0.1:{port}/ping/uuid"))
     return Heartbeat(
         options=options, clock=SystemClock(), version="4", clean=lambda text: text.replace("90556643", "…")
@@ -80,7 +80,7 @@ def test_one_call_for_a_cycle_and_one_for_a_failure() -> None:
     good, next_ = cycle_of(status(NOW), NOW), cycle_of(status(NOW + 20 * MINUTE), NOW + 20 * MINUTE)
     bad = cycle_of(status(NOW, source=trouble("refused", NOW, "pump 90556643")), NOW)
     with http_receiver() as monitor:
-        heart = beats(monitor.port)
+        heart = heartbeat_to(monitor.port)
         for cycle in (good, good, bad, bad, good, good, next_):
             heart.beat(cycle)
     paths = [path.removeprefix("/ping/uuid") for path, _ in monitor.pings]
@@ -91,7 +91,7 @@ def test_one_call_for_a_cycle_and_one_for_a_failure() -> None:
 def test_a_call_that_fails_is_made_again_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     good = cycle_of(status(NOW), NOW)
     with http_receiver(status=500) as monitor:
-        heart = beats(monitor.port)
+        heart = heartbeat_to(monitor.port)
         heart.beat(good)
         heart.beat(good)
         assert len(monitor.pings) == 2

@@ -20,7 +20,7 @@ from tconnectsync.plugin.manager import load_plugins
 from tconnectsync.queries.alert_status import alert_status
 from tests.alerts.receivers import http_receiver
 from tests.alerts.statuses import status, trouble
-from tests.alerts.test_heartbeat import beats
+from tests.alerts.test_heartbeat import heartbeat_to
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
@@ -90,7 +90,7 @@ def test_the_heartbeat_remembers_its_calls() -> None:
     """While one trouble lasts, what is remembered does not change: it is written to the disk for each change."""
     good, refused = cycle_of(status(NOW), NOW), cycle_of(status(NOW, source=trouble("refused", NOW)), NOW)
     with http_receiver() as monitor:
-        heartbeat = beats(monitor.port)
+        heartbeat = heartbeat_to(monitor.port)
         heartbeat.beat(good)
         called = remembered(heartbeat)
         assert called.answered_at is not None

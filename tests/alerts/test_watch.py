@@ -101,7 +101,7 @@ def test_a_refused_login_from_beginning_to_end(bench: WatchBench) -> None:
 
 
 @attrs.define
-class Showing:
+class ShowingReceiver:
     """A receiver that shows problems; a broken one raises."""
 
     shown: list[list[str]] = attrs.field(factory=list)
@@ -121,7 +121,7 @@ class Showing:
 
 def test_receivers_show_the_problems(bench: WatchBench) -> None:
     """Each look shows the present problems; a receiver that fails disturbs neither others nor notifications."""
-    broken, whole = Showing(broken=True), Showing()
+    broken, whole = ShowingReceiver(broken=True), ShowingReceiver()
     bench.watch.presences = (broken, whole)
     bench.run(HOUR, status)
     assert len(bench.run(5 * HOUR, refused)) == 1

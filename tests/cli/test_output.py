@@ -20,7 +20,7 @@ EVIL = "\x1b]0;mine\x07\x1b[2J\x9b31mred\u202etxt\u2066\x00"
 KEPT = r"\x1b]0;mine\x07\x1b[2J\x9b31mred\u202etxt"
 
 
-def harmless(text: str) -> bool:
+def is_printable(text: str) -> bool:
     return all(each.isprintable() or each == "\n" for each in text)
 
 
@@ -33,25 +33,25 @@ def test_ordinary_text_stays_as_it_is(text: str) -> None:
 def test_control_characters_are_escaped() -> None:
     """The escapes show what was there."""
     assert printable(f"a{EVIL}\nb").startswith(f"a{KEPT}")
-    assert harmless(printable(EVIL))
+    assert is_printable(printable(EVIL))
     assert one_line("a\nb") == r"a\nb"
 
 
 def test_json_means_the_same_afterwards() -> None:
     text = printable_json(json.dumps({"note": f"{EVIL}\n\U000e0001"}, ensure_ascii=False, indent=2))
-    assert harmless(text)
+    assert is_printable(text)
     assert json.loads(text) == {"note": f"{EVIL}\n\U000e0001"}
 
 
 @pytest.mark.parametrize("kind", [Retryable, FileUnreadable])
 def test_errors_hold_no_control_characters(kind: type[Retryable] | type[FileUnreadable]) -> None:
     error = kind(f"the site said {EVIL}", remedy=f"Look at {EVIL}.")
-    assert harmless(error.message + str(error) + str(error.remedy))
+    assert is_printable(error.message + str(error) + str(error.remedy))
     assert KEPT in error.message
 
 
 def test_configuration_problems_hold_none() -> None:
-    assert harmless(str(ConfigError((f"config.toml: {EVIL}",))))
+    assert is_printable(str(ConfigError((f"config.toml: {EVIL}",))))
 
 
 @pytest.mark.parametrize(
@@ -72,18 +72,18 @@ def test_no_command_lets_them_through(harness: CliHarness, line: str) -> None:
     application.documents = ({"sink": "site", "action": "put", "document": {"notes": EVIL}},)
     application.answer = Result(status=5, lines=(EVIL,))
     said = harness.run(*line.split())
-    assert harmless(said.out + said.err)
+    assert is_printable(said.out + said.err)
     assert "red" in said.out + said.err
 
 
 def test_neither_do_errors_and_wrong_arguments(harness: CliHarness) -> None:
     harness.application.answer = OSError(5, EVIL, f"/tmp/{EVIL}")
-    assert harmless(harness.run("sync").err)
+    assert is_printable(harness.run("sync").err)
     typed = EVIL.replace("\0", "")  # no argument can hold one
     for words in (("events", "--kind", typed), (typed,), ("resume", typed), ("import", f"/nowhere/{typed}")):
         said = harness.run(*words)
         assert said.status == 2
-        assert harmless(said.out + said.err)
+        assert is_printable(said.out + said.err)
 
 
 def test_neither_does_progress() -> None:

@@ -93,7 +93,9 @@ def misplaced(content: bytes) -> bool:
         return False
 
 
-def judged(content: bytes, folder: Path, plugins: Plugins, environ: dict[str, str] | None = None) -> Config | None:
+def checked_config(
+    content: bytes, folder: Path, plugins: Plugins, environ: dict[str, str] | None = None
+) -> Config | None:
     """The configuration, or None where it was refused: in words, each with a place, none with the secret."""
     path = folder / "config.toml"
     path.write_bytes(content)
@@ -129,7 +131,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_one_that_is_mutated_is_fine(folder: Path, plugins: Plugins) -> None:
-    assert judged(VALID.encode(), folder, plugins) is not None
+    assert checked_config(VALID.encode(), folder, plugins) is not None
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -137,8 +139,8 @@ def test_any_value_in_any_place_is_taken_or_refused(folder: Path, plugins: Plugi
     lines = VALID.splitlines()
     key = lines[place].partition("=")[0]
     for value in ABSURD:
-        judged("\n".join([*lines[:place], f"{key}= {value}", *lines[place + 1 :]]).encode(), folder, plugins)
-    judged("\n".join([*lines[:place], *lines[place + 1 :]]).encode(), folder, plugins)
+        checked_config("\n".join([*lines[:place], f"{key}= {value}", *lines[place + 1 :]]).encode(), folder, plugins)
+    checked_config("\n".join([*lines[:place], *lines[place + 1 :]]).encode(), folder, plugins)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -165,7 +167,7 @@ def test_mutated_files_are_taken_or_refused(
                 lines = bytes(content).splitlines(keepends=True)
                 lines.insert(rng.randrange(len(lines)), rng.choice(lines))
                 content = bytearray(b"".join(lines))
-    judged(bytes(content), folder, plugins)
+    checked_config(bytes(content), folder, plugins)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -173,7 +175,7 @@ def test_mutated_files_are_taken_or_refused(
     content=st.one_of(st.binary(max_size=300), st.text(max_size=200).map(lambda text: text.encode("utf-8", "ignore")))
 )
 def test_noise_is_refused(folder: Path, plugins: Plugins, content: bytes) -> None:
-    assert judged(content, folder, plugins) is None
+    assert checked_config(content, folder, plugins) is None
 
 
 @pytest.mark.parametrize(
@@ -189,7 +191,7 @@ def test_noise_is_refused(folder: Path, plugins: Plugins, content: bytes) -> Non
     ids=["utf-16", "zeros", "brackets", "dots", "lists", "digits"],
 )
 def test_files_made_to_break_a_parser_are_refused(folder: Path, plugins: Plugins, content: bytes) -> None:
-    assert judged(content, folder, plugins) is None
+    assert checked_config(content, folder, plugins) is None
 
 
 def every_variable(plugins: Plugins) -> Iterator[str]:
@@ -215,8 +217,8 @@ def test_any_variable_with_any_text_is_taken_or_refused(folder: Path, plugins: P
     ]  # fmt: skip
     for variable in sorted(set(every_variable(plugins))):
         for text in texts:
-            judged(VALID.encode(), folder, plugins, {variable: text})
-            judged(b"", folder, plugins, {"TIMEZONE_NAME": "Europe/Berlin", variable: text})
+            checked_config(VALID.encode(), folder, plugins, {variable: text})
+            checked_config(b"", folder, plugins, {"TIMEZONE_NAME": "Europe/Berlin", variable: text})
 
 
 def test_keys_and_tables_swapped(folder: Path, plugins: Plugins) -> None:
@@ -226,8 +228,8 @@ def test_keys_and_tables_swapped(folder: Path, plugins: Plugins) -> None:
             top, _, rest = name.partition(".")
             text = f"{top} = {value}\n" if not rest else f"[{top}]\n{rest} = {value}\n"
             assert tomllib.loads(text)
-            judged(text.encode(), folder, plugins)
-            judged(("timezone = 'Europe/Berlin'\n" + text).encode(), folder, plugins)
+            checked_config(text.encode(), folder, plugins)
+            checked_config(("timezone = 'Europe/Berlin'\n" + text).encode(), folder, plugins)
     keys: list[Any] = sorted(tomllib.loads(VALID))
     for key in keys:
-        judged(f"[{key}.a.b.c]\nd = 1\n".encode(), folder, plugins)
+        checked_config(f"[{key}.a.b.c]\nd = 1\n".encode(), folder, plugins)

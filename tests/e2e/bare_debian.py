@@ -41,7 +41,7 @@ from tests.support.debian_package import CHECKOUT, OLD_FILE, build_deb, copy_sou
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.real_servers import ServersMissing, cache_folder, find_programs, running_nightscout
 from tests.support.simulated_nightscout.app import SimulatedNightscout
-from tests.support.terminal import Typist, at_terminal
+from tests.support.terminal import TerminalProgram, at_terminal
 
 
 @contextlib.contextmanager
@@ -61,7 +61,7 @@ def some_nightscout(*, simulated: bool, folder: Path) -> Iterator[tuple[str, str
         yield made_up.url, made_up.secret
 
 
-def answer_setup(typist: Typist, url: str, secret: str, alerts: str) -> None:
+def answer_setup(typist: TerminalProgram, url: str, secret: str, alerts: str) -> None:
     """Type what a user types, with one wrong password."""
     account = SimulatedAccount()
     for password in ("a wrong password", account.password):
@@ -85,7 +85,7 @@ def answer_setup(typist: Typist, url: str, secret: str, alerts: str) -> None:
 
 
 @attrs.define
-class Trial:
+class InstallationTrial:
     """One new computer and everything that is tried on it."""
 
     computer: Computer
@@ -336,7 +336,7 @@ def main() -> int:
             http_receiver() as alerts,
             booted(computer, environment) as running,
         ):
-            Trial(running, cloud, url, secret, alerts, deb, given.interruptions).run()
+            InstallationTrial(running, cloud, url, secret, alerts, deb, given.interruptions).run()
         show("All of it works.")
     finally:
         if given.keep:

@@ -74,7 +74,7 @@ class SoakReport:
 
 
 @attrs.frozen(kw_only=True)
-class Setting:
+class WorldSettings:
     """What a seed decides about a world before it begins."""
 
     plans: tuple[SimulationPlan, ...]
@@ -118,7 +118,7 @@ def changes_of(zone: str) -> list[date]:
     return [first + timedelta(days=n) for n in range(329) if offsets[n] != offsets[n + 1]]
 
 
-def setting_of(seed: int) -> Setting:
+def setting_of(seed: int) -> WorldSettings:
     """The world of this seed."""
     rng = Random(seed)
     zone, days = rng.choice(ZONES), rng.randint(6, 11)
@@ -147,7 +147,7 @@ def setting_of(seed: int) -> Setting:
         plans = (attrs.evolve(plan, flights=(Flight(lands_at=lands_at, zone=away, set_after_h=rng.uniform(1, 6)),)),)
     site = "0.12.8" if rng.random() < 0.7 else rng.choice(VERSIONS)
     wrong_zone = rng.choice(ZONES) if rng.random() < 0.15 else ""
-    return Setting(
+    return WorldSettings(
         plans=plans,
         site=site,
         wrong_zone=wrong_zone,
@@ -158,7 +158,7 @@ def setting_of(seed: int) -> Setting:
 
 
 @attrs.define
-class Behind:
+class CloudBehindProxy:
     """The cloud as it is seen through its proxy."""
 
     endpoints: dict[str, str]
@@ -316,7 +316,7 @@ def run_world(seed: int, folder: Path) -> SoakReport:
         late_s = TIME_OUT_S + 1
         proxies = tuple(stack.enter_context(FaultProxy(url, late_s=late_s)) for url in (cloud.url + "/", site.url))
         home = Installation(
-            folder / "home", Behind(proxies[0].endpoints(cloud.endpoints)), proxies[1].url, site.secret,
+            folder / "home", CloudBehindProxy(proxies[0].endpoints(cloud.endpoints)), proxies[1].url, site.secret,
             setting.wrong_zone or plan.zone, history_days=plan.days + 30, more=setting.moves,
         )  # fmt: skip
         alone = not (setting.unseen or setting.other_machine)

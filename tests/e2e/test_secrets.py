@@ -44,7 +44,7 @@ WRONG = "marked wrong secret"
 
 
 @attrs.define
-class Guarded:
+class MarkedInstallation:
     """An installation with marked secrets between two proxies, and everything that it has said."""
 
     home: Installation
@@ -81,7 +81,9 @@ class Guarded:
 
 
 @contextlib.contextmanager
-def guarded(folder: Path, **changes: str) -> Iterator[tuple[Guarded, FaultyTandemCloud, SimulatedNightscout]]:
+def guarded(
+    folder: Path, **changes: str
+) -> Iterator[tuple[MarkedInstallation, FaultyTandemCloud, SimulatedNightscout]]:
     """``password``, ``secret``: what is configured instead of what is right; ``token``: an access token instead of the secret."""
     token = changes.get("token", "")
     with (
@@ -98,7 +100,7 @@ def guarded(folder: Path, **changes: str) -> Iterator[tuple[Guarded, FaultyTande
         if token:
             path = home.folder / "config.toml"
             path.write_text(path.read_text().replace(f'api_secret = "{SECRET}"', f'token = "{token}"'))
-        yield Guarded(home, to_cloud, to_site, token or SECRET), cloud, site
+        yield MarkedInstallation(home, to_cloud, to_site, token or SECRET), cloud, site
 
 
 def test_secret_search_finds(tmp_path: Path) -> None:

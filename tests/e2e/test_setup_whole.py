@@ -21,7 +21,7 @@ from tests.e2e.installation import ZONE, recent_pump
 from tests.support.clocks import ShiftedClock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
-from tests.support.terminal import Typist, at_terminal
+from tests.support.terminal import TerminalProgram, at_terminal
 
 OLDER = ".env"
 ACCOUNT = SimulatedAccount()
@@ -80,7 +80,7 @@ def newcomer(tmp_path: Path, cloud: FaultyTandemCloud, monkeypatch: pytest.Monke
         yield Newcomer(home, cloud, site)
 
 
-def answer_account(typist: Typist, newcomer: Newcomer, password: str) -> None:
+def answer_account(typist: TerminalProgram, newcomer: Newcomer, password: str) -> None:
     typist.answer("email", ACCOUNT.email)
     typist.answer("password: ", password)
     typist.answer("US or EU", ACCOUNT.region)

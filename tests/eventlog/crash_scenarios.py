@@ -51,12 +51,12 @@ def window(last: int) -> Event:
     return fact(f"window:{last}", events.WindowFetched(first_day="2025-03-01", last_day=f"{last}"))
 
 
-def brought(first: int, last: int) -> list[Event]:
+def poll_events(first: int, last: int) -> list[Event]:
     """A poll: the events, then the source's position."""
     return [*(basal(seq) for seq in range(first, last + 1)), window(last)]
 
 
-WHOLE = [*brought(1, 12), row("a", START), numbered(40, events.CarbsEntered(carbs_g=20.0))]
+WHOLE = [*poll_events(1, 12), row("a", START), numbered(40, events.CarbsEntered(carbs_g=20.0))]
 """All that the source has."""
 
 
@@ -65,7 +65,7 @@ WHOLE = [*brought(1, 12), row("a", START), numbered(40, events.CarbsEntered(carb
 
 def in_batches(process: LogProcess) -> None:
     with process.open() as log:
-        for batch in (brought(1, 2), brought(3, 3), WHOLE[-2:], brought(1, 4)):
+        for batch in (poll_events(1, 2), poll_events(3, 3), WHOLE[-2:], poll_events(1, 4)):
             process.append(log, batch)
 
 
@@ -76,9 +76,9 @@ def at_once(process: LogProcess) -> None:
 
 def over_segments(process: LogProcess) -> None:
     with process.open() as log:
-        process.append(log, brought(1, 1))
-        process.append(log, brought(1, 7))
-        process.append(log, brought(8, 9))
+        process.append(log, poll_events(1, 1))
+        process.append(log, poll_events(1, 7))
+        process.append(log, poll_events(8, 9))
 
 
 def compressing(process: LogProcess) -> None:
@@ -89,7 +89,7 @@ def compressing(process: LogProcess) -> None:
 
 def opening(process: LogProcess) -> None:
     with process.open() as log:
-        process.append(log, brought(8, 9))
+        process.append(log, poll_events(8, 9))
 
 
 def repairing(process: LogProcess) -> None:
@@ -107,7 +107,7 @@ def nothing(process: LogProcess) -> None:
 def seven_events(process: LogProcess) -> None:
     with process.open() as log:
         for last in (2, 5, 7):
-            process.append(log, brought(1, last))
+            process.append(log, poll_events(1, last))
 
 
 def seven_events_compressed(process: LogProcess) -> None:
@@ -117,7 +117,7 @@ def seven_events_compressed(process: LogProcess) -> None:
 
 def older_index(process: LogProcess) -> None:
     with process.open() as log:
-        process.append(log, brought(1, 2))
+        process.append(log, poll_events(1, 2))
     kept = process.folder.with_name("kept")
     shutil.copytree(process.folder, kept)
     seven_events(process)
@@ -137,7 +137,7 @@ def torn_batch(process: LogProcess) -> None:
     path = max(path for path in process.files.now() if path.suffix == ".jsonl")
     text = process.files.now()[path]
     with process.open() as log:
-        log.append(brought(8, 12))
+        log.append(poll_events(8, 12))
     longer = process.files.now()[path]
     assert longer.startswith(text)
     process.files = CrashingFiles(

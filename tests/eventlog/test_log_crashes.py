@@ -31,7 +31,7 @@ EVERY_BYTE = os.environ.get("TCONNECTSYNC_EVERY_BYTE") == "1"
 
 
 @attrs.frozen
-class Cut:
+class PowerCut:
     """The power went before call ``number``: what may be on the disk, the index as it was, and as it is."""
 
     number: int
@@ -64,7 +64,7 @@ def ends(scenario: Scenario, folder: Path) -> Iterator[tuple[int, LogProcess, Pa
     pytest.fail("the scenario does not end")
 
 
-def cuts(scenario: Scenario, folder: Path) -> Iterator[Cut]:
+def power_cuts(scenario: Scenario, folder: Path) -> Iterator[PowerCut]:
     """The same, with every state of the disk that a power cut may leave then, each once."""
     seen: set[tuple[object, ...]] = set()
     for number, process, begun in ends(scenario, folder):
@@ -72,7 +72,7 @@ def cuts(scenario: Scenario, folder: Path) -> Iterator[Cut]:
         keys = [(len(process.known), *sorted(state.items())) for state in states]
         fresh = [state for state, key in zip(states, keys, strict=True) if key not in seen]
         seen.update(keys)
-        yield Cut(number, fresh, process.known, begun, process.folder)
+        yield PowerCut(number, fresh, process.known, begun, process.folder)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -80,7 +80,7 @@ def test_power_cut_at_any_call(name: str, folder: Path) -> None:
     """After a power cut at any call, nothing that was known is lost, and the work continues."""
     scenario = SCENARIOS[name]
     states = 0
-    for cut in cuts(scenario, folder / "work"):
+    for cut in power_cuts(scenario, folder / "work"):
         for image in cut.images:
             for index in indexes(cut, image, scenario):
                 states += 1
@@ -117,7 +117,7 @@ def test_killed_before_sync(name: str, folder: Path) -> None:
         restarted(attrs.evolve(process, files=CrashingFiles(process.files.after_crash()[0])), loses=scenario.loses)
 
 
-def indexes(cut: Cut, image: Image, scenario: Scenario) -> Sequence[Path | None]:
+def indexes(cut: PowerCut, image: Image, scenario: Scenario) -> Sequence[Path | None]:
     """The index as the process left it; with the plainest states of the log also as it was before, and none.
 
     A repair has seen to it that an index from before is not believed: that is on the disk before the log changes.

@@ -16,7 +16,7 @@ import pytest
 
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog import EventLog, OsFiles, replace_file
-from tests.eventlog.crash_scenarios import SCENARIOS, WHOLE, LogProcess, Scenario, brought, restarted
+from tests.eventlog.crash_scenarios import SCENARIOS, WHOLE, LogProcess, Scenario, poll_events, restarted
 from tests.eventlog.sample_events import RECEIVED, START, basal, keys, row
 from tests.support.clocks import FakeClock
 from tests.support.crashing_files import CallFaults, CrashingFiles
@@ -41,7 +41,7 @@ def append_everything(process: LogProcess, faults: CallFaults) -> None:
     """One process: everything is appended, whatever fails, and old segments are compressed."""
     log = retried(faults, process.open)
     with log:
-        for batch in (brought(1, 2), [row("a", START)], brought(1, 9), WHOLE):
+        for batch in (poll_events(1, 2), [row("a", START)], poll_events(1, 9), WHOLE):
             end = log.end
             retried(faults, lambda batch=batch: process.append(log, batch))  # type: ignore[misc]
             assert log.end >= end

@@ -26,7 +26,7 @@ OUTBOX = "outbox/light.sqlite"
 
 
 @attrs.define
-class Hands:
+class WorkerDisks:
     """Workers of one fleet, each with a disk of its own."""
 
     servers: Servers
@@ -56,61 +56,61 @@ class Hands:
 
 
 @pytest.fixture
-def hands(servers: Servers, tmp_path: Path) -> Hands:
-    return Hands(servers, tmp_path)
+def workers(servers: Servers, tmp_path: Path) -> WorkerDisks:
+    return WorkerDisks(servers, tmp_path)
 
 
-def test_worker_that_has_just_begun_is_alive(hands: Hands, new_name: Callable[[], str]) -> None:
+def test_worker_that_has_just_begun_is_alive(workers: WorkerDisks, new_name: Callable[[], str]) -> None:
     """A worker with an older picture of the fleet does not take a person from one that began since."""
     person, old, new = new_name(), new_name(), new_name()
-    mine = hands.lease(old)
+    mine = workers.lease(old)
     picture = {mine.owner}
-    other = hands.lease(new)
-    assert hands.runner(new, person).take(other, {mine.owner, other.owner})
-    assert not hands.runner(old, person).take(mine, picture)
+    other = workers.lease(new)
+    assert workers.runner(new, person).take(other, {mine.owner, other.owner})
+    assert not workers.runner(old, person).take(mine, picture)
     other.end()
-    assert hands.runner(old, person).take(mine, picture)
+    assert workers.runner(old, person).take(mine, picture)
 
 
-def test_outboxes_of_an_earlier_claim_are_not_used(hands: Hands, new_name: Callable[[], str]) -> None:
+def test_outboxes_of_an_earlier_claim_are_not_used(workers: WorkerDisks, new_name: Callable[[], str]) -> None:
     """A disk's outboxes count only if the last claim was written with them. Without a snapshot there are none."""
     person, first, second = new_name(), new_name(), new_name()
-    mine, other = hands.lease(first), hands.lease(second)
-    assert hands.runner(first, person).take(mine, ())
-    hands.write_outbox(first, "by the first")
+    mine, other = workers.lease(first), workers.lease(second)
+    assert workers.runner(first, person).take(mine, ())
+    workers.write_outbox(first, "by the first")
     mine.end()
-    again = hands.lease(first)
-    assert hands.runner(first, person).take(again, ())
-    assert hands.outbox(first) == "by the first"
+    again = workers.lease(first)
+    assert workers.runner(first, person).take(again, ())
+    assert workers.outbox(first) == "by the first"
     again.end()
-    assert hands.runner(second, person).take(other, ())
+    assert workers.runner(second, person).take(other, ())
     other.end()
-    assert hands.runner(first, person).take(hands.lease(first), ())
-    assert hands.outbox(first) is None
+    assert workers.runner(first, person).take(workers.lease(first), ())
+    assert workers.outbox(first) is None
 
 
-def test_snapshot_moves_with_the_person(hands: Hands, new_name: Callable[[], str]) -> None:
+def test_snapshot_moves_with_the_person(workers: WorkerDisks, new_name: Callable[[], str]) -> None:
     """A person who is given back brings the outboxes to the next worker, which has older ones."""
     person, first, second = new_name(), new_name(), new_name()
-    mine, other = hands.lease(first), hands.lease(second)
-    giving = hands.runner(first, person)
+    mine, other = workers.lease(first), workers.lease(second)
+    giving = workers.runner(first, person)
     assert giving.take(mine, ())
-    hands.write_outbox(first, "newer")
-    hands.write_outbox(second, "older")
+    workers.write_outbox(first, "newer")
+    workers.write_outbox(second, "older")
     giving.release()
-    assert hands.runner(second, person).take(other, {mine.owner, other.owner})
-    assert hands.outbox(second) == "newer"
+    assert workers.runner(second, person).take(other, {mine.owner, other.owner})
+    assert workers.outbox(second) == "newer"
 
 
 def test_outboxes_of_a_refused_claim_are_not_used(
-    hands: Hands, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+    workers: WorkerDisks, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A snapshot that was restored for a claim that came too late is older than what the earlier owner has done since."""
     person, first, second = new_name(), new_name(), new_name()
-    mine, other = hands.lease(first), hands.lease(second)
-    giving = hands.runner(first, person)
+    mine, other = workers.lease(first), workers.lease(second)
+    giving = workers.runner(first, person)
     assert giving.take(mine, ())
-    hands.write_outbox(first, "as it was given back")
+    workers.write_outbox(first, "as it was given back")
     giving.release()
     claim = stream_replica.StreamReplica.claim
 
@@ -120,12 +120,12 @@ def test_outboxes_of_a_refused_claim_are_not_used(
         claim(replica)
 
     monkeypatch.setattr(stream_replica.StreamReplica, "claim", too_late)
-    late = hands.runner(second, person)
+    late = workers.runner(second, person)
     with pytest.raises(stream_replica.TakenOver):
         late.take(other, {mine.owner, other.owner})
     mine.end()
-    assert hands.runner(second, person).take(other, ())
-    assert hands.outbox(second) is None
+    assert workers.runner(second, person).take(other, ())
+    assert workers.outbox(second) is None
 
 
 def chunks_of(servers: Servers, person: str) -> str:
@@ -137,73 +137,75 @@ def chunks_of(servers: Servers, person: str) -> str:
 
 
 @pytest.mark.parametrize("damage", ["lost", "half", "deleted", "another one"])
-def test_damaged_snapshot_is_none(hands: Hands, new_name: Callable[[], str], damage: str) -> None:
+def test_damaged_snapshot_is_none(workers: WorkerDisks, new_name: Callable[[], str], damage: str) -> None:
     """A snapshot that is not complete, or not the one that was named, is not used, and nobody waits for its rest."""
     person, worker = new_name(), new_name()
     big = "x" * 20
-    hands.write_outbox(worker, big + "".join(map(chr, range(48, 120))) * 9000)
-    checksum = store_snapshot(hands.servers, person, hands.disk(worker), hands.box)
-    js = hands.servers.js
+    workers.write_outbox(worker, big + "".join(map(chr, range(48, 120))) * 9000)
+    checksum = store_snapshot(workers.servers, person, workers.disk(worker), workers.box)
+    js = workers.servers.js
     if damage == "lost":
-        hands.servers.call(js.purge_stream(f"OBJ_{SNAPSHOTS}", subject=chunks_of(hands.servers, person)))
+        workers.servers.call(js.purge_stream(f"OBJ_{SNAPSHOTS}", subject=chunks_of(workers.servers, person)))
     elif damage == "half":
-        hands.servers.call(js.purge_stream(f"OBJ_{SNAPSHOTS}", subject=chunks_of(hands.servers, person)))
-        hands.servers.call(js.publish(chunks_of(hands.servers, person), b"more"))
+        workers.servers.call(js.purge_stream(f"OBJ_{SNAPSHOTS}", subject=chunks_of(workers.servers, person)))
+        workers.servers.call(js.publish(chunks_of(workers.servers, person), b"more"))
     elif damage == "deleted":
-        hands.servers.call(hands.servers.call(js.object_store(SNAPSHOTS)).delete(person))
+        workers.servers.call(workers.servers.call(js.object_store(SNAPSHOTS)).delete(person))
     else:
-        store_snapshot(hands.servers, person, hands.disk(worker), hands.box)
-    target = hands.folder / "target"
-    assert not restore_snapshot(hands.servers, person, target, hands.box, checksum)
+        store_snapshot(workers.servers, person, workers.disk(worker), workers.box)
+    target = workers.folder / "target"
+    assert not restore_snapshot(workers.servers, person, target, workers.box, checksum)
     assert not target.exists()
 
 
 def test_snapshot_read_while_a_server_dies(
-    hands: Hands, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+    workers: WorkerDisks, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A snapshot of several parts is read without a consumer: the server that has it may die, and nothing more comes."""
     person, worker = new_name(), new_name()
     content = secrets.token_hex(200_000)
-    hands.write_outbox(worker, content)
-    checksum = store_snapshot(hands.servers, person, hands.disk(worker), hands.box)
+    workers.write_outbox(worker, content)
+    checksum = store_snapshot(workers.servers, person, workers.disk(worker), workers.box)
 
     async def never(*_: Any, **__: Any) -> None:
         await asyncio.sleep(3600)
 
     monkeypatch.setattr(JetStreamContext, "subscribe", never)
-    assert restore_snapshot(hands.servers, person, hands.disk("other"), hands.box, checksum)
-    assert hands.outbox("other") == content
+    assert restore_snapshot(workers.servers, person, workers.disk("other"), workers.box, checksum)
+    assert workers.outbox("other") == content
 
 
 def test_deleted_stream_is_not_an_empty_log(
-    hands: Hands, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+    workers: WorkerDisks, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the stream nobody takes a person over, and nothing on the disk is deleted."""
     person, worker = new_name(), new_name()
-    mine = hands.lease(worker)
-    assert hands.runner(worker, person).take(mine, ())
-    hands.write_outbox(worker, "what was delivered")
+    mine = workers.lease(worker)
+    assert workers.runner(worker, person).take(mine, ())
+    workers.write_outbox(worker, "what was delivered")
     monkeypatch.setattr(stream_replica, "EVENTS", "deleted")
     with pytest.raises(ReplicaFailed) as caught:
-        hands.runner(worker, person).take(mine, ())
+        workers.runner(worker, person).take(mine, ())
     assert "restore" in (caught.value.remedy or "").lower()
-    assert hands.outbox(worker) == "what was delivered"
+    assert workers.outbox(worker) == "what was delivered"
 
 
-def test_nothing_is_left_of_a_look(hands: Hands) -> None:
+def test_nothing_is_left_of_a_look(workers: WorkerDisks) -> None:
     """Reading a bucket leaves no consumer behind on the servers."""
     for _ in range(5):
-        hands.servers.changes(WORKERS)
-    info = hands.servers.call(hands.servers.js.stream_info(f"KV_{WORKERS}"))
+        workers.servers.changes(WORKERS)
+    info = workers.servers.call(workers.servers.js.stream_info(f"KV_{WORKERS}"))
     assert info.state.consumer_count == 0
 
 
-def test_claim_without_an_answer(hands: Hands, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_claim_without_an_answer(
+    workers: WorkerDisks, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A worker that does not know whether its claim was stored gives the person back like one that knows: nobody waits for ever."""
     person, first, second = new_name(), new_name(), new_name()
-    mine, other = hands.lease(first), hands.lease(second)
-    runner = hands.runner(first, person)
-    answered = hands.servers.call
+    mine, other = workers.lease(first), workers.lease(second)
+    runner = workers.runner(first, person)
+    answered = workers.servers.call
 
     def lost(*arguments: Any) -> Any:
         found = answered(*arguments)
@@ -211,11 +213,11 @@ def test_claim_without_an_answer(hands: Hands, new_name: Callable[[], str], monk
             raise Retryable("the answer was lost")
         return found
 
-    monkeypatch.setattr(hands.servers, "call", lost)
+    monkeypatch.setattr(workers.servers, "call", lost)
     with pytest.raises(ReplicaFailed):
         runner.take(mine, ())
     monkeypatch.undo()
-    assert not hands.runner(second, person).take(other, ())
+    assert not workers.runner(second, person).take(other, ())
     assert runner.is_owned
     runner.release()
-    assert hands.runner(second, person).take(other, ())
+    assert workers.runner(second, person).take(other, ())

@@ -25,7 +25,7 @@ ZONE, FIRST, DAYS = "Europe/Berlin", date(2026, 6, 1), 5
 
 
 @attrs.frozen(kw_only=True)
-class Days:
+class SimulatedDays:
     """The middle days of a simulated log: its events, the true boluses, the figures of each day, and the points."""
 
     begin: datetime
@@ -43,7 +43,7 @@ class Days:
 
 
 @pytest.fixture(scope="module")
-def days(tmp_path_factory: pytest.TempPathFactory) -> Days:
+def days(tmp_path_factory: pytest.TempPathFactory) -> SimulatedDays:
     pump = simulate(SimulationPlan(seed=5, zone=ZONE, start=FIRST, days=DAYS, late_share=0.1))
     folder, zones = tmp_path_factory.mktemp("log"), Zones(timezone=ZONE)
     write_log(folder, pump)
@@ -58,10 +58,10 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> Days:
         for each in final_documents(fold, [event for event in events if event.kind in fold.kinds]):
             points.setdefault(each.collection, []).append(each)
     boluses = [each for each in pump.truth.boluses if begin <= each.started_at < end]
-    return Days(begin=begin, end=end, events=events, boluses=boluses, figures=figures, points=points)
+    return SimulatedDays(begin=begin, end=end, events=events, boluses=boluses, figures=figures, points=points)
 
 
-def test_every_bolus_at_its_second(days: Days) -> None:
+def test_every_bolus_at_its_second(days: SimulatedDays) -> None:
     """Each bolus that delivered something is one point at the second of its start, with its amounts; all carbs are there."""
     true = sorted(
         (each.started_at.replace(microsecond=0), round(each.delivered_u, 2), round(each.extended_u, 2))
@@ -75,7 +75,7 @@ def test_every_bolus_at_its_second(days: Days) -> None:
     assert days.total("bolus", "carbs_g") == sum(day.insulin.carbs_g for day in days.figures)
 
 
-def test_basal_holds_until_the_next_point(days: Days) -> None:
+def test_basal_holds_until_the_next_point(days: SimulatedDays) -> None:
     """Each rate times its length is the basal insulin of the days."""
     stretches = sorted(days.points["basal"], key=lambda each: each.at)
     found = sum(
@@ -87,20 +87,20 @@ def test_basal_holds_until_the_next_point(days: Days) -> None:
     assert found == pytest.approx(sum(day.insulin.basal_u for day in days.figures), abs=0.05)
 
 
-def test_every_reading_once(days: Days) -> None:
+def test_every_reading_once(days: SimulatedDays) -> None:
     """As many points as five-minute slots with a reading."""
     readings = [each for each in days.within("glucose") if each.content["tags"]["source"] != "fingerstick"]
     assert len(readings) == sum(day.slots_with_glucose for day in days.figures)
 
 
-def test_no_two_points_in_one_place(days: Days) -> None:
+def test_no_two_points_in_one_place(days: SimulatedDays) -> None:
     """No point overwrites another one, and nothing is impossible."""
     documents = [each for found in days.points.values() for each in found]
     assert len({point_of(each).key.place for each in documents}) == len(documents)
     assert not [each.problem for each in documents if each.problem]
 
 
-def test_insulin_of_each_day(days: Days) -> None:
+def test_insulin_of_each_day(days: SimulatedDays) -> None:
     """Home Assistant's "Insulin today" at the end of a day is that day's insulin."""
     fold, newest = DetailsFold(), dict[date, float]()
     state = fold.initial()

@@ -27,7 +27,7 @@ SINK = "nightscout-treatments"
 
 
 @attrs.frozen(kw_only=True)
-class Manner:
+class SiteBehaviour:
     """``keeps``: of our marks, these; ``own``: writes an identifier of its own; ``answer``: what a POST is answered with."""
 
     keeps: frozenset[str] = frozenset({"enteredBy"})
@@ -40,24 +40,24 @@ class Manner:
 
 MARKS = frozenset({"identifier", "syncIdentifier", "enteredBy", "sink"})
 MANNERS = {
-    "keeps syncIdentifier": Manner(keeps=frozenset({"syncIdentifier", "enteredBy"})),
-    "keeps neither": Manner(),
-    "has UUIDs for _id": Manner(uuids=True),
-    "writes an identifier of its own": Manner(own=True, keeps=frozenset({"syncIdentifier", "enteredBy"})),
-    "writes times in another way": Manner(offset=True),
-    "keeps syncIdentifier and answers with an empty list": Manner(
+    "keeps syncIdentifier": SiteBehaviour(keeps=frozenset({"syncIdentifier", "enteredBy"})),
+    "keeps neither": SiteBehaviour(),
+    "has UUIDs for _id": SiteBehaviour(uuids=True),
+    "writes an identifier of its own": SiteBehaviour(own=True, keeps=frozenset({"syncIdentifier", "enteredBy"})),
+    "writes times in another way": SiteBehaviour(offset=True),
+    "keeps syncIdentifier and answers with an empty list": SiteBehaviour(
         answer="[]", keeps=frozenset({"syncIdentifier", "enteredBy"})
     ),
-    "keeps neither and answers with an empty list": Manner(answer="[]"),
-    "keeps our identifier and answers with nothing": Manner(answer="", keeps=MARKS),
-    "answers with a count": Manner(answer="{}"),
+    "keeps neither and answers with an empty list": SiteBehaviour(answer="[]"),
+    "keeps our identifier and answers with nothing": SiteBehaviour(answer="", keeps=MARKS),
+    "answers with a count": SiteBehaviour(answer="{}"),
 }
 
 
 class CompatibleSite(StubSite):
     """Stores whatever it is sent, twice if it is sent twice, and keeps only some of it."""
 
-    def __init__(self, manner: Manner) -> None:
+    def __init__(self, manner: SiteBehaviour) -> None:
         super().__init__("15.0.7")
         self.manner = manner
         self.judge = self._judge
@@ -159,7 +159,7 @@ def shown(site: StubSite, collection: str = "treatments") -> list[tuple[str, flo
 
 
 @pytest.mark.parametrize("manner", MANNERS.values(), ids=MANNERS)
-def test_document_once_through_changes(outbox: Outbox, clock: FakeClock, manner: Manner) -> None:
+def test_document_once_through_changes(outbox: Outbox, clock: FakeClock, manner: SiteBehaviour) -> None:
     """Each document is there once, also when it grows, moves or is deleted."""
     with running(CompatibleSite(manner)) as site:
         want(outbox, *(basal(number, 5.0) for number in range(30)))
@@ -185,7 +185,7 @@ def test_document_once_through_changes(outbox: Outbox, clock: FakeClock, manner:
 
 @pytest.mark.parametrize("collection", ["activity", "devicestatus"])
 @pytest.mark.parametrize("manner", MANNERS.values(), ids=MANNERS)
-def test_keyless_document_replaced(outbox: Outbox, clock: FakeClock, manner: Manner, collection: str) -> None:
+def test_keyless_document_replaced(outbox: Outbox, clock: FakeClock, manner: SiteBehaviour, collection: str) -> None:
     """A document without a key is replaced, not doubled."""
     with running(CompatibleSite(manner)) as site:
         for value in range(4):
@@ -230,7 +230,7 @@ def test_others_documents_not_ours(outbox: Outbox, clock: FakeClock) -> None:
 
 def test_site_shows_nothing_of_ours(outbox: Outbox, clock: FakeClock) -> None:
     """A site that shows none of our documents stops the sink."""
-    with running(CompatibleSite(Manner(keeps=frozenset(), answer="[]"))) as site:
+    with running(CompatibleSite(SiteBehaviour(keeps=frozenset(), answer="[]"))) as site:
         want(outbox, *(basal(number, 5.0) for number in range(30)))
         sender = None
         for _ in range(3):

@@ -61,14 +61,14 @@ class Printer(BaseReceiver):
         return [Accepted(receiver_key="") for _ in batch]
 
 
-class Laser(Printer):
+class LaserPrinter(Printer):
     address = "lpt1"
 
 
 def test_a_receiver_needs_deliver_only() -> None:
     """All other members have defaults."""
     printer = Printer()
-    assert (printer.address, Laser().address) == ("Printer", "lpt1")
+    assert (printer.address, LaserPrinter().address) == ("Printer", "lpt1")
     assert printer.batch_size > 0
     assert printer.inspect(NOON, NOON) is None
     assert list(printer.read_back(NOON, NOON)) == []

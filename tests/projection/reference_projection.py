@@ -33,7 +33,7 @@ class ReferenceStretch:
 
 
 @attrs.frozen(kw_only=True)
-class Worn:
+class WearState:
     worn: bool = True
     running: ReferenceStretch | None = None
 
@@ -46,16 +46,18 @@ class RateFold:
     name = "rates"
     version = 1
     kinds = frozenset({"basal.delivered", "wear.began", "wear.ended"})
-    state_type = Worn
+    state_type = WearState
 
-    def initial(self) -> Worn:
-        return Worn()
+    def initial(self) -> WearState:
+        return WearState()
 
-    def step(self, state: Worn, event: Event) -> tuple[Worn, Sequence[Document]]:
+    def step(self, state: WearState, event: Event) -> tuple[WearState, Sequence[Document]]:
         assert event.at is not None
         running = state.running
         if event.kind != "basal.delivered":
-            return Worn(worn=event.kind == "wear.began"), () if running is None else (self._document(running, event),)
+            return WearState(worn=event.kind == "wear.began"), () if running is None else (
+                self._document(running, event),
+            )
         if not state.worn:
             return state, ()
         rate = event.body.rate_u_per_h
@@ -65,7 +67,7 @@ class RateFold:
         fresh = attrs.evolve(state, running=ReferenceStretch(first=event.id, begin=event.at, last=event.at, rate=rate))
         return fresh, () if running is None else (self._document(running, event),)
 
-    def running(self, state: Worn) -> Sequence[Document]:
+    def running(self, state: WearState) -> Sequence[Document]:
         return () if state.running is None else (self._document(state.running, None),)
 
     def _document(self, stretch: ReferenceStretch, event: Event | None) -> Document:
@@ -127,7 +129,7 @@ class ReferenceBolusFold:
 
 
 @attrs.frozen(kw_only=True)
-class Nothing:
+class EmptyState:
     pass
 
 
@@ -139,18 +141,18 @@ class ReferenceCarbsFold:
     name = "carbs"
     version = 1
     kinds = frozenset({"carbs.entered"})
-    state_type = Nothing
+    state_type = EmptyState
 
-    def initial(self) -> Nothing:
-        return Nothing()
+    def initial(self) -> EmptyState:
+        return EmptyState()
 
-    def step(self, state: Nothing, event: Event) -> tuple[Nothing, Sequence[Document]]:
+    def step(self, state: EmptyState, event: Event) -> tuple[EmptyState, Sequence[Document]]:
         assert event.at is not None
         content = {"pump": event.pump, "carbs": event.body.carbs_g, "words": self.words}
         id_ = document_id("carbs", event.id)
         return state, [Document(id=id_, collection="things", unique_slot="dose", at=event.at, content=content)]
 
-    def running(self, state: Nothing) -> Sequence[Document]:
+    def running(self, state: EmptyState) -> Sequence[Document]:
         return ()
 
 

@@ -28,7 +28,7 @@ from tests.support.memory_folder import memory_folder
 
 
 @attrs.define
-class Bench:
+class FoldBench:
     """Outbox, fold and receiver around one stream."""
 
     folder: Path
@@ -274,7 +274,7 @@ def test_delivered_equals_one_pass() -> None:
 def test_arrival_order_does_not_matter(rng: random.Random) -> None:
     """Any order of arrival ends in the same documents."""
     with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
-        bench = Bench(Path(folder), FakeReceiver())
+        bench = FoldBench(Path(folder), FakeReceiver())
         events = [event(seq, seq, rng.choice([0.0, 1.0])) for seq in range(0, 2000, 40)]
         rng.shuffle(events)
         while events:
@@ -289,7 +289,7 @@ def test_arrival_order_does_not_matter(rng: random.Random) -> None:
 
 def test_late_event_folds_one_interval(tmp_path: Path) -> None:
     """A late event folds about one interval, whatever the age of the log."""
-    bench = Bench(tmp_path, FakeReceiver(batch_size=500))
+    bench = FoldBench(tmp_path, FakeReceiver(batch_size=500))
     rng = random.Random(5)
     events = [event(seq, seq, rng.choice([0.0, 1.0, 2.0])) for seq in range(20_000)]
     late = events.pop(3000)

@@ -245,13 +245,13 @@ def test_status_does_not_keep_lock(harness: EngineHarness) -> None:
     looker.stdout.readline()
     naps: list[float] = []
 
-    def nap(seconds: float) -> None:
+    def fake_sleep(seconds: float) -> None:
         naps.append(seconds)
         looker.kill()
         looker.wait()
 
     with pytest.MonkeyPatch.context() as patched, looker.stdout:
-        patched.setattr("tconnectsync.eventlog.lock.time.sleep", nap)
+        patched.setattr("tconnectsync.eventlog.lock.time.sleep", fake_sleep)
         with FolderLock(harness.folder):
             assert lock_holder(harness.folder) == os.getpid()
     assert len(naps) == 1

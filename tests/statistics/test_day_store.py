@@ -30,7 +30,7 @@ FIRST, LAST = BEGIN, date(2025, 11, 13)
 
 
 @attrs.frozen
-class Right:
+class ExpectedFigures:
     """The right figures of the sample, and the file that keeps them."""
 
     figures: list[Summary]
@@ -38,11 +38,11 @@ class Right:
 
 
 @pytest.fixture(scope="module")
-def right(sample: SampleLog, tmp_path_factory: pytest.TempPathFactory) -> Right:
+def expected(sample: SampleLog, tmp_path_factory: pytest.TempPathFactory) -> ExpectedFigures:
     """Computed once."""
     folder = tmp_path_factory.mktemp("right") / "data"
     shutil.copytree(sample.data_dir, folder)
-    return Right(figures(folder), (folder / FILE_NAME).read_bytes())
+    return ExpectedFigures(figures(folder), (folder / FILE_NAME).read_bytes())
 
 
 @pytest.fixture
@@ -83,11 +83,13 @@ def test_rules_of_events_are_part_of_the_code() -> None:
     assert used <= {path.stem for path in files if path.parent.name == "events"}
 
 
-def test_the_next_process_computes_nothing_again(folder: Path, right: Right, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert figures(folder) == right.figures == figures(folder, stores_days=False)
+def test_the_next_process_computes_nothing_again(
+    folder: Path, expected: ExpectedFigures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert figures(folder) == expected.figures == figures(folder, stores_days=False)
     assert stat.S_IMODE((folder / FILE_NAME).stat().st_mode) == 0o600
     monkeypatch.setattr(PumpLog, "therapy", never)
-    assert figures(folder) == right.figures
+    assert figures(folder) == expected.figures
 
 
 def test_without_the_option_no_file_is_written(folder: Path) -> None:
@@ -122,35 +124,39 @@ def edited(change: Callable[[dict[str, Any]], Any]) -> Callable[[bytes], bytes]:
         edited(lambda stored: stored["days"][0]["insulin"].update(basal_u="much")),
     ],
 )
-def test_a_file_that_does_not_fit_is_not_used(folder: Path, right: Right, damage: Callable[[bytes], bytes]) -> None:
+def test_a_file_that_does_not_fit_is_not_used(
+    folder: Path, expected: ExpectedFigures, damage: Callable[[bytes], bytes]
+) -> None:
     """Damaged, or of another log, zone, release or timeline."""
-    (folder / FILE_NAME).write_bytes(damage(right.file))
-    assert figures(folder) == right.figures
-    assert (folder / FILE_NAME).read_bytes() != damage(right.file), "it is replaced"
+    (folder / FILE_NAME).write_bytes(damage(expected.file))
+    assert figures(folder) == expected.figures
+    assert (folder / FILE_NAME).read_bytes() != damage(expected.file), "it is replaced"
 
 
-def test_other_zones_have_other_days(folder: Path, right: Right) -> None:
-    (folder / FILE_NAME).write_bytes(right.file)
+def test_other_zones_have_other_days(folder: Path, expected: ExpectedFigures) -> None:
+    (folder / FILE_NAME).write_bytes(expected.file)
     other = figures(folder, "America/New_York")
     assert other == figures(folder, "America/New_York", stores_days=False)
-    assert figures(folder) == right.figures != other
+    assert figures(folder) == expected.figures != other
 
 
 def test_a_folder_that_cannot_be_written_costs_time_only(
-    folder: Path, right: Right, monkeypatch: pytest.MonkeyPatch
+    folder: Path, expected: ExpectedFigures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(day_store, "replace_file", full)
-    assert figures(folder) == right.figures
+    assert figures(folder) == expected.figures
     assert not (folder / FILE_NAME).exists()
 
 
-def test_a_link_in_its_place_is_neither_read_nor_followed(folder: Path, right: Right, tmp_path: Path) -> None:
+def test_a_link_in_its_place_is_neither_read_nor_followed(
+    folder: Path, expected: ExpectedFigures, tmp_path: Path
+) -> None:
     (tmp_path / "elsewhere").write_text("precious")
     (folder / FILE_NAME).symlink_to(tmp_path / "elsewhere")
-    assert figures(folder) == right.figures
+    assert figures(folder) == expected.figures
     assert (tmp_path / "elsewhere").read_text() == "precious"
 
 

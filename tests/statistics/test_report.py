@@ -41,7 +41,7 @@ def plugins() -> Plugins:
 
 
 @attrs.define
-class Printed:
+class ReportOutput:
     status: int
     out: str
     err: str
@@ -55,7 +55,7 @@ class Terminal:
     capture: pytest.CaptureFixture[str]
     data_dir: Path
 
-    def report(self, *arguments: str, more: str = "") -> Printed:
+    def report(self, *arguments: str, more: str = "") -> ReportOutput:
         path = self.folder / "config.toml"
         path.touch(mode=0o600)
         path.write_text(
@@ -71,7 +71,7 @@ class Terminal:
         )
         status = run(("report", *arguments), invocation)
         captured = self.capture.readouterr()
-        return Printed(status, captured.out, captured.err)
+        return ReportOutput(status, captured.out, captured.err)
 
 
 @pytest.fixture

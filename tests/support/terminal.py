@@ -19,7 +19,7 @@ class NotShown(AssertionError):
 
 
 @attrs.define
-class Typist:
+class TerminalProgram:
     """A program at a terminal. ``shown`` is everything that it printed, with the echo of what was typed."""
 
     process: subprocess.Popen[bytes]
@@ -77,7 +77,7 @@ class Typist:
 
 
 @contextlib.contextmanager
-def at_terminal(command: Sequence[str], *, environment: Mapping[str, str] | None = None) -> Iterator[Typist]:
+def at_terminal(command: Sequence[str], *, environment: Mapping[str, str] | None = None) -> Iterator[TerminalProgram]:
     """Run a command at a terminal of its own; kill it at the end if it still runs."""
     ours, theirs = pty.openpty()
     try:
@@ -90,7 +90,7 @@ def at_terminal(command: Sequence[str], *, environment: Mapping[str, str] | None
     finally:
         os.close(theirs)
     try:
-        yield Typist(process, ours)
+        yield TerminalProgram(process, ours)
     finally:
         if process.poll() is None:
             with contextlib.suppress(ProcessLookupError):

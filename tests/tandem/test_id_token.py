@@ -16,15 +16,15 @@ from tests.tandem.fake_cloud import FakeCloudFault, TandemHarness
 
 
 @pytest.fixture
-def apart(harness: TandemHarness) -> TandemHarness:
+def checked_in_subprocess(harness: TandemHarness) -> TandemHarness:
     """A harness whose source asks a process of its own, as it does outside of tests."""
     harness.judge = verify_in_subprocess
     return harness
 
 
-def test_a_good_token_is_taken(apart: TandemHarness) -> None:
-    apart.poll()
-    assert apart.log.of("window.fetched") != []
+def test_a_good_token_is_taken(checked_in_subprocess: TandemHarness) -> None:
+    checked_in_subprocess.poll()
+    assert checked_in_subprocess.log.of("window.fetched") != []
 
 
 @pytest.mark.parametrize(
@@ -36,19 +36,19 @@ def test_a_good_token_is_taken(apart: TandemHarness) -> None:
         ("late", "not valid at"),
     ],
 )
-def test_a_token_that_does_not_hold_is_not_taken(apart: TandemHarness, how: str, words: str) -> None:
-    cloud = apart.cloud
+def test_a_token_that_does_not_hold_is_not_taken(checked_in_subprocess: TandemHarness, how: str, words: str) -> None:
+    cloud = checked_in_subprocess.cloud
     if how == "issuer":
         cloud.issuer = "https://elsewhere.example.org"
     elif how == "late":
-        cloud.claims = {"exp": apart.clock.now().timestamp() - 310}
+        cloud.claims = {"exp": checked_in_subprocess.clock.now().timestamp() - 310}
     elif how == "forged":
         change = lambda granted: {**granted, "id_token": _without_its_claims(granted["id_token"])}  # noqa: E731
         cloud.faults.append(FakeCloudFault("/token", change=change))
     else:
         cloud.faults.append(FakeCloudFault("/jwks", body=b'{"keys": [{"kid": "k2"}]}'))
     with pytest.raises(SourceChanged, match=words):
-        apart.poll()
+        checked_in_subprocess.poll()
 
 
 def _without_its_claims(token: str) -> str:
@@ -68,7 +68,7 @@ SCRIPTS = {
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_failed_check_is_no_trust(
-    apart: TandemHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    checked_in_subprocess: TandemHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """A check that could not run is tried again; the token is not trusted meanwhile."""
     text, words = SCRIPTS[name]
@@ -78,19 +78,21 @@ def test_failed_check_is_no_trust(
     if name == "never ends":
         monkeypatch.setattr(module, "LONGEST_CHECK_S", 0.2)
     with pytest.raises(Retryable, match=f"could not be checked: .*{words}") as caught:
-        apart.poll()
+        checked_in_subprocess.poll()
     assert not isinstance(caught.value, SourceChanged)
     assert "tconnectsync check" in (caught.value.remedy or "")
-    assert not (apart.folder / "token.json").exists()
+    assert not (checked_in_subprocess.folder / "token.json").exists()
     monkeypatch.undo()
-    apart.poll()
-    assert apart.log.of("window.fetched") != []
+    checked_in_subprocess.poll()
+    assert checked_in_subprocess.log.of("window.fetched") != []
 
 
-def test_a_process_that_cannot_be_started_is_told(apart: TandemHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_cannot_be_started_is_told(
+    checked_in_subprocess: TandemHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     with pytest.raises(Retryable, match=r"could not be checked: .*No such file"):
-        apart.poll()
+        checked_in_subprocess.poll()
 
 
 def test_check_process_shows_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,13 +109,13 @@ def test_check_process_shows_no_secret(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_modules_of_the_working_folder_are_not_used(
-    apart: TandemHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checked_in_subprocess: TandemHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "jwt.py").write_text("raise SystemExit(9)")
     (tmp_path / "json.py").write_text("raise SystemExit(9)")
     monkeypatch.chdir(tmp_path)
-    apart.poll()
-    assert apart.log.of("window.fetched") != []
+    checked_in_subprocess.poll()
+    assert checked_in_subprocess.log.of("window.fetched") != []
 
 
 def test_check_ignores_group_signals() -> None:

@@ -51,7 +51,7 @@ EXTENDED: Mapping[str, str] = {
 
 
 @attrs.frozen(kw_only=True)
-class Asked:
+class ImportArguments:
     """What a command line would say."""
 
     pump: str | None = None
@@ -90,7 +90,7 @@ def export(*tables: str) -> bytes:
 
 
 def events_of(content: bytes, **asked: Any) -> list[Event]:
-    return [event for batch in read(io.BytesIO(content), Asked(**asked)) for event in batch.events]
+    return [event for batch in read(io.BytesIO(content), ImportArguments(**asked)) for event in batch.events]
 
 
 def ended(events: Sequence[Event]) -> Event:

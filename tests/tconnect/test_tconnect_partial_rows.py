@@ -22,7 +22,7 @@ from tests.tconnect.sample_exports import (
     PREAMBLE,
     PUMP,
     STANDARD,
-    Asked,
+    ImportArguments,
     basal,
     boluses,
     device,
@@ -38,7 +38,7 @@ READINGS = device(("00:01:39", "174"))
 
 
 def note_of(content: bytes, **asked: bool) -> str:
-    return next(read(io.BytesIO(content), Asked(**asked))).note
+    return next(read(io.BytesIO(content), ImportArguments(**asked))).note
 
 
 def doses(found: Sequence[Event]) -> list[tuple[str, float]]:

@@ -17,7 +17,7 @@ from tests.tconnect.sample_exports import (
     PUMP,
     RECEIVED,
     STANDARD,
-    Asked,
+    ImportArguments,
     basal,
     boluses,
     device,
@@ -82,7 +82,7 @@ def test_a_stream_that_cannot_be_read_twice_gives_the_same() -> None:
         def seekable(self) -> bool:
             return False
 
-    found = [event for batch in read(Pipe(export(*TABLES)), Asked()) for event in batch.events]
+    found = [event for batch in read(Pipe(export(*TABLES)), ImportArguments()) for event in batch.events]
     assert found == events_of(export(*TABLES))
 
 
@@ -275,7 +275,7 @@ def test_a_file_of_two_pumps_is_refused() -> None:
 
 def test_a_batch_says_whose_rows_it_holds_and_how_far_it_is() -> None:
     readings = [(f"{minute // 60:02}:{minute % 60:02}:00", "120") for minute in range(1250)]
-    batches = list(read(io.BytesIO(export(device(*readings))), Asked()))
+    batches = list(read(io.BytesIO(export(device(*readings))), ImportArguments()))
     assert [(len(batch.events), batch.done, batch.total) for batch in batches] == [
         (1000, 1000, 1250),
         (250, 1250, 1250),
@@ -371,7 +371,7 @@ def test_a_value_that_is_none_is_refused(bad: str) -> None:
 
 def test_damaged_file_gives_nothing() -> None:
     """Not even the events before the damage."""
-    batches = read(io.BytesIO(export(*TABLES, iob(("00:00:19", "x")))), Asked())
+    batches = read(io.BytesIO(export(*TABLES, iob(("00:00:19", "x")))), ImportArguments())
     with pytest.raises(FileUnreadable):
         next(batches)
 
@@ -388,7 +388,7 @@ def test_check_only() -> None:
 
 def test_rows_left_out_are_told() -> None:
     content = export(TABLES[0], iob(*((f"0{hour}:00:00", "x") for hour in range(7))))
-    batch = next(read(io.BytesIO(content), Asked(skip_bad=True)))
+    batch = next(read(io.BytesIO(content), ImportArguments(skip_bad=True)))
     assert batch.note.endswith("; 7 corrupt rows skipped (line 10, 11, 12, 13, 14 and 2 more)")
 
 

@@ -92,7 +92,7 @@ SAMPLE = "x7"
 
 
 @attrs.frozen
-class Written:
+class WrittenMessage:
     """A text in the code, with samples in its places, and where it is."""
 
     text: str
@@ -106,12 +106,12 @@ class Written:
         return [part for part in parts if len(part.replace(SAMPLE, "").split()) > 1]
 
 
-def written_messages() -> Sequence[Written]:
+def written_messages() -> Sequence[WrittenMessage]:
     """Return every text once."""
     found = {
         each.text: each
         for each in itertools.chain(
-            _failures(), (Written(text, "whole") for text in WHOLE), *map(_of_module, _modules())
+            _failures(), (WrittenMessage(text, "whole") for text in WHOLE), *map(_of_module, _modules())
         )
     }
     return sorted(found.values(), key=lambda each: each.place)
@@ -125,14 +125,16 @@ def _modules() -> Iterator[Path]:
         yield from sorted((ROOT / "plugins" / f"tconnectsync_{plugin}").rglob("*.py"))
 
 
-def _failures() -> Iterator[Written]:
+def _failures() -> Iterator[WrittenMessage]:
     for reason, words in FAILURE_TEXTS.items():
         for text in (f"{SAMPLE} {words.message}", words.remedy):
             fields = dict.fromkeys(("host", "what", "detail", "now"), SAMPLE)
-            yield Written(text.format(**fields, connect_s=5, silence_s=5, whole_s=5), f"http_failures: {reason.name}")
+            yield WrittenMessage(
+                text.format(**fields, connect_s=5, silence_s=5, whole_s=5), f"http_failures: {reason.name}"
+            )
 
 
-def _of_module(path: Path) -> Iterator[Written]:
+def _of_module(path: Path) -> Iterator[WrittenMessage]:
     if any(part in str(path) for part in ELSEWHERE):
         return
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -166,7 +168,7 @@ def _of_module(path: Path) -> Iterator[Written]:
         for part in given:
             for text in _texts(part, module):
                 if len(text.replace(SAMPLE, "").split()) > 1 and text not in PIECES and not NO_MESSAGE.search(text):
-                    yield Written(text, f"{path.relative_to(ROOT)}:{node.lineno}")
+                    yield WrittenMessage(text, f"{path.relative_to(ROOT)}:{node.lineno}")
 
 
 def _returned(function: ast.FunctionDef) -> Iterator[ast.expr]:

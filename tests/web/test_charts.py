@@ -32,7 +32,7 @@ def drawn(content: ChartContent, size: ChartSize = WIDE, units: GlucoseUnits = G
     return ET.fromstring(str(chart).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1))  # noqa: S314 - our own chart
 
 
-def having(chart: ET.Element, class_: str) -> list[ET.Element]:
+def with_class(chart: ET.Element, class_: str) -> list[ET.Element]:
     """The elements with this class."""
     return [each for each in chart.iter() if class_ in (each.get("class") or "").split()]
 
@@ -64,22 +64,22 @@ BUSY = ChartContent(
 def test_no_label_hides_another(size: ChartSize) -> None:
     """Twelve boluses and carbs within an hour: each has its own label, and none overlaps, on a phone too."""
     chart = drawn(BUSY, size)
-    pills = [box(pill) for pill in having(chart, "pill")]
+    pills = [box(pill) for pill in with_class(chart, "pill")]
     assert len(pills) == 24
     for number, (left, top, right, bottom) in enumerate(pills):
         assert size.left <= left < right <= size.width
         for other in pills[number + 1 :]:
             assert right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top
-    words = [label.text for label in having(chart, "pill-label")]
+    words = [label.text for label in with_class(chart, "pill-label")]
     assert words == [f"{10 + number} g" for number in range(12)] + [f"{0.5 + number:g}" for number in range(12)]
 
 
 def test_lanes_lie_below_each_other() -> None:
     """Basal is below all doses, and doses are below the glucose: nothing is drawn over a dose."""
     chart = drawn(BUSY)
-    glucose_floor = max(box(shape)[3] for shape in having(chart, "target"))
-    doses = [box(pill) for pill in having(chart, "pill")]
-    basal_top = min(box(shape)[1] for shape in having(having(chart, "basal")[0], "suspended"))
+    glucose_floor = max(box(shape)[3] for shape in with_class(chart, "target"))
+    doses = [box(pill) for pill in with_class(chart, "pill")]
+    basal_top = min(box(shape)[1] for shape in with_class(with_class(chart, "basal")[0], "suspended"))
     assert glucose_floor < min(dose[1] for dose in doses)
     assert max(dose[3] for dose in doses) < basal_top
 
@@ -89,7 +89,7 @@ def test_a_label_is_at_its_time() -> None:
     content = attrs.evolve(
         BUSY, boluses=[Bolus(bolus_id=1, started_at=at(180), immediate_u=2.0, ended_at=at(179))], carbs=()
     )
-    [stem] = having(drawn(content), "stem")
+    [stem] = with_class(drawn(content), "stem")
     assert float(stem.get("x1") or 0) == pytest.approx((WIDE.left + WIDE.width - WIDE.right) / 2, abs=0.1)
 
 
@@ -100,12 +100,12 @@ def test_an_extended_bolus_is_a_bar_over_its_time() -> None:
         extended_until=at(120), ended_at=at(120),
     )  # fmt: skip
     chart = drawn(attrs.evolve(BUSY, boluses=[given], carbs=()))
-    [bar] = having(chart, "extended")
+    [bar] = with_class(chart, "extended")
     left, _, right, _ = box(bar)
     per_hour = (WIDE.width - WIDE.left - WIDE.right) / 6
     assert right - left == pytest.approx(2 * per_hour, abs=0.2)
-    assert [label.text for label in having(chart, "extended-label")] == ["2 U over 2 h"]
-    assert [label.text for label in having(chart, "pill-label")] == ["1"]
+    assert [label.text for label in with_class(chart, "extended-label")] == ["2 U over 2 h"]
+    assert [label.text for label in with_class(chart, "pill-label")] == ["1"]
 
 
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=lambda size: size.name)
@@ -113,7 +113,7 @@ def test_a_word_beside_a_short_bar_is_in_the_chart(size: ChartSize) -> None:
     """A bar that is too short for its word has it beside it: no word begins in a bar and ends outside, or outside the chart."""
     bands = [Band(kind="exercise", begin=at(350), end=at(345)), Band(kind="exercise", begin=at(12), end=at(2))]
     chart = drawn(attrs.evolve(BUSY, bands=bands), size)
-    bars, labels = [box(each) for each in having(chart, "band")], having(chart, "band-label")
+    bars, labels = [box(each) for each in with_class(chart, "band")], with_class(chart, "band-label")
     assert len(bars) == len(labels) == 2
     for (left, _, right, _), label in zip(bars, labels, strict=True):
         begin = float(label.get("x") or 0)
@@ -125,8 +125,8 @@ def test_a_word_beside_a_short_bar_is_in_the_chart(size: ChartSize) -> None:
 def test_bands_and_marks_have_words() -> None:
     """A colour alone says nothing: each band and mark has a word in the chart."""
     chart = drawn(BUSY)
-    assert [label.text for label in having(chart, "band-label")] == ["Sleep", "Insulin stopped"]
-    assert [label.text for label in having(chart, "mark-label")] == ["New site", "Alarm: Occlusion"]
+    assert [label.text for label in with_class(chart, "band-label")] == ["Sleep", "Insulin stopped"]
+    assert [label.text for label in with_class(chart, "mark-label")] == ["New site", "Alarm: Occlusion"]
 
 
 def test_readings_have_the_colour_of_their_zone() -> None:
@@ -136,23 +136,23 @@ def test_readings_have_the_colour_of_their_zone() -> None:
         for number, value in enumerate((50, 60, 120, 200, 300, 301))
     ]
     chart = drawn(attrs.evolve(BUSY, glucose=points))
-    counts = {zone: sum((dots.get("d") or "").count("h0") for dots in having(chart, zone)) for zone in ZONES}
+    counts = {zone: sum((dots.get("d") or "").count("h0") for dots in with_class(chart, zone)) for zone in ZONES}
     assert counts == {"very-low": 1, "low": 1, "in-range": 1, "high": 1, "very-high": 2}
 
 
 def test_gaps_are_not_joined() -> None:
     """Two readings that are far apart are not joined by a line."""
     points = [GlucosePoint(at=at(minutes), glucose_mg_dl=100.0) for minutes in (100, 95, 60, 55)]
-    [trace] = having(drawn(attrs.evolve(BUSY, glucose=points)), "trace")
+    [trace] = with_class(drawn(attrs.evolve(BUSY, glucose=points)), "trace")
     assert re.sub(r"[^ML]", "", trace.get("d") or "") == "MLML"
 
 
 def test_what_is_not_known_yet_is_marked() -> None:
     """From the newest data until now the chart says that there are none yet."""
-    [shade] = having(drawn(attrs.evolve(BUSY, until=at(120))), "not-known")
+    [shade] = with_class(drawn(attrs.evolve(BUSY, until=at(120))), "not-known")
     left, _, right, _ = box(shade)
     assert right - left == pytest.approx((WIDE.width - WIDE.left - WIDE.right) / 3, abs=0.2)
-    assert having(drawn(BUSY), "not-known") == []
+    assert with_class(drawn(BUSY), "not-known") == []
 
 
 def test_title_and_description_say_what_is_drawn() -> None:
@@ -170,14 +170,14 @@ def test_title_and_description_say_what_is_drawn() -> None:
 def test_texts_are_escaped() -> None:
     """A name from the pump cannot become markup."""
     chart = drawn(attrs.evolve(BUSY, marks=[ChartMark(kind="alarm", at=at(100), name='<b onload="x">&')]))
-    [label] = having(chart, "mark-label")
+    [label] = with_class(chart, "mark-label")
     assert label.text == 'Alarm: <b onload="x">&'
     assert str(element("a", "<", class_='"')) == '<a class="&#34;">&lt;</a>'
 
 
 def test_an_empty_chart_is_valid() -> None:
     """Nothing to draw is no error."""
-    assert having(drawn(ChartContent(begin=at(360), end=NOW)), "pill") == []
+    assert with_class(drawn(ChartContent(begin=at(360), end=NOW)), "pill") == []
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def request_json(method: str, url: str, **arguments: Any) -> Any:
 
 
 @attrs.frozen
-class Numbers:
+class NumberSource:
     """The source: everything after the last number in the log, ten at a time."""
 
     options: Options
@@ -138,7 +138,7 @@ class Posts(BaseReceiver):
 
 @hookimpl
 def tconnectsync_sources() -> Sequence[SourceSpec]:
-    return [SourceSpec(name="light", options=Options, open=Numbers, enabled=lambda options: True)]
+    return [SourceSpec(name="light", options=Options, open=NumberSource, enabled=lambda options: True)]
 
 
 @hookimpl

@@ -23,7 +23,7 @@ from tests.support.fault_queue import FaultQueue
 from tests.support.simulated_nightscout import values
 from tests.support.simulated_nightscout.access import SiteAccess, permits, verdict
 from tests.support.simulated_nightscout.faults import NONE, SiteFault
-from tests.support.simulated_nightscout.query import QueryFails, QueryInvalid, Typing, conditions, read_query
+from tests.support.simulated_nightscout.query import FieldTypes, QueryFails, QueryInvalid, conditions, read_query
 from tests.support.simulated_nightscout.responses import (
     mongo_error,
     page_size,
@@ -45,12 +45,14 @@ from tests.support.simulated_nightscout.server import (
 from tests.support.simulated_nightscout.store import Collection, Rules, WriteFails, write
 from tests.support.simulated_nightscout.values import Body
 
-_TYPINGS: Mapping[str, Typing] = {
-    "treatments": Typing(whole_numbers=("insulin", "carbs", "glucose"), patterns=("notes", "eventType", "enteredBy")),
-    "activity": Typing(whole_numbers=("date", "sgv")),
-    "devicestatus": Typing(whole_numbers=("date", "sgv")),
-    "entries": Typing(date_field="date", epoch=True, whole_numbers=("date", "sgv", "mbg", "rssi", "noise")),
-    "profile": Typing(),
+_TYPINGS: Mapping[str, FieldTypes] = {
+    "treatments": FieldTypes(
+        whole_numbers=("insulin", "carbs", "glucose"), patterns=("notes", "eventType", "enteredBy")
+    ),
+    "activity": FieldTypes(whole_numbers=("date", "sgv")),
+    "devicestatus": FieldTypes(whole_numbers=("date", "sgv")),
+    "entries": FieldTypes(date_field="date", epoch=True, whole_numbers=("date", "sgv", "mbg", "rssi", "noise")),
+    "profile": FieldTypes(),
 }
 COLLECTIONS = tuple(_TYPINGS)
 __all__ = ["COLLECTIONS", "SimulatedNightscout", "SiteFault", "SiteRequest"]

@@ -32,7 +32,7 @@ class QueryInvalid(Exception):
 
 
 @attrs.frozen(kw_only=True)
-class Typing:
+class FieldTypes:
     """How conditions on a collection are read: its date field, whether that has milliseconds, and the types of other fields."""
 
     date_field: str = "created_at"
@@ -58,7 +58,7 @@ def read_query(text: str) -> dict[str, Any]:
     return found
 
 
-def conditions(query: Mapping[str, Any], typing: Typing, now: datetime, *, strict_ids: bool) -> Find:
+def conditions(query: Mapping[str, Any], typing: FieldTypes, now: datetime, *, strict_ids: bool) -> Find:
     """Return the typed conditions of a query; without a date or an ``_id``, they match only the last four days.
 
     ``strict_ids`` (before 15): an invalid ``_id`` is an error instead of matching nothing.

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from tests.support.simulated_nightscout import values
-from tests.support.simulated_nightscout.query import MONGO_ID, Find, Typing, check, matches
+from tests.support.simulated_nightscout.query import MONGO_ID, FieldTypes, Find, check, matches
 from tests.support.simulated_nightscout.values import Body
 
 
@@ -47,7 +47,7 @@ class Collection:
     name: str
     new_id: Callable[[], str]
     rules: Rules
-    typing: Typing
+    typing: FieldTypes
     _by_id: dict[tuple[str, str], Body] = attrs.field(factory=dict, init=False)
     _by_key: dict[tuple[Any, ...], dict[tuple[str, str], None]] = attrs.field(factory=dict, init=False)
 

@@ -42,7 +42,7 @@ def plan_of(seed: int, **changes: Any) -> SimulationPlan:
 
 
 @attrs.define
-class Simulation:
+class SimulatedInstallation:
     """One wearer's installation, with what it talks to."""
 
     running: InProcessEngine
@@ -81,14 +81,14 @@ class Simulation:
 
 
 @contextmanager
-def simulation(
+def simulated_installation(
     folder: Path,
     *pumps: SimulatedPump,
     now: datetime,
     version: str = "15.0.7",
     history_days: int = 2,
     poll_s: tuple[int, int] = (300, 1500),
-) -> Iterator[Simulation]:
+) -> Iterator[SimulatedInstallation]:
     clock = FakeClock(now)
     folder.mkdir(exist_ok=True)
     with (
@@ -97,11 +97,13 @@ def simulation(
     ):
         running = InProcessEngine(folder / "home", cloud, site, clock, history_days=history_days, poll_s=poll_s)
         try:
-            yield Simulation(running, cloud, site, clock)
+            yield SimulatedInstallation(running, cloud, site, clock)
         finally:
             running.engine.close()
 
 
-def differences(simulation: Simulation, pump: SimulatedPump, *, begin: datetime, hours: int = 8) -> list[str]:
-    window = (begin, simulation.clock.now() - timedelta(hours=hours))
-    return compare(pump.truth, simulation.site.documents("treatments"), window=window).lines()
+def differences(
+    simulated_installation: SimulatedInstallation, pump: SimulatedPump, *, begin: datetime, hours: int = 8
+) -> list[str]:
+    window = (begin, simulated_installation.clock.now() - timedelta(hours=hours))
+    return compare(pump.truth, simulated_installation.site.documents("treatments"), window=window).lines()

@@ -17,7 +17,7 @@ from tconnectsync.plugin.manager import load_plugins
 from tconnectsync.queries.verify import verify
 from tconnectsync.reconcile.report import ComparisonChunk, ComparisonReport
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.simulation import BEGIN, DAY, GENERATIONS, differences, plan_of, simulation
+from tests.e2e.simulated_installation import BEGIN, DAY, GENERATIONS, differences, plan_of, simulated_installation
 from tests.support.cloud_faults import CloudFault, answered
 from tests.support.site_comparison import compare
 from tests.support.truths import merge
@@ -49,7 +49,7 @@ def test_corruption_and_repair(tmp_path: Path) -> None:
     A rate's record is corrupt, and everything must be folded again: the worst moment for it.
     """
     pump = simulate(plan_of(41))
-    with simulation(tmp_path, pump, now=BEGIN + 6 * DAY, history_days=4) as home:
+    with simulated_installation(tmp_path, pump, now=BEGIN + 6 * DAY, history_days=4) as home:
         assert home.ask("sync").status == 0
         before = home.treatments()
         home.running.engine.close()
@@ -107,7 +107,7 @@ def test_verify_of_repaired_log(tmp_path: Path) -> None:
     Until the repaired days were fetched again, a document there that nothing makes may be one of what was lost.
     """
     sink = "nightscout-treatments"
-    with simulation(tmp_path, simulate(plan_of(42)), now=BEGIN + 6 * DAY) as home:
+    with simulated_installation(tmp_path, simulate(plan_of(42)), now=BEGIN + 6 * DAY) as home:
         assert home.ask("sync").status == 0
         home.running.engine.close()
         data = home.running.folder / "data"
@@ -141,7 +141,7 @@ def test_wiped_disk_on_nightscout(tmp_path: Path, version: str) -> None:
     Everything is read back; a document that no event makes any more goes, but not before all is fetched.
     """
     pump = simulate(plan_of(42))
-    with simulation(tmp_path, pump, now=BEGIN + 6 * DAY, version=version, history_days=4) as home:
+    with simulated_installation(tmp_path, pump, now=BEGIN + 6 * DAY, version=version, history_days=4) as home:
         assert home.ask("sync").status == 0
         before = home.held()
         sample = next(doc for doc in before.values() if doc.get("eventType") == "Temp Basal" and doc["duration"] > 5)
@@ -183,7 +183,7 @@ def test_wiped_disk_unreadable_pump(tmp_path: Path) -> None:
     change = BEGIN + 3 * DAY + timedelta(hours=11)
     old = simulate(plan_of(55, serial="1111", worn_until=change))
     new = simulate(plan_of(56, serial="2222", worn_from=change))
-    with simulation(tmp_path, old, new, now=BEGIN + 6 * DAY, history_days=4) as home:
+    with simulated_installation(tmp_path, old, new, now=BEGIN + 6 * DAY, history_days=4) as home:
         assert home.ask("sync").status == 0
         before = home.treatments()
         home.running.engine.close()
@@ -211,7 +211,7 @@ def test_wiped_disk_needs_no_consent(tmp_path: Path) -> None:
     What was read back is put once more; that is no rewrite of the past, however slow the site is.
     """
     pump = simulate(plan_of(43))
-    with simulation(tmp_path, pump, now=BEGIN + 7 * DAY, history_days=6) as home:
+    with simulated_installation(tmp_path, pump, now=BEGIN + 7 * DAY, history_days=6) as home:
         home.ask("sync")
         before = home.treatments()
         home.wipe()
@@ -241,7 +241,7 @@ def older_bridges_bolus(at: str) -> dict[str, Any]:
 
 def test_older_bridges_boluses_wait(tmp_path: Path) -> None:
     """A site with an older bridge's boluses gets nothing until the user decides."""
-    with simulation(tmp_path, simulate(plan_of(44)), now=BEGIN + 6 * DAY) as home:
+    with simulated_installation(tmp_path, simulate(plan_of(44)), now=BEGIN + 6 * DAY) as home:
         note = {"eventType": "Sleep", "insulin": None, "pump_event_id": "4712"}
         at = "2026-03-20T17:00:00Z"
         home.site.put("treatments", older_bridges_bolus(at), older_bridges_bolus(at) | note)
@@ -272,7 +272,7 @@ def test_backfill_into_older_bridges_time(tmp_path: Path) -> None:
 
     The first delivery was to days without any; the days before them are another matter.
     """
-    with simulation(tmp_path, simulate(plan_of(45)), now=BEGIN + 7 * DAY, history_days=2) as home:
+    with simulated_installation(tmp_path, simulate(plan_of(45)), now=BEGIN + 7 * DAY, history_days=2) as home:
         home.site.put("treatments", older_bridges_bolus("2026-03-18T17:00:00Z"))
         assert home.ask("sync").status == 0
 
@@ -296,7 +296,7 @@ def test_backfill_after_wiped_disk(tmp_path: Path, version: str) -> None:
     The days that are fetched later are read back when they come, not only those of the first delivery.
     """
     pump = simulate(plan_of(46))
-    with simulation(tmp_path, pump, now=BEGIN + 7 * DAY, version=version, history_days=2) as home:
+    with simulated_installation(tmp_path, pump, now=BEGIN + 7 * DAY, version=version, history_days=2) as home:
         assert home.ask("sync").status == 0
         assert home.ask("backfill", first="2026-03-17", last="2026-03-19").status == 0
         before = home.treatments()
@@ -320,7 +320,7 @@ def test_overlapping_pumps(tmp_path: Path) -> None:
     there, back = BEGIN + 3 * DAY + timedelta(hours=11), BEGIN + 5 * DAY + timedelta(hours=13)
     old = simulate(plan_of(47, serial="1111", worn_until=there, drawer_rate="profile"))
     new = simulate(plan_of(48, serial="2222", worn_from=there, worn_until=back))
-    with simulation(tmp_path, old, new, now=BEGIN + 5 * DAY + timedelta(hours=2), history_days=4) as home:
+    with simulated_installation(tmp_path, old, new, now=BEGIN + 5 * DAY + timedelta(hours=2), history_days=4) as home:
         assert home.ask("sync").status == 0
         window = (BEGIN + DAY + timedelta(hours=6), home.clock.now() - timedelta(hours=8))
         found = compare(
@@ -342,7 +342,7 @@ def test_stopped_pump_and_active_pump(tmp_path: Path) -> None:
     change = BEGIN + 3 * DAY + timedelta(hours=11)
     old = simulate(plan_of(49, serial="1111", worn_until=change, days=4))
     new = simulate(plan_of(50, serial="2222", worn_from=change))
-    with simulation(tmp_path, old, new, now=BEGIN + 6 * DAY + timedelta(hours=2)) as home:
+    with simulated_installation(tmp_path, old, new, now=BEGIN + 6 * DAY + timedelta(hours=2)) as home:
         assert home.ask("sync").status == 0
         pumps = home.status()["sources"]["tandem"]["pumps"]
         assert pumps["1111"]["newest_event"] < "2026-03-20T06" < "2026-03-22" <= pumps["2222"]["newest_event"]
@@ -364,7 +364,7 @@ def test_partial_answer_then_whole(tmp_path: Path) -> None:
     pump = simulate(plan_of(51, days=5))
     ends = []
     for number, order in enumerate((["half", "good"], ["good", "half"], ["good", "good"])):
-        with simulation(tmp_path / str(number), pump, now=BEGIN + 6 * DAY) as home:
+        with simulated_installation(tmp_path / str(number), pump, now=BEGIN + 6 * DAY) as home:
             for answer in order:
                 if answer == "half":
                     home.cloud.fail(attrs.evolve(HALF, times=20))
@@ -384,7 +384,7 @@ def test_newer_decoder_reads_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     from tconnectsync_tandem.source import TandemSource
 
     pump = simulate(plan_of(52))
-    with simulation(tmp_path, pump, now=BEGIN + 6 * DAY, history_days=4) as home:
+    with simulated_installation(tmp_path, pump, now=BEGIN + 6 * DAY, history_days=4) as home:
         assert home.ask("sync").status == 0
         before, calls = home.treatments(), home.cloud.count("pump-logs")
         decode = TandemSource.decode
@@ -422,7 +422,7 @@ def test_uploads_correct_zone(tmp_path: Path) -> None:
     The configured zone is an hour off. Days of uploads say so: first in words, then, with consent, in the documents.
     """
     pump = simulate(plan_of(53, zone="America/Chicago", days=11))
-    with simulation(tmp_path, pump, now=BEGIN + 2 * DAY, history_days=1, poll_s=(1800, 3600)) as home:
+    with simulated_installation(tmp_path, pump, now=BEGIN + 2 * DAY, history_days=1, poll_s=(1800, 3600)) as home:
         home.running.until(BEGIN + 3 * DAY)
         told = None
         while told is None and home.clock.now() < BEGIN + 9 * DAY:
@@ -471,7 +471,7 @@ def test_unfinished_bolus_and_old_iob(tmp_path: Path) -> None:
         record for record in pump.log
         if not (record.entry["eventCode"] in codes and record.entry["eventProperties"]["bolusId"] == bolus_id)
     )  # fmt: skip
-    with simulation(tmp_path, attrs.evolve(pump, log=log), now=BEGIN + 4 * DAY) as home:
+    with simulated_installation(tmp_path, attrs.evolve(pump, log=log), now=BEGIN + 4 * DAY) as home:
         assert home.ask("sync").status == 0
         assert "does not say how it ended" not in home.status()["sinks"]["nightscout-treatments"]["message"]
         assert "no current IOB" in home.status()["sinks"]["nightscout-iob"]["message"]

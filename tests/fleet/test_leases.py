@@ -19,7 +19,7 @@ PEOPLE = [f"person-{number}" for number in range(2000)]
 
 
 @attrs.define
-class SteppedClock:
+class HandMovedClock:
     """A monotonic clock that is moved by hand."""
 
     at: float = 100.0
@@ -50,7 +50,7 @@ def test_lease_is_renewed_and_ends(servers: Servers, new_name: Callable[[], str]
 def test_silent_worker_loses_its_lease(servers: Servers, new_name: Callable[[], str]) -> None:
     """Without renewals the servers end the lease, and a renewal afterwards is refused."""
     name = new_name()
-    lease = started_lease(servers, name, clock=SteppedClock())  # its own clock stands: only the servers know
+    lease = started_lease(servers, name, clock=HandMovedClock())  # its own clock stands: only the servers know
     eventually(lambda: name not in live_workers(servers), "the end of the lease")
     assert not lease.renew({"disk": "a"})
     assert not lease.holds()
@@ -58,7 +58,7 @@ def test_silent_worker_loses_its_lease(servers: Servers, new_name: Callable[[], 
 
 def test_worker_stops_before_the_servers_end_its_lease(servers: Servers, new_name: Callable[[], str]) -> None:
     """The worker's own deadline comes first, counted from before it asked, and a late renewal does not bring the lease back."""
-    clock = SteppedClock()
+    clock = HandMovedClock()
     lease = started_lease(servers, new_name(), clock=clock)
     clock.at += lease.life_s * SAFE_SHARE - 0.01
     assert lease.holds()

@@ -42,7 +42,7 @@ def plan_of(seed: int, **changes: Any) -> SimulationPlan:
 
 
 @attrs.define
-class Simulation:
+class SimulatedInstallation:
     """One wearer's installation, with what it talks to."""
 
     running: InProcessEngine
@@ -81,14 +81,14 @@ class Simulation:
 
 
 @contextmanager
-def simulation(
+def simulated_installation(
     folder: Path,
     *pumps: SimulatedPump,
     now: datetime,
     version: str = "15.0.7",
     history_days: int = 2,
     poll_s: tuple[int, int] = (300, 1500),
-) -> Iterator[Simulation]:
+) -> Iterator[SimulatedInstallation]:
     """An engine between a simulated cloud with these pumps and a simulated site. The clock shows ``now``."""
     clock = FakeClock(now)
     folder.mkdir(exist_ok=True)
@@ -98,11 +98,11 @@ def simulation(
     ):
         running = InProcessEngine(folder / "home", cloud, site, clock, history_days=history_days, poll_s=poll_s)
         try:
-            yield Simulation(running, cloud, site, clock)
+            yield SimulatedInstallation(running, cloud, site, clock)
         finally:
             running.engine.close()
 
 
-def differences(home: Simulation, pump: SimulatedPump, *, begin: datetime, hours: int = 8) -> list[str]:
+def differences(home: SimulatedInstallation, pump: SimulatedPump, *, begin: datetime, hours: int = 8) -> list[str]:
     window = (begin, home.clock.now() - timedelta(hours=hours))
     return compare(pump.truth, home.site.documents("treatments"), window=window).lines()

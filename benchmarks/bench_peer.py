@@ -175,7 +175,7 @@ def rows(days: int, runs: int, *, real: bool, peer: Path | None) -> Iterator[Row
 
 
 def ratio_of(some: Runs, others: Runs) -> float:
-    """Median of the ratios of the wall times, turn by turn: the machine's mood divides out."""
+    """Median of the ratios of the wall times, turn by turn: what else the machine does cancels out."""
     return Spread.of([a.wall_s / b.wall_s for a, b in zip(some.ended, others.ended, strict=True)]).median
 
 

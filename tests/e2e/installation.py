@@ -257,10 +257,12 @@ def undisturbed(world: SyncSetup, *more: tuple[str, ...]) -> None:
     """Another installation that nothing happens to leaves the same treatments on another site."""
     home = world.home
     with SimulatedNightscout() as site:
-        calm = Installation(home.folder.parent / "calm", world.cloud, site.url, site.secret, ZONE, home.history_days)
-        calm.run("sync")
+        other = Installation(
+            home.folder.parent / "undisturbed", world.cloud, site.url, site.secret, ZONE, home.history_days
+        )
+        other.run("sync")
         for words in more:
-            calm.run(*words)
+            other.run(*words)
         expected = by_identity(site.documents("treatments"))
         found = world.treatments()
         assert found.keys() == expected.keys()

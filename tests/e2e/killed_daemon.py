@@ -239,11 +239,11 @@ class KillHarness:
         activity = [doc for doc in self.site.documents("activity") if doc["activityType"] == "tconnect_iob"]
         lose(self.site)
         home = self.home
-        calm = Installation(
-            home.folder.parent / "calm", self.cloud, home.site_url, home.site_secret, home.zone, home.history_days,
+        undisturbed = Installation(
+            home.folder.parent / "undisturbed", self.cloud, home.site_url, home.site_secret, home.zone, home.history_days,
             home.more, home.program,
         )  # fmt: skip
-        calm.run("sync")
+        undisturbed.run("sync")
         verdict = verdict_of(found, held, self.site.documents("treatments"))
         if len(activity) > 1:
             verdict = attrs.evolve(verdict, doubled=(*verdict.doubled, f"{len(activity)} activities"))

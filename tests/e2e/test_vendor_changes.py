@@ -84,7 +84,7 @@ def treatments(site: Any) -> dict[str, dict[str, Any]]:
 
 @lru_cache(maxsize=1)
 def undisturbed(folder: Path) -> dict[str, dict[str, Any]]:
-    with a_world(folder / "calm") as (_, site, running):
+    with a_world(folder / "undisturbed") as (_, site, running):
         running.until(CHANGE + timedelta(minutes=1))
         running.until(END)
         assert running.ask("sync").status == 0

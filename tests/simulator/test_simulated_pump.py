@@ -37,9 +37,9 @@ def test_same_plan_same_pump() -> None:
 
 
 def test_uploads_do_not_change_the_pump() -> None:
-    calm = simulate(SimulationPlan(seed=3, days=3))
+    undisturbed = simulate(SimulationPlan(seed=3, days=3))
     late = simulate(SimulationPlan(seed=3, days=3, late_share=0.3, upload_every_min=17))
-    assert calm.records == late.records
+    assert undisturbed.records == late.records
 
 
 def test_day_by_day_gives_what_all_at_once_gives() -> None:

@@ -42,7 +42,7 @@ def plan_of(seed: int, **changes: Any) -> SimulationPlan:
 
 
 @attrs.define
-class SimulatedInstallation:
+class House:
     """One wearer's installation, with what it talks to."""
 
     running: InProcessEngine
@@ -81,14 +81,14 @@ class SimulatedInstallation:
 
 
 @contextmanager
-def simulated_installation(
+def house(
     folder: Path,
     *pumps: SimulatedPump,
     now: datetime,
     version: str = "15.0.7",
     history_days: int = 2,
     poll_s: tuple[int, int] = (300, 1500),
-) -> Iterator[SimulatedInstallation]:
+) -> Iterator[House]:
     clock = FakeClock(now)
     folder.mkdir(exist_ok=True)
     with (
@@ -97,13 +97,11 @@ def simulated_installation(
     ):
         running = InProcessEngine(folder / "home", cloud, site, clock, history_days=history_days, poll_s=poll_s)
         try:
-            yield SimulatedInstallation(running, cloud, site, clock)
+            yield House(running, cloud, site, clock)
         finally:
             running.engine.close()
 
 
-def differences(
-    simulated_installation: SimulatedInstallation, pump: SimulatedPump, *, begin: datetime, hours: int = 8
-) -> list[str]:
-    window = (begin, simulated_installation.clock.now() - timedelta(hours=hours))
-    return compare(pump.truth, simulated_installation.site.documents("treatments"), window=window).lines()
+def differences(house: House, pump: SimulatedPump, *, begin: datetime, hours: int = 8) -> list[str]:
+    window = (begin, house.clock.now() - timedelta(hours=hours))
+    return compare(pump.truth, house.site.documents("treatments"), window=window).lines()

@@ -14,7 +14,7 @@ from tconnectsync import Document, StoredDocument
 from tconnectsync.errors import RequestRefused
 from tconnectsync_nightscout.delivery.legacy_documents import match_legacy
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.house import BEGIN, COLLECTIONS, DAY, GENERATIONS, SimulatedInstallation, plan_of, simulated_installation
+from tests.e2e.house import BEGIN, COLLECTIONS, DAY, GENERATIONS, House, house, plan_of
 from tests.e2e.installation import ZONE, Installation, by_identity, recent_pump
 from tests.support.clocks import ShiftedClock
 from tests.support.cloud_faults import answered
@@ -31,7 +31,7 @@ FOREIGN = (
 )  # fmt: skip
 
 
-def as_older_bridge(ours: Mapping[str, Any], *, off: timedelta = timedelta(0), numbered: bool = True) -> dict[str, Any]:
+def as_older(ours: Mapping[str, Any], *, off: timedelta = timedelta(0), numbered: bool = True) -> dict[str, Any]:
     """The same fact as an older bridge wrote it: boluses all of one type, stamped at their end, the record's number beside."""
     at = datetime.fromisoformat(ours["created_at"].replace("Z", "+00:00"))
     dose = ours["eventType"] in DOSES
@@ -49,11 +49,11 @@ def as_older_bridge(ours: Mapping[str, Any], *, off: timedelta = timedelta(0), n
     return found
 
 
-def inhabited(home: SimulatedInstallation, **how: Any) -> dict[str, dict[str, Any]]:
+def inhabited(home: House, **how: Any) -> dict[str, dict[str, Any]]:
     """Deliver, then put the clock back: the site holds an older bridge's documents and others', this installation knows nothing."""
     assert home.ask("sync").status == 0
     before = home.treatments()
-    older = [as_older_bridge(document, **how) for document in before.values()]
+    older = [as_older(document, **how) for document in before.values()]
     for collection in COLLECTIONS:
         home.site.drop(collection)
     home.site.put("treatments", *older, *FOREIGN)
@@ -61,24 +61,24 @@ def inhabited(home: SimulatedInstallation, **how: Any) -> dict[str, dict[str, An
     return before
 
 
-def older_documents_left(home: SimulatedInstallation) -> list[dict[str, Any]]:
+def older_left(home: House) -> list[dict[str, Any]]:
     return [doc for doc in home.site.documents("treatments") if doc.get("enteredBy") == "Pump (tconnectsync)"]
 
 
-def foreign_stays(home: SimulatedInstallation) -> bool:
+def foreign_stays(home: House) -> bool:
     held = [{k: v for k, v in doc.items() if k != "_id"} for doc in home.site.documents("treatments")]
     return all(any(wanted.items() <= doc.items() for doc in held) for wanted in FOREIGN)
 
 
-def one_day(folder: Path, seed: int) -> AbstractContextManager[SimulatedInstallation]:
+def one_day(folder: Path, seed: int) -> AbstractContextManager[House]:
     """An installation that fetches one day: hundreds of documents, which is enough where the number of days does not matter."""
-    return simulated_installation(folder, simulate(plan_of(seed, days=5)), now=BEGIN + 4 * DAY, history_days=1)
+    return house(folder, simulate(plan_of(seed, days=5)), now=BEGIN + 4 * DAY, history_days=1)
 
 
 @GENERATIONS
 def test_adopt_replaces_older_documents(tmp_path: Path, version: str) -> None:
     """Our documents replace an older bridge's, and nothing else is touched."""
-    with simulated_installation(tmp_path, simulate(plan_of(61)), now=BEGIN + 6 * DAY, version=version) as home:
+    with house(tmp_path, simulate(plan_of(61)), now=BEGIN + 6 * DAY, version=version) as home:
         before = inhabited(home)
         assert home.ask("sync").status == 6
         assert home.treatments() == {}
@@ -87,7 +87,7 @@ def test_adopt_replaces_older_documents(tmp_path: Path, version: str) -> None:
             assert result.status == 0, result.lines
             assert "were replaced by ours" in result.lines[0]
         assert home.treatments() == before
-        assert older_documents_left(home) == []
+        assert older_left(home) == []
         assert foreign_stays(home)
         assert home.ask("sync").status == 0
         assert home.treatments() == before
@@ -119,20 +119,20 @@ def test_adopt_interrupted(tmp_path: Path) -> None:
     with one_day(tmp_path, 63) as home:
         before = inhabited(home)
         home.ask("sync")
-        many = len(older_documents_left(home))
+        many = len(older_left(home))
         home.site.fail(SiteFault(status=503, method="DELETE", times=1000))
         result = home.ask("adopt", sink=TREATMENTS)
         assert result.status == 5
         assert "again" in " ".join(result.lines)
         assert home.treatments() == {}
-        assert len(older_documents_left(home)) == many
+        assert len(older_left(home)) == many
         home.site.mend()
         home.running.reopen()
         assert home.ask("sync").status == 6
         for sink in (TREATMENTS, PUMP_EVENTS):
             assert home.ask("adopt", sink=sink).status == 0
         assert home.treatments() == before
-        assert older_documents_left(home) == []
+        assert older_left(home) == []
 
 
 def test_adopt_where_both_were_kept(tmp_path: Path) -> None:
@@ -140,16 +140,16 @@ def test_adopt_where_both_were_kept(tmp_path: Path) -> None:
 
     The daemon had already delivered beside the older bridge's documents.
     """
-    with simulated_installation(tmp_path, simulate(plan_of(64)), now=BEGIN + 6 * DAY) as home:
+    with house(tmp_path, simulate(plan_of(64)), now=BEGIN + 6 * DAY) as home:
         before = inhabited(home)
         home.ask("sync")
         for sink in (TREATMENTS, PUMP_EVENTS):
             home.ask("adopt", sink=sink, skip=True)
-        assert older_documents_left(home) != []
+        assert older_left(home) != []
         for sink in (TREATMENTS, PUMP_EVENTS):
             assert home.ask("adopt", sink=sink).status == 0
         assert home.treatments() == before
-        assert older_documents_left(home) == []
+        assert older_left(home) == []
         assert foreign_stays(home)
 
 
@@ -161,7 +161,7 @@ def test_adopt_other_time_zone(tmp_path: Path) -> None:
         for sink in (TREATMENTS, PUMP_EVENTS):
             assert home.ask("adopt", sink=sink).status == 0
         assert home.treatments() == before
-        assert older_documents_left(home) == []
+        assert older_left(home) == []
 
 
 def test_adopt_without_record_numbers(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_adopt_without_record_numbers(tmp_path: Path) -> None:
         assert home.site.documents("treatments") == held
         result = home.ask("adopt", sink=TREATMENTS, keep_unclear=True)
         assert result.status == 0, result.lines
-        left = [doc["insulin"] for doc in older_documents_left(home) if "insulin" in doc]
+        left = [doc["insulin"] for doc in older_left(home) if "insulin" in doc]
         assert sorted(left) == sorted([7.77, other_carbs["insulin"]])
         assert {id_ for id_, doc in before.items() if doc["eventType"] in DOSES} <= home.treatments().keys()
         assert not any("insulin" in doc for doc in held if doc.get("sink"))
@@ -200,7 +200,7 @@ def test_adopt_some_days_before_delivery(tmp_path: Path) -> None:
 
     What goes from these days would not be followed by ours: the place is still looked over.
     """
-    with simulated_installation(tmp_path, simulate(plan_of(66, days=5)), now=BEGIN + 4 * DAY) as home:
+    with house(tmp_path, simulate(plan_of(66, days=5)), now=BEGIN + 4 * DAY) as home:
         inhabited(home)
         held = home.site.documents("treatments")
         day = f"{BEGIN + DAY:%Y-%m-%d}"
@@ -210,7 +210,7 @@ def test_adopt_some_days_before_delivery(tmp_path: Path) -> None:
         assert home.site.documents("treatments") == held
         home.ask("adopt", sink=TREATMENTS, skip=True)
         assert home.ask("adopt", sink=TREATMENTS, first=day, last=day).status == 0
-        left = [doc for doc in older_documents_left(home) if doc["eventType"] in {*DOSES, "Temp Basal"}]
+        left = [doc for doc in older_left(home) if doc["eventType"] in {*DOSES, "Temp Basal"}]
         assert 0 < len(left) < sum(doc["eventType"] in {*DOSES, "Temp Basal"} for doc in held)
 
 
@@ -219,12 +219,9 @@ def test_adopt_consent_covers_one_look(tmp_path: Path) -> None:
 
     Days that are delivered for the first time later are looked over again.
     """
-    with simulated_installation(tmp_path, simulate(plan_of(70, days=6)), now=BEGIN + 5 * DAY, history_days=2) as home:
+    with house(tmp_path, simulate(plan_of(70, days=6)), now=BEGIN + 5 * DAY, history_days=2) as home:
         before = inhabited(home)
-        early = {
-            **as_older_bridge(next(doc for doc in before.values() if doc["eventType"] in DOSES)),
-            "pump_event_id": "9",
-        }
+        early = {**as_older(next(doc for doc in before.values() if doc["eventType"] in DOSES)), "pump_event_id": "9"}
         early["created_at"] = f"{BEGIN + DAY:%Y-%m-%dT%H:%M:%SZ}"
         assert home.ask("adopt", sink=TREATMENTS).status == 0
         delivered = home.treatments()
@@ -243,14 +240,14 @@ def test_adopt_fold_switched_on_later(tmp_path: Path) -> None:
         home.running.reopen()
         assert home.ask("adopt", sink=TREATMENTS).status == 0
         assert not basal & home.treatments().keys()
-        assert any(doc["eventType"] == "Temp Basal" for doc in older_documents_left(home))
+        assert any(doc["eventType"] == "Temp Basal" for doc in older_left(home))
         home.running.more = ""
         home.running.reopen()
         assert home.ask("sync").status == 6
         assert not basal & home.treatments().keys()
         assert home.ask("adopt", sink=TREATMENTS).status == 0
         assert basal <= home.treatments().keys()
-        assert not any(doc["eventType"] == "Temp Basal" for doc in older_documents_left(home))
+        assert not any(doc["eventType"] == "Temp Basal" for doc in older_left(home))
 
 
 def test_adopt_site_deletes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,11 +271,11 @@ def test_adopt_unreadable_log(tmp_path: Path) -> None:
     with one_day(tmp_path, 67) as home:
         inhabited(home)
         home.cloud.fail(answered(503, path="pump-logs", times=1000))
-        many = len(older_documents_left(home))
+        many = len(older_left(home))
         result = home.ask("adopt", sink=TREATMENTS)
         assert result.status == 3
         assert "nothing was replaced" in " ".join(result.lines)
-        assert len(older_documents_left(home)) == many
+        assert len(older_left(home)) == many
         assert home.treatments() == {}
 
 
@@ -287,7 +284,7 @@ def test_adopt_dry_run(tmp_path: Path) -> None:
     with FaultyTandemCloud([recent_pump(3)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "first", cloud, site.url, site.secret, ZONE, history_days=2)
         home.run("sync")
-        older = [as_older_bridge(doc) for doc in site.documents("treatments")]
+        older = [as_older(doc) for doc in site.documents("treatments")]
         for collection in COLLECTIONS:
             site.drop(collection)
         site.put("treatments", *older)
@@ -302,7 +299,7 @@ def test_adopt_dry_run(tmp_path: Path) -> None:
 
 def test_adopt_sink_without_older_documents(tmp_path: Path) -> None:
     """A sink whose facts no older bridge wrote as treatments says so."""
-    with simulated_installation(tmp_path, simulate(plan_of(68, days=3)), now=BEGIN + 2 * DAY) as home:
+    with house(tmp_path, simulate(plan_of(68, days=3)), now=BEGIN + 2 * DAY) as home:
         with pytest.raises(RequestRefused) as refused:
             home.ask("adopt", sink="nightscout-iob")
         assert refused.value.exit_status == 2
@@ -318,20 +315,20 @@ def test_adopt_sends_lost_ours_first(tmp_path: Path) -> None:
         before = inhabited(home)
         home.ask("sync")
         home.ask("adopt", sink=TREATMENTS, skip=True)
-        older = older_documents_left(home)
+        older = older_left(home)
         home.site.drop("treatments")
         home.site.put("treatments", *older)
         assert home.ask("adopt", sink=TREATMENTS).status == 0
         doses = {id_ for id_, doc in before.items() if doc["eventType"] in {*DOSES, "Temp Basal"}}
         assert doses <= home.treatments().keys()
-        assert not any("insulin" in doc for doc in older_documents_left(home))
+        assert not any("insulin" in doc for doc in older_left(home))
 
 
 def test_adopt_at_new_address(tmp_path: Path) -> None:
     """At a new address nothing is replaced before anything was sent there."""
     with one_day(tmp_path, 69) as home:
         assert home.ask("sync").status == 0
-        older = [as_older_bridge(document) for document in home.treatments().values()]
+        older = [as_older(document) for document in home.treatments().values()]
         with SimulatedNightscout(now=home.clock.now) as other:
             other.put("treatments", *older)
             home.running.site = other
@@ -347,22 +344,20 @@ def test_older_bridge_still_writes(tmp_path: Path) -> None:
 
     It was not stopped, or came back with an update of its machine: every dose is there twice from then on.
     """
-    with simulated_installation(
-        tmp_path, simulate(plan_of(73, days=4)), now=BEGIN + 2 * DAY, poll_s=(1800, 3600)
-    ) as home:
+    with house(tmp_path, simulate(plan_of(73, days=4)), now=BEGIN + 2 * DAY, poll_s=(1800, 3600)) as home:
         inhabited(home)
         assert home.ask("adopt", sink=TREATMENTS).status == 0
         newest = max(
             (doc for doc in home.treatments().values() if doc["eventType"] in DOSES),
             key=lambda doc: str(doc["created_at"]),
         )
-        home.site.put("treatments", as_older_bridge(newest))
+        home.site.put("treatments", as_older(newest))
         home.running.until(home.clock.now() + DAY * 1.2)
         status = home.status()["sinks"][TREATMENTS]
         assert status["verified"]["twice"] == 1
         assert f"tconnectsync adopt {TREATMENTS}" in status["message"]
         assert home.ask("adopt", sink=TREATMENTS).status == 0
-        assert not [doc for doc in older_documents_left(home) if doc["eventType"] in DOSES]
+        assert not [doc for doc in older_left(home) if doc["eventType"] in DOSES]
         assert home.ask("verify", sink=TREATMENTS).status == 0
 
 
@@ -375,7 +370,7 @@ def test_adopt_on_real_nightscout(site: Any, tmp_path: Path) -> None:
         Installation(tmp_path / "first", cloud, site.url, site.secret, ZONE, history_days=4).run("sync")
         before = by_identity([doc for doc in site.documents("treatments") if "identifier" in doc])
         site.drop_all()
-        theirs = [as_older_bridge(doc) for doc in before.values()]
+        theirs = [as_older(doc) for doc in before.values()]
         today = f"{datetime.now(timezone.utc):%Y-%m-%d}"
         foreign = [doc | {"created_at": today + doc["created_at"][10:]} for doc in FOREIGN]
         site.ask("POST", "treatments", json=[*theirs, *foreign]).raise_for_status()
@@ -411,12 +406,12 @@ def test_adopt_leftovers_block_nothing(tmp_path: Path) -> None:
     """
     gone = BEGIN + 4 * DAY
     pump = simulate(plan_of(74, outages=((gone + timedelta(minutes=20), gone + timedelta(hours=30)),)))
-    with simulated_installation(tmp_path, pump, now=gone, poll_s=(900, 1800)) as home:
+    with house(tmp_path, pump, now=gone, poll_s=(900, 1800)) as home:
         inhabited(home)
         home.site.put("treatments", older_note(gone - timedelta(minutes=10)), older_note(gone - timedelta(days=1)))
         for sink in (TREATMENTS, PUMP_EVENTS):
             assert home.ask("adopt", sink=sink).status == 0
-        assert len(older_documents_left(home)) == 2
+        assert len(older_left(home)) == 2
         home.running.until(gone + timedelta(hours=36))
         assert [home.status()["sinks"][sink]["state"] for sink in (TREATMENTS, PUMP_EVENTS)] == ["ok", "ok"]
         held = len(home.treatments())

@@ -14,7 +14,7 @@ from tconnectsync import Document, StoredDocument
 from tconnectsync_nightscout.api.find_copies import time_of
 from tconnectsync_nightscout.delivery.legacy_readings import match_legacy_readings
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.house import BEGIN, DAY, SimulatedInstallation, plan_of, simulated_installation
+from tests.e2e.house import BEGIN, DAY, House, house, plan_of
 from tests.e2e.installation import ZONE, Installation, recent_pump
 from tests.support.clocks import ShiftedClock
 from tests.support.faulty_cloud import FaultyTandemCloud
@@ -26,16 +26,14 @@ ZEROS = 22
 
 
 @contextmanager
-def living(folder: Path, **how: Any) -> Iterator[SimulatedInstallation]:
-    with simulated_installation(
-        folder, simulate(plan_of(81, days=3)), now=BEGIN + 2 * DAY, history_days=1, **how
-    ) as home:
+def living(folder: Path, **how: Any) -> Iterator[House]:
+    with house(folder, simulate(plan_of(81, days=3)), now=BEGIN + 2 * DAY, history_days=1, **how) as home:
         home.running.more = TABLE
         home.running.reopen()
         yield home
 
 
-def as_older_bridge(ours: Mapping[str, Any], *, numbered: bool = True, off: timedelta = timedelta(0)) -> dict[str, Any]:
+def as_older(ours: Mapping[str, Any], *, numbered: bool = True, off: timedelta = timedelta(0)) -> dict[str, Any]:
     """The same reading as the older bridge wrote it: when the pump received it, the raw number, its mark as the device."""
     at = datetime.fromtimestamp(ours["date"] / 1000, timezone.utc) + timedelta(seconds=20) + off
     found = {
@@ -46,11 +44,11 @@ def as_older_bridge(ours: Mapping[str, Any], *, numbered: bool = True, off: time
 
 
 def warm_ups(readings: Mapping[str, Mapping[str, Any]], count: int = ZEROS) -> list[dict[str, Any]]:
-    some = [as_older_bridge(each) for each in list(readings.values())[40 : 40 + count]]
+    some = [as_older(each) for each in list(readings.values())[40 : 40 + count]]
     return [{**each, "sgv": 0, "date": each["date"] + 60_000, "pump_event_id": f"9{number}"} for number, each in enumerate(some)]  # fmt: skip
 
 
-def entries(home: SimulatedInstallation) -> dict[str, dict[str, Any]]:
+def entries(home: House) -> dict[str, dict[str, Any]]:
     return {
         doc["identifier"]: {k: v for k, v in doc.items() if k != "_id"}
         for doc in home.site.documents("entries")
@@ -58,17 +56,17 @@ def entries(home: SimulatedInstallation) -> dict[str, dict[str, Any]]:
     }
 
 
-def others(home: SimulatedInstallation) -> list[dict[str, Any]]:
+def others(home: House) -> list[dict[str, Any]]:
     return [doc for doc in home.site.documents("entries") if doc.get("sink") != CGM]
 
 
-def inhabited(home: SimulatedInstallation, **how: Any) -> dict[str, dict[str, Any]]:
+def inhabited(home: House, **how: Any) -> dict[str, dict[str, Any]]:
     """Deliver, then let the site hold the older bridge's readings instead, and let this installation know nothing."""
     assert home.ask("sync").status == 0
     before = entries(home)
     assert len(before) > 200
     home.site.drop("entries")
-    home.site.put("entries", *(as_older_bridge(each, **how) for each in before.values()), *warm_ups(before))
+    home.site.put("entries", *(as_older(each, **how) for each in before.values()), *warm_ups(before))
     for collection in ("treatments", "activity", "devicestatus"):
         home.site.drop(collection)
     home.wipe()
@@ -122,7 +120,7 @@ def test_adopt_readings_other_uploader(tmp_path: Path) -> None:
     """
     with living(tmp_path) as home:
         before = inhabited(home)
-        copies = [{**as_older_bridge(each, numbered=False), "device": "xDrip"} for each in list(before.values())[:50]]
+        copies = [{**as_older(each, numbered=False), "device": "xDrip"} for each in list(before.values())[:50]]
         home.site.put("entries", *copies)
         held = home.site.documents("entries")
         result = home.ask("adopt", sink=CGM)
@@ -140,7 +138,7 @@ def test_adopt_readings_command_line(tmp_path: Path) -> None:
         home.run("sync")
         ours = [doc for doc in site.documents("entries") if doc["type"] == "sgv"]
         site.drop("entries")
-        site.put("entries", *(as_older_bridge(each) for each in ours))
+        site.put("entries", *(as_older(each) for each in ours))
         fresh = Installation(tmp_path / "fresh", cloud, site.url, site.secret, ZONE, history_days=1, more=TABLE)
         fresh.run("sync", expect=(6,))
         tried = fresh.run("adopt", CGM, "--dry-run")

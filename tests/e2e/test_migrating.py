@@ -21,17 +21,9 @@ from tconnectsync.plugin.manager import load_plugins
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.engine_in_process import ZONE
-from tests.e2e.house import BEGIN, COLLECTIONS, DAY, SimulatedInstallation, plan_of, simulated_installation
+from tests.e2e.house import BEGIN, COLLECTIONS, DAY, House, house, plan_of
 from tests.e2e.installation import by_identity
-from tests.e2e.simulated_installation import (
-    BEGIN,
-    COLLECTIONS,
-    DAY,
-    SimulatedInstallation,
-    plan_of,
-    simulated_installation,
-)
-from tests.e2e.test_adopt import FOREIGN, PUMP_EVENTS, TREATMENTS, as_older_bridge, older_documents_left
+from tests.e2e.test_adopt import FOREIGN, PUMP_EVENTS, TREATMENTS, as_older, older_left
 from tests.support.clocks import FakeClock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
@@ -104,7 +96,7 @@ def test_migrating_document_commands(
         assert typed("first", "init", "--from-env", str(old))[0] == 0
         assert typed("first", "sync")[0] == 0
         before = by_identity(site.documents("treatments"))
-        older = [as_older_bridge(document) for document in before.values()]
+        older = [as_older(document) for document in before.values()]
         for collection in COLLECTIONS:
             site.drop(collection)
         site.put("treatments", *older, *FOREIGN)
@@ -129,13 +121,13 @@ def test_migrating_document_commands(
         assert [doc for doc in site.documents("treatments") if doc.get("enteredBy") == "Pump (tconnectsync)"] == []
 
 
-def older_writes(home: SimulatedInstallation, folder: Path, begin: datetime) -> int:
+def older_writes(home: House, folder: Path, begin: datetime) -> int:
     """What the older bridge writes of everything since ``begin``: it does not know this one's documents."""
     with SimulatedNightscout(now=home.clock.now) as site:
         there = home.running.__class__(folder, home.cloud, site, home.clock, history_days=4)
         assert there.ask("sync").status == 0
         older = [
-            as_older_bridge(doc)
+            as_older(doc)
             for doc in site.documents("treatments")
             if datetime.fromisoformat(doc["created_at"].replace("Z", "+00:00")) >= begin
         ]
@@ -149,7 +141,7 @@ def test_back_to_older_bridge_and_return(tmp_path: Path) -> None:
 
     Two days of the older one: after such a silence the site is looked over as before the first delivery.
     """
-    with simulated_installation(tmp_path, simulate(plan_of(72, days=5)), now=BEGIN + 2 * DAY, history_days=2) as home:
+    with house(tmp_path, simulate(plan_of(72, days=5)), now=BEGIN + 2 * DAY, history_days=2) as home:
         assert home.ask("sync").status == 0
         home.running.engine.close()
         left = home.clock.now()
@@ -163,7 +155,7 @@ def test_back_to_older_bridge_and_return(tmp_path: Path) -> None:
             result = home.ask("adopt", sink=sink)
             assert result.status == 0, result.lines
         assert home.ask("sync").status == 0
-        assert older_documents_left(home) == []
+        assert older_left(home) == []
         with SimulatedNightscout(now=home.clock.now) as site:
             there = home.running.__class__(tmp_path / "straight", home.cloud, site, home.clock, history_days=4)
             assert there.ask("sync").status == 0

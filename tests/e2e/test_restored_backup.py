@@ -12,7 +12,7 @@ from tconnectsync.eventlog import FolderLock
 from tconnectsync.eventlog.backup import back_up, restore
 from tconnectsync.eventlog.check import check_log
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.house import BEGIN, DAY, GENERATIONS, differences, plan_of, simulated_installation
+from tests.e2e.house import BEGIN, DAY, GENERATIONS, differences, house, plan_of
 from tests.support.cloud_faults import answered
 
 
@@ -24,7 +24,7 @@ def test_old_backup_restored(tmp_path: Path, version: str, cloud_is_down_first: 
     Two days newer is what the site holds. It stays there while the cloud cannot be asked.
     """
     pump = simulate(plan_of(43))
-    with simulated_installation(tmp_path, pump, now=BEGIN + 3 * DAY, version=version, history_days=1) as home:
+    with house(tmp_path, pump, now=BEGIN + 3 * DAY, version=version, history_days=1) as home:
         assert home.ask("sync").status == 0
         data = home.running.folder / "data"
         backup = back_up(data, tmp_path / "b.tar.gz", clock=home.clock)  # the engine holds the folder and goes on

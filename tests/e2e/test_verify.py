@@ -9,7 +9,7 @@ from typing import Any
 
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tests.e2e.engine_in_process import InProcessEngine
-from tests.e2e.house import BEGIN, DAY, GENERATIONS, plan_of, simulated_installation
+from tests.e2e.house import BEGIN, DAY, GENERATIONS, house, plan_of
 from tests.e2e.installation import ZONE, Installation, by_identity, daemon, recent_pump
 from tests.e2e.installation import SyncSetup as QuietWorld
 from tests.support.clocks import ShiftedClock
@@ -53,7 +53,7 @@ def foreign(site: SimulatedNightscout) -> list[Document]:
 @GENERATIONS
 def test_verify_finds_and_repairs(tmp_path: Path, version: str) -> None:
     """Documents that the site lost, changed or doubled are found and corrected."""
-    with simulated_installation(tmp_path, simulate(plan_of(61)), now=BEGIN + 6 * DAY, version=version) as home:
+    with house(tmp_path, simulate(plan_of(61)), now=BEGIN + 6 * DAY, version=version) as home:
         home.site.put("treatments", *FOREIGN)
         home.site.fail(SiteFault(method="POST", path="treatments", lose=3))
         assert home.ask("sync").status == 0
@@ -85,7 +85,7 @@ def test_verify_stale_second_copy(tmp_path: Path, version: str) -> None:
 
     Two copies with one identity, of which the first that the site shows is wrong.
     """
-    with simulated_installation(tmp_path, simulate(plan_of(61)), now=BEGIN + 6 * DAY, version=version) as home:
+    with house(tmp_path, simulate(plan_of(61)), now=BEGIN + 6 * DAY, version=version) as home:
         home.ask("sync")
         good = home.held()
         bolus = some(home.site.documents("treatments"), "Meal Bolus", 1)
@@ -101,7 +101,7 @@ def test_verify_stale_second_copy(tmp_path: Path, version: str) -> None:
 
 def test_daily_comparison_repairs(tmp_path: Path) -> None:
     """A day of the daemon corrects it without a command and costs a few requests."""
-    with simulated_installation(tmp_path, simulate(plan_of(62, days=7)), now=BEGIN + 5 * DAY) as home:
+    with house(tmp_path, simulate(plan_of(62, days=7)), now=BEGIN + 5 * DAY) as home:
         home.ask("sync")
         home.site.put("treatments", FOREIGN[1])
         others = foreign(home.site)
@@ -130,7 +130,7 @@ TROUBLED, STEPS = 12, 26
 
 def together(folder: Path, pump: SimulatedPump, machines: int, version: str) -> dict[str, Document]:
     """What the site holds of ours when so many machines served it, with trouble, until after their comparison."""
-    with simulated_installation(folder, pump, now=BEGIN + 4 * DAY, version=version, history_days=1) as home:
+    with house(folder, pump, now=BEGIN + 4 * DAY, version=version, history_days=1) as home:
         home.site.put("treatments", *FOREIGN)
         others = foreign(home.site)
         more = [

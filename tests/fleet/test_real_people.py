@@ -21,7 +21,7 @@ from tconnectsync_fleet.people import People
 from tconnectsync_fleet.sealing import sealer
 from tconnectsync_fleet.servers import EVENTS, Servers
 from tests.e2e.installation import daemon
-from tests.e2e.marked_secrets import told
+from tests.e2e.marked_secrets import secrets_in_texts
 from tests.fleet.light_world import LightFleet
 from tests.fleet.real_people import RealPeople, RealPerson, real_people
 from tests.support.cloud_faults import CloudFault
@@ -192,10 +192,10 @@ def test_no_secret_leaves_a_worker(world: RealFleet) -> None:
     secrets |= {"wrong password": {"the marked wrong password"}, "token": {*real.cloud.login._tokens}}
     secrets |= {"key of the fleet": {fleet.key.read_text().split()[-1]}}
     assert all(secrets.values())
-    assert told(heard, {"name": {"frida"}})  # the search finds what is there
+    assert secrets_in_texts(heard, {"name": {"frida"}})  # the search finds what is there
     stored = [(str(path), path.read_bytes()) for path in (fleet.folder / "streams").rglob("*") if path.is_file()]
     logs = [(path.name, path.read_bytes()) for path in fleet.folder.glob("w*.log")]
     assert stored
-    assert told([*heard, *stored, *logs, ("commands", said.encode()), ("metrics", metrics)], secrets) == []
+    assert secrets_in_texts([*heard, *stored, *logs, ("commands", said.encode()), ("metrics", metrics)], secrets) == []
     serials = {person.name: {person.pump.plan.serial} for person in (frida, gustav)}
-    assert told([("metrics", metrics), *logs], serials) == []
+    assert secrets_in_texts([("metrics", metrics), *logs], serials) == []

@@ -16,7 +16,7 @@ from tconnectsync_fleet.nats_errors import meaning_of
 from tconnectsync_fleet.outage import REPEAT_S, ServersOutage
 from tests.e2e.command_in_process import run_command
 from tests.support.clocks import FakeClock
-from tests.support.nats_servers import find_nats_server, greets
+from tests.support.nats_servers import find_nats_server, greets, server_in
 from tests.support.real_servers import Server
 
 NO_ANSWER = 3
@@ -48,9 +48,14 @@ def test_without_jetstream(plain_server: Server, tmp_path: Path, words: tuple[st
     assert "jetstream {" in said(plain_server, tmp_path, *words)
 
 
-def test_too_few_servers(nats_server: Server, tmp_path: Path) -> None:
-    """A single server cannot store anything on three."""
-    assert "--replicas 1" in said(nats_server, tmp_path, "init", "--replicas", "5")
+def test_too_few_servers(tmp_path: Path) -> None:
+    """A single server, on which no fleet was set up, cannot store anything on three."""
+    server = server_in(tmp_path)
+    server.start()
+    try:
+        assert "--replicas 1" in said(server, tmp_path, "init", "--replicas", "5")
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize(

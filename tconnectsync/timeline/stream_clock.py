@@ -242,8 +242,12 @@ class StreamClock:
         return first if first is not None and (end is None or first[0] < end) else None
 
     def _valid_anchors(self, facts: Iterable[Event], component: Component, end: int | None) -> Iterable[Anchor]:
-        """Yield the anchors of a component from facts that are still valid: the configured zone has not changed since."""
-        for fact in facts:
+        """Yield the anchors of a component from facts that are still valid: the configured zone has not changed since.
+
+        Facts about this component come first, each newest first. Then those about a part that was a component of its own until
+        the record of its clock change arrived: they were chosen without knowing that change.
+        """
+        for fact in sorted(facts, key=lambda fact: fact.body.from_key != component.from_key):
             body = fact.body
             if body.at_key < component.from_key or (end is not None and body.at_key >= end):
                 continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 
 import attrs
 import pytest
@@ -184,6 +184,28 @@ def test_clock_always_an_hour_off(ahead_min: int) -> None:
         attrs.evolve(QUIET, start=date(2026, 6, 1), days=9, clock_ahead_min=ahead_min, upload_every_min=60.0)
     )
     assert max(life.errors_s(life.shown(Zones(timezone="America/New_York")))) <= EXACT_S
+
+
+@pytest.mark.parametrize(
+    ("seed", "start", "away", "set_after_h"),
+    [(93, date(2025, 1, 6), "Asia/Kolkata", 1.6214), (34, date(2025, 5, 11), "America/Denver", 4.133)],
+)
+def test_late_record_of_the_date(seed: int, start: date, away: str, set_after_h: float) -> None:
+    """The record of a date is uploaded hours after the one of the time that was set with it.
+
+    In between, the clock seems to have gone back for no reason, and the part after that gets a choice of its own.
+    """
+    there = datetime(start.year, start.month, start.day, 12, tzinfo=timezone.utc) + timedelta(days=5)
+    home = "Pacific/Chatham"
+    flights = (
+        Flight(lands_at=there, zone=away, set_after_h=set_after_h),
+        Flight(lands_at=there + timedelta(days=4), zone=home, set_after_h=0.0),
+    )
+    plan = attrs.evolve(
+        QUIET, seed=seed, zone=home, start=start, days=12, flights=flights, clock_set_delay_h=0.0, late_share=0.3
+    )
+    life = simulated_uploads(plan)
+    assert max(life.errors_s(life.shown(Zones(timezone=home)))) <= EXACT_S
 
 
 @pytest.mark.parametrize("wrong", [timedelta(days=-400), timedelta(hours=-7), timedelta(hours=9), timedelta(days=800)])

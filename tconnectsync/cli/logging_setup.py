@@ -6,8 +6,10 @@ result itself, so it shows only unexpected failures. With ``-v`` it writes all l
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import threading
 import time
 import traceback
 from collections.abc import Iterable, Mapping
@@ -27,10 +29,14 @@ _SHORTEST_SECRET = 4
 class Redactor:
     """Removes secrets from texts, also in URL-quoted form, in reprs, and as the SHA-1 digest that Nightscout uses.
 
-    The secrets are kept by their beginning, so that a text takes as long with one person's secrets as with those of thousands.
+    Thread-safe. A text takes about as long with the secrets of thousands of people as with one person's: at each place it is
+    compared with the secrets at once, by their length. Secrets that no longer count stay, until the process ends.
     """
 
-    _known: dict[str, dict[str, None]] = attrs.field(factory=dict, repr=False)
+    _secrets: set[str] = attrs.field(factory=set, repr=False)
+    _lengths: dict[str, tuple[int, ...]] = attrs.field(factory=dict, repr=False)
+    """How long the secrets are that begin so. A value is replaced, never changed: other threads read it."""
+    _learning: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
 
     def learn(self, secrets: Iterable[str]) -> None:
         """Remove these secrets, too, from now on."""
@@ -40,7 +46,13 @@ class Redactor:
             if len(secret) >= _SHORTEST_SECRET:
                 digest = sha1(secret.encode()).hexdigest()
                 for shape in (secret, quote(secret), quote(secret, safe=""), repr(secret)[1:-1], digest):
-                    self._known.setdefault(shape[:_SHORTEST_SECRET], {})[shape] = None
+                    self._add(shape)
+
+    def _add(self, shape: str) -> None:
+        beginning = shape[:_SHORTEST_SECRET]
+        with self._learning:
+            self._secrets.add(shape)
+            self._lengths[beginning] = tuple({*self._lengths.get(beginning, ()), len(shape)})
 
     def __call__(self, text: str) -> str:
         parts, shown_from = list[str](), 0
@@ -52,10 +64,10 @@ class Redactor:
     def _found(self, text: str) -> list[tuple[int, int]]:
         """Return where secrets begin and end in a text. Secrets that overlap are one."""
         found: list[tuple[int, int]] = []
-        for begin in range(len(text) - _SHORTEST_SECRET + 1) if self._known else ():
-            for secret in self._known.get(text[begin : begin + _SHORTEST_SECRET], ()):
-                if text.startswith(secret, begin):
-                    end = begin + len(secret)
+        for begin in range(len(text) - _SHORTEST_SECRET + 1) if self._lengths else ():
+            for length in self._lengths.get(text[begin : begin + _SHORTEST_SECRET], ()):
+                end = begin + length
+                if text[begin:end] in self._secrets:
                     if found and begin < found[-1][1]:
                         first, last = found[-1]
                         found[-1] = first, max(last, end)
@@ -111,6 +123,18 @@ class CommandFormatter(logging.Formatter):
         )
 
 
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Writes lines. If that fails, it does not print the record with its arguments, as the standard handler does: they have secrets."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = one_line(f"level=error logger=logging a line of {record.pathname}:{record.lineno} could not be written")
+        with contextlib.suppress(Exception):
+            line = self.format(record)
+        with contextlib.suppress(OSError, ValueError):  # nobody can be told: the stream is full or closed
+            self.stream.write(line + self.terminator)
+            self.flush()
+
+
 def is_unexpected(record: logging.LogRecord) -> bool:
     """Whether a record is about an unexpected failure. The command itself reports everything else."""
     return bool(record.exc_info)
@@ -157,7 +181,7 @@ def start_logs(stream: TextIO, environ: Mapping[str, str]) -> Logs:
     """Log to ``stream`` in the mode for commands, until :meth:`Logs.level` switches to the lines of a service."""
     redactor = Redactor()
     formatter = LineFormatter(redactor, journal=_is_journal(stream, environ))
-    handler = logging.StreamHandler(stream)
+    handler = LineHandler(stream)
     handler.setFormatter(CommandFormatter(redactor))
     handler.addFilter(is_unexpected)
     root = logging.getLogger()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import logging
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -179,4 +181,52 @@ def test_secrets_of_thousands() -> None:
     redactor = Redactor()
     redactor.learn(f"{number:05d}-word" for number in range(5000))
     assert redactor("it said 04711-word, then 99999-word") == "it said …, then 99999-word"
-    assert max(map(len, redactor._known.values())) < 100
+    assert max(map(len, redactor._lengths.values())) < 10
+
+
+def test_secrets_with_one_beginning() -> None:
+    """Addresses begin alike. A text is compared with each length once, not with each secret."""
+    redactor = Redactor()
+    redactor.learn(f"https://{number:05d}.example" for number in range(2000))
+    assert redactor("asked https://01234.example, https://99999.example") == "asked …, https://99999.example"
+    assert len(redactor._lengths["http"]) < 10
+
+
+class TextReadMeanwhile(str):
+    """A text during whose reading another thread learns a secret with the same beginning."""
+
+    __slots__ = ("learn",)
+
+    def __getitem__(self, key: Any) -> str:
+        self.learn()
+        return super().__getitem__(key)
+
+    def startswith(self, *args: Any) -> bool:
+        self.learn()
+        return super().startswith(*args)
+
+
+def test_secret_learned_while_a_text_is_read() -> None:
+    """Another person's configuration is loaded while a line is written: the line is written, without its secrets."""
+    redactor = Redactor()
+    redactor.learn(["abcd-one"])
+    numbers = itertools.count()
+    text = TextReadMeanwhile("it said abcd-one")
+    text.learn = lambda: redactor.learn(["abcd" + "x" * next(numbers)])  # type: ignore[attr-defined]
+    assert redactor(text) == "it said …"
+
+
+def test_line_that_cannot_be_written(
+    logs: Logs, stream: io.StringIO, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message and its arguments may have secrets: they are not printed instead."""
+
+    def fail(*_: object) -> str:
+        raise RuntimeError("hunter22 changed size")
+
+    monkeypatch.setattr(Redactor, "__call__", fail)
+    log.warning("hunter22 %s", "hunter22")
+    shown = stream.getvalue() + "".join(capsys.readouterr())
+    assert "hunter22" not in shown
+    assert "could not be written" in shown
+    assert "test_logs.py:" in shown

@@ -34,11 +34,19 @@ class Conversation:
         """Take a step; confirm that somebody waits, if the worker asks."""
         step = json.loads(message.data)
         if step.get("begins"):
-            with self._lock:
-                self.has_begun = not self._gave_up
-            await message.respond(WAITS if self.has_begun else b"no")
+            if not self._may_begin():
+                await message.respond(b"no")
+                return
+            await message.respond(WAITS)
             step = {"progress": "the command has begun; from here on the worker finishes it"}
         self.steps.put(step)
+
+    def _may_begin(self) -> bool:
+        """Whether this worker may begin: the first that asks, while somebody waits. While a person moves, two workers may ask."""
+        with self._lock:
+            may_begin = not (self._gave_up or self.has_begun)
+            self.has_begun = self.has_begun or may_begin
+            return may_begin
 
     def give_up(self) -> bool:
         """Wait no longer. False: the request has begun."""
@@ -57,7 +65,7 @@ class Conversation:
 def ask(servers: Servers, name: str, command: str, args: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Send a request and yield its steps, ``progress`` each; the last has ``status`` and ``lines``.
 
-    Whoever stops to read the steps before the request has begun prevents it. Errors: Retryable if no worker answers, or no longer.
+    A caller that stops reading the steps before the request has begun cancels it. Errors: Retryable if no worker answers, or no longer.
     """
     talk = Conversation()
 

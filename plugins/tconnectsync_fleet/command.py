@@ -80,7 +80,7 @@ def init(options: ServerOptions, replicas: str, lease: float, requests_per_secon
 
         created = set_up(servers, replicas=int(replicas), lease_s=lease)
         stored = stored_limit(servers)
-        set_limit(servers, requests_per_second if stored is None else stored)
+        set_limit(servers, requests_per_second if stored is None else stored.per_second)
     if not created:
         click.echo("The fleet was set up before, and stays as it is: `--replicas` and `--lease` changed nothing.")
         return 0
@@ -96,11 +96,11 @@ def init(options: ServerOptions, replicas: str, lease: float, requests_per_secon
 def limit(options: ServerOptions, per_second: float | None) -> int:
     """Show or change the limit of requests to the vendor, for all workers together."""
     with options.connected() as servers:
-        from tconnectsync_fleet.vendor_limit import configured_limit, set_limit
+        from tconnectsync_fleet.vendor_limit import limit_in_force, set_limit
 
         if per_second is not None:
             set_limit(servers, per_second or None)
-        found = configured_limit(servers)
+        found = limit_in_force(servers)
     if found is None:
         click.echo("There is no limit. To set one: `tconnectsync fleet limit --per-second 20`.")
     else:
@@ -298,8 +298,10 @@ def worker(
     from tconnectsync_fleet.operator_requests import answer_requests
     from tconnectsync_fleet.sealing import opener
     from tconnectsync_fleet.worker import Worker
-    from tconnectsync_fleet.worker_folder import WorkerFolder
+    from tconnectsync_fleet.worker_folder import WorkerFolder, check_worker_name
 
+    if name is not None:
+        check_worker_name(name)
     mark_lines()
     box = opener(key)
     with WorkerFolder(folder) as own:

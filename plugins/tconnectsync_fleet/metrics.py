@@ -15,6 +15,7 @@ _HELP = {
     "people": ("gauge", "people that this worker has"),
     "running": ("gauge", "turns that run now"),
     "failing": ("gauge", "people whose last turn failed"),
+    "people_never_read": ("gauge", "people that this worker has whose source was never read to its end"),
     "turns": ("counter", "turns since the start"),
     "requests": ("counter", "requests to vendors since the start"),
     "failed_turns": ("counter", "turns that failed since the start"),

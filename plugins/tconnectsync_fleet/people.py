@@ -7,6 +7,7 @@ import base64
 import json
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SECRET_FILE = re.compile(r"""^(\s*)([A-Za-z0-9_]+)_file(\s*=\s*)(["'])(.+?)\4\s*(?:#.*)?$""", re.MULTILINE)
 _AT_ONCE = 200
 """So many entries are on their way to the servers at once."""
-_OF_THE_MACHINE = ("data_dir", "plugins_dir", "blocked_plugins", "web")
+_OF_THE_MACHINE = ("plugins_dir", "blocked_plugins", "web")
 
 
 class NotPossible(click.ClickException):
@@ -38,6 +39,8 @@ class Member:
     sealed: bytes = attrs.field(repr=False)
     paused: bool = False
     revision: int = 0
+    changed: datetime | None = None
+    """When the entry was stored, by the servers' clocks."""
     format: int = 1
     more: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     """What else is in the entry: another release may know it."""
@@ -60,10 +63,12 @@ def person_of(name: str, entry: Entry) -> Member | None:
         stored: Mapping[str, Any] = json.loads(entry.value)
         found, paused = formats.format_of(stored), bool(stored.get("paused"))
         if found > formats.FORMAT:
-            return Member(name=name, sealed=b"", paused=paused, revision=entry.revision, format=found)
+            return Member(name=name, sealed=b"", paused=paused, revision=entry.revision, changed=entry.at, format=found)
         sealed = base64.b64decode(stored["config"], validate=True)
         more = {key: value for key, value in stored.items() if key not in {"config", "paused", formats.KEY}}
-        return Member(name=name, sealed=sealed, paused=paused, revision=entry.revision, format=found, more=more)
+        return Member(
+            name=name, sealed=sealed, paused=paused, revision=entry.revision, changed=entry.at, format=found, more=more
+        )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -95,7 +100,7 @@ def with_secrets_inside(path: Path) -> str:
 
     text = _SECRET_FILE.sub(inside, text)
     tables = tomli.loads(text)
-    machine = [key for key in _OF_THE_MACHINE if key in tables and key != "data_dir"]
+    machine = [key for key in _OF_THE_MACHINE if key in tables]
     if machine:
         raise NotPossible(f"{path}: {machine[0]}: this is about one computer. Remove it: workers have their own.")
     left = list(_paths_left(tables))

@@ -27,7 +27,8 @@ class PeopleWatch:
     def look(self, use: Callable[[str, Entry], None], start_over: Callable[[], None]) -> None:
         """Call ``use`` with each entry that changed since the last look, also deleted ones.
 
-        ``start_over`` is called first if the bucket was deleted and created again: who is not in it now is nobody.
+        ``start_over`` is called first if the bucket was deleted and created again. It forgets everybody: those who are in the
+        new bucket come again through ``use``.
         Errors: Retryable, NatsError; the next look continues. NewerRelease if a newer release changed the whole fleet.
         """
         found = self.servers.bucket_state(PEOPLE)
@@ -40,12 +41,13 @@ class PeopleWatch:
             self._created, self._revision = found.created, 0
             self._unused.clear()
         changed: dict[str, Entry] = {}
-        if found.last_revision != self._revision:
+        if found.last_revision > self._revision:
             changed = self.servers.changes(PEOPLE, self._revision)
         for name, entry in {**self._unused, **changed}.items():
             if NAME.fullmatch(name):  # it becomes the name of a folder
                 self._use(name, entry, use)
-        self._revision = max([found.last_revision, *(entry.revision for entry in changed.values())])
+        # Not `last_revision`: the entries may come from a server that is behind. What it has not got yet comes at a later look.
+        self._revision = max([self._revision, *(entry.revision for entry in changed.values())])
 
     def _use(self, name: str, entry: Entry, use: Callable[[str, Entry], None]) -> None:
         try:

@@ -52,6 +52,8 @@ class Entry:
     revision: int
     value: bytes | None
     purged: bool = False
+    at: datetime | None = None
+    """When it was stored, by the servers' clocks, if it was read by :meth:`Servers.changes`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -143,6 +145,7 @@ class Servers:
                         revision=place.sequence.stream,
                         value=None if operation else message.data,
                         purged=operation == KV_PURGE,
+                        at=place.timestamp,
                     )
             return found
         finally:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import logging
 import shutil
 import tarfile
+import threading
 from pathlib import Path
 
 from nacl.public import PrivateKey, PublicKey, SealedBox
-from nats.errors import Error as NatsError
+from nats.js.errors import BadObjectMetaError, NotFoundError
 
-from tconnectsync import Retryable
 from tconnectsync_fleet.sealing import opened
 from tconnectsync_fleet.servers import SNAPSHOTS, Servers
 
 log = logging.getLogger("tconnectsync.fleet")
 FOLDERS = ("outbox", "state", "plugins")
 """The folders of a data folder that the log cannot replace exactly. Without them, documents are read back from the receiver."""
+
+_LARGE_BYTES = 4_000_000
+_LARGE_AT_ONCE = threading.Semaphore(2)
+"""Of folders that are larger than that: a snapshot is in memory twice."""
 
 
 def clear(folder: Path) -> None:
@@ -31,23 +36,32 @@ def store_snapshot(
     servers: Servers, person: str, folder: Path, box: SealedBox[PrivateKey] | SealedBox[PublicKey]
 ) -> str:
     """Store a snapshot of a closed data folder, and return its checksum. Errors: Retryable, NatsError, OSError."""
+    size = sum(path.stat().st_size for name in FOLDERS for path in (folder / name).rglob("*") if path.is_file())
+    with _LARGE_AT_ONCE if size > _LARGE_BYTES else contextlib.nullcontext():
+        sealed = box.encrypt(_packed(folder))
+        bucket = servers.call(servers.js.object_store(SNAPSHOTS))
+        servers.call(bucket.put(person, sealed), 60.0)
+        return hashlib.sha256(sealed).hexdigest()
+
+
+def _packed(folder: Path) -> bytes:
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz", compresslevel=1) as archive:
         for name in FOLDERS:
             if (folder / name).exists():
                 archive.add(folder / name, name)
-    sealed = box.encrypt(content.getvalue())
-    bucket = servers.call(servers.js.object_store(SNAPSHOTS))
-    servers.call(bucket.put(person, sealed), 60.0)
-    return hashlib.sha256(sealed).hexdigest()
+    return content.getvalue()
 
 
 def restore_snapshot(servers: Servers, person: str, folder: Path, box: SealedBox[PrivateKey], checksum: str) -> bool:
-    """Restore the snapshot with this checksum into a folder without outboxes. False: there is none that can be used."""
+    """Restore the snapshot with this checksum into a folder without outboxes. False: there is none that can be used.
+
+    Errors: Retryable, NatsError, OSError; then try again, because without a snapshot everything is read back from the receiver.
+    """
     try:
         sealed = servers.call(_stored(servers, person), 60.0)
-    except (Retryable, NatsError) as error:
-        log.warning('snapshot_not_read message="%s"', error)
+    except (NotFoundError, BadObjectMetaError) as error:
+        log.warning('snapshot_lost message="%s"', error)
         return False
     if hashlib.sha256(sealed).hexdigest() != checksum:
         return False

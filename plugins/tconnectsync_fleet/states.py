@@ -21,6 +21,8 @@ MEANINGS: Mapping[int, str] = {
 }
 """By the exit status that `tconnectsync sync` would have, and 10, which only a fleet has."""
 NEW, PAUSED, BEHIND, UNREADABLE, WITHOUT_WORKER = "new", "paused", "behind", "entry not readable", "without a worker"
+NOT_BEGUN = "not begun"
+"""No worker has begun with a person who has been there for hours."""
 _QUIET = (MEANINGS[ExitStatus.DONE], NEW, PAUSED)
 """Nobody needs to look at these."""
 

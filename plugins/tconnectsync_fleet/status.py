@@ -20,16 +20,17 @@ from tconnectsync_fleet.states import (
     BEHIND,
     NEW,
     NEWER_RELEASE,
+    NOT_BEGUN,
     PAUSED,
     UNREADABLE,
     WITHOUT_WORKER,
     state_of,
     state_order,
 )
-from tconnectsync_fleet.vendor_limit import configured_limit
+from tconnectsync_fleet.vendor_limit import limit_in_force
 
 LATE = timedelta(hours=3)
-"""Without a finished read for so long, a person is behind."""
+"""Without a finished read for so long, a person is behind; without a first turn, not begun."""
 _SHOWN_OF_A_STATE = 5
 """How many people of each state are shown: if a receiver or the vendor is down, thousands have the same problem."""
 
@@ -46,10 +47,10 @@ def read_fleet(servers: Servers, now: datetime | None = None) -> dict[str, Any]:
         states[name], trouble = _state(name, person, published.get(name, {}), has_worker=bool(workers), now=now)
         if trouble:
             troubles[name] = trouble
-    fetches = [(found["last_fetch"], name) for name in people if (found := published.get(name, {})).get("last_fetch")]
-    oldest, oldest_name = min(fetches, default=(None, None))
+    fetches = {name: last for name in people if (last := _last_fetch(published.get(name, {}))) is not None}
+    oldest_name = min(fetches, key=lambda name: (fetches[name], name), default=None)
     return {
-        "requests_per_second": configured_limit(servers),
+        "requests_per_second": limit_in_force(servers),
         "workers": workers,
         "shares": dict(Counter(worker_for(name, workers) for name in people if states[name] != PAUSED))
         if workers
@@ -57,18 +58,33 @@ def read_fleet(servers: Servers, now: datetime | None = None) -> dict[str, Any]:
         "people": states,
         "states": dict(Counter(states.values())),
         "troubles": troubles,
-        "oldest_read": oldest,
+        "oldest_read": published[oldest_name]["last_fetch"] if oldest_name is not None else None,
         "oldest_read_of": oldest_name,
+        "people_never_read": sum(name not in fetches and state != PAUSED for name, state in states.items()),
     }
 
 
 def _published(value: bytes | None) -> dict[str, Any]:
     """Return what a worker published about a person; empty if it was deleted, or somebody else wrote it."""
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, TypeError):
         found = json.loads(value or b"{}")
         if isinstance(found, dict) and isinstance(found.get("status"), int):
-            return found
+            _last_fetch(found)
+            lines = found.get("lines") or []
+            if isinstance(lines, list) and all(isinstance(line, str) for line in lines):
+                return found
     return {}
+
+
+def _last_fetch(found: Mapping[str, Any]) -> datetime | None:
+    """Return when a person's source was last read to its end. Errors: ValueError, TypeError if it is no time with a zone."""
+    last = found.get("last_fetch")
+    if not last:
+        return None
+    fetched = datetime.fromisoformat(last)
+    if fetched.tzinfo is None:
+        raise ValueError(f"{last} has no zone")
+    return fetched
 
 
 def _state(
@@ -86,10 +102,13 @@ def _state(
     if not has_worker:
         return WITHOUT_WORKER, ["there is no worker"]
     if not found:
-        return NEW, []
-    status, last = found["status"], found.get("last_fetch")
-    late = last is None or now - datetime.fromisoformat(last) > LATE
-    lines = list(found.get("lines") or [f"nothing was read since {last or 'it was added'}"])
+        if person.changed is None or now - person.changed <= LATE:
+            return NEW, []
+        added = person.changed.isoformat(timespec="seconds")
+        return NOT_BEGUN, [f"no worker has begun since {added}: see the workers' logs, or start another worker"]
+    status, last = found["status"], _last_fetch(found)
+    late = last is None or now - last > LATE
+    lines = list(found.get("lines") or [f"nothing was read since {found.get('last_fetch') or 'it was added'}"])
     if status:
         return state_of(status), lines
     return (BEHIND, lines) if late else (state_of(status), [])
@@ -134,6 +153,8 @@ def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {name}: {own}{moving}, {report.get('running', 0)} at work, {report.get('failing', 0)} failing{release}"
     if found["oldest_read"]:
         yield f"{found['oldest_read_of']} waits longest: read at {found['oldest_read']}."
+    if found["people_never_read"]:
+        yield f"Never read: {counted(found['people_never_read'], 'person', 'people')}."
     shown = Counter[str]()
     for name in sorted(troubles, key=lambda name: (people[name], name)):
         shown[people[name]] += 1

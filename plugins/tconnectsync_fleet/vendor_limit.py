@@ -13,7 +13,7 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 from nats.errors import Error as NatsError
@@ -27,11 +27,17 @@ log = logging.getLogger("tconnectsync.fleet")
 PERMITS = "permits"
 """The stream, and its subject."""
 FULL = (10077,)
-MOST_DELAY_S = 0.2
-"""A permit that is older when it arrives is not used: its request would be counted in a later second."""
-MARGIN_S = MOST_DELAY_S + 0.05
+SPARE_S = 0.05
+"""Between the arrival of a permit and the request."""
+MARGIN_S = 0.2 + SPARE_S
+"""How long after its permit a request may be sent. Later it would be counted in a later second: the permit is not used."""
+MOST_MARGIN_S = 4.0
+"""The margin becomes wider, up to this, while all answers of the NATS servers are later: then fewer requests are possible."""
 PAUSES_S = (0.03, 0.1)
-SHARE_HEADER = "Requests-Per-Second"
+LATE_PAUSES_S = (0.5, 1.5)
+"""After an answer that was too late: each permit that is not used is lost to everybody."""
+RATE_KEY = "Requests-Per-Second"
+"""In the metadata of the stream: the limit that was set."""
 NO_LIMIT = 10_000.0
 """How many permits in a second the stream takes while there is no limit: a worker may learn of that a second later."""
 
@@ -42,22 +48,36 @@ class PermitRule:
 
     messages: int
     span_s: float
+    margin_s: float = MARGIN_S
 
     @property
     def age_s(self) -> float:
         """How long a permit counts: its request may be sent up to the margin later."""
-        return self.span_s + MARGIN_S
+        return self.span_s + self.margin_s
 
 
-def permit_rule(per_second: float) -> PermitRule:
+def permit_rule(per_second: float, margin_s: float = MARGIN_S) -> PermitRule:
     """Return the rule for a limit: 2.5 are 2 in any second, 0.5 are 1 in any 2 seconds."""
     messages = max(1, math.floor(per_second))
-    return PermitRule(messages=messages, span_s=max(1.0, messages / per_second))
+    return PermitRule(messages=messages, span_s=max(1.0, messages / per_second), margin_s=margin_s)
+
+
+@attrs.frozen(kw_only=True)
+class StoredLimit:
+    """What was set, in requests per second; 0: no limit. ``margin_s``: how late a permit may be used, with :data:`SPARE_S`."""
+
+    per_second: float
+    margin_s: float = MARGIN_S
 
 
 @attrs.define
 class VendorLimit:
-    """Asks for permits. Thread-safe: one thread of a worker asks at a time, the others wait behind it."""
+    """Asks for permits. Thread-safe: one thread of a worker asks at a time, the others wait behind it.
+
+    A permit is used only if its answer came within the margin, so that it still counts in the second of its request. If the servers'
+    answers are later for as long as a wait lasts, the margin of the whole fleet becomes wider, in the stream: permits then count for
+    longer, and there are fewer. Setting the limit ends that.
+    """
 
     servers: Servers
     monotonic: Callable[[], float] = time.monotonic
@@ -67,46 +87,93 @@ class VendorLimit:
     is_on: bool = False
     stops: Callable[[], bool] = lambda: False
     """Whether the worker ends: then nobody waits any longer."""
-    _stored: float | None = None
+    _stored: StoredLimit | None = None
     """The limit when it was last read."""
+    _answered: float = 0.0
+    """When an answer last came in time, on the monotonic clock."""
     _asking: threading.Lock = attrs.field(factory=threading.Lock)
 
     def read(self) -> None:
         """Read whether there is a limit now; create its stream again if it was lost. Errors: Retryable, NatsError."""
         stored = stored_limit(self.servers)
         if stored is None and self._stored is not None:
-            log.warning("limit_lost the stream with the limit is created again per_second=%g", self._stored)
-            set_limit(self.servers, self._stored)
+            lost = self._stored
+            log.warning("limit_lost the stream with the limit is created again per_second=%g", lost.per_second)
+            set_limit(self.servers, lost.per_second, lost.margin_s)
             return
-        self._stored, self.is_on = stored, bool(stored)
+        self._stored, self.is_on = stored, stored is not None and bool(stored.per_second)
 
     def wait(self) -> None:
         """Return when a request may be sent, at once. Errors: Retryable if the servers do not answer in time, or the worker ends."""
-        with self._asking:
-            begin = self.monotonic()
-            while self.is_on:
-                if self.stops():
-                    raise Retryable("the worker ends: no further request to the vendor", remedy="Nothing is lost.")
-                cause: Exception | None = None
-                try:
-                    is_permitted, took_s = self._asked()
-                    if took_s <= MOST_DELAY_S:
-                        if is_permitted:
-                            break
-                        begin = self.monotonic()
-                    else:
-                        cause = Retryable(f"the answer took {took_s:.1f} s")
-                except (Retryable, NatsError) as error:
-                    cause = error
-                    with contextlib.suppress(Retryable, NatsError):
-                        self.read()  # it may have been ended
-                if cause is not None and self.is_on and self.monotonic() - begin > ANSWER_S:
-                    raise Retryable(
-                        f"no permit from the NATS servers for a request to the vendor ({cause})",
-                        remedy="Nothing is lost: the work goes on when the NATS servers answer in time. `tconnectsync fleet limit` shows the limit.",
-                    ) from cause
-                self.sleep(random.uniform(*PAUSES_S))  # noqa: S311 - spreads the workers
+        begin = self.monotonic()
+        while not self._asking.acquire(timeout=1.0):
+            self._check_patience(begin, None)
+        try:
+            self._ask_until_permitted(begin)
             self.requests += 1
+        finally:
+            self._asking.release()
+
+    def _ask_until_permitted(self, begin: float) -> None:
+        cause: Exception | None = None
+        late_s: list[float] = []
+        while self.is_on:
+            try:
+                self._check_patience(begin, cause)
+            except Retryable:
+                self._widen(late_s)
+                raise
+            pauses_s = PAUSES_S
+            try:
+                is_permitted, took_s = self._asked()
+                if took_s <= self._margin_s - SPARE_S:
+                    if is_permitted:
+                        return
+                    late_s.clear()
+                else:
+                    cause, pauses_s = Retryable(f"the answer took {took_s:.1f} s"), LATE_PAUSES_S
+                    late_s.append(took_s)
+            except (Retryable, NatsError) as error:
+                cause = error
+                late_s.clear()
+                with contextlib.suppress(Retryable, NatsError):
+                    self.read()  # it may have been ended
+            self.sleep(random.uniform(*pauses_s))  # noqa: S311 - spreads the workers
+
+    @property
+    def _margin_s(self) -> float:
+        return self._stored.margin_s if self._stored is not None else MARGIN_S
+
+    def _check_patience(self, begin: float, cause: Exception | None) -> None:
+        """Check that waiting makes sense. ``begin``: since when this thread waits. Errors: Retryable."""
+        if not self.is_on:
+            return
+        if self.stops():
+            raise Retryable("the worker ends: no further request to the vendor", remedy="Nothing is lost.")
+        if self.monotonic() - max(begin, self._answered) > ANSWER_S:
+            raise Retryable(
+                f"no permit from the NATS servers for a request to the vendor ({cause or 'they do not answer in time'})",
+                remedy="Nothing is lost: the work goes on when the NATS servers answer in time. `tconnectsync fleet limit` shows the limit.",
+            ) from cause
+
+    def _widen(self, late_s: Sequence[float]) -> None:
+        """Let later permits count, with fewer of them, if all answers came so late. Workers that know the old margin are stricter."""
+        if len(late_s) < 2 or self.stops():
+            return
+        wider_s = min(MOST_MARGIN_S, 2.0 * min(late_s) + SPARE_S)
+        with contextlib.suppress(Retryable, NatsError):
+            self.read()  # another worker may have done it
+            stored = self._stored
+            if stored is None or wider_s <= stored.margin_s or min(late_s) > MOST_MARGIN_S - SPARE_S:
+                return
+            log.warning(
+                "limit_slower the NATS servers take %.1f s to answer: fewer requests to the vendor are possible,"
+                " until the limit is set again (fleet limit --per-second %g)",
+                min(late_s),
+                stored.per_second,
+            )
+            set_limit(self.servers, stored.per_second, wider_s)
+            self.read()
 
     def _asked(self) -> tuple[bool, float]:
         """Ask for a permit. Returns whether it was given, and how many seconds the answer took."""
@@ -118,10 +185,13 @@ class VendorLimit:
             if error.err_code not in FULL:
                 raise
             is_permitted = False
-        return is_permitted, self.monotonic() - begin
+        end = self.monotonic()
+        if end - begin <= self._margin_s - SPARE_S:
+            self._answered = end
+        return is_permitted, end - begin
 
 
-def set_limit(servers: Servers, per_second: float | None) -> None:
+def set_limit(servers: Servers, per_second: float | None, margin_s: float = MARGIN_S) -> None:
     """Set the limit of the whole fleet, which is set up; None or 0: no limit, which is stored, too. Errors: Retryable, NatsError."""
 
     async def change() -> None:
@@ -130,7 +200,7 @@ def set_limit(servers: Servers, per_second: float | None) -> None:
             before = (await js.stream_info(PERMITS)).config
         except NotFoundError:
             before = None
-        rule = permit_rule(per_second or NO_LIMIT)
+        rule = permit_rule(per_second or NO_LIMIT, margin_s)
         config = StreamConfig(
             name=PERMITS,
             subjects=[PERMITS],
@@ -139,7 +209,7 @@ def set_limit(servers: Servers, per_second: float | None) -> None:
             max_msgs=rule.messages,
             max_age=rule.age_s,
             num_replicas=(await js.stream_info(EVENTS)).config.num_replicas,
-            metadata={SHARE_HEADER: json.dumps(per_second or 0.0)},
+            metadata={RATE_KEY: json.dumps(per_second or 0.0)},
         )
         if before is not None and before.storage != StorageType.FILE:  # cannot be changed
             await js.delete_stream(PERMITS)
@@ -149,15 +219,18 @@ def set_limit(servers: Servers, per_second: float | None) -> None:
     servers.call(change(), 30.0)
 
 
-def stored_limit(servers: Servers) -> float | None:
-    """Return what was set, in requests per second: 0 is no limit, None that nothing was set. Errors: Retryable, NatsError."""
+def stored_limit(servers: Servers) -> StoredLimit | None:
+    """Return what was set last, also that there is no limit; None: nothing was ever set. Errors: Retryable, NatsError."""
     try:
         config = servers.call(servers.js.stream_info(PERMITS)).config
     except NotFoundError:
         return None
-    return float(json.loads((config.metadata or {}).get(SHARE_HEADER, "1")))
+    per_second = float(json.loads((config.metadata or {}).get(RATE_KEY, "1")))
+    margin_s = float(config.max_age or 0.0) - permit_rule(per_second or NO_LIMIT).span_s
+    return StoredLimit(per_second=per_second, margin_s=min(MOST_MARGIN_S, max(MARGIN_S, round(margin_s, 3))))
 
 
-def configured_limit(servers: Servers) -> float | None:
-    """Return the fleet's limit in requests per second; None: there is none. Errors: Retryable, NatsError."""
-    return stored_limit(servers) or None
+def limit_in_force(servers: Servers) -> float | None:
+    """Return the fleet's limit in requests per second; None: there is none, or 0 was set. Errors: Retryable, NatsError."""
+    stored = stored_limit(servers)
+    return stored.per_second or None if stored is not None else None

@@ -16,6 +16,17 @@ from pathlib import Path
 
 import click
 
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+
+
+def check_worker_name(name: str) -> str:
+    """Return the name, which becomes a key in NATS. Errors: BadParameter."""
+    if _NAME.fullmatch(name) is None or ".." in name:
+        raise click.BadParameter(
+            f"{name!r} is no worker's name: use letters, digits and hyphens, at most 63 of them.", param_hint="--name"
+        )
+    return name
+
 
 class WorkerFolder:
     """The folder, locked until the process ends or the block is left. ``disk``: its identity; ``name``: a name for the worker."""

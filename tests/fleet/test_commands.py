@@ -101,6 +101,13 @@ def test_unknown_person(fleet: LightFleet, words: tuple[str, ...]) -> None:
     assert "fleet status" in fleet.run(*words, expect=(2,))
 
 
+def test_worker_name_that_is_no_key(fleet: LightFleet) -> None:
+    """A worker with such a name would never get a lease: it is refused at once."""
+    said = fleet.run("worker", "--name", "a b", "--folder", str(fleet.folder / "unnamed"), expect=(2,))
+    assert "--name" in said
+    assert not (fleet.folder / "unnamed").exists()
+
+
 def test_name_twice(fleet: LightFleet) -> None:
     """Adding a person twice needs --replace."""
     fleet.run("add", "twice", "--config", str(fleet.config("twice")))

@@ -76,13 +76,13 @@ def test_before_and_after_the_lease(scraped: Scraped) -> None:
     worker = scraped.worker
     worker._begin_lease()
     worker.turns, worker.failed_turns, worker.limit.requests = 12, 3, 7
-    first, second, _ = worker.people.values()
-    first.running, second.failures = True, 2
+    first, second, left = worker.people.values()
+    first.running, second.failures, left.failures = True, 2, 1
     first.status, second.status = 0, 4
     first.last_fetch = datetime(2026, 5, 14, 12, 0, tzinfo=timezone.utc)
     assert scraped.get("/healthz").status_code == 200
     assert scraped.values() == {
-        "lease": 1, "people": 2, "running": 1, "failing": 1, "turns_total": 12, "failed_turns_total": 3, "requests_total": 7,
+        "lease": 1, "people": 2, "people_never_read": 1, "running": 1, "failing": 1, "turns_total": 12, "failed_turns_total": 3, "requests_total": 7,
         "people_in_stateok": 1, "people_in_statelogin refused": 1, "oldest_read_timestamp_seconds": 1778760000,
     }  # fmt: skip
     lease = cast(WorkerLease, worker._lease)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import queue
 import threading
@@ -12,12 +13,13 @@ from typing import Any, cast
 import attrs
 import pytest
 from nacl.public import PrivateKey, SealedBox
+from nats.aio.msg import Msg
 
 from tconnectsync import Retryable
 from tconnectsync_fleet import ask_worker, operator_requests
-from tconnectsync_fleet.ask_worker import ask
+from tconnectsync_fleet.ask_worker import Conversation, ask
 from tconnectsync_fleet.lease import WorkerLease
-from tconnectsync_fleet.operator_requests import SUBJECT, Asker, answer_requests
+from tconnectsync_fleet.operator_requests import SUBJECT, WAITS, Asker, answer_requests
 from tconnectsync_fleet.people import Member
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
 from tconnectsync_fleet.schedule import ScheduledPerson
@@ -163,6 +165,22 @@ def test_worker_that_falls_silent(person: AskedPerson, monkeypatch: pytest.Monke
         list(person.ask())
     assert f"fleet show {person.name}" in (caught.value.remedy or "")
     assert person.performed == ["sync"]
+
+
+def test_two_workers_ask_to_begin() -> None:
+    """While a person moves, two workers may have the same request. Only the first of them begins it."""
+    talk, answers = Conversation(), list[bytes]()
+
+    async def respond(answer: bytes) -> None:
+        answers.append(answer)
+
+    asks = cast(Msg, SimpleNamespace(data=b'{"begins": true}', respond=respond))
+    asyncio.run(talk.received(asks))
+    asyncio.run(talk.received(asks))
+    assert answers == [WAITS, b"no"]
+    assert talk.next_step(0.0) is not None
+    assert talk.next_step(0.0) is None
+    assert not talk.give_up()
 
 
 def test_nobody_has_the_person(servers: Servers, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,9 @@ from tconnectsync_fleet.servers import STATUS, Servers
 from tconnectsync_fleet.status import LATE, read_fleet, status_lines
 from tconnectsync_fleet.worker_report import Rates, people_report
 
-NOW = datetime(2026, 5, 14, 12, 0, tzinfo=timezone.utc)
+NOW = datetime.now(timezone.utc)
+"""The present: the servers note when a person was added."""
+MAY = datetime(2026, 5, 14, 12, 0, tzinfo=timezone.utc)
 
 
 @pytest.fixture
@@ -44,13 +46,23 @@ def test_state_of_each_person(servers: Servers, added: Callable[[bytes], str]) -
         "login refused": added(json.dumps({"status": 4, "lines": ["wrong password"], "last_fetch": recent}).encode()),
         "new": added(b"no JSON"),
     }
+    odd = [
+        added(json.dumps({"status": 0, "lines": [], "last_fetch": last}).encode())
+        for last in ("yesterday", 1234, "2026-05-14T12:00:00", [])
+    ]
+    odd.append(added(b'{"status": 4, "lines": [7]}'))
     found = read_fleet(servers, NOW)
     assert {name: found["people"][name] for name in people.values()} == {name: state for state, name in people.items()}
     assert {people["behind"], people["login refused"]} <= found["troubles"].keys()
     assert not {people["ok"], people["new"]} & found["troubles"].keys()
     assert found["oldest_read"] == old
     assert found["oldest_read_of"] == people["behind"]
-    for name in people.values():
+    assert found["people_never_read"] >= 5
+    assert any(line.startswith("Never read: ") for line in status_lines(found))
+    later = read_fleet(servers, NOW + LATE + timedelta(minutes=5))
+    assert later["people"][people["new"]] == "not begun"
+    assert "no worker has begun" in later["troubles"][people["new"]][0]
+    for name in (*people.values(), *odd):
         People(servers).remove(name)
 
 
@@ -68,7 +80,7 @@ def test_thousands_can_be_read() -> None:
             {
                 "workers": {"w1": {"people": 2400, "turns_a_minute": 300.4}, "w2": {"people": 2499, "turns_a_minute": 200.0}},
                 "shares": {"w1": 2400, "w2": 2599}, "people": people, "states": states, "troubles": troubles,
-                "requests_per_second": 20.0, "oldest_read": "2026-05-14T12:00:00+00:00", "oldest_read_of": "p9",
+                "requests_per_second": 20.0, "oldest_read": "2026-05-14T12:00:00+00:00", "oldest_read_of": "p9", "people_never_read": 0,
             }
         )
     )  # fmt: skip
@@ -98,19 +110,29 @@ def test_rates() -> None:
 def test_report_of_people(tmp_path: Path) -> None:
     """Only those whom the worker has: by state, and when the oldest data were read."""
 
-    def person(*, owned: bool = True, status: int | None = 0, minutes: int | None = None) -> ScheduledPerson:
+    def person(
+        *,
+        owned: bool = True,
+        wanted: bool = False,
+        status: int | None = 0,
+        minutes: int | None = None,
+        failures: int = 0,
+    ) -> ScheduledPerson:
         runner = cast(PersonRunner, SimpleNamespace(is_owned=owned))
-        fetched = None if minutes is None else NOW - timedelta(minutes=minutes)
-        return ScheduledPerson(runner, status=status, last_fetch=fetched)
+        fetched = None if minutes is None else MAY - timedelta(minutes=minutes)
+        return ScheduledPerson(runner, status=status, last_fetch=fetched, is_wanted=wanted, failures=failures)
 
     people = [
         person(minutes=5),
         person(minutes=9),
-        person(status=4),
+        person(status=4, failures=2),
         person(status=None),
-        person(owned=False, minutes=99),
+        person(owned=False, minutes=99, failures=3),
+        person(owned=False, wanted=True, failures=1),
     ]
     found = people_report(people)
     assert found["people"] == 4
     assert found["states"] == {"ok": 2, "login refused": 1, "new": 1}
     assert found["oldest_read"] == "2026-05-14T11:51:00+00:00"
+    assert found["people_never_read"] == 2
+    assert found["failing"] == 2  # whoever has left is another worker's, who should come and does not is this one's

@@ -15,7 +15,7 @@ from nats.js import JetStreamContext
 from nats.js.api import PubAck
 
 from tconnectsync import ReplicaFailed, Retryable
-from tconnectsync_fleet import stream_replica
+from tconnectsync_fleet import snapshots, stream_replica
 from tconnectsync_fleet.lease import WorkerLease
 from tconnectsync_fleet.people import Member
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
@@ -156,6 +156,30 @@ def test_damaged_snapshot_is_none(workers: WorkerDisks, new_name: Callable[[], s
     target = workers.folder / "target"
     assert not restore_snapshot(workers.servers, person, target, workers.box, checksum)
     assert not target.exists()
+
+
+def test_snapshot_not_answered(
+    workers: WorkerDisks, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One lost answer does not cost the snapshot: nothing is claimed, and the next turn tries again."""
+    person, first, second = new_name(), new_name(), new_name()
+    mine, theirs = workers.lease(first), workers.lease(second)
+    runner = workers.runner(first, person)
+    assert runner.take(mine, ())
+    workers.write_outbox(first, "what was delivered")
+    runner.release()
+
+    def no_answer(*_: Any) -> Any:
+        raise Retryable("no answer")
+
+    other = workers.runner(second, person)
+    with monkeypatch.context() as patched:
+        patched.setattr(snapshots, "_stored", no_answer)
+        with pytest.raises(Retryable):
+            other.take(theirs, ())
+    assert not other.is_owned
+    assert other.take(theirs, ())
+    assert workers.outbox(second) == "what was delivered"
 
 
 def test_snapshot_read_while_a_server_dies(

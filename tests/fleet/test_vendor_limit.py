@@ -8,7 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,13 +22,16 @@ from tconnectsync_fleet.servers import Servers, set_up
 from tconnectsync_fleet.vendor_limit import (
     MARGIN_S,
     PERMITS,
-    SHARE_HEADER,
+    RATE_KEY,
+    SPARE_S,
+    StoredLimit,
     VendorLimit,
-    configured_limit,
+    limit_in_force,
     permit_rule,
     set_limit,
     stored_limit,
 )
+from tests.e2e.installation import eventually
 from tests.support.nats_servers import server_in
 from tests.support.real_servers import Server
 
@@ -41,20 +46,23 @@ def most_in(times: Sequence[float], span_s: float) -> int:
     waits=st.lists(st.floats(0.0, 2.0), max_size=60),
     delays=st.lists(st.floats(0.0, MARGIN_S), min_size=60, max_size=60),
     lag_s=st.floats(0.0, 0.5),
+    wide=st.floats(1.0, 16.0),
 )
-def test_never_more_at_the_vendor(per_second: float, waits: list[float], delays: list[float], lag_s: float) -> None:
+def test_never_more_at_the_vendor(
+    per_second: float, waits: list[float], delays: list[float], lag_s: float, wide: float
+) -> None:
     """Permits in any order of events, each used up to the margin later, never make more requests than configured in any span.
 
-    ``lag_s``: how much later than its age the server drops a permit.
+    ``lag_s``: how much later than its age the server drops a permit. ``wide``: how much wider the margin is than usual.
     """
-    rule = permit_rule(per_second)
+    rule = permit_rule(per_second, MARGIN_S * wide)
     stored: list[float] = []
     now = 0.0
     for wait_s in waits:
         now += wait_s
         if sum(now - at < rule.age_s + lag_s for at in stored) < rule.messages:  # otherwise the server refuses
             stored.append(now)
-    sent = [at + delay_s for at, delay_s in zip(stored, delays, strict=False)]
+    sent = [at + wide * delay_s for at, delay_s in zip(stored, delays, strict=False)]
     assert most_in(sent, rule.span_s - 1e-6) <= rule.messages
     assert rule.messages <= max(1.0, per_second)
     assert rule.messages / rule.span_s <= per_second * (1 + 1e-9)
@@ -108,7 +116,7 @@ def test_limit_changes_and_ends(servers: Servers, limited: Callable[[float], Non
     limit = VendorLimit(servers)
     limited(0.1)
     limit.read()
-    assert configured_limit(servers) == 0.1
+    assert limit_in_force(servers) == 0.1
     limit.wait()
     asked: list[float] = []
 
@@ -132,7 +140,7 @@ def test_limit_changes_and_ends(servers: Servers, limited: Callable[[float], Non
 def test_old_permit_is_not_used(servers: Servers, limited: Callable[[float], None]) -> None:
     """A permit whose answer came late, for example to a computer that slept, is not used: another one is asked for."""
     limited(1000)
-    times = iter([0.0, 0.0, 5.0, 5.0, 5.0, 5.1])
+    times = iter([0.0, 0.0, 0.0, 5.0, 5.0, 5.0, 5.1])
     pauses: list[float] = []
     limit = VendorLimit(servers, monotonic=lambda: next(times), sleep=pauses.append)
     limit.read()
@@ -140,15 +148,94 @@ def test_old_permit_is_not_used(servers: Servers, limited: Callable[[float], Non
     assert len(pauses) == 1
 
 
-def test_late_answers_end(servers: Servers, limited: Callable[[float], None]) -> None:
-    """If every answer of the NATS servers comes too late, the wait ends with an error that says so, and holds nobody up."""
+@attrs.define
+class Clock:
+    """Only questions take time on it: each ``answer_s``, plus the pauses."""
+
+    now: float = 100.0
+    answer_s: float = 0.5
+    pauses: list[float] = attrs.field(factory=list)
+    asked_for_time: bool = False
+
+    def time(self) -> float:
+        self.asked_for_time = True
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def slow(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of a worker whose questions for permits are answered late."""
+    clock, publish = Clock(), servers.js.publish
+
+    async def publish_slowly(*args: Any) -> Any:
+        clock.now += clock.answer_s
+        return await publish(*args)
+
+    monkeypatch.setattr(servers.js, "publish", publish_slowly)
+    return clock
+
+
+def test_late_answers_end(servers: Servers, limited: Callable[[float], None], slow: Clock) -> None:
+    """If every answer of the NATS servers comes much too late, the wait ends with an error that says so, and holds nobody up."""
     limited(1000)
-    times = iter([0.5 * number for number in range(200)])  # a wait without an end would use them up
-    limit = VendorLimit(servers, monotonic=lambda: next(times), sleep=lambda _: None)
+    slow.answer_s = 4.5
+    limit = VendorLimit(servers, monotonic=slow.time, sleep=slow.sleep)
+    limit.read()
+    with pytest.raises(Retryable, match=r"permit.*4\.5 s"):
+        limit.wait()
+    assert limit.requests == 0
+    found = stored_limit(servers)
+    assert found is not None
+    assert found.margin_s == MARGIN_S
+
+
+def test_steadily_late_answers(servers: Servers, limited: Callable[[float], None], slow: Clock) -> None:
+    """If every answer takes half a second, the fleet goes on at a lower rate, until the limit is set again. Few permits are wasted."""
+    limited(1000)
+    limit = VendorLimit(servers, monotonic=slow.time, sleep=slow.sleep)
     limit.read()
     with pytest.raises(Retryable, match=r"permit.*0\.5 s"):
         limit.wait()
-    assert limit.requests == 0
+    assert 5 <= len(slow.pauses) <= 20
+    other = VendorLimit(servers, monotonic=slow.time, sleep=slow.sleep)
+    other.read()
+    for each in (limit, other):
+        each.wait()
+        assert each.requests == 1
+    found = stored_limit(servers)
+    assert found is not None
+    assert found.per_second == 1000
+    assert found.margin_s >= 0.5 + SPARE_S
+    assert servers.call(servers.js.stream_info(PERMITS)).config.max_age == pytest.approx(1.0 + found.margin_s)
+    limited(1000)
+    assert stored_limit(servers) == StoredLimit(per_second=1000, margin_s=MARGIN_S)
+
+
+def test_many_wait_during_an_outage(servers: Servers, limited: Callable[[float], None], slow: Clock) -> None:
+    """Whoever waits behind another thread does not begin to wait only then: all give up at the same time."""
+    limited(5)
+    limit = VendorLimit(servers, monotonic=slow.time, sleep=slow.sleep)
+    limit.read()
+    refused: list[Exception] = []
+
+    def wait() -> None:
+        try:
+            limit.wait()
+        except Retryable as error:
+            refused.append(error)
+
+    limit._asking.acquire()  # the thread before it hangs
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    eventually(lambda: slow.asked_for_time, "the beginning of the wait")
+    slow.now += 11.0
+    waiting.join(60)
+    limit._asking.release()
+    assert len(refused) == 1
 
 
 def test_wait_ends_with_the_worker(servers: Servers, limited: Callable[[float], None]) -> None:
@@ -171,24 +258,28 @@ def test_limit_survives(tmp_path: Path) -> None:
         with contextlib.closing(Servers(NatsLogin(servers=[f"nats://127.0.0.1:{server.port}"]), name="w1")) as servers:
             set_up(servers, replicas=1, lease_s=2.0)
             in_memory = StreamConfig(
-                name=PERMITS, subjects=[PERMITS], storage=StorageType.MEMORY, metadata={SHARE_HEADER: "7.0"}
+                name=PERMITS, subjects=[PERMITS], storage=StorageType.MEMORY, metadata={RATE_KEY: "7.0"}
             )
             servers.call(servers.js.add_stream(in_memory))
-            set_limit(servers, stored_limit(servers))
+            before = stored_limit(servers)
+            assert before is not None
+            set_limit(servers, before.per_second)
         server.stop()
         server.start()
         with contextlib.closing(Servers(NatsLogin(servers=[f"nats://127.0.0.1:{server.port}"]), name="w1")) as servers:
-            assert configured_limit(servers) == 7.0
+            assert limit_in_force(servers) == 7.0
             limit = VendorLimit(servers)
             limit.read()
             servers.call(servers.js.delete_stream(PERMITS))
             limit.read()  # a worker that knows the limit sets it again
             assert limit.is_on
-            assert configured_limit(servers) == 7.0
+            assert limit_in_force(servers) == 7.0
             set_limit(servers, 3.0)
             set_limit(servers, None)
-            assert stored_limit(servers) == 0.0  # so `init` knows that it was chosen
-            assert configured_limit(servers) is None
+            found = stored_limit(servers)
+            assert found is not None
+            assert found.per_second == 0.0  # so `init` knows that it was chosen
+            assert limit_in_force(servers) is None
     finally:
         server.stop()
 

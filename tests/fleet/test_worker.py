@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import attrs
+import click
 import pytest
 from nacl.public import PrivateKey, SealedBox
 
@@ -22,7 +23,7 @@ from tconnectsync_fleet.schedule import DueQueue, ScheduledPerson
 from tconnectsync_fleet.servers import PEOPLE, STATUS, WORKERS, NatsLogin, Servers, set_up
 from tconnectsync_fleet.stream_replica import TakenOver
 from tconnectsync_fleet.worker import Worker
-from tconnectsync_fleet.worker_folder import WorkerFolder
+from tconnectsync_fleet.worker_folder import WorkerFolder, check_worker_name
 from tests.e2e.installation import eventually
 from tests.fleet.conftest import HeldLease
 from tests.support.nats_servers import server_in
@@ -312,3 +313,15 @@ def test_copied_folder_is_another_one(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     with WorkerFolder(tmp_path / "two") as copy:
         assert copy.disk != first.disk
+
+
+@pytest.mark.parametrize("name", ["a b", "*", "", "w1.", "a/b", "w>", "a..b", "x" * 64])
+def test_worker_name_that_is_no_key(name: str) -> None:
+    """NATS would refuse it, or take it for many keys."""
+    with pytest.raises(click.BadParameter, match="no worker's name"):
+        check_worker_name(name)
+
+
+@pytest.mark.parametrize("name", ["w1", "pi-4.local", "Worker_2", "a"])
+def test_worker_name_that_is_a_key(name: str) -> None:
+    assert check_worker_name(name) == name

@@ -1,0 +1,98 @@
+"""What a worker learns of changed people, also from a server that is behind."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import cast
+
+import attrs
+import pytest
+
+from tconnectsync_fleet.people_watch import PeopleWatch
+from tconnectsync_fleet.servers import BucketState, Entry, Servers
+
+CREATED = datetime(2026, 5, 14, tzinfo=timezone.utc)
+
+
+@attrs.define
+class LateServers:
+    """Says how far the bucket is, and has its entries up to ``has`` only."""
+
+    entries: dict[str, Entry]
+    has: int = 0
+    created: datetime = CREATED
+    asked_after: list[int] = attrs.field(factory=list)
+
+    def bucket_state(self, _bucket: str) -> BucketState:
+        return BucketState(last_revision=max(each.revision for each in self.entries.values()), created=self.created)
+
+    def changes(self, _bucket: str, after: int = 0) -> dict[str, Entry]:
+        self.asked_after.append(after)
+        return {name: each for name, each in self.entries.items() if after < each.revision <= self.has}
+
+
+@attrs.define
+class Watching:
+    """A watch, and what it told."""
+
+    servers: LateServers
+    told: list[str] = attrs.field(factory=list)
+    watch: PeopleWatch = attrs.field()
+
+    @watch.default
+    def _new(self) -> PeopleWatch:
+        return PeopleWatch(cast(Servers, self.servers))
+
+    def look(self) -> list[str]:
+        self.told.clear()
+        self.watch.look(
+            lambda name, entry: self.told.append(f"{name} {entry.revision}"), lambda: self.told.append("over")
+        )
+        return list(self.told)
+
+
+@pytest.fixture
+def watching() -> Watching:
+    people = {"anna": Entry(revision=3, value=b"a"), "ben": Entry(revision=5, value=b"b")}
+    return Watching(LateServers(people, has=5))
+
+
+def test_each_change_once(watching: Watching) -> None:
+    """Nobody is read again without a change, and the servers are not asked for changes if there are none."""
+    assert watching.look() == ["anna 3", "ben 5"]
+    assert watching.look() == []
+    watching.servers.entries["anna"] = Entry(revision=6, value=None)
+    watching.servers.has = 6
+    assert watching.look() == ["anna 6"]
+    assert watching.servers.asked_after == [0, 5]
+
+
+@pytest.mark.parametrize("has", [0, 3])
+def test_first_look_at_a_late_server(watching: Watching, has: int) -> None:
+    """Whoever the server has not got yet is read as soon as it has them."""
+    watching.servers.has = has
+    first = watching.look()
+    watching.servers.has = 5
+    assert [*first, *watching.look()] == ["anna 3", "ben 5"]
+
+
+def test_change_that_comes_late(watching: Watching) -> None:
+    """A pause is not lost if the server that answers has not got it yet."""
+    watching.look()
+    watching.servers.entries["ben"] = Entry(revision=7, value=b"paused")
+    assert watching.look() == []
+    assert watching.look() == []
+    watching.servers.has = 7
+    assert watching.look() == ["ben 7"]
+    assert watching.look() == []
+
+
+def test_bucket_created_again(watching: Watching) -> None:
+    """Everybody is forgotten, and read again as soon as the server has them."""
+    watching.look()
+    watching.servers.created = datetime(2026, 5, 15, tzinfo=timezone.utc)
+    watching.servers.entries = {"anna": Entry(revision=1, value=b"a")}
+    watching.servers.has = 0
+    assert watching.look() == ["over"]
+    watching.servers.has = 1
+    assert watching.look() == ["anna 1"]

@@ -32,7 +32,7 @@ class LateServers:
 
 
 @attrs.define
-class Watching:
+class LateWatch:
     """A watch, and what it told."""
 
     servers: LateServers
@@ -52,12 +52,12 @@ class Watching:
 
 
 @pytest.fixture
-def watching() -> Watching:
+def watching() -> LateWatch:
     people = {"anna": Entry(revision=3, value=b"a"), "ben": Entry(revision=5, value=b"b")}
-    return Watching(LateServers(people, has=5))
+    return LateWatch(LateServers(people, has=5))
 
 
-def test_each_change_once(watching: Watching) -> None:
+def test_each_change_once(watching: LateWatch) -> None:
     """Nobody is read again without a change, and the servers are not asked for changes if there are none."""
     assert watching.look() == ["anna 3", "ben 5"]
     assert watching.look() == []
@@ -68,7 +68,7 @@ def test_each_change_once(watching: Watching) -> None:
 
 
 @pytest.mark.parametrize("has", [0, 3])
-def test_first_look_at_a_late_server(watching: Watching, has: int) -> None:
+def test_first_look_at_a_late_server(watching: LateWatch, has: int) -> None:
     """Whoever the server has not got yet is read as soon as it has them."""
     watching.servers.has = has
     first = watching.look()
@@ -76,7 +76,7 @@ def test_first_look_at_a_late_server(watching: Watching, has: int) -> None:
     assert [*first, *watching.look()] == ["anna 3", "ben 5"]
 
 
-def test_change_that_comes_late(watching: Watching) -> None:
+def test_change_that_comes_late(watching: LateWatch) -> None:
     """A pause is not lost if the server that answers has not got it yet."""
     watching.look()
     watching.servers.entries["ben"] = Entry(revision=7, value=b"paused")
@@ -87,7 +87,7 @@ def test_change_that_comes_late(watching: Watching) -> None:
     assert watching.look() == []
 
 
-def test_bucket_created_again(watching: Watching) -> None:
+def test_bucket_created_again(watching: LateWatch) -> None:
     """Everybody is forgotten, and read again as soon as the server has them."""
     watching.look()
     watching.servers.created = datetime(2026, 5, 15, tzinfo=timezone.utc)

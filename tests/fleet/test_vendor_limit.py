@@ -149,7 +149,7 @@ def test_old_permit_is_not_used(servers: Servers, limited: Callable[[float], Non
 
 
 @attrs.define
-class Clock:
+class SlowAnswersClock:
     """Only questions take time on it: each ``answer_s``, plus the pauses."""
 
     now: float = 100.0
@@ -167,9 +167,9 @@ class Clock:
 
 
 @pytest.fixture
-def slow(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Clock:
+def slow(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> SlowAnswersClock:
     """The clock of a worker whose questions for permits are answered late."""
-    clock, publish = Clock(), servers.js.publish
+    clock, publish = SlowAnswersClock(), servers.js.publish
 
     async def publish_slowly(*args: Any) -> Any:
         clock.now += clock.answer_s
@@ -179,7 +179,7 @@ def slow(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_late_answers_end(servers: Servers, limited: Callable[[float], None], slow: Clock) -> None:
+def test_late_answers_end(servers: Servers, limited: Callable[[float], None], slow: SlowAnswersClock) -> None:
     """If every answer of the NATS servers comes much too late, the wait ends with an error that says so, and holds nobody up."""
     limited(1000)
     slow.answer_s = 4.5
@@ -193,7 +193,7 @@ def test_late_answers_end(servers: Servers, limited: Callable[[float], None], sl
     assert found.margin_s == MARGIN_S
 
 
-def test_steadily_late_answers(servers: Servers, limited: Callable[[float], None], slow: Clock) -> None:
+def test_steadily_late_answers(servers: Servers, limited: Callable[[float], None], slow: SlowAnswersClock) -> None:
     """If every answer takes half a second, the fleet goes on at a lower rate, until the limit is set again. Few permits are wasted."""
     limited(1000)
     limit = VendorLimit(servers, monotonic=slow.time, sleep=slow.sleep)
@@ -215,7 +215,7 @@ def test_steadily_late_answers(servers: Servers, limited: Callable[[float], None
     assert stored_limit(servers) == StoredLimit(per_second=1000, margin_s=MARGIN_S)
 
 
-def test_many_wait_during_an_outage(servers: Servers, limited: Callable[[float], None], slow: Clock) -> None:
+def test_many_wait_during_an_outage(servers: Servers, limited: Callable[[float], None], slow: SlowAnswersClock) -> None:
     """Whoever waits behind another thread does not begin to wait only then: all give up at the same time."""
     limited(5)
     limit = VendorLimit(servers, monotonic=slow.time, sleep=slow.sleep)

@@ -105,6 +105,7 @@ if TYPE_CHECKING:
     from tconnectsync.text.glucose_units import GlucoseUnits as GlucoseUnits
     from tconnectsync.text.glucose_units import parse_glucose_units as parse_glucose_units
     from tconnectsync.text.plural import counted as counted
+    from tconnectsync.text.serials import short_serial as short_serial
     from tconnectsync.timeline.zones import Zones as Zones
 
 __version__ = "4.0.0"
@@ -141,6 +142,7 @@ _NAMES = {
     "text.durations": "parse_duration",
     "text.glucose_units": "GlucoseUnits MG_DL_PER_MMOL_L parse_glucose_units",
     "text.plural": "counted",
+    "text.serials": "short_serial",
     "timeline.zones": "Zones",
 }
 """The names of the public face, by the module below ``tconnectsync`` that defines them."""

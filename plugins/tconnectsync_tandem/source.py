@@ -21,6 +21,7 @@ from tconnectsync import (
     SourceChanged,
     TconnectsyncError,
     counted,
+    short_serial,
 )
 from tconnectsync.events import Body
 from tconnectsync.events.source_facts import history_opened
@@ -208,7 +209,7 @@ class TandemSource:
             try:
                 yield from reader.read(pump, windows)
             except (SourceChanged, ServerBusy) as error:
-                log.warning('pump_not_read pump=%s reason="%s"', pump.serial, error.message)
+                log.warning('pump_not_read pump=%s reason="%s"', short_serial(pump.serial), error.message)
                 reader.unfinished.clear()
                 reader.changed.clear()
                 if spare:
@@ -225,7 +226,9 @@ class TandemSource:
                 trouble = trouble or changed_records(pump.serial, changed)
             if opened is not None and pump.serial in opened and not unread and not changed:
                 fact = opened[pump.serial]
-                yield Batch(events=(fact,), note=f"pump {pump.serial}", done=reader.done, total=reader.total)
+                yield Batch(
+                    events=(fact,), note=f"pump {short_serial(pump.serial)}", done=reader.done, total=reader.total
+                )
         if trouble is None and left:
             trouble = _unfinished(left, any_read=reader.succeeded)
         trouble = trouble or reader.odd_answer
@@ -330,7 +333,8 @@ def _unfinished(left: Sequence[UnreadableDay], *, any_read: bool) -> Retryable:
         return one.error
     more = f" and {counted(len(left) - 1, 'more day')}" if len(left) > 1 else ""
     return Retryable(
-        f"{window_text((one.day, one.day))}{more} of pump {one.pump.serial} could not be read; the other days were."
+        f"{window_text((one.day, one.day))}{more} of pump {short_serial(one.pump.serial)} could not be read;"
+        f" the other days were."
         f" {one.error.message}",
         after_s=None if isinstance(one.error, SourceChanged) else one.error.after_s,
         remedy="They are requested again, later about once an hour. Other days are not delayed.",

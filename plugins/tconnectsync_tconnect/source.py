@@ -23,6 +23,7 @@ from tconnectsync import (
     Retryable,
     SourceChanged,
     TconnectsyncError,
+    short_serial,
 )
 from tconnectsync.events import Body
 from tconnectsync.events.source_facts import history_opened, window_fetched
@@ -172,14 +173,14 @@ class TconnectSource:
             try:
                 index = api.newest_index(pump)
             except NoSuchPump as error:
-                log.warning('newest_upload_unknown pump=%s reason="%s"', pump, error.message)
+                log.warning('newest_upload_unknown pump=%s reason="%s"', short_serial(pump), error.message)
                 if pump == self.pump:
                     if pump not in self._pumps_of_account(api):
                         raise
                     trouble = trouble or error
                 continue
             except Retryable as error:
-                log.warning('newest_upload_unknown pump=%s reason="%s"', pump, error.message)
+                log.warning('newest_upload_unknown pump=%s reason="%s"', short_serial(pump), error.message)
                 trouble = trouble or error
                 continue
             if not knows_upload(pump, index, history):

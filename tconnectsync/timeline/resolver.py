@@ -12,6 +12,7 @@ import attrs
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog import EventLog, Stream
 from tconnectsync.events import PUMP_KINDS, Event
+from tconnectsync.text.serials import short_serial
 from tconnectsync.timeline.active_pump import SUPERSEDING, ActivePump
 from tconnectsync.timeline.pump_clock import PumpClock, ZoneClock, drift_message
 from tconnectsync.timeline.spans import EARLIEST, LATEST, Span, union
@@ -176,7 +177,7 @@ class TimelineResolver:
         try:
             return self.log.facts("upload.seen", pump=pump, limit=MAX_UPLOADS)
         except LogCorrupt as error:
-            log.warning('uploads_not_read pump=%s reason="%s"', pump, error.message)
+            log.warning('uploads_not_read pump=%s reason="%s"', short_serial(pump), error.message)
             return ()
 
     def _position(self, stream: Stream) -> int:

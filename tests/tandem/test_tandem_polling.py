@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -470,6 +471,20 @@ def test_trouble_with_one_pump_leaves_the_others_alone(harness: TandemHarness) -
     assert harness.log.numbered() == [3]
 
 
+def test_serial_number_in_no_log_line(harness: TandemHarness, caplog: pytest.LogCaptureFixture) -> None:
+    """Log lines and notes name a pump by the end of its number, also if a window cannot be read."""
+    caplog.set_level(logging.DEBUG, "tconnectsync")
+    harness.cloud.faults.append(FakeCloudFault("pump-logs", body=b"<html>", times=1))
+    notes = []
+    for batch in harness.running_source.poll(harness.log):
+        harness.log.append(batch.events)
+        notes.append(batch.note)
+    assert "window_broken pump=…111" in caplog.text
+    assert "window_read pump=…111" in caplog.text
+    assert any("pump …111" in note for note in notes)
+    assert "1111111" not in caplog.text + "".join(notes)
+
+
 def test_trouble_with_spare_pump(harness: TandemHarness, caplog: pytest.LogCaptureFixture) -> None:
     """Trouble with a pump in a drawer is logged, and slows nothing down."""
     harness.cloud.pumps.append(
@@ -482,7 +497,8 @@ def test_trouble_with_spare_pump(harness: TandemHarness, caplog: pytest.LogCaptu
         harness.poll()
         harness.clock.advance(hours=1)
     assert harness.cloud.count("pump-logs/gone") == 1
-    assert "pump_not_read pump=2222222" in caplog.text
+    assert "pump_not_read pump=…222" in caplog.text
+    assert "2222222" not in caplog.text
     harness.clock.advance(hours=24)
     harness.poll()
     assert harness.cloud.count("pump-logs/gone") == 2

@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from tconnectsync import Event, SourceChanged
+from tconnectsync import Event, SourceChanged, short_serial
 from tconnectsync_tandem.api.transport import CHANGED_WAIT_S, NEW_RELEASE
 from tconnectsync_tandem.decode.entries import NO_CODE, NO_SUCH_CODE, RECORDS, HistoryEntry
 from tconnectsync_tandem.polling.planner import Window, days_between
@@ -103,7 +103,7 @@ def changed_records(pump: str, found: Sequence[UnreadableEvents]) -> SourceChang
     worst = next((one for one in found if any(map(_is_of_any, one.kinds))), found[0])
     first, last = min(one.window[0] for one in found), max(one.window[1] for one in found)
     return SourceChanged(
-        f"Tandem's records have changed: {count:,} of {count + read:,} of pump {pump} from {first} to {last} cannot be"
+        f"Tandem's records have changed: {count:,} of {count + read:,} of pump {short_serial(pump)} from {first} to {last} cannot be"
         f" read ({kind_words(kinds)}; {worst.reason})",
         after_s=CHANGED_WAIT_S,
         remedy=f"Readable records are delivered; the rest is fetched again automatically. {NEW_RELEASE}",

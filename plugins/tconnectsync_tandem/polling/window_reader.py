@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 
 import attrs
 
-from tconnectsync import Batch, Clock, Event, Retryable
+from tconnectsync import Batch, Clock, Event, Retryable, short_serial
 from tconnectsync.events.source_facts import window_fetched
 from tconnectsync_tandem.api.client import Client
 from tconnectsync_tandem.api.pumps import Pump
@@ -109,7 +109,11 @@ class WindowReader:
         self._broken_in_a_row += 1
         self._refused = self._refused or isinstance(error, WindowRefused)
         log.warning(
-            'window_broken pump=%s first=%s last=%s reason="%s"', pump.serial, window[0], window[1], error.message
+            'window_broken pump=%s first=%s last=%s reason="%s"',
+            short_serial(pump.serial),
+            window[0],
+            window[1],
+            error.message,
         )
         if self._broken_in_a_row >= PATIENCE:
             raise error
@@ -160,7 +164,9 @@ class WindowReader:
                     yield self._batch(pump, window, events)
                     events = []
         self.done = before + days
-        log.debug("window_read pump=%s first=%s last=%s events=%d", pump.serial, window[0], window[1], count)
+        log.debug(
+            "window_read pump=%s first=%s last=%s events=%d", short_serial(pump.serial), window[0], window[1], count
+        )
         yield self._batch(pump, window, [*events, *self._finished(pump, unreadable, count, now)])
 
     def _finished(self, pump: Pump, unreadable: UnreadableEvents, count: int, now: datetime) -> list[Event]:
@@ -169,7 +175,11 @@ class WindowReader:
         if unreadable.is_changed:
             kinds = kind_words(unreadable.kinds)
             log.warning(
-                'records_changed pump=%s first=%s last=%s unreadable="%s"', pump.serial, window[0], window[1], kinds
+                'records_changed pump=%s first=%s last=%s unreadable="%s"',
+                short_serial(pump.serial),
+                window[0],
+                window[1],
+                kinds,
             )
             self.changed.append(unreadable)
             whole = {day for part in finished for day in days_between(*part)}
@@ -180,7 +190,7 @@ class WindowReader:
         ]
 
     def _batch(self, pump: Pump, window: Window, events: Sequence[Event]) -> Batch:
-        note = f"pump {pump.serial}, {window_text(window)}"
+        note = f"pump {short_serial(pump.serial)}, {window_text(window)}"
         return Batch(events=events, note=note, done=self.done, total=max(self.total, self.done))
 
 

@@ -21,6 +21,7 @@ from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
 from tconnectsync import Retryable
+from tconnectsync_fleet.lease import waking_and_sleeping
 from tconnectsync_fleet.servers import ANSWER_S, EVENTS, Servers
 
 log = logging.getLogger("tconnectsync.fleet")
@@ -33,11 +34,19 @@ MARGIN_S = 0.2 + SPARE_S
 """How long after its permit a request may be sent. Later it would be counted in a later second: the permit is not used."""
 MOST_MARGIN_S = 4.0
 """The margin becomes wider, up to this, while all answers of the NATS servers are later: then fewer requests are possible."""
+NARROWS_AFTER_S = 600.0
+"""After so long without a late answer, a worker withdraws a wider margin for all workers."""
+WITHDRAWN_S = 60.0
+"""So long after that, permits count for a shorter time again: nobody uses the wider margin any more."""
+MARGIN_KNOWN_S = 30.0
+"""A wider margin that was read longer ago may have been withdrawn."""
 PAUSES_S = (0.03, 0.1)
 LATE_PAUSES_S = (0.5, 1.5)
 """After an answer that was too late: each permit that is not used is lost to everybody."""
 RATE_KEY = "Requests-Per-Second"
 """In the metadata of the stream: the limit that was set."""
+MARGIN_KEY = "Margin-Seconds"
+"""In the metadata: the margin that workers may use. The stream keeps each permit for as long as a wider one may be in use."""
 NO_LIMIT = 10_000.0
 """How many permits in a second the stream takes while there is no limit: a worker may learn of that a second later."""
 
@@ -64,10 +73,13 @@ def permit_rule(per_second: float, margin_s: float = MARGIN_S) -> PermitRule:
 
 @attrs.frozen(kw_only=True)
 class StoredLimit:
-    """What was set, in requests per second; 0: no limit. ``margin_s``: how late a permit may be used, with :data:`SPARE_S`."""
+    """What was set, in requests per second; 0: no limit."""
 
     per_second: float
     margin_s: float = MARGIN_S
+    """How late a permit may be used, with :data:`SPARE_S`."""
+    kept_s: float = MARGIN_S
+    """For which margin the stream keeps permits: at least for the one that workers may use."""
 
 
 @attrs.define
@@ -76,11 +88,12 @@ class VendorLimit:
 
     A permit is used only if its answer came within the margin, so that it still counts in the second of its request. If the servers'
     answers are later for as long as a wait lasts, the margin of the whole fleet becomes wider, in the stream: permits then count for
-    longer, and there are fewer. Setting the limit ends that.
+    longer, and there are fewer. When a worker's answers have been quick for a while, it withdraws that: first the margin, and the
+    time for which permits count when no worker can use the margin any more.
     """
 
     servers: Servers
-    monotonic: Callable[[], float] = time.monotonic
+    monotonic: Callable[[], float] = waking_and_sleeping
     sleep: Callable[[float], None] = time.sleep
     requests: int = 0
     """How many requests were allowed since the start, with a limit or without."""
@@ -89,19 +102,30 @@ class VendorLimit:
     """Whether the worker ends: then nobody waits any longer."""
     _stored: StoredLimit | None = None
     """The limit when it was last read."""
+    _read_at: float = 0.0
+    _quick_since: float = 0.0
+    """Since when the stored margin is the same, and no answer was late."""
     _answered: float = 0.0
     """When an answer last came in time, on the monotonic clock."""
     _asking: threading.Lock = attrs.field(factory=threading.Lock)
 
     def read(self) -> None:
         """Read whether there is a limit now; create its stream again if it was lost. Errors: Retryable, NatsError."""
+        asked = self.monotonic()
         stored = stored_limit(self.servers)
         if stored is None and self._stored is not None:
             lost = self._stored
             log.warning("limit_lost the stream with the limit is created again per_second=%g", lost.per_second)
             set_limit(self.servers, lost.per_second, lost.margin_s)
             return
-        self._stored, self.is_on = stored, stored is not None and bool(stored.per_second)
+        before, self._stored, self._read_at = self._stored, stored, asked
+        self.is_on = stored is not None and bool(stored.per_second)
+        if stored is None or before is None or (before.margin_s, before.kept_s) != (stored.margin_s, stored.kept_s):
+            self._quick_since = asked
+        elif stored.margin_s > MARGIN_S and asked - self._quick_since > NARROWS_AFTER_S:
+            set_limit(self.servers, stored.per_second, kept_s=stored.kept_s)
+        elif stored.kept_s > stored.margin_s and asked - self._quick_since > WITHDRAWN_S:
+            set_limit(self.servers, stored.per_second, stored.margin_s)
 
     def wait(self) -> None:
         """Return when a request may be sent, at once. Errors: Retryable if the servers do not answer in time, or the worker ends."""
@@ -125,24 +149,20 @@ class VendorLimit:
                 raise
             pauses_s = PAUSES_S
             try:
-                is_permitted, took_s = self._asked()
-                if took_s <= self._margin_s - SPARE_S:
-                    if is_permitted:
-                        return
-                    late_s.clear()
+                is_permitted, late = self._asked()
+                if late:
+                    cause, pauses_s = Retryable(f"the answer took {late:.1f} s"), LATE_PAUSES_S
+                    late_s.append(late)
+                elif is_permitted:
+                    return
                 else:
-                    cause, pauses_s = Retryable(f"the answer took {took_s:.1f} s"), LATE_PAUSES_S
-                    late_s.append(took_s)
+                    late_s.clear()
             except (Retryable, NatsError) as error:
                 cause = error
                 late_s.clear()
                 with contextlib.suppress(Retryable, NatsError):
                     self.read()  # it may have been ended
             self.sleep(random.uniform(*pauses_s))  # noqa: S311 - spreads the workers
-
-    @property
-    def _margin_s(self) -> float:
-        return self._stored.margin_s if self._stored is not None else MARGIN_S
 
     def _check_patience(self, begin: float, cause: Exception | None) -> None:
         """Check that waiting makes sense. ``begin``: since when this thread waits. Errors: Retryable."""
@@ -168,15 +188,15 @@ class VendorLimit:
                 return
             log.warning(
                 "limit_slower the NATS servers take %.1f s to answer: fewer requests to the vendor are possible,"
-                " until the limit is set again (fleet limit --per-second %g)",
+                " until they have been quick for ten minutes",
                 min(late_s),
-                stored.per_second,
             )
             set_limit(self.servers, stored.per_second, wider_s)
             self.read()
 
     def _asked(self) -> tuple[bool, float]:
-        """Ask for a permit. Returns whether it was given, and how many seconds the answer took."""
+        """Ask for a permit. Returns whether it was given; and how many seconds the answer took if that is too late, else 0."""
+        stored = self._stored or StoredLimit(per_second=0.0)
         begin = self.monotonic()
         is_permitted = True
         try:
@@ -186,13 +206,22 @@ class VendorLimit:
                 raise
             is_permitted = False
         end = self.monotonic()
-        if end - begin <= self._margin_s - SPARE_S:
-            self._answered = end
-        return is_permitted, end - begin
+        margin_s = stored.margin_s if end - self._read_at <= MARGIN_KNOWN_S else MARGIN_S
+        if end - begin > MARGIN_S - SPARE_S:
+            self._quick_since = end
+        if end - begin > margin_s - SPARE_S:
+            return is_permitted, end - begin
+        self._answered = end
+        return is_permitted, 0.0
 
 
-def set_limit(servers: Servers, per_second: float | None, margin_s: float = MARGIN_S) -> None:
-    """Set the limit of the whole fleet, which is set up; None or 0: no limit, which is stored, too. Errors: Retryable, NatsError."""
+def set_limit(
+    servers: Servers, per_second: float | None, margin_s: float = MARGIN_S, *, kept_s: float = MARGIN_S
+) -> None:
+    """Set the limit of the whole fleet, which is set up; None or 0: no limit, which is stored, too. Errors: Retryable, NatsError.
+
+    ``kept_s``: for which margin permits are kept, at least: also for one that workers may still use.
+    """
 
     async def change() -> None:
         js = servers.js
@@ -200,7 +229,8 @@ def set_limit(servers: Servers, per_second: float | None, margin_s: float = MARG
             before = (await js.stream_info(PERMITS)).config
         except NotFoundError:
             before = None
-        rule = permit_rule(per_second or NO_LIMIT, margin_s)
+        used_s = MARGIN_S if before is None else float((before.metadata or {}).get(MARGIN_KEY, MARGIN_S))
+        rule = permit_rule(per_second or NO_LIMIT, max(margin_s, kept_s, used_s))
         config = StreamConfig(
             name=PERMITS,
             subjects=[PERMITS],
@@ -209,7 +239,7 @@ def set_limit(servers: Servers, per_second: float | None, margin_s: float = MARG
             max_msgs=rule.messages,
             max_age=rule.age_s,
             num_replicas=(await js.stream_info(EVENTS)).config.num_replicas,
-            metadata={RATE_KEY: json.dumps(per_second or 0.0)},
+            metadata={RATE_KEY: json.dumps(per_second or 0.0), MARGIN_KEY: json.dumps(margin_s)},
         )
         if before is not None and before.storage != StorageType.FILE:  # cannot be changed
             await js.delete_stream(PERMITS)
@@ -226,8 +256,9 @@ def stored_limit(servers: Servers) -> StoredLimit | None:
     except NotFoundError:
         return None
     per_second = float(json.loads((config.metadata or {}).get(RATE_KEY, "1")))
-    margin_s = float(config.max_age or 0.0) - permit_rule(per_second or NO_LIMIT).span_s
-    return StoredLimit(per_second=per_second, margin_s=min(MOST_MARGIN_S, max(MARGIN_S, round(margin_s, 3))))
+    kept_s = max(MARGIN_S, round(float(config.max_age or 0.0) - permit_rule(per_second or NO_LIMIT).span_s, 3))
+    margin_s = float((config.metadata or {}).get(MARGIN_KEY, MARGIN_S))
+    return StoredLimit(per_second=per_second, margin_s=min(margin_s, kept_s), kept_s=kept_s)
 
 
 def limit_in_force(servers: Servers) -> float | None:

@@ -20,10 +20,14 @@ from tconnectsync import Retryable
 from tconnectsync_fleet.nats_login import NatsLogin
 from tconnectsync_fleet.servers import Servers, set_up
 from tconnectsync_fleet.vendor_limit import (
+    MARGIN_KNOWN_S,
     MARGIN_S,
+    MOST_MARGIN_S,
+    NARROWS_AFTER_S,
     PERMITS,
     RATE_KEY,
     SPARE_S,
+    WITHDRAWN_S,
     StoredLimit,
     VendorLimit,
     limit_in_force,
@@ -140,7 +144,7 @@ def test_limit_changes_and_ends(servers: Servers, limited: Callable[[float], Non
 def test_old_permit_is_not_used(servers: Servers, limited: Callable[[float], None]) -> None:
     """A permit whose answer came late, for example to a computer that slept, is not used: another one is asked for."""
     limited(1000)
-    times = iter([0.0, 0.0, 0.0, 5.0, 5.0, 5.0, 5.1])
+    times = iter([0.0, 0.0, 0.0, 0.0, 5.0, 5.0, 5.0, 5.1])
     pauses: list[float] = []
     limit = VendorLimit(servers, monotonic=lambda: next(times), sleep=pauses.append)
     limit.read()
@@ -194,7 +198,7 @@ def test_late_answers_end(servers: Servers, limited: Callable[[float], None], sl
 
 
 def test_steadily_late_answers(servers: Servers, limited: Callable[[float], None], slow: SlowAnswersClock) -> None:
-    """If every answer takes half a second, the fleet goes on at a lower rate, until the limit is set again. Few permits are wasted."""
+    """If every answer takes half a second, the fleet goes on at a lower rate. Few permits are wasted."""
     limited(1000)
     limit = VendorLimit(servers, monotonic=slow.time, sleep=slow.sleep)
     limit.read()
@@ -211,8 +215,47 @@ def test_steadily_late_answers(servers: Servers, limited: Callable[[float], None
     assert found.per_second == 1000
     assert found.margin_s >= 0.5 + SPARE_S
     assert servers.call(servers.js.stream_info(PERMITS)).config.max_age == pytest.approx(1.0 + found.margin_s)
+
+    slow.now += MARGIN_KNOWN_S + 1.0
+    with pytest.raises(Retryable):
+        other.wait()  # for want of news it uses the usual margin, and widens nothing further
+    assert stored_limit(servers) == found
+
+
+def test_quick_answers_again(servers: Servers, limited: Callable[[float], None], slow: SlowAnswersClock) -> None:
+    """The margin is withdrawn after ten quick minutes; permits count for a shorter time when nobody can use it any more."""
     limited(1000)
-    assert stored_limit(servers) == StoredLimit(per_second=1000, margin_s=MARGIN_S)
+    set_limit(servers, 1000, 1.05)
+    limit = VendorLimit(servers, monotonic=slow.time, sleep=slow.sleep)
+    limit.read()
+    slow.now += NARROWS_AFTER_S - 1.0
+    limit.read()
+    limit.wait()  # half a second: still in use
+    slow.now += NARROWS_AFTER_S - 1.0
+    limit.read()
+    assert stored_limit(servers) == StoredLimit(per_second=1000, margin_s=1.05, kept_s=1.05)
+    slow.now += 2.0
+    limit.read()
+    withdrawn = StoredLimit(per_second=1000, margin_s=MARGIN_S, kept_s=1.05)
+    assert stored_limit(servers) == withdrawn
+    limit.read()
+    slow.now += WITHDRAWN_S - 1.0
+    limit.read()
+    assert stored_limit(servers) == withdrawn
+    slow.now += 2.0
+    limit.read()
+    assert stored_limit(servers) == StoredLimit(per_second=1000)
+    assert WITHDRAWN_S > MARGIN_KNOWN_S + MOST_MARGIN_S
+
+
+def test_margin_in_use_when_the_limit_is_set(servers: Servers, limited: Callable[[float], None]) -> None:
+    """An operator's new limit does not end at once what workers may still use."""
+    limited(1000)
+    set_limit(servers, 1000, 1.05)
+    set_limit(servers, 20)
+    assert stored_limit(servers) == StoredLimit(per_second=20, margin_s=MARGIN_S, kept_s=1.05)
+    set_limit(servers, 20)
+    assert stored_limit(servers) == StoredLimit(per_second=20)
 
 
 def test_many_wait_during_an_outage(servers: Servers, limited: Callable[[float], None], slow: SlowAnswersClock) -> None:

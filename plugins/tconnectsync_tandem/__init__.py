@@ -48,13 +48,13 @@ def tconnectsync_importers() -> Sequence[Importer]:
 
 
 def _is_saved(head: bytes) -> bool:
-    from tconnectsync_tandem.files.saved import recognises
+    from tconnectsync_tandem.files.saved_import import recognises
 
     return recognises(head)
 
 
 def _read_saved(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
-    from tconnectsync_tandem.files.saved import read
+    from tconnectsync_tandem.files.saved_import import read
 
     return read(stream, options)
 

@@ -37,7 +37,7 @@ from tconnectsync_tandem.decode import DECODER, decode
 from tconnectsync_tandem.decode.event_factory import SOURCE
 from tconnectsync_tandem.options import TandemOptions
 from tconnectsync_tandem.polling.cooldown import Cooldown
-from tconnectsync_tandem.polling.history_cache import SourceHistoryCache
+from tconnectsync_tandem.polling.log_facts_cache import LogFactsCache
 from tconnectsync_tandem.polling.planner import (
     LEAD_IN_DAYS,
     MOST_DAYS_AHEAD,
@@ -107,7 +107,7 @@ class TandemSource:
     account: TandemAccount = attrs.field(repr=False)
     window_state: WindowState
     drift: SchemaDrift = attrs.field(factory=SchemaDrift)
-    history_cache: SourceHistoryCache = attrs.field(factory=SourceHistoryCache)
+    log_facts_cache: LogFactsCache = attrs.field(factory=LogFactsCache)
     _warned: set[str] = attrs.field(factory=set)
     _cooldown: Cooldown = attrs.field(factory=Cooldown)
 
@@ -147,7 +147,7 @@ class TandemSource:
             opened = {
                 pump.serial: history_opened(SOURCE, pump.serial, first, last, self.context.clock.now())
                 for pump in used
-                if (self.history_cache.horizon(pump, history) or last) > first
+                if (self.log_facts_cache.horizon(pump, history) or last) > first
             }
             yield from self._fetch(client, [(pump, windows) for pump in used], opened=opened)
 
@@ -260,11 +260,11 @@ class TandemSource:
             if (
                 uploaded is not None
                 and uploaded <= now + FUTURE_UPLOAD
-                and not self.history_cache.knows_upload(pump, history)
+                and not self.log_facts_cache.knows_upload(pump, history)
             ):
                 found.append(facts.upload_seen(pump, uploaded, now))
-            first = self.history_cache.horizon(pump, history)
-            if settings is not None and not self.history_cache.knows_settings(pump, settings.settings_hash, history):
+            first = self.log_facts_cache.horizon(pump, history)
+            if settings is not None and not self.log_facts_cache.knows_settings(pump, settings.settings_hash, history):
                 fact = facts.settings_captured(
                     pump,
                     settings,
@@ -283,7 +283,7 @@ class TandemSource:
         return today - timedelta(days=self.options.history_days)
 
     def _should_fetch(self, pump: Pump, newest: Pump, history: History) -> bool:
-        if pump.never_uploaded and not self.history_cache.ever_uploaded(pump, history):
+        if pump.never_uploaded and not self.log_facts_cache.ever_uploaded(pump, history):
             return False
         now = self.context.clock.now()
         return in_use(pump, newest, now) or not self._cooldown.is_pump_paused(pump, self.context.clock)
@@ -291,13 +291,13 @@ class TandemSource:
     def _plan(self, pump: Pump, newest: Pump, history: History) -> list[Window]:
         now = self.context.clock.now()
         zone_of = self.context.zone_of
-        start = (self.history_cache.horizon(pump, history) or self._first_day()) - timedelta(days=LEAD_IN_DAYS)
+        start = (self.log_facts_cache.horizon(pump, history) or self._first_day()) - timedelta(days=LEAD_IN_DAYS)
         planner = Planner(pump=pump, start=start, now=now, zone_of=zone_of, used=in_use(pump, newest, now))
         last = local_day(now, zone_of) + timedelta(days=MOST_DAYS_AHEAD)
-        coverage = self.history_cache.coverage(pump, history)
+        coverage = self.log_facts_cache.coverage(pump, history)
         return planner.windows(
             coverage,
-            stray_windows(self.history_cache.clock_changes(pump, history), start, last),
+            stray_windows(self.log_facts_cache.clock_changes(pump, history), start, last),
             most_days=self.options.window_days,
             unread=self.window_state.unread(pump.serial, coverage.days),
             paused=self._cooldown.paused_days(pump, self.context.clock),

@@ -1,4 +1,4 @@
-"""How long a recorded basal rate applies: what every reader of basal records must decide alike."""
+"""The limits of how long a recorded basal rate applies. The readers of basal records apply them, each to its own documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches, halving, dead letters, withdrawals, lapses: one sink's outbox against a receiver."""
+"""The outbox's queue and sender against a receiver: batches, halving, dead letters, withdrawals, lapses."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from tconnectsync_tandem.decode.event_factory import make_event
 from tconnectsync_tandem.files.binary.importer import read
 from tconnectsync_tandem.files.binary.layouts import LAYOUTS
 from tconnectsync_tandem.files.binary.record import entry_of, is_partial, short
-from tconnectsync_tandem.files.saved import read as read_saved
+from tconnectsync_tandem.files.saved_import import read as read_saved
 from tests.support.binary_records import MEMORY, binary, payload_of, record_of
 from tests.support.clocks import FakeClock
 from tests.tandem.fake_cloud import START, entry

@@ -12,8 +12,8 @@ import pytest
 
 from tconnectsync import Batch, FileUnreadable, ImportOptions
 from tconnectsync_tandem.decode.event_factory import make_event
-from tconnectsync_tandem.files import saved_json
-from tconnectsync_tandem.files.saved import read, recognises
+from tconnectsync_tandem.files import saved_reader
+from tconnectsync_tandem.files.saved_import import read, recognises
 from tests.tandem.fake_cloud import hourly
 
 NOW = datetime(2026, 6, 2, tzinfo=timezone.utc)
@@ -56,7 +56,7 @@ def test_a_record_is_what_the_source_makes_of_it() -> None:
 
 def test_truncated_file_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where it is read in small pieces."""
-    monkeypatch.setattr(saved_json, "_CHUNK", 50)
+    monkeypatch.setattr(saved_reader, "_CHUNK", 50)
     text = b"[" + ANSWER[:-1] + b"}]"
     for size in range(1, len(text)):
         with pytest.raises(FileUnreadable, match=f"^Byte {size:,}: the file ends there"):

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from tconnectsync import Batch, ImportOptions, counted
 from tconnectsync_tandem.files.imported import batches, left_out
-from tconnectsync_tandem.files.saved_json import EntryReader
+from tconnectsync_tandem.files.saved_reader import EntryReader
 
 _BLANK = b" \t\r\n[\xef\xbb\xbf"
 

@@ -35,7 +35,7 @@ class _Known:
 
 
 @attrs.define
-class SourceHistoryCache:
+class LogFactsCache:
     """Facts from the log, by pump."""
 
     _known: dict[str, _Known] = attrs.field(factory=dict)

@@ -21,7 +21,7 @@ case " $* " in
 esac
 # pytest rewrites each test's assertions; it keeps the result beside the test, which saves ten seconds of each worker's next start.
 unset PYTHONDONTWRITEBYTECODE
-# Two workers more than there are cores, because tests also wait: for servers, killed daemons and leases. The last of two options wins,
+# One worker more than there are cores, because tests also wait: for servers, killed daemons and leases. The last of two options wins,
 # so that `./test.sh -n 0` runs them one after the other.
-workers=$(($(getconf _NPROCESSORS_ONLN) + 2))
+workers=$(($(getconf _NPROCESSORS_ONLN) + 1))
 exec "$venv/bin/python" -m pytest --numprocesses="$workers" --dist=worksteal --durations=15 "$@"

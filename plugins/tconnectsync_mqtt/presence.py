@@ -64,8 +64,8 @@ class Presence:
         client.on_connect = self._connected
         client.on_message = self._heard
         client.connect_async(options.host or "", options.broker_port, keepalive=KEEPALIVE_S)
+        self._client = client  # before its thread begins, which may announce at once
         client.loop_start()
-        self._client = client
 
     def show(self, problems: Sequence[str]) -> None:
         """Publish these problems now, or when there is a connection."""

@@ -83,7 +83,9 @@ def follow(replica: Replica, folder: Path, index: Path, files: Files) -> None:
                 _refuse_newer(segments, files)
         if local == LogEnd():
             segments.refresh()
-            for copied in segments.all():  # it is still in the replica; each try would leave one more
+            for (
+                copied
+            ) in segments.all():  # it is in the replica; without this, each attempt leaves another set of files
                 files.remove(copied.path)
             raise LogCorrupt(
                 "the stored copy of the event log does not fit together",

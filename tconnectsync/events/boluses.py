@@ -148,7 +148,7 @@ class JoinedBolus:
 
     @property
     def amounts_so_far(self) -> tuple[float, float] | None:
-        """The same also while the immediate part is running; None: no record reports an amount."""
+        """Units delivered immediately and extended so far, also while the immediate part is running; None: nothing is reported."""
         if self.amounts is not None:
             return self.amounts
         later = None if self.extended is None else self.extended.delivered_u

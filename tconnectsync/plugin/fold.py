@@ -92,7 +92,8 @@ class ReportsPending(Protocol):
 class NeedsOnlyTimes(Protocol):
     """An optional part of a fold: of some of its ``kinds`` it uses only when an event happened, such as a sign of life.
 
-    Their events may come without ``id``, ``body`` and ``raw``, because the index alone is read for them.
+    Their events may come with ``kind``, ``pump``, ``group``, ``seq``, ``pump_time`` and ``at`` alone, because only the index is
+    read for them: no ``id``, ``body`` or ``raw``, and ``source``, ``received_at``, ``decoder`` and ``pos`` mean nothing.
     """
 
     only_times: frozenset[str]

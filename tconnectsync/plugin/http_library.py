@@ -18,7 +18,7 @@ _hidden = [name for name in _GUESSERS if name not in sys.modules]
 sys.modules.update(cast("dict[str, ModuleType]", dict.fromkeys(_hidden)))  # None: an import of it fails
 try:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # requests warns that it found none
+        warnings.filterwarnings("ignore", message="Unable to find acceptable character detection")
         import requests
 finally:
     for _name in _hidden:

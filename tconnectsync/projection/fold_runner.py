@@ -188,7 +188,7 @@ class FoldRunner:
         except Exception as error:
             # the border to a plugin: its error must not stop the other folds
             log.exception("fold_failed fold=%s stream=%s", name, stream.name)
-            where = f"interval {interval}" if last is None else f"event {last.id}"
+            where = f"interval {interval}" if last is None else f"event {last.id or (last.kind, last.seq)}"
             message = f"{name!r} fails at {where} ({type(error).__name__}): its later documents wait"
             remedy = (
                 "This is a bug of the sink plugin: update it, or report what the log says. Everything else continues."

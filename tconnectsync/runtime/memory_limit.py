@@ -14,7 +14,7 @@ _OBJECTS_BETWEEN_COLLECTIONS = 10_000
 
 
 def save_memory() -> None:
-    """Do all that this module has. Call it before a log is opened, and once the modules are imported."""
+    """Return large blocks, search for cycles less often, drop source text. Call it before a log is opened, and once the modules are imported."""
     release_large_blocks()
     collect_cycles_less_often()
     forget_generated_source()
@@ -41,5 +41,5 @@ def collect_cycles_less_often() -> None:
 
 
 def forget_generated_source() -> None:
-    """Drop the text of methods that attrs has generated for its classes: nearly a megabyte, which only tracebacks show."""
+    """Drop the source text that Python keeps for tracebacks. Nearly a megabyte is of methods that attrs has generated."""
     linecache.clearcache()

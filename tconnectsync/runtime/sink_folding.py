@@ -162,7 +162,7 @@ class SinkFolding:
         self._check_rewrites()
         return True
 
-    def fold_all_views_again(self) -> None:
+    def fold_all_streams_again(self) -> None:
         """Fold everything again, because the outbox is new."""
         self.fold_runner.blocked.clear()
         self._seen_version = -1

@@ -104,7 +104,7 @@ class SinkRunner:
         self.fold_runner.outbox = self.sender.outbox = fresh
         self.delivery.preflight.start_over()
         self._begin_comparing()
-        self.folding.fold_all_views_again()
+        self.folding.fold_all_streams_again()
         self.sink_health.forget()
 
     # --- requests of the user ----------------------------------------------------------------------------------------

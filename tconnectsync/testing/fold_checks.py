@@ -92,13 +92,21 @@ class _Arrivals:
 
     def read(self, first_key: int, last_key: int, kinds: frozenset[str], only_times: frozenset[str]) -> Sequence[Event]:
         return [
-            attrs.evolve(event, id="", body=None, raw=None) if self.numbered and event.kind in only_times else event
+            _time_alone(event) if self.numbered and event.kind in only_times else event
             for event in self.in_order()
             if event.kind in kinds | only_times and first_key <= self.key(event) <= last_key
         ]
 
     def in_delivery_window(self, at: datetime) -> bool:  # noqa: ARG002 - the protocol's signature
         return True
+
+
+def _time_alone(event: Event) -> Event:
+    """What the index knows of an event: see :class:`tconnectsync.NeedsOnlyTimes`."""
+    return Event(
+        id="", kind=event.kind, pump=event.pump, group=event.group, seq=event.seq, pump_time=event.pump_time, source="",
+        received_at=datetime.min.replace(tzinfo=timezone.utc), body=None, at=event.at,
+    )  # fmt: skip
 
 
 def check_arrival(fold: Fold[Any], batches: Sequence[Sequence[Event]], *, replay: bool = False) -> None:

@@ -244,10 +244,14 @@ class StreamClock:
     def _valid_anchors(self, facts: Iterable[Event], component: Component, end: int | None) -> Iterable[Anchor]:
         """Yield the anchors of a component from facts that are still valid: the configured zone has not changed since.
 
-        Facts about this component come first, each newest first. Then those about a part that was a component of its own until
-        the record of its clock change arrived: they were chosen without knowing that change.
+        The newest comes first. Last are choices by the zone for a part that was a component of its own until the record of its
+        clock change arrived: they were made without knowing that change. (What uploads proved for such a part stays true.)
         """
-        for fact in sorted(facts, key=lambda fact: fact.body.from_key != component.from_key):
+
+        def is_outdated(fact: Event) -> bool:
+            return fact.body.from_key != component.from_key and fact.body.basis != EVIDENCE
+
+        for fact in sorted(facts, key=is_outdated):
             body = fact.body
             if body.at_key < component.from_key or (end is not None and body.at_key >= end):
                 continue

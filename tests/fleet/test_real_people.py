@@ -91,7 +91,13 @@ def test_killed_and_moved(world: RealFleet) -> None:
     fleet.run("pause", "anna")
     fleet.eventually(lambda: "paused: 1" in fleet.run("status"), "the pause in the status", every_s=0.5)
     backup = real.folder / "anna.tar.gz"
-    fleet.run("export", "anna", "--output", str(backup))
+
+    def is_complete() -> bool:
+        """The command says so if a worker has not given the person back yet."""
+        backup.unlink(missing_ok=True)
+        return "still works" not in fleet.run("export", "anna", "--output", str(backup))
+
+    fleet.eventually(is_complete, "a backup after the last turn", every_s=0.5)
     fleet.run("remove", "anna")
     home = real.installation(anna, "alone")
     home.run("restore", str(backup))
@@ -157,12 +163,12 @@ def messages(url: str) -> Iterator[list[tuple[str, bytes]]]:
 
 
 def asked(fleet: LightFleet, *words: str) -> str:
-    """What a command printed for which a worker has to have the person: it may just get the person."""
+    """What a command printed for which a worker has to have the person: one may just get or give back the person."""
     said: list[str] = []
 
     def is_answered() -> bool:
-        said.append(fleet.run(*words, expect=(0, 3)))
-        return "no worker" not in said[-1]
+        said.append(fleet.run(*words, expect=(0, 3, 8)))
+        return "no worker" not in said[-1] and "Run the command again" not in said[-1]
 
     fleet.eventually(is_answered, f"an answer to {words}", every_s=0.5)
     return said[-1]

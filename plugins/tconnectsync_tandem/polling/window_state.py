@@ -27,7 +27,7 @@ MOST_DAYS = 4_000
 class WindowState:
     """The state in the file ``path``."""
 
-    path: Path = attrs.field(default=Path(), metadata={"json": None})
+    path: Path = attrs.field(default=Path("windows.json"), metadata={"json": None})
     longest_days: int | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.ge(1)))
     """The longest window that the server accepted after it refused a longer one."""
     longest_since: datetime | None = None
@@ -43,7 +43,10 @@ class WindowState:
         """Read the file; an unreadable file counts as empty."""
         try:
             found = CONVERTER.loads(path.read_bytes(), cls)
-        except Exception:  # noqa: BLE001 - the remedy is the same for every cause
+        except FileNotFoundError:
+            return cls(path)
+        except Exception as error:  # noqa: BLE001 - the remedy is the same for every cause
+            log.warning("memo_unreadable file=%s reason=%s", path.name, type(error).__name__)
             return cls(path)
         found.path = path
         return found

@@ -18,7 +18,6 @@ from tconnectsync_tconnect.rows.serial_numbers import plain_serial
 
 _SENSOR = frozenset({"egv", "cgm"})
 _METER = frozenset({"bg", "bgm"})
-"""The sensor's range; a value outside only tells the side."""
 
 
 @attrs.frozen(kw_only=True)

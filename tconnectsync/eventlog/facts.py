@@ -40,8 +40,10 @@ class FactReader:
         return found
 
     def _fact(self, location: Location) -> Event:
-        event = self._remembered.pop(location, None) or self._read(location)
-        self._remembered[location] = event  # the last one in the order of use
-        if len(self._remembered) > MOST_REMEMBERED:
-            del self._remembered[next(iter(self._remembered))]
+        event = self._remembered.get(location)
+        if event is None:
+            event = self._remembered[location] = self._read(location)
+            if len(self._remembered) > MOST_REMEMBERED:
+                for old in sorted(self._remembered)[: max(1, MOST_REMEMBERED // 2)]:
+                    del self._remembered[old]
         return event

@@ -249,7 +249,8 @@ class StreamClock:
         """
 
         def is_outdated(fact: Event) -> bool:
-            return fact.body.from_key != component.from_key and fact.body.basis != EVIDENCE
+            body: ClockAnchored = fact.body
+            return body.from_key != component.from_key and body.basis != EVIDENCE
 
         for fact in sorted(facts, key=is_outdated):
             body = fact.body

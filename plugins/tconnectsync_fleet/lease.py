@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -19,10 +21,14 @@ from tconnectsync_fleet import formats
 from tconnectsync_fleet.nats_errors import meaning_of
 from tconnectsync_fleet.servers import PEOPLE, WORKERS, Servers
 
+log = logging.getLogger("tconnectsync.fleet")
 SAFE_SHARE = 0.7
 """After this share of the lease's life without a renewal, the worker stops; the servers end the lease later than that."""
+STREAM_NOT_FOUND = 10059
 RENEWALS = 4
 """How often a lease is renewed in its life."""
+STOPPING = "stopping"
+"""In a worker's report while it gives its people back. Workers of older releases do not know it."""
 
 
 def waking_and_sleeping() -> float:
@@ -149,7 +155,12 @@ def _newest_entry(servers: Servers, owner: str) -> tuple[int, bytes | None]:
         return 0, None
     try:
         found = servers.call(servers.js.get_last_msg(f"KV_{WORKERS}", f"$KV.{WORKERS}.{worker}"))
-    except NotFoundError:
+    except NotFoundError as error:
+        if error.err_code == STREAM_NOT_FOUND:  # that says nothing about any lease
+            raise Retryable(
+                "the NATS servers have no bucket of workers, so nobody's people are taken over",
+                remedy="Restore it from a backup, or create it again: `tconnectsync fleet init`.",
+            ) from error
         return 0, None
     return found.seq or 0, found.data
 
@@ -161,6 +172,44 @@ def _report(value: bytes | None) -> dict[str, Any]:
     except ValueError:
         found = None
     return found if isinstance(found, dict) else {}
+
+
+class _Everybody(Container[str]):
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+@attrs.define
+class LeaseBucketWatch:
+    """Notices that the bucket of workers was created again. Then the leases of workers that live are gone until each takes a new one."""
+
+    servers: Servers
+    ended: set[str]
+    """Owners whose lease has ended for good."""
+    monotonic: Callable[[], float] = time.monotonic
+    _created: datetime | None = None
+    _counts_from: float = 0.0
+
+    def look(self, life_s: float) -> None:
+        """Look at the bucket. ``life_s``: of a lease. Errors: Retryable, NatsError."""
+        created = self.servers.bucket_state(WORKERS).created
+        if self._created not in (None, created):
+            log.warning("leases_lost the bucket of workers was created again: nobody is taken over for %.0f s", life_s)
+            self._counts_from = self.monotonic() + life_s
+            self.ended.clear()
+        self._created = created
+
+    def alive(self, owners: Collection[str]) -> Container[str]:
+        """Return who may be alive: these owners with a lease; everybody, for one lease after the bucket was created again."""
+        return owners if self.monotonic() >= self._counts_from else _Everybody()
+
+
+def serving(workers: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Return the names of the workers that should have people: those with a lease that do not stop.
+
+    A worker that stops still owns whom it has not given back.
+    """
+    return {name for name, report in workers.items() if not report.get(STOPPING)}
 
 
 def worker_for(person: str, workers: Iterable[str]) -> str | None:

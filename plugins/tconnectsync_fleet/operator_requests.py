@@ -117,6 +117,7 @@ def _serve(worker: Worker, scheduled: ScheduledPerson, request: Mapping[str, Any
         asker.send({"progress": "a turn of this person is running; the request begins when it has ended"})
         with asker.kept_waiting():
             scheduled.lock.acquire()
+    began = False
     try:
         runner = scheduled.runner
         if not (runner.is_owned and scheduled.is_wanted and worker.is_healthy()):
@@ -125,11 +126,14 @@ def _serve(worker: Worker, scheduled: ScheduledPerson, request: Mapping[str, Any
         elif not asker.waits():
             log.warning("request_not_begun command=%s nobody waits for it any longer", request.get("command"))
         else:
+            began = True
             with asker.kept_waiting():
                 result = _result(runner, str(request["command"]), request.get("args", {}), asker.send)
             asker.send(result)
     finally:
         scheduled.lock.release()
+        if began and request.get("command") != STATUS_COMMAND:
+            worker.plan_now(scheduled)
 
 
 def _result(

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +28,9 @@ from tconnectsync_fleet.stream_replica import StreamReplica
 NO_SNAPSHOT = "none"
 OWNERS = "fleet-owners"
 """The file with the claims under which this disk's outboxes were written. They are used only if the last claim is among them."""
+
+MOST_ENDED = 1000
+"""How many ended leases are remembered."""
 
 
 class TurnOutcome(Protocol):
@@ -152,19 +155,19 @@ class PersonRunner:
     """With the entry that it was loaded from: another thread may change the entry at any time."""
     _is_doubtful: bool = False
 
-    def take(self, lease: WorkerLease, live: Collection[str]) -> bool:
+    def take(self, lease: WorkerLease, live: Container[str]) -> bool:
         """Own the log from now on. False: a live worker has it. Errors: ReplicaFailed, Retryable, NatsError, OSError, NewerRelease.
 
         ``live``: the owners of the leases that all workers had a moment ago.
         """
+        self.person.check_format()
         if self._replica is not None and self._replica.owner == lease.owner and not self._is_doubtful:
             return True
         replica = StreamReplica(self.servers, self.person.name, lease.owner, lease.holds)
         last = replica.look()
         if last.owner != lease.owner and not last.snapshot and self._is_alive(last.owner, live):
-            self._replica = None
+            self._replica = self._context = None
             return False
-        self.person.check_format()
         replica.check_format()
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         owners = self._owners()
@@ -184,7 +187,7 @@ class PersonRunner:
         self._is_doubtful = False
         return True
 
-    def _is_alive(self, owner: str, live: Collection[str]) -> bool:
+    def _is_alive(self, owner: str, live: Container[str]) -> bool:
         """Whether this owner has a lease. It may have begun since ``live`` was read; its claim came after its lease."""
         return owner in live or self._has_lease(owner)
 
@@ -193,6 +196,8 @@ class PersonRunner:
             return False
         has_lease = may_have_lease(self.servers, owner)
         if not has_lease:
+            if len(self.ended_leases) >= MOST_ENDED:
+                self.ended_leases.clear()  # they are asked for again
             self.ended_leases.add(owner)
         return has_lease
 
@@ -227,7 +232,7 @@ class PersonRunner:
         Without a snapshot, the next worker looks at the receiver.
         """
         replica = self._replica
-        if replica is not None and replica.is_mine() and replica.look().owner == replica.owner:
+        if replica is not None and replica.lease_holds() and replica.look().owner == replica.owner:
             snapshot = NO_SNAPSHOT
             with contextlib.suppress(Retryable, NatsError, OSError):
                 snapshot = store_snapshot(self.servers, self.person.name, self.folder, self.box)
@@ -257,7 +262,7 @@ class PersonRunner:
 
     @property
     def is_owned(self) -> bool:
-        """Whether this worker has claimed the log, and has not given it back."""
+        """Whether the log may be this worker's: it has sent a claim, perhaps without an answer, and has not given the log back."""
         return self._replica is not None
 
     def configure(self, person: Member) -> None:

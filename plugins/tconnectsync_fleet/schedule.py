@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
@@ -65,3 +66,23 @@ class DueQueue:
                     return
                 scheduled = heapq.heappop(self._heap)[2]
             yield scheduled
+
+
+@attrs.define
+class TurnRate:
+    """So many turns a minute; 0: no limit. A turn counts when its person was taken: finding that another worker has the person is free."""
+
+    per_minute: float
+    monotonic: Callable[[], float] = time.monotonic
+    _next: float = 0.0
+    _lock: threading.Lock = attrs.field(factory=threading.Lock)
+
+    def allows(self) -> bool:
+        """Whether another turn may begin now. Those that begin before the first of them counts may be a few too many."""
+        return self._next <= self.monotonic()
+
+    def count(self) -> None:
+        """Count a turn: later ones wait longer."""
+        if self.per_minute:
+            with self._lock:
+                self._next = max(self._next, self.monotonic() - 1.0) + 60.0 / self.per_minute

@@ -13,7 +13,7 @@ from nats.js.errors import KeyNotFoundError
 
 from tconnectsync import counted
 from tconnectsync_fleet import formats
-from tconnectsync_fleet.lease import live_workers, worker_for
+from tconnectsync_fleet.lease import live_workers, serving, worker_for
 from tconnectsync_fleet.people import Member, People
 from tconnectsync_fleet.servers import STATUS, Servers
 from tconnectsync_fleet.states import (
@@ -52,8 +52,8 @@ def read_fleet(servers: Servers, now: datetime | None = None) -> dict[str, Any]:
     return {
         "requests_per_second": limit_in_force(servers),
         "workers": workers,
-        "shares": dict(Counter(worker_for(name, workers) for name in people if states[name] != PAUSED))
-        if workers
+        "shares": dict(Counter(worker_for(name, serving(workers)) for name in people if states[name] != PAUSED))
+        if serving(workers)
         else {},
         "people": states,
         "states": dict(Counter(states.values())),

@@ -18,12 +18,12 @@ from nats.js.errors import APIError, NotFoundError
 
 from tconnectsync import LogEnd, ReplicaFailed, Retryable, counted
 from tconnectsync_fleet import formats
+from tconnectsync_fleet.lease import STREAM_NOT_FOUND
 from tconnectsync_fleet.nats_errors import meaning_of
 from tconnectsync_fleet.servers import EVENTS, Servers
 
 POSITION, CHECKSUM, OWNER, SNAPSHOT = "Log-Position", "Log-Checksum", "Log-Owner", "Log-Snapshot"
 WRONG_LAST_SEQUENCE = (10071, 10164)
-STREAM_NOT_FOUND = 10059
 _FETCH = 200
 _FETCH_S = 5.0
 _LEVEL = 1
@@ -46,12 +46,13 @@ class LastMessage:
 
 @attrs.define
 class StreamReplica:
-    """The replica of one person's log. ``owner`` names this worker's claim; ``is_mine`` whether its lease still holds."""
+    """The replica of one person's log. ``owner`` names this worker's claim: :meth:`claim` comes before everything that writes."""
 
     servers: Servers
     person: str
     owner: str
-    is_mine: Callable[[], bool] = lambda: True
+    lease_holds: Callable[[], bool] = lambda: True
+    """Whether this worker's lease still holds. It does not say whose the log is: only the stream does."""
     last: LastMessage = attrs.field(factory=LastMessage)
 
     @property
@@ -98,9 +99,9 @@ class StreamReplica:
     # --- the port of the event log ----------------------------------------------------------------------------------
 
     def end(self) -> LogEnd:
-        """See :class:`tconnectsync.Replica`. Errors: ReplicaFailed, also if another worker has claimed the log."""
+        """See :class:`tconnectsync.Replica`. Errors: ReplicaFailed, also if another worker has claimed the log, or the claim is gone."""
         self.look()
-        if self.last.seq and self.last.owner != self.owner:
+        if self.last.owner != self.owner:  # also without any message: this worker's claim is gone, with the log
             raise _taken_over(self.person)
         return self.last.end
 
@@ -118,7 +119,7 @@ class StreamReplica:
 
     def fence(self) -> None:
         """See :class:`tconnectsync.Replica`. It asks nobody: the lease says until when nobody else can have it."""
-        if not self.is_mine():
+        if not self.lease_holds():
             raise _taken_over(self.person)
 
     def _publish(self, payload: bytes, end: LogEnd, snapshot: str = "") -> None:

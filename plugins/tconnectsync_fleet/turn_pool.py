@@ -1,73 +1,132 @@
-"""The threads for turns. A turn that lasts long, because a site hangs, does not keep other people waiting."""
+"""The threads for turns. A turn that waits long, because a site hangs, does not keep other people waiting.
+
+A turn has one of the ``places`` until it has waited for :data:`SLOW_S`. Then it goes on without a place, and another turn may begin. A
+turn that computes keeps its place, also when it shares the processor with all others: otherwise many rebuilds would run at once.
+"""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import attrs
 
 from tconnectsync_fleet.schedule import ScheduledPerson
 
+log = logging.getLogger("tconnectsync.fleet")
 SLOW_S = 5.0
-"""A turn that has lasted longer has left its place to another one."""
+"""A turn that has waited longer gives up its place."""
+LOOK_S = 1.0
+"""Over spans of this length it is found out whether a turn computes: in shorter ones, threads that compute may not come round."""
 SLOW_FOR_S = 3600.0
-"""So long after a slow turn, a person's turns use places of their own."""
-SLOW_PLACES, MOST_PLACES = 4, 12
-"""For each place of a quick turn: how many for people known as slow, and how many threads there are at most."""
+"""After a turn that waited longer, the person counts as slow for this long. Turns of slow people take no place."""
+SLOW_PLACES = 4
+"""For each place: how many turns of slow people may run at once."""
+MOST_PLACES = 12
+"""For each place: how many turns may run at once, of whatever kind."""
+
+
+def thread_clock() -> Callable[[], float]:
+    """Return a clock of the processor time that the calling thread has used; any thread may read it while this one lives."""
+    clock_of = getattr(time, "pthread_getcpuclockid", None)
+    if clock_of is None:  # macOS
+        return lambda: 0.0
+    clock = clock_of(threading.get_ident())
+    return lambda: time.clock_gettime(clock)
+
+
+@attrs.define(eq=False)
+class _Turn:
+    """A turn that runs."""
+
+    looked: float
+    """Until when it is known how long the turn has waited."""
+    clock: Callable[[], float] = lambda: 0.0
+    """Its thread's processor time."""
+    used: float = 0.0
+    """What this clock showed then."""
+    waited_s: float = 0.0
+
+    def waited(self, now: float, running: int) -> float:
+        """Return for how many seconds it has waited, to a second.
+
+        A turn that used half of its fair share of one processor, or more, has computed all the time.
+        """
+        passed = now - self.looked
+        if passed >= LOOK_S:
+            used = self.clock()
+            self.waited_s += max(0.0, passed - 2 * running * (used - self.used))
+            self.looked, self.used = now, used
+        return self.waited_s
 
 
 @attrs.define
 class TurnPool:
-    """``places`` turns at once, and many more that wait for something slow. Its user asks for room before each turn."""
+    """``places`` turns at once, and many more that wait. Its user asks for room before each turn. A thread ends with its turn."""
 
     places: int
     monotonic: Callable[[], float] = time.monotonic
-    _began: dict[ScheduledPerson, float] = attrs.field(factory=dict)
-    """When the turns began that run now."""
-    _lock: threading.Lock = attrs.field(factory=threading.Lock)
-    _threads: Executor = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._threads = ThreadPoolExecutor(self.places * MOST_PLACES, thread_name_prefix="turn")
+    clock: Callable[[], Callable[[], float]] = thread_clock
+    _turns: dict[ScheduledPerson, _Turn] = attrs.field(factory=dict)
+    """The turns that run now."""
+    _changed: threading.Condition = attrs.field(factory=threading.Condition)
 
     def has_room(self) -> bool:
         """Whether one more person, who is not known as slow, may have a turn now."""
         now = self.monotonic()
-        with self._lock:
-            quick = sum(not _is_slow(each, now) and now - began < SLOW_S for each, began in self._began.items())
-            return quick < self.places and len(self._began) < self.places * MOST_PLACES
+        with self._changed:
+            running = len(self._turns)
+            quick = sum(
+                not _is_slow(each, now) and turn.waited(now, running) < SLOW_S for each, turn in self._turns.items()
+            )
+            return quick < self.places and running < self.places * MOST_PLACES
 
     def has_room_for(self, scheduled: ScheduledPerson) -> bool:
         """Whether this person may have a turn now, if there is room at all."""
         now = self.monotonic()
-        with self._lock:
-            slow = sum(_is_slow(each, now) for each in self._began)
+        with self._changed:
+            slow = sum(_is_slow(each, now) for each in self._turns)
         return not _is_slow(scheduled, now) or slow < self.places * SLOW_PLACES
 
-    def start(self, turn: Callable[[ScheduledPerson], None], scheduled: ScheduledPerson) -> Future[None]:
+    def start(self, turn: Callable[[ScheduledPerson], None], scheduled: ScheduledPerson) -> None:
         """Let a person have a turn in a thread of its own."""
-        with self._lock:
-            self._began[scheduled] = self.monotonic()
-        return self._threads.submit(self._run, turn, scheduled)
+        running = _Turn(self.monotonic())
+        with self._changed:
+            self._turns[scheduled] = running
+        threading.Thread(target=self._run, args=(turn, scheduled, running), name="turn").start()
 
     def finish(self, turn: Callable[[ScheduledPerson], None], people: Iterable[ScheduledPerson]) -> None:
         """Let each of these people have a last turn, ``places`` at once, and wait for the end of all turns."""
         with ThreadPoolExecutor(self.places, thread_name_prefix="last") as threads:
             for scheduled in people:
-                threads.submit(turn, scheduled)
-        self._threads.shutdown()
+                threads.submit(_logged, turn, scheduled)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._turns)
 
-    def _run(self, turn: Callable[[ScheduledPerson], None], scheduled: ScheduledPerson) -> None:
+    def _run(self, turn: Callable[[ScheduledPerson], None], scheduled: ScheduledPerson, running: _Turn) -> None:
+        clock = self.clock()
+        with self._changed:
+            running.clock, running.used = clock, clock()
         try:
-            turn(scheduled)
+            _logged(turn, scheduled)
         finally:
             now = self.monotonic()
-            with self._lock:
-                if now - self._began.pop(scheduled, now) >= SLOW_S:
+            with self._changed:
+                if running.waited(now, len(self._turns)) >= SLOW_S:
                     scheduled.slow_until = now + SLOW_FOR_S
+                if self._turns.get(scheduled) is running:  # else the person's next turn has begun
+                    del self._turns[scheduled]
+                self._changed.notify_all()
+
+
+def _logged(turn: Callable[[ScheduledPerson], None], scheduled: ScheduledPerson) -> None:
+    try:
+        turn(scheduled)
+    except Exception:
+        log.exception("turn_failed")  # the border between people
 
 
 def _is_slow(scheduled: ScheduledPerson, now: float) -> bool:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +15,24 @@ from nats.errors import Error as NatsError
 
 from tconnectsync import ReplicaFailed, Retryable, TconnectsyncError
 from tconnectsync_fleet.formats import NewerRelease
-from tconnectsync_fleet.lease import RENEWALS, WorkerLease, live_workers, worker_for
+from tconnectsync_fleet.lease import STOPPING, LeaseBucketWatch, WorkerLease, live_workers, serving, worker_for
+from tconnectsync_fleet.lease_keeper import LeaseKeeper
 from tconnectsync_fleet.log_person import log_person
 from tconnectsync_fleet.outage import ServersOutage, connection_ended
 from tconnectsync_fleet.people import Member, person_of
 from tconnectsync_fleet.people_watch import PeopleWatch
-from tconnectsync_fleet.person_runner import FleetContext, PersonRunner, TurnOutcome
-from tconnectsync_fleet.schedule import DueQueue, ScheduledPerson
+from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
+from tconnectsync_fleet.schedule import DueQueue, ScheduledPerson, TurnRate
 from tconnectsync_fleet.servers import Entry, Servers
-from tconnectsync_fleet.status import publish_status
+from tconnectsync_fleet.state_publisher import StatePublisher
 from tconnectsync_fleet.stream_replica import TakenOver
 from tconnectsync_fleet.turn_pool import TurnPool
 from tconnectsync_fleet.vendor_limit import VendorLimit
 from tconnectsync_fleet.worker_report import Rates, people_report
 
 log = logging.getLogger("tconnectsync.fleet")
+LOOP_S = 0.02
+"""How often the main loop looks for turns that are due, and whether the worker ends."""
 LOOK_S = 1.0
 """How often the worker looks for changed people and workers."""
 BUSY_ELSEWHERE_S = 1.0
@@ -52,10 +54,7 @@ class Worker:
     threads: int = 8
     turns_per_minute: float = 0.0
     disk: str = ""
-    _stopping: threading.Event = attrs.field(factory=threading.Event)
-    limit: VendorLimit = attrs.Factory(
-        lambda self: VendorLimit(self.servers, stops=self._stopping.is_set), takes_self=True
-    )
+    limit: VendorLimit = attrs.Factory(lambda self: VendorLimit(self.servers, stops=self._stops), takes_self=True)
     people: dict[str, ScheduledPerson] = attrs.field(factory=dict)
     turns: int = 0
     failed_turns: int = 0
@@ -66,17 +65,26 @@ class Worker:
     _changed: set[str] = attrs.field(factory=set)
     """Whose entry changed since it was last found out who is wanted here."""
     _ended_leases: set[str] = attrs.field(factory=set)
+    _leases: LeaseBucketWatch = attrs.Factory(
+        lambda self: LeaseBucketWatch(self.servers, self._ended_leases), takes_self=True
+    )
     _turns_due: DueQueue = attrs.field(factory=DueQueue)
     _returns_due: DueQueue = attrs.field(factory=DueQueue)
     """Who is to be given back, or forgotten."""
-    _next_turn: float = 0.0
+    _rate: TurnRate = attrs.Factory(lambda self: TurnRate(self.turns_per_minute), takes_self=True)
     _outage: ServersOutage = attrs.field(factory=ServersOutage)
-    _finished: threading.Event = attrs.field(factory=threading.Event)
-    """Set when everything was given back: until then the lease is renewed."""
+    _keeper: LeaseKeeper = attrs.Factory(lambda self: LeaseKeeper(lambda: self._lease, self.report), takes_self=True)
+    _states: StatePublisher = attrs.Factory(
+        lambda self: StatePublisher(self.servers, self.engine, self.name), takes_self=True
+    )
+    _is_stopping: bool = False
 
     def stop(self) -> None:
-        """End after the turns that run. May be called from a signal handler."""
-        self._stopping.set()
+        """End after the turns that run. It takes no lock, so a signal handler may call it."""
+        self._is_stopping = True
+
+    def _stops(self) -> bool:
+        return self._is_stopping
 
     def run(self) -> None:
         """Work until :meth:`stop`. Without a lease it waits for one.
@@ -85,10 +93,9 @@ class Worker:
         NewerRelease if the fleet's data have a newer format.
         """
         ended: Exception | None = None
-        renewing = threading.Thread(target=self._keep_lease, name="lease", daemon=True)
-        renewing.start()
+        self._keeper.start()
         pool = TurnPool(self.threads)
-        while not self._stopping.is_set():
+        while not self._is_stopping:
             try:
                 if not self.is_healthy():
                     self._begin_lease()
@@ -105,13 +112,14 @@ class Worker:
             except Exception:
                 log.exception("fleet_not_read")  # one wrong entry must not stop the work for everybody
             until = time.monotonic() + LOOK_S
-            while time.monotonic() < until and not self._stopping.is_set():
+            while time.monotonic() < until and not self._is_stopping:
+                self._keeper.loop_goes_on()
                 if self.is_healthy():
                     self._start_turns(pool)
-                self._stopping.wait(0.02)
+                time.sleep(LOOP_S)
+        self._keeper.loop_ended()
         pool.finish(self._give_back, self.people.values())
-        self._finished.set()
-        renewing.join()
+        self._keeper.finish()
         if self._lease is not None:
             self._lease.end()
         if ended is not None:
@@ -132,6 +140,7 @@ class Worker:
             "requests": self.limit.requests,
             "turns_a_minute": round(turns_a_minute, 1),
             "requests_a_minute": round(requests_a_minute, 1),
+            **({STOPPING: True} if self._is_stopping else {}),
         }
 
     @property
@@ -149,26 +158,21 @@ class Worker:
         self._lease = lease
         log.info("lease_taken worker=%s owner=%s", self.name, lease.owner)
 
-    def _keep_lease(self) -> None:
-        while not self._finished.wait(self._lease.life_s / RENEWALS if self._lease else LOOK_S):
-            lease = self._lease
-            try:
-                if lease is not None and lease.holds() and not lease.renew(self.report()):
-                    log.warning("lease_lost owner=%s its people are left to others", lease.owner)
-            except Exception:
-                log.exception("lease_not_renewed")  # without this thread the worker would lose every lease
-
     # --- who works for whom -----------------------------------------------------------------------------------------
 
     def _look(self) -> None:
         """Read which people and workers there are now. Errors: Retryable, NatsError."""
         self.limit.read()
+        self._keeper.loop_goes_on()
         self._watch.look(self._read_person, self._forget_people)
+        self._keeper.loop_goes_on()
+        self._leases.look(self._lease.life_s if self._lease else 0.0)
         live = live_workers(self.servers)
-        if live.keys() != self._live.keys():
+        if serving(live) != serving(self._live):
             self._changed.update(self.people)
         self._live = live
         for name in self._changed & self.people.keys():
+            self._keeper.loop_goes_on()  # a worker may have many people
             scheduled = self.people[name]
             was_wanted, scheduled.is_wanted = scheduled.is_wanted, self._wants(scheduled)
             if scheduled.is_wanted and not was_wanted:
@@ -182,6 +186,7 @@ class Worker:
         self._changed.update(self.people)
 
     def _read_person(self, name: str, entry: Entry) -> None:
+        self._keeper.loop_goes_on()
         self._changed.add(name)
         person = person_of(name, entry)
         scheduled = self.people.get(name)
@@ -210,7 +215,7 @@ class Worker:
 
     def _wants(self, scheduled: ScheduledPerson) -> bool:
         person = scheduled.runner.person
-        return not scheduled.removed and not person.paused and worker_for(person.name, self._live) == self.name
+        return not scheduled.removed and not person.paused and worker_for(person.name, serving(self._live)) == self.name
 
     def _plan(self, scheduled: ScheduledPerson) -> None:
         """Queue a person whose turn ended, or about whom something changed."""
@@ -218,6 +223,11 @@ class Worker:
             self._turns_due.add(scheduled.due, scheduled)
         else:
             self._returns_due.add(scheduled.due_back, scheduled)
+
+    def plan_now(self, scheduled: ScheduledPerson) -> None:
+        """Give a person a turn soon: an operator's request may have left something to do."""
+        scheduled.due = 0.0
+        self._plan(scheduled)
 
     def _start_turns(self, pool: TurnPool) -> None:
         """Start the turns that are due, at the configured rate, and give back what others should have."""
@@ -230,52 +240,63 @@ class Worker:
                 pool.start(self._give_back, scheduled)
             elif scheduled.removed:
                 self.people.pop(scheduled.runner.person.name, None)
-        for scheduled in self._turns_due.take(now, lambda: self._next_turn <= now and pool.has_room()):
+        for scheduled in self._turns_due.take(now, lambda: self._rate.allows() and pool.has_room()):
             if scheduled.running or not scheduled.is_wanted or scheduled.due > now:
                 continue
             if not pool.has_room_for(scheduled):
                 self._turns_due.add(now + LOOK_S, scheduled)
                 continue
-            if self.turns_per_minute:
-                self._next_turn = max(self._next_turn, now - 1.0) + 60.0 / self.turns_per_minute
             scheduled.running = True
             pool.start(self._turn, scheduled)
 
     # --- one turn ---------------------------------------------------------------------------------------------------
 
     def _turn(self, scheduled: ScheduledPerson) -> None:
-        """Give one person a turn. Whatever goes wrong in it concerns nobody else."""
+        """Give one person a turn. Whatever goes wrong in it concerns nobody else, and the person gets another turn."""
         person = scheduled.runner.person
-        with log_person(person.name), scheduled.lock:
-            if self._stopping.is_set() or not scheduled.is_wanted or not self.is_healthy():
-                self._ended(scheduled)  # that changed while the turn was in the queue
-                return
-            try:
-                pause_s = self._work(scheduled)
-                scheduled.failures = 0
-            except TakenOver as error:
-                log.warning('log_not_owned message="%s"', error.message)
-                scheduled.runner.doubt()
-                self.failed_turns += 1
-                pause_s = _with_jitter(RETRY_S[0])
-            except (TconnectsyncError, NatsError, OSError) as error:
-                log.warning('turn_failed message="%s"', error)
-                pause_s = self._after_failure(scheduled)
-                if isinstance(error, ReplicaFailed):
-                    scheduled.runner.doubt()
-                    pause_s = min(pause_s, _with_jitter(SERVERS_RETRY_S))
-                scheduled.status = int(getattr(error, "person_status", getattr(error, "exit_status", 1)))
-                self._publish(person.name, status=scheduled.status, lines=[str(error)])
-            except Exception as error:
-                log.exception("turn_failed")  # the border between people
-                pause_s = self._after_failure(scheduled)
-                lines = [f"failed unexpectedly ({type(error).__name__}); see the worker's log"]
-                scheduled.status = 1
-                self._publish(person.name, status=1, lines=lines)
+        if not scheduled.lock.acquire(blocking=False):  # an operator's request
+            scheduled.due = time.monotonic() + BUSY_ELSEWHERE_S
+            self._ended(scheduled)
+            return
+        pause_s = RETRY_S[1]  # if even dealing with a failure fails
+        try:
+            with log_person(person.name):
+                pause_s = self._attempt(scheduled)
+        finally:
             if scheduled.runner.person is not person:
                 pause_s = 0.0  # it was changed meanwhile
             scheduled.due = time.monotonic() + pause_s
+            scheduled.lock.release()
             self._ended(scheduled)
+
+    def _attempt(self, scheduled: ScheduledPerson) -> float:
+        """Do what is due, and deal with failures. Returns the seconds until the next turn."""
+        person = scheduled.runner.person
+        if self._is_stopping or not scheduled.is_wanted or not self.is_healthy():
+            return 0.0  # that changed while the turn was in the queue
+        try:
+            pause_s = self._work(scheduled)
+            scheduled.failures = 0
+        except TakenOver as error:
+            log.warning('log_not_owned message="%s"', error.message)
+            scheduled.runner.doubt()
+            self.failed_turns += 1
+            pause_s = _with_jitter(RETRY_S[0])
+        except (TconnectsyncError, NatsError, OSError) as error:
+            log.warning('turn_failed message="%s"', error)
+            pause_s = self._after_failure(scheduled)
+            if isinstance(error, ReplicaFailed):
+                scheduled.runner.doubt()
+                pause_s = min(pause_s, _with_jitter(SERVERS_RETRY_S))
+            scheduled.status = int(getattr(error, "person_status", getattr(error, "exit_status", 1)))
+            self._states.publish(person.name, status=scheduled.status, lines=[str(error)])
+        except Exception as error:
+            log.exception("turn_failed")  # the border between people
+            pause_s = self._after_failure(scheduled)
+            lines = [f"failed unexpectedly ({type(error).__name__}); see the worker's log"]
+            scheduled.status = 1
+            self._states.publish(person.name, status=1, lines=lines)
+        return pause_s
 
     def _ended(self, scheduled: ScheduledPerson) -> None:
         scheduled.running = False
@@ -283,11 +304,12 @@ class Worker:
 
     def _work(self, scheduled: ScheduledPerson) -> float:
         owners = {report.get("owner", "") for report in self._live.values()}
-        if not scheduled.runner.take(self.lease, owners):
+        if not scheduled.runner.take(self.lease, self._leases.alive(owners)):
             return BUSY_ELSEWHERE_S
         self.turns += 1
-        outcome = scheduled.runner.work(self._stopping.is_set)
-        self._publish_outcome(scheduled, outcome)
+        self._rate.count()
+        outcome = scheduled.runner.work(self._stops)
+        self._states.publish_outcome(scheduled, outcome)
         return outcome.due_s
 
     def _after_failure(self, scheduled: ScheduledPerson) -> float:
@@ -314,31 +336,8 @@ class Worker:
             except Exception:
                 log.exception("not_given_back")  # the border between people
                 scheduled.due_back = time.monotonic() + RETRY_S[0]
-            self._ended(scheduled)
-
-    def _publish_outcome(self, scheduled: ScheduledPerson, outcome: TurnOutcome) -> None:
-        scheduled.status, scheduled.last_fetch = int(outcome.status), outcome.last_fetch
-        fetched = outcome.last_fetch and outcome.last_fetch.isoformat()
-        state = (scheduled.status, outcome.lines)
-        is_published = self._publish(
-            scheduled.runner.person.name,
-            status=scheduled.status,
-            lines=outcome.lines,
-            must_arrive=state != scheduled.published,
-            records=outcome.records,
-            last_fetch=fetched,
-        )
-        scheduled.published = state if is_published else None
-
-    def _publish(self, name: str, *, lines: Iterable[str], must_arrive: bool = True, **found: Any) -> bool:
-        """Publish a person's state for ``fleet status``, without secrets. False: it was not stored."""
-        found |= {"lines": [self.engine.redact(line) for line in lines], "worker": self.name}
-        try:
-            publish_status(self.servers, name, found, must_arrive=must_arrive)
-        except (Retryable, NatsError) as error:
-            log.warning('status_not_published message="%s"', error)
-            return False
-        return True
+            finally:
+                self._ended(scheduled)
 
 
 def _with_jitter(pause_s: float) -> float:

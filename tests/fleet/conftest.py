@@ -24,6 +24,7 @@ class HeldLease:
 
     owner: str = "w1.held"
     is_held: bool = True
+    life_s: float = LEASE_S
 
     def holds(self) -> bool:
         return self.is_held

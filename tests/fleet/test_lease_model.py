@@ -247,7 +247,7 @@ class FleetMachine(RuleBasedStateMachine):
             return
         replica.servers = self.servers if answers else cast(Servers, LosesAnswers(self.servers))
         try:
-            self.publish(name, replica, may=replica.is_mine(), answers=answers, send=replica.append)
+            self.publish(name, replica, may=replica.lease_holds(), answers=answers, send=replica.append)
         except ReplicaFailed:
             runner.doubt()
         finally:
@@ -307,7 +307,7 @@ class FleetMachine(RuleBasedStateMachine):
         """A person is given back with the outbox, but not by a worker that has lost its lease."""
         runner, person = self.processes[worker].runners[name], self.people[name]
         replica = runner._replica
-        gives = replica is not None and replica.is_mine() and person.owner == replica.owner
+        gives = replica is not None and replica.lease_holds() and person.owner == replica.owner
         runner.release()
         assert not runner.is_owned
         if gives:

@@ -134,6 +134,8 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LightFleet]:
     try:
         for worker in ("older", "newer"):
             world.start(worker)
+        world.eventually(lambda: len(state_of(world)["workers"]) == 2, "two workers")  # else the first one gets both
+        for worker in ("older", "newer"):
             world.add(
                 next(name for name in map("p{}".format, range(99)) if worker_for(name, ("older", "newer")) == worker)
             )

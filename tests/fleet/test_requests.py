@@ -6,6 +6,7 @@ import asyncio
 import json
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,7 +23,7 @@ from tconnectsync_fleet.lease import WorkerLease
 from tconnectsync_fleet.operator_requests import SUBJECT, WAITS, Asker, answer_requests
 from tconnectsync_fleet.people import Member
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
-from tconnectsync_fleet.schedule import ScheduledPerson
+from tconnectsync_fleet.schedule import DueQueue, ScheduledPerson
 from tconnectsync_fleet.servers import Servers
 from tconnectsync_fleet.worker import Worker
 from tests.e2e.installation import eventually
@@ -44,6 +45,9 @@ class AskedPerson:
 
     def context(self) -> AskedPerson:
         return self
+
+    def read_status(self) -> dict[str, Any]:
+        return {}
 
     def perform(self, command: str, _arguments: Any, show: Callable[[Any], None]) -> Any:
         self.performed.append(command)
@@ -99,6 +103,20 @@ def test_steps_and_result_without_secrets(person: AskedPerson, error: Exception 
     assert progress == [{"progress": "asks ***"}]
     assert last["lines"] == (["asked ***"] if error is None else ["refused ***", "change ***"])
     assert bool(last["status"]) == (error is not None)
+
+
+@pytest.mark.parametrize(("command", "is_planned"), [("sync", True), ("status", False)])
+def test_turn_after_a_request(person: AskedPerson, worker: Worker, command: str, is_planned: bool) -> None:
+    """What a command has left to do is not left until the time that was planned before it."""
+    scheduled = person.scheduled
+    scheduled.due = planned = time.monotonic() + 3600.0
+    worker._turns_due = DueQueue()
+    list(ask(person.servers, person.name, command, {}))
+    with scheduled.lock:
+        pass  # the request has ended
+    if is_planned:
+        eventually(lambda: scheduled in worker._turns_due.take(time.monotonic()), "a turn that is due")
+    assert (scheduled.due == planned) != is_planned
 
 
 def test_turn_that_takes_long(person: AskedPerson, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from tconnectsync import ReplicaFailed
 from tconnectsync.eventlog import EventLog
-from tconnectsync_fleet.servers import Servers
-from tconnectsync_fleet.stream_replica import StreamReplica
+from tconnectsync_fleet.servers import EVENTS, Servers
+from tconnectsync_fleet.stream_replica import StreamReplica, TakenOver
 from tests.eventlog.sample_events import RECEIVED, basal
 from tests.eventlog.test_log_contract import EventLogContract
 from tests.support.clocks import FakeClock
@@ -27,13 +27,17 @@ class TestReplicatedLog(EventLogContract):
 
     @pytest.fixture
     def log(self, servers: Servers, tmp_path: Path, new_name: Callable[[], str]) -> Iterator[EventLog]:
-        with closing(opened(tmp_path, StreamReplica(servers, new_name(), "a"), 600)) as log:
+        replica = StreamReplica(servers, new_name(), "a")
+        replica.claim()
+        with closing(opened(tmp_path, replica, 600)) as log:
             yield log
 
 
 @pytest.fixture
 def replica(servers: Servers, new_name: Callable[[], str]) -> StreamReplica:
-    return StreamReplica(servers, new_name(), "a")
+    replica = StreamReplica(servers, new_name(), "a")
+    replica.claim()
+    return replica
 
 
 def taken_over(replica: StreamReplica, owner: str = "b") -> StreamReplica:
@@ -126,11 +130,23 @@ def test_corrupt_disk_is_read_again(replica: StreamReplica, tmp_path: Path) -> N
     assert files_in(tmp_path) == good | {f"not-in-replica-1-{name}": bytes(corrupt)}
 
 
+def test_log_that_is_gone_is_not_continued(replica: StreamReplica, tmp_path: Path) -> None:
+    """After a purge, or after the stream was lost, nobody owns the log: a worker claims it again before it goes on."""
+    with closing(opened(tmp_path, replica)) as log:
+        log.append([basal(1)])
+    replica.servers.call(replica.servers.js.purge_stream(EVENTS, subject=replica.subject))
+    with pytest.raises(TakenOver):
+        opened(tmp_path, replica)
+    replica.claim()
+    with closing(opened(tmp_path, replica)) as log:
+        assert log.append([basal(2)]).first == 1
+
+
 def test_lost_lease_stops_appends(replica: StreamReplica, tmp_path: Path) -> None:
     """A worker whose lease ran out appends and delivers nothing, before anybody else has claimed the log."""
     with closing(opened(tmp_path, replica)) as log:
         log.append([basal(1)])
-        replica.is_mine = lambda: False
+        replica.lease_holds = lambda: False
         with pytest.raises(ReplicaFailed):
             log.append([basal(2)])
         with pytest.raises(ReplicaFailed):

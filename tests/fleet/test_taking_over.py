@@ -16,9 +16,10 @@ from nats.js.api import PubAck
 
 from tconnectsync import ReplicaFailed, Retryable
 from tconnectsync_fleet import snapshots, stream_replica
+from tconnectsync_fleet.formats import FORMAT, NewerRelease
 from tconnectsync_fleet.lease import WorkerLease
 from tconnectsync_fleet.people import Member
-from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
+from tconnectsync_fleet.person_runner import MOST_ENDED, FleetContext, PersonContext, PersonRunner
 from tconnectsync_fleet.servers import SNAPSHOTS, WORKERS, Servers
 from tconnectsync_fleet.snapshots import restore_snapshot, store_snapshot
 
@@ -70,6 +71,39 @@ def test_worker_that_has_just_begun_is_alive(workers: WorkerDisks, new_name: Cal
     assert not workers.runner(old, person).take(mine, picture)
     other.end()
     assert workers.runner(old, person).take(mine, picture)
+
+
+def test_person_whom_another_worker_has(workers: WorkerDisks, new_name: Callable[[], str]) -> None:
+    """A refused runner keeps nothing of its earlier turns: neither the log nor the loaded configuration."""
+    person, old, new = new_name(), new_name(), new_name()
+    mine, other = workers.lease(old), workers.lease(new)
+    runner = workers.runner(old, person)
+    assert runner.take(mine, ())
+    runner._context = (runner.person, cast(PersonContext, None))
+    mine.end()
+    assert workers.runner(new, person).take(other, ())
+    runner.doubt()
+    assert not runner.take(mine, {other.owner})
+    assert not runner.is_owned
+    assert runner._context is None
+
+
+def test_newer_entry_of_an_owned_person(workers: WorkerDisks, new_name: Callable[[], str]) -> None:
+    """The worker says that it needs a newer release, also if it has the person already."""
+    person, name = new_name(), new_name()
+    lease, runner = workers.lease(name), workers.runner(name, person)
+    assert runner.take(lease, ())
+    runner.configure(Member(name=person, sealed=b"", format=FORMAT + 1))
+    with pytest.raises(NewerRelease):
+        runner.take(lease, ())
+
+
+def test_ended_leases_are_bounded(workers: WorkerDisks, new_name: Callable[[], str]) -> None:
+    """Workers come and go for years: what is known of ended leases does not grow for ever."""
+    runner = workers.runner(new_name(), new_name())
+    runner.ended_leases.update(f"gone.{number}" for number in range(MOST_ENDED))
+    assert not runner._has_lease("gone.another")
+    assert runner.ended_leases == {"gone.another"}
 
 
 def test_outboxes_of_an_earlier_claim_are_not_used(workers: WorkerDisks, new_name: Callable[[], str]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import attrs
@@ -11,16 +12,21 @@ import pytest
 
 from tconnectsync_fleet.person_runner import PersonRunner
 from tconnectsync_fleet.schedule import ScheduledPerson
-from tconnectsync_fleet.turn_pool import MOST_PLACES, SLOW_FOR_S, SLOW_PLACES, SLOW_S, TurnPool
+from tconnectsync_fleet.turn_pool import MOST_PLACES, SLOW_FOR_S, SLOW_PLACES, SLOW_S, TurnPool, thread_clock
+from tests.e2e.installation import eventually
 
 
 @attrs.define
 class HangingTurns:
-    """A pool with two places, whose turns last until :meth:`go_on`."""
+    """A pool with two places, whose turns last until :meth:`go_on`. ``used``: the processor time of each of their threads."""
 
     now: float = 1000.0
-    pool: TurnPool = attrs.Factory(lambda self: TurnPool(2, monotonic=lambda: self.now), takes_self=True)
+    used: float = 0.0
+    pool: TurnPool = attrs.Factory(lambda self: self.new_pool(), takes_self=True)
     _goes_on: threading.Event = attrs.field(factory=threading.Event)
+
+    def new_pool(self) -> TurnPool:
+        return TurnPool(2, monotonic=lambda: self.now, clock=lambda: lambda: self.used)
 
     def start(self, count: int) -> list[ScheduledPerson]:
         """Start turns of new people."""
@@ -29,14 +35,24 @@ class HangingTurns:
     def start_for(self, scheduled: ScheduledPerson) -> ScheduledPerson:
         assert self.pool.has_room()
         assert self.pool.has_room_for(scheduled)
-        self.pool.start(lambda _: self._goes_on.wait(60) and None, scheduled)
+        began = threading.Event()
+
+        def turn(_: ScheduledPerson) -> None:
+            began.set()
+            self._goes_on.wait(60)
+
+        self.pool.start(turn, scheduled)
+        assert began.wait(60)
         return scheduled
 
-    def go_on(self) -> None:
-        """Let all turns end."""
+    def let_turns_end(self) -> None:
         self._goes_on.set()
+
+    def go_on(self) -> None:
+        """Wait until all turns have ended, and begin again."""
+        self.let_turns_end()
         self.pool.finish(lambda _: None, ())
-        self.pool = TurnPool(2, monotonic=lambda: self.now)
+        self.pool = self.new_pool()
         self._goes_on.clear()
 
 
@@ -81,13 +97,66 @@ def test_threads_are_bounded(turns: HangingTurns) -> None:
     assert not turns.pool.has_room()
 
 
-def test_failed_turn_leaves_its_place(turns: HangingTurns) -> None:
-    """Also if a turn ends with an error."""
+def test_turn_that_computes_keeps_its_place(turns: HangingTurns) -> None:
+    """Two turns that share a processor compute all the time, however long; when they wait, they give their places up."""
+    turns.start(2)
+    for _ in range(100):
+        turns.now += 1.0
+        turns.used += 0.5
+        assert not turns.pool.has_room()
+    turns.now += SLOW_S
+    assert turns.pool.has_room()
+
+
+def test_person_whose_turn_computed_is_not_slow(turns: HangingTurns) -> None:
+    """A long rebuild says nothing about the person's site."""
+    computes, *_ = turns.start(2)
+    turns.now += 100.0
+    turns.used += 50.0
+    turns.go_on()
+    assert computes.slow_until == 0.0
+    hangs, *_ = turns.start(2)
+    turns.now += 100.0
+    turns.go_on()
+    assert hangs.slow_until > turns.now
+
+
+def test_processor_time_of_another_thread() -> None:
+    """It can be read while that thread lives."""
+    clocks: list[Callable[[], float]] = []
+    pool = TurnPool(1, clock=lambda: clocks.append(thread_clock()) or clocks[-1])  # type: ignore[func-returns-value]
+    read, computed = threading.Event(), threading.Event()
+
+    def compute(_: ScheduledPerson) -> None:
+        while time.thread_time() < 0.02:
+            pass
+        computed.set()
+        read.wait(60)
+
+    pool.start(compute, ScheduledPerson(cast(PersonRunner, None)))
+    assert computed.wait(60)
+    assert 0.02 <= clocks[0]() < 10
+    read.set()
+    pool.finish(lambda _: None, ())
+
+
+def test_threads_end_with_their_turns(turns: HangingTurns) -> None:
+    """A thread that stays would keep the memory of its largest turn."""
+    turns.start(2)
+    turns.now += SLOW_S
+    turns.start(2)
+    turns.let_turns_end()
+    eventually(lambda: not any(each.name.startswith("turn") for each in threading.enumerate()), "the threads' end")
+
+
+def test_failed_turn_leaves_its_place(turns: HangingTurns, caplog: pytest.LogCaptureFixture) -> None:
+    """Also if a turn ends with an error, which is in the log."""
 
     def fail(_: ScheduledPerson) -> None:
         raise RuntimeError
 
     for _ in range(3):
-        with pytest.raises(RuntimeError):
-            turns.pool.start(fail, ScheduledPerson(cast(PersonRunner, None))).result(60)
+        turns.pool.start(fail, ScheduledPerson(cast(PersonRunner, None)))
+    turns.pool.finish(fail, [ScheduledPerson(cast(PersonRunner, None))])
     assert turns.pool.has_room()
+    assert [record.exc_info is not None for record in caplog.records] == [True] * 4

@@ -109,7 +109,9 @@ def test_copies_of_a_removed_person(
 
 
 def append(replica: StreamReplica, folder: Path, count: int) -> None:
-    """Append so many records to the log in ``folder``, and to the stream."""
+    """Claim the log, and append so many records to it in ``folder``, and in the stream."""
+    replica.look()
+    replica.claim()
     with contextlib.closing(opened(folder, replica)) as log:
         for number in range(count):
             log.append([basal(number)])

@@ -6,8 +6,9 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import attrs
@@ -16,10 +17,10 @@ import pytest
 from nacl.public import PrivateKey, SealedBox
 
 from tconnectsync import ReplicaFailed, Retryable
-from tconnectsync_fleet.lease import WorkerLease, worker_for
+from tconnectsync_fleet.lease import STOPPING, WorkerLease, may_have_lease, worker_for
 from tconnectsync_fleet.people import Member
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
-from tconnectsync_fleet.schedule import DueQueue, ScheduledPerson
+from tconnectsync_fleet.schedule import DueQueue, ScheduledPerson, TurnRate
 from tconnectsync_fleet.servers import PEOPLE, STATUS, WORKERS, NatsLogin, Servers, set_up
 from tconnectsync_fleet.stream_replica import TakenOver
 from tconnectsync_fleet.worker import Worker
@@ -96,7 +97,7 @@ def test_failure_is_in_the_status(servers: Servers, tmp_path: Path, error: Excep
 def test_status_of_a_failed_turn(servers: Servers, tmp_path: Path, new_name: Callable[[], str]) -> None:
     """It keeps when the source was last read, and shows no secret that is in an error."""
     worker, name = worker_in(tmp_path, servers, engine=TextEngine()), new_name()
-    worker._publish(name, status=0, lines=[], last_fetch="2026-01-02T03:04:05+00:00")
+    worker._states.publish(name, status=0, lines=[], last_fetch="2026-01-02T03:04:05+00:00")
     worker._turn(wanted(worker, name, Retryable(f"refused: {SECRET}")))
     entry = servers.changes(STATUS)[name]
     assert entry.value is not None
@@ -133,6 +134,108 @@ def test_queued_turn_does_not_begin(servers: Servers, tmp_path: Path, change: st
     worker._turn(scheduled)
     assert worker.failed_turns == scheduled.failures == 0
     assert not scheduled.running
+
+
+def test_failure_that_cannot_be_dealt_with(servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong while a failure is published, the person gets another turn."""
+
+    def publish(*_: Any, **__: Any) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("tconnectsync_fleet.state_publisher.publish_status", publish)
+    worker = worker_in(tmp_path, servers)
+    scheduled = wanted(worker, "unlucky", Retryable("no answer"))
+    with pytest.raises(ValueError, match="a bug"):
+        worker._turn(scheduled)
+    assert not scheduled.running
+    assert not scheduled.lock.locked()
+    assert time.monotonic() < scheduled.due < time.monotonic() + 1000.0
+    assert scheduled in list(worker._turns_due.take(scheduled.due))
+
+
+def test_turn_during_a_request(servers: Servers, tmp_path: Path) -> None:
+    """It waits for the end of an operator's request in the queue, not in a thread."""
+    worker = worker_in(tmp_path, servers)
+    scheduled = wanted(worker, "asked", RuntimeError("the turn began"))
+    with scheduled.lock:
+        worker._turn(scheduled)
+    assert worker.failed_turns == 0
+    assert not scheduled.running
+    assert scheduled in list(worker._turns_due.take(time.monotonic() + 5.0))
+
+
+@attrs.define
+class FreeRunner:
+    """A runner of a person whom another worker has until ``is_free``. It notes who was alive."""
+
+    person: Member
+    is_free: bool = False
+    alive: Container[str] = ()
+
+    def take(self, _: Any, alive: Container[str]) -> bool:
+        self.alive = alive
+        return self.is_free
+
+    def work(self, _: Any) -> Any:
+        return SimpleNamespace(status=0, lines=(), due_s=60.0, records=1, last_fetch=None)
+
+
+def test_refused_tries_are_no_turns(servers: Servers, tmp_path: Path) -> None:
+    """``turns_per_minute`` counts turns, not the tries to take people whom others still have."""
+    worker = worker_in(tmp_path, servers)
+    worker._rate = TurnRate(1.0)
+    worker._lease = cast(WorkerLease, HeldLease())
+    runner = FreeRunner(Member(name="moving", sealed=b""))
+    scheduled = ScheduledPerson(cast(PersonRunner, runner), is_wanted=True)
+    worker._turn(scheduled)
+    assert worker._rate.allows()
+    runner.is_free = True
+    worker._turn(scheduled)
+    assert not worker._rate.allows()
+
+
+def test_worker_that_stops(
+    servers: Servers, tmp_path: Path, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so, and the others want its people before it has ended. It still owns whom it has not given back."""
+    stopping = worker_in(tmp_path, servers)
+    assert not stopping.report().get(STOPPING)
+    stopping.stop()
+    name = new_name()
+    worker = worker_in(tmp_path, servers)
+    worker._lease = cast(WorkerLease, HeldLease())
+    servers.call(servers.bucket(PEOPLE).put(name, Member(name=name, sealed=b"x").value()))
+    other = next(f"w{number}" for number in range(2, 100) if worker_for(name, ["w1", f"w{number}"]) != "w1")
+    for report, is_wanted in (({"owner": "others"}, False), ({"owner": "others", **stopping.report()}, True)):
+        monkeypatch.setattr("tconnectsync_fleet.worker.live_workers", lambda _, found=report: {"w1": {}, other: found})
+        worker._look()
+        assert worker.people[name].is_wanted == is_wanted
+    runner = FreeRunner(worker.people[name].runner.person)
+    worker.people[name].runner = cast(PersonRunner, runner)
+    worker._turn(worker.people[name])
+    assert "others" in runner.alive
+    servers.call(servers.bucket(PEOPLE).purge(name))
+
+
+def test_bucket_of_workers_that_is_lost(own_servers: Servers, tmp_path: Path) -> None:
+    """While it is missing, no lease counts as ended. When it was created again, everybody may be alive for one lease."""
+    worker = worker_in(tmp_path, own_servers)
+    worker._begin_lease()
+    worker._look()
+    worker._ended_leases.add("w9.ended")
+    assert not may_have_lease(own_servers, "w2.another")
+    own_servers.call(own_servers.js.delete_key_value(WORKERS))
+    with pytest.raises(Retryable):
+        may_have_lease(own_servers, "w2.another")
+    set_up(own_servers, replicas=1, lease_s=2.0)
+    now = [100.0]
+    worker._leases.monotonic = lambda: now[0]
+    assert "w2.another" not in worker._leases.alive(())
+    worker._look()
+    assert "w2.another" in worker._leases.alive(())
+    assert not worker._ended_leases
+    now[0] += worker.lease.life_s
+    assert "w2.another" not in worker._leases.alive(())
 
 
 def test_changed_people_after_a_failed_look(

@@ -13,12 +13,17 @@ import threading
 import time
 import traceback
 from collections.abc import Iterable, Mapping
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 from urllib.parse import quote
 
 import attrs
 
 from tconnectsync.text.printable import one_line, printable
+
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[TextIO]
+else:
+    _StreamHandler = logging.StreamHandler  # generic since Python 3.11
 
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 _SHORTEST_SECRET = 4
@@ -123,7 +128,7 @@ class CommandFormatter(logging.Formatter):
         )
 
 
-class LineHandler(logging.StreamHandler[TextIO]):
+class LineHandler(_StreamHandler):
     """Writes lines. If that fails, it does not print the record with its arguments, as the standard handler does: they have secrets."""
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -175,7 +175,7 @@ class PersonRunner:
             if owners:
                 self._write_owners()
             clear(self.folder)
-            if last.snapshot:
+            if last.snapshot and last.snapshot != NO_SNAPSHOT:
                 restore_snapshot(self.servers, self.person.name, self.folder, self.box, last.snapshot)
             # Not the earlier owner: if it claims the log once more before this worker does, these outboxes are too old.
             self._write_owners(lease.owner)

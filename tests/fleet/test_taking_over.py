@@ -216,6 +216,25 @@ def test_snapshot_not_answered(
     assert workers.outbox(second) == "what was delivered"
 
 
+def test_no_snapshot_is_not_read(
+    workers: WorkerDisks, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the log was given back without a snapshot, nobody waits for an older one, which may be slow to read."""
+    person, first, second = new_name(), new_name(), new_name()
+    mine, theirs = workers.lease(first), workers.lease(second)
+    runner = workers.runner(first, person)
+    assert runner.take(mine, ())
+
+    def fails(*_: Any) -> Any:
+        raise Retryable("NATS is slow")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tconnectsync_fleet.person_runner.store_snapshot", fails)
+        runner.release()
+    monkeypatch.setattr(snapshots, "_stored", fails)
+    assert workers.runner(second, person).take(theirs, ())
+
+
 def test_snapshot_read_while_a_server_dies(
     workers: WorkerDisks, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

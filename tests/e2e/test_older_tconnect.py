@@ -1,6 +1,6 @@
 """The older t:connect's services through the real engine to a site: everything is there once, and right.
 
-What they do not tell is told in :func:`engine_in_process.truth_as_reported`; everything else is compared as for Tandem Source.
+These services do not report everything: :func:`engine_in_process.truth_as_reported` says what is missing. The rest is compared as for Tandem Source.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from tconnectsync import Document, StoredDocument
 from tconnectsync.errors import RequestRefused
 from tconnectsync_nightscout.delivery.legacy_documents import match_legacy
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.house import BEGIN, COLLECTIONS, DAY, GENERATIONS, House, house, plan_of
 from tests.e2e.installation import ZONE, Installation, by_identity, recent_pump
+from tests.e2e.simulated_home import BEGIN, COLLECTIONS, DAY, GENERATIONS, SimulatedHome, plan_of, simulated_home
 from tests.support.clocks import ShiftedClock
 from tests.support.cloud_faults import answered
 from tests.support.faulty_cloud import FaultyTandemCloud
@@ -49,7 +49,7 @@ def as_older(ours: Mapping[str, Any], *, off: timedelta = timedelta(0), numbered
     return found
 
 
-def inhabited(home: House, **how: Any) -> dict[str, dict[str, Any]]:
+def inhabited(home: SimulatedHome, **how: Any) -> dict[str, dict[str, Any]]:
     """Deliver, then put the clock back: the site holds an older bridge's documents and others', this installation knows nothing."""
     assert home.ask("sync").status == 0
     before = home.treatments()
@@ -61,24 +61,24 @@ def inhabited(home: House, **how: Any) -> dict[str, dict[str, Any]]:
     return before
 
 
-def older_left(home: House) -> list[dict[str, Any]]:
+def older_left(home: SimulatedHome) -> list[dict[str, Any]]:
     return [doc for doc in home.site.documents("treatments") if doc.get("enteredBy") == "Pump (tconnectsync)"]
 
 
-def foreign_stays(home: House) -> bool:
+def foreign_stays(home: SimulatedHome) -> bool:
     held = [{k: v for k, v in doc.items() if k != "_id"} for doc in home.site.documents("treatments")]
     return all(any(wanted.items() <= doc.items() for doc in held) for wanted in FOREIGN)
 
 
-def one_day(folder: Path, seed: int) -> AbstractContextManager[House]:
+def one_day(folder: Path, seed: int) -> AbstractContextManager[SimulatedHome]:
     """An installation that fetches one day: hundreds of documents, which is enough where the number of days does not matter."""
-    return house(folder, simulate(plan_of(seed, days=5)), now=BEGIN + 4 * DAY, history_days=1)
+    return simulated_home(folder, simulate(plan_of(seed, days=5)), now=BEGIN + 4 * DAY, history_days=1)
 
 
 @GENERATIONS
 def test_adopt_replaces_older_documents(tmp_path: Path, version: str) -> None:
     """Our documents replace an older bridge's, and nothing else is touched."""
-    with house(tmp_path, simulate(plan_of(61)), now=BEGIN + 6 * DAY, version=version) as home:
+    with simulated_home(tmp_path, simulate(plan_of(61)), now=BEGIN + 6 * DAY, version=version) as home:
         before = inhabited(home)
         assert home.ask("sync").status == 6
         assert home.treatments() == {}
@@ -140,7 +140,7 @@ def test_adopt_where_both_were_kept(tmp_path: Path) -> None:
 
     The daemon had already delivered beside the older bridge's documents.
     """
-    with house(tmp_path, simulate(plan_of(64)), now=BEGIN + 6 * DAY) as home:
+    with simulated_home(tmp_path, simulate(plan_of(64)), now=BEGIN + 6 * DAY) as home:
         before = inhabited(home)
         home.ask("sync")
         for sink in (TREATMENTS, PUMP_EVENTS):
@@ -200,7 +200,7 @@ def test_adopt_some_days_before_delivery(tmp_path: Path) -> None:
 
     What goes from these days would not be followed by ours: the place is still looked over.
     """
-    with house(tmp_path, simulate(plan_of(66, days=5)), now=BEGIN + 4 * DAY) as home:
+    with simulated_home(tmp_path, simulate(plan_of(66, days=5)), now=BEGIN + 4 * DAY) as home:
         inhabited(home)
         held = home.site.documents("treatments")
         day = f"{BEGIN + DAY:%Y-%m-%d}"
@@ -219,7 +219,7 @@ def test_adopt_consent_covers_one_look(tmp_path: Path) -> None:
 
     Days that are delivered for the first time later are looked over again.
     """
-    with house(tmp_path, simulate(plan_of(70, days=6)), now=BEGIN + 5 * DAY, history_days=2) as home:
+    with simulated_home(tmp_path, simulate(plan_of(70, days=6)), now=BEGIN + 5 * DAY, history_days=2) as home:
         before = inhabited(home)
         early = {**as_older(next(doc for doc in before.values() if doc["eventType"] in DOSES)), "pump_event_id": "9"}
         early["created_at"] = f"{BEGIN + DAY:%Y-%m-%dT%H:%M:%SZ}"
@@ -299,7 +299,7 @@ def test_adopt_dry_run(tmp_path: Path) -> None:
 
 def test_adopt_sink_without_older_documents(tmp_path: Path) -> None:
     """A sink whose facts no older bridge wrote as treatments says so."""
-    with house(tmp_path, simulate(plan_of(68, days=3)), now=BEGIN + 2 * DAY) as home:
+    with simulated_home(tmp_path, simulate(plan_of(68, days=3)), now=BEGIN + 2 * DAY) as home:
         with pytest.raises(RequestRefused) as refused:
             home.ask("adopt", sink="nightscout-iob")
         assert refused.value.exit_status == 2
@@ -344,7 +344,7 @@ def test_older_bridge_still_writes(tmp_path: Path) -> None:
 
     It was not stopped, or came back with an update of its machine: every dose is there twice from then on.
     """
-    with house(tmp_path, simulate(plan_of(73, days=4)), now=BEGIN + 2 * DAY, poll_s=(1800, 3600)) as home:
+    with simulated_home(tmp_path, simulate(plan_of(73, days=4)), now=BEGIN + 2 * DAY, poll_s=(1800, 3600)) as home:
         inhabited(home)
         assert home.ask("adopt", sink=TREATMENTS).status == 0
         newest = max(
@@ -406,7 +406,7 @@ def test_adopt_leftovers_block_nothing(tmp_path: Path) -> None:
     """
     gone = BEGIN + 4 * DAY
     pump = simulate(plan_of(74, outages=((gone + timedelta(minutes=20), gone + timedelta(hours=30)),)))
-    with house(tmp_path, pump, now=gone, poll_s=(900, 1800)) as home:
+    with simulated_home(tmp_path, pump, now=gone, poll_s=(900, 1800)) as home:
         inhabited(home)
         home.site.put("treatments", older_note(gone - timedelta(minutes=10)), older_note(gone - timedelta(days=1)))
         for sink in (TREATMENTS, PUMP_EVENTS):

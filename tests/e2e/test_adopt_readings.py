@@ -14,8 +14,8 @@ from tconnectsync import Document, StoredDocument
 from tconnectsync_nightscout.api.find_copies import time_of
 from tconnectsync_nightscout.delivery.legacy_readings import match_legacy_readings
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.house import BEGIN, DAY, House, house, plan_of
 from tests.e2e.installation import ZONE, Installation, recent_pump
+from tests.e2e.simulated_home import BEGIN, DAY, SimulatedHome, plan_of, simulated_home
 from tests.support.clocks import ShiftedClock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
@@ -26,8 +26,8 @@ ZEROS = 22
 
 
 @contextmanager
-def living(folder: Path, **how: Any) -> Iterator[House]:
-    with house(folder, simulate(plan_of(81, days=3)), now=BEGIN + 2 * DAY, history_days=1, **how) as home:
+def living(folder: Path, **how: Any) -> Iterator[SimulatedHome]:
+    with simulated_home(folder, simulate(plan_of(81, days=3)), now=BEGIN + 2 * DAY, history_days=1, **how) as home:
         home.running.more = TABLE
         home.running.reopen()
         yield home
@@ -48,7 +48,7 @@ def warm_ups(readings: Mapping[str, Mapping[str, Any]], count: int = ZEROS) -> l
     return [{**each, "sgv": 0, "date": each["date"] + 60_000, "pump_event_id": f"9{number}"} for number, each in enumerate(some)]  # fmt: skip
 
 
-def entries(home: House) -> dict[str, dict[str, Any]]:
+def entries(home: SimulatedHome) -> dict[str, dict[str, Any]]:
     return {
         doc["identifier"]: {k: v for k, v in doc.items() if k != "_id"}
         for doc in home.site.documents("entries")
@@ -56,11 +56,11 @@ def entries(home: House) -> dict[str, dict[str, Any]]:
     }
 
 
-def others(home: House) -> list[dict[str, Any]]:
+def others(home: SimulatedHome) -> list[dict[str, Any]]:
     return [doc for doc in home.site.documents("entries") if doc.get("sink") != CGM]
 
 
-def inhabited(home: House, **how: Any) -> dict[str, dict[str, Any]]:
+def inhabited(home: SimulatedHome, **how: Any) -> dict[str, dict[str, Any]]:
     """Deliver, then let the site hold the older bridge's readings instead, and let this installation know nothing."""
     assert home.ask("sync").status == 0
     before = entries(home)

@@ -14,7 +14,7 @@ from tconnectsync.plugin.manager import load_plugins
 from tconnectsync.queries.verify import verify
 from tconnectsync.reconcile.report import ComparisonChunk, ComparisonReport
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.house import BEGIN, DAY, differences, house, plan_of
+from tests.e2e.simulated_home import BEGIN, DAY, differences, plan_of, simulated_home
 from tests.support.cloud_faults import answered
 
 
@@ -42,7 +42,7 @@ def test_corruption_and_repair(tmp_path: Path) -> None:
     A rate's record is corrupt, and everything must be folded again: the worst moment for it.
     """
     pump = simulate(plan_of(41))
-    with house(tmp_path, pump, now=BEGIN + 6 * DAY, history_days=4) as home:
+    with simulated_home(tmp_path, pump, now=BEGIN + 6 * DAY, history_days=4) as home:
         assert home.ask("sync").status == 0
         before = home.treatments()
         home.running.engine.close()
@@ -98,7 +98,7 @@ def test_verify_of_repaired_log(tmp_path: Path) -> None:
     Until the repaired days were fetched again, a document there that nothing makes may be one of what was lost.
     """
     sink = "nightscout-treatments"
-    with house(tmp_path, simulate(plan_of(42)), now=BEGIN + 6 * DAY) as home:
+    with simulated_home(tmp_path, simulate(plan_of(42)), now=BEGIN + 6 * DAY) as home:
         assert home.ask("sync").status == 0
         home.running.engine.close()
         data = home.running.folder / "data"

@@ -21,8 +21,8 @@ from tconnectsync.plugin.manager import load_plugins
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.engine_in_process import ZONE
-from tests.e2e.house import BEGIN, COLLECTIONS, DAY, House, house, plan_of
 from tests.e2e.installation import by_identity
+from tests.e2e.simulated_home import BEGIN, COLLECTIONS, DAY, SimulatedHome, plan_of, simulated_home
 from tests.e2e.test_adopt import FOREIGN, PUMP_EVENTS, TREATMENTS, as_older, older_left
 from tests.support.clocks import FakeClock
 from tests.support.faulty_cloud import FaultyTandemCloud
@@ -121,7 +121,7 @@ def test_migrating_document_commands(
         assert [doc for doc in site.documents("treatments") if doc.get("enteredBy") == "Pump (tconnectsync)"] == []
 
 
-def older_writes(home: House, folder: Path, begin: datetime) -> int:
+def older_writes(home: SimulatedHome, folder: Path, begin: datetime) -> int:
     """What the older bridge writes of everything since ``begin``: it does not know this one's documents."""
     with SimulatedNightscout(now=home.clock.now) as site:
         there = home.running.__class__(folder, home.cloud, site, home.clock, history_days=4)
@@ -141,7 +141,7 @@ def test_back_to_older_bridge_and_return(tmp_path: Path) -> None:
 
     Two days of the older one: after such a silence the site is looked over as before the first delivery.
     """
-    with house(tmp_path, simulate(plan_of(72, days=5)), now=BEGIN + 2 * DAY, history_days=2) as home:
+    with simulated_home(tmp_path, simulate(plan_of(72, days=5)), now=BEGIN + 2 * DAY, history_days=2) as home:
         assert home.ask("sync").status == 0
         home.running.engine.close()
         left = home.clock.now()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.house import BEGIN, DAY, house, plan_of
+from tests.e2e.simulated_home import BEGIN, DAY, plan_of, simulated_home
 
 
 def older_bridges_bolus(at: str) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def older_bridges_bolus(at: str) -> dict[str, Any]:
 
 def test_older_bridges_boluses_wait(tmp_path: Path) -> None:
     """A site with an older bridge's boluses gets nothing until the user decides."""
-    with house(tmp_path, simulate(plan_of(44)), now=BEGIN + 6 * DAY) as home:
+    with simulated_home(tmp_path, simulate(plan_of(44)), now=BEGIN + 6 * DAY) as home:
         note = {"eventType": "Sleep", "insulin": None, "pump_event_id": "4712"}
         at = "2026-03-20T17:00:00Z"
         home.site.put("treatments", older_bridges_bolus(at), older_bridges_bolus(at) | note)
@@ -49,7 +49,7 @@ def test_backfill_into_older_bridges_time(tmp_path: Path) -> None:
 
     The first delivery was to days without any; the days before them are another matter.
     """
-    with house(tmp_path, simulate(plan_of(45)), now=BEGIN + 7 * DAY, history_days=2) as home:
+    with simulated_home(tmp_path, simulate(plan_of(45)), now=BEGIN + 7 * DAY, history_days=2) as home:
         home.site.put("treatments", older_bridges_bolus("2026-03-18T17:00:00Z"))
         assert home.ask("sync").status == 0
 

@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.house import BEGIN, DAY, differences, house, plan_of
+from tests.e2e.simulated_home import BEGIN, DAY, differences, plan_of, simulated_home
 from tests.support.cloud_faults import CloudFault
 
 HALF = CloudFault(path="pump-logs", drop=frozenset({"insulinDelivered", "deliveredTotal", "commandedRate"}))
@@ -24,7 +24,7 @@ def test_partial_answer_then_whole(tmp_path: Path) -> None:
     pump = simulate(plan_of(51, days=5))
     ends = []
     for number, order in enumerate((["half", "good"], ["good", "half"], ["good", "good"])):
-        with house(tmp_path / str(number), pump, now=BEGIN + 6 * DAY) as home:
+        with simulated_home(tmp_path / str(number), pump, now=BEGIN + 6 * DAY) as home:
             for answer in order:
                 if answer == "half":
                     home.cloud.fail(attrs.evolve(HALF, times=20))
@@ -44,7 +44,7 @@ def test_newer_decoder_reads_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     from tconnectsync_tandem.source import TandemSource
 
     pump = simulate(plan_of(52))
-    with house(tmp_path, pump, now=BEGIN + 6 * DAY, history_days=4) as home:
+    with simulated_home(tmp_path, pump, now=BEGIN + 6 * DAY, history_days=4) as home:
         assert home.ask("sync").status == 0
         before, calls = home.treatments(), home.cloud.count("pump-logs")
         decode = TandemSource.decode

@@ -12,7 +12,7 @@ from tconnectsync.eventlog import FolderLock
 from tconnectsync.eventlog.backup import back_up, restore
 from tconnectsync.eventlog.check import check_log
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.house import BEGIN, DAY, GENERATIONS, differences, house, plan_of
+from tests.e2e.simulated_home import BEGIN, DAY, GENERATIONS, differences, plan_of, simulated_home
 from tests.support.cloud_faults import answered
 
 
@@ -24,13 +24,13 @@ def test_old_backup_restored(tmp_path: Path, version: str, cloud_is_down_first: 
     Two days newer is what the site holds. It stays there while the cloud cannot be asked.
     """
     pump = simulate(plan_of(43))
-    with house(tmp_path, pump, now=BEGIN + 3 * DAY, version=version, history_days=1) as home:
+    with simulated_home(tmp_path, pump, now=BEGIN + 3 * DAY, version=version, history_days=1) as home:
         assert home.ask("sync").status == 0
         data = home.running.folder / "data"
         backup = back_up(data, tmp_path / "b.tar.gz", clock=home.clock)  # the engine holds the folder and goes on
         home.clock.sleep(2 * 86400)
         assert home.ask("sync").status == 0
-        before = home.held()
+        before = home.own_documents()
 
         home.running.engine.close()
         shutil.rmtree(data)
@@ -49,7 +49,7 @@ def test_old_backup_restored(tmp_path: Path, version: str, cloud_is_down_first: 
         assert home.ask("sync").status == 0
         home.clock.sleep(60)
         assert home.ask("sync").status == 0
-        held = home.held()
+        held = home.own_documents()
         changed = {
             id_: (doc, held.get(id_)) for id_, doc in before.items() if "eventType" in doc and held.get(id_) != doc
         }

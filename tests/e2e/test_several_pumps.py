@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.house import BEGIN, DAY, house, plan_of
+from tests.e2e.simulated_home import BEGIN, DAY, plan_of, simulated_home
 from tests.support.site_comparison import compare
 from tests.support.truths import merge
 
@@ -19,7 +19,7 @@ def test_overlapping_pumps(tmp_path: Path) -> None:
     there, back = BEGIN + 3 * DAY + timedelta(hours=11), BEGIN + 5 * DAY + timedelta(hours=13)
     old = simulate(plan_of(47, serial="1111", worn_until=there, drawer_rate="profile"))
     new = simulate(plan_of(48, serial="2222", worn_from=there, worn_until=back))
-    with house(tmp_path, old, new, now=BEGIN + 5 * DAY + timedelta(hours=2), history_days=4) as home:
+    with simulated_home(tmp_path, old, new, now=BEGIN + 5 * DAY + timedelta(hours=2), history_days=4) as home:
         assert home.ask("sync").status == 0
         window = (BEGIN + DAY + timedelta(hours=6), home.clock.now() - timedelta(hours=8))
         found = compare(
@@ -41,7 +41,7 @@ def test_stopped_pump_and_active_pump(tmp_path: Path) -> None:
     change = BEGIN + 3 * DAY + timedelta(hours=11)
     old = simulate(plan_of(49, serial="1111", worn_until=change, days=4))
     new = simulate(plan_of(50, serial="2222", worn_from=change))
-    with house(tmp_path, old, new, now=BEGIN + 6 * DAY + timedelta(hours=2)) as home:
+    with simulated_home(tmp_path, old, new, now=BEGIN + 6 * DAY + timedelta(hours=2)) as home:
         assert home.ask("sync").status == 0
         pumps = home.status()["sources"]["tandem"]["pumps"]
         assert pumps["1111"]["newest_event"] < "2026-03-20T06" < "2026-03-22" <= pumps["2222"]["newest_event"]

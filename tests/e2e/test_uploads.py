@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.house import BEGIN, DAY, differences, house, plan_of
+from tests.e2e.simulated_home import BEGIN, DAY, differences, plan_of, simulated_home
 
 
 def test_uploads_correct_zone(tmp_path: Path) -> None:
@@ -17,7 +17,7 @@ def test_uploads_correct_zone(tmp_path: Path) -> None:
     The configured zone is an hour off. Days of uploads say so: first in words, then, with consent, in the documents.
     """
     pump = simulate(plan_of(53, zone="America/Chicago", days=11))
-    with house(tmp_path, pump, now=BEGIN + 2 * DAY, history_days=1, poll_s=(1800, 3600)) as home:
+    with simulated_home(tmp_path, pump, now=BEGIN + 2 * DAY, history_days=1, poll_s=(1800, 3600)) as home:
         home.running.until(BEGIN + 3 * DAY)
         told = None
         while told is None and home.clock.now() < BEGIN + 9 * DAY:
@@ -63,7 +63,7 @@ def test_unfinished_bolus_and_old_iob(tmp_path: Path) -> None:
         record for record in pump.log
         if not (record.entry["eventCode"] in codes and record.entry["eventProperties"]["bolusId"] == bolus_id)
     )  # fmt: skip
-    with house(tmp_path, attrs.evolve(pump, log=log), now=BEGIN + 4 * DAY) as home:
+    with simulated_home(tmp_path, attrs.evolve(pump, log=log), now=BEGIN + 4 * DAY) as home:
         assert home.ask("sync").status == 0
         assert "does not say how it ended" not in home.status()["sinks"]["nightscout-treatments"]["message"]
         assert "no current IOB" in home.status()["sinks"]["nightscout-iob"]["message"]

@@ -9,9 +9,9 @@ from typing import Any
 
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tests.e2e.engine_in_process import InProcessEngine
-from tests.e2e.house import BEGIN, DAY, GENERATIONS, house, plan_of
 from tests.e2e.installation import ZONE, Installation, by_identity, daemon, recent_pump
 from tests.e2e.installation import SyncSetup as QuietWorld
+from tests.e2e.simulated_home import BEGIN, DAY, GENERATIONS, plan_of, simulated_home
 from tests.support.clocks import ShiftedClock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
@@ -53,7 +53,7 @@ def foreign(site: SimulatedNightscout) -> list[Document]:
 @GENERATIONS
 def test_verify_finds_and_repairs(tmp_path: Path, version: str) -> None:
     """Documents that the site lost, changed or doubled are found and corrected."""
-    with house(tmp_path, simulate(plan_of(61)), now=BEGIN + 6 * DAY, version=version) as home:
+    with simulated_home(tmp_path, simulate(plan_of(61)), now=BEGIN + 6 * DAY, version=version) as home:
         home.site.put("treatments", *FOREIGN)
         home.site.fail(SiteFault(method="POST", path="treatments", lose=3))
         assert home.ask("sync").status == 0
@@ -62,7 +62,7 @@ def test_verify_finds_and_repairs(tmp_path: Path, version: str) -> None:
             assert result.status == 0
             lost = sink == "nightscout-treatments"
             assert ("1 missing" in result.lines[0]) == lost, "one document of a batch was answered with 200 and is gone"
-        good, others = home.held(), foreign(home.site)
+        good, others = home.own_documents(), foreign(home.site)
         documents = home.site.documents("treatments")
         double(home.site, some(documents, "Correction Bolus", 0))
         altered = some(documents, "Meal Bolus", 1)
@@ -75,7 +75,7 @@ def test_verify_finds_and_repairs(tmp_path: Path, version: str) -> None:
         assert f"insulin should be {altered['insulin']} and is 0.05" in words
         assert "another app (1)" in words
         assert result.status == 0
-        assert home.held() == good
+        assert home.own_documents() == good
         assert foreign(home.site) == others, "byte for byte, with their own _id"
 
 
@@ -85,9 +85,9 @@ def test_verify_stale_second_copy(tmp_path: Path, version: str) -> None:
 
     Two copies with one identity, of which the first that the site shows is wrong.
     """
-    with house(tmp_path, simulate(plan_of(61)), now=BEGIN + 6 * DAY, version=version) as home:
+    with simulated_home(tmp_path, simulate(plan_of(61)), now=BEGIN + 6 * DAY, version=version) as home:
         home.ask("sync")
-        good = home.held()
+        good = home.own_documents()
         bolus = some(home.site.documents("treatments"), "Meal Bolus", 1)
         for wrong_first in (True, False):
             if wrong_first:
@@ -96,12 +96,12 @@ def test_verify_stale_second_copy(tmp_path: Path, version: str) -> None:
             if wrong_first:
                 double(home.site, bolus)
             assert home.ask("verify", sink="nightscout-treatments").status == 0
-            assert home.held() == good
+            assert home.own_documents() == good
 
 
 def test_daily_comparison_repairs(tmp_path: Path) -> None:
     """A day of the daemon corrects it without a command and costs a few requests."""
-    with house(tmp_path, simulate(plan_of(62, days=7)), now=BEGIN + 5 * DAY) as home:
+    with simulated_home(tmp_path, simulate(plan_of(62, days=7)), now=BEGIN + 5 * DAY) as home:
         home.ask("sync")
         home.site.put("treatments", FOREIGN[1])
         others = foreign(home.site)
@@ -130,7 +130,7 @@ TROUBLED, STEPS = 12, 26
 
 def together(folder: Path, pump: SimulatedPump, machines: int, version: str) -> dict[str, Document]:
     """What the site holds of ours when so many machines served it, with trouble, until after their comparison."""
-    with house(folder, pump, now=BEGIN + 4 * DAY, version=version, history_days=1) as home:
+    with simulated_home(folder, pump, now=BEGIN + 4 * DAY, version=version, history_days=1) as home:
         home.site.put("treatments", *FOREIGN)
         others = foreign(home.site)
         more = [

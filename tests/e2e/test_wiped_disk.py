@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.house import BEGIN, DAY, GENERATIONS, differences, house, plan_of
+from tests.e2e.simulated_home import BEGIN, DAY, GENERATIONS, differences, plan_of, simulated_home
 from tests.support.cloud_faults import CloudFault, answered
 from tests.support.site_comparison import compare
 from tests.support.truths import merge
@@ -20,9 +20,9 @@ def test_wiped_disk_on_nightscout(tmp_path: Path, version: str) -> None:
     Everything is read back; a document that no event makes any more goes, but not before all is fetched.
     """
     pump = simulate(plan_of(42))
-    with house(tmp_path, pump, now=BEGIN + 6 * DAY, version=version, history_days=4) as home:
+    with simulated_home(tmp_path, pump, now=BEGIN + 6 * DAY, version=version, history_days=4) as home:
         assert home.ask("sync").status == 0
-        before = home.held()
+        before = home.own_documents()
         sample = next(doc for doc in before.values() if doc.get("eventType") == "Temp Basal" and doc["duration"] > 5)
         stale = {
             **sample,
@@ -37,10 +37,10 @@ def test_wiped_disk_on_nightscout(tmp_path: Path, version: str) -> None:
         home.cloud.fail(CloudFault(path="pump-logs", reset="after", times=4))
         home.running.open()
         assert home.ask("sync").status == 3
-        assert before.keys() <= home.held().keys(), "half a history takes nothing back"
+        assert before.keys() <= home.own_documents().keys(), "half a history takes nothing back"
         home.clock.sleep(1800)
         assert home.ask("sync").status == 0
-        after = home.held()
+        after = home.own_documents()
         assert stale["identifier"] not in after
         # the rate that went on was drawn ahead; the uploads of the half hour in between say how long it held
         going_on = max(
@@ -62,7 +62,7 @@ def test_wiped_disk_unreadable_pump(tmp_path: Path) -> None:
     change = BEGIN + 3 * DAY + timedelta(hours=11)
     old = simulate(plan_of(55, serial="1111", worn_until=change))
     new = simulate(plan_of(56, serial="2222", worn_from=change))
-    with house(tmp_path, old, new, now=BEGIN + 6 * DAY, history_days=4) as home:
+    with simulated_home(tmp_path, old, new, now=BEGIN + 6 * DAY, history_days=4) as home:
         assert home.ask("sync").status == 0
         before = home.treatments()
         home.running.engine.close()
@@ -90,7 +90,7 @@ def test_wiped_disk_needs_no_consent(tmp_path: Path) -> None:
     What was read back is put once more; that is no rewrite of the past, however slow the site is.
     """
     pump = simulate(plan_of(43))
-    with house(tmp_path, pump, now=BEGIN + 7 * DAY, history_days=6) as home:
+    with simulated_home(tmp_path, pump, now=BEGIN + 7 * DAY, history_days=6) as home:
         home.ask("sync")
         before = home.treatments()
         home.wipe()
@@ -115,7 +115,7 @@ def test_backfill_after_wiped_disk(tmp_path: Path, version: str) -> None:
     The days that are fetched later are read back when they come, not only those of the first delivery.
     """
     pump = simulate(plan_of(46))
-    with house(tmp_path, pump, now=BEGIN + 7 * DAY, version=version, history_days=2) as home:
+    with simulated_home(tmp_path, pump, now=BEGIN + 7 * DAY, version=version, history_days=2) as home:
         assert home.ask("sync").status == 0
         assert home.ask("backfill", first="2026-03-17", last="2026-03-19").status == 0
         before = home.treatments()

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 
 LONGEST = (
-    "tests/e2e/test_named_kills.py::test_killed_at_named_points",
+    "tests/e2e/test_kill_points.py::test_killed_at_named_points",
     "tests/e2e/test_older_tconnect.py::test_tconnect_late_uploads_faults_restarts",
     "tests/fleet/test_chaos.py::test_chaos",
     "tests/e2e/test_thirty_days.py::test_thirty_days_right_once_and_restored",

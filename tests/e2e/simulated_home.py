@@ -42,7 +42,7 @@ def plan_of(seed: int, **changes: Any) -> SimulationPlan:
 
 
 @attrs.define
-class House:
+class SimulatedHome:
     """One wearer's installation, with what it talks to."""
 
     running: InProcessEngine
@@ -57,7 +57,7 @@ class House:
         assert isinstance(steps[-1], Result)
         return steps[-1]
 
-    def held(self) -> dict[str, dict[str, Any]]:
+    def own_documents(self) -> dict[str, dict[str, Any]]:
         """Everything of ours by identity, without what may differ without harm."""
         return by_identity([doc for name in COLLECTIONS for doc in self.site.documents(name) if "identifier" in doc])
 
@@ -81,14 +81,14 @@ class House:
 
 
 @contextmanager
-def house(
+def simulated_home(
     folder: Path,
     *pumps: SimulatedPump,
     now: datetime,
     version: str = "15.0.7",
     history_days: int = 2,
     poll_s: tuple[int, int] = (300, 1500),
-) -> Iterator[House]:
+) -> Iterator[SimulatedHome]:
     clock = FakeClock(now)
     folder.mkdir(exist_ok=True)
     with (
@@ -97,11 +97,11 @@ def house(
     ):
         running = InProcessEngine(folder / "home", cloud, site, clock, history_days=history_days, poll_s=poll_s)
         try:
-            yield House(running, cloud, site, clock)
+            yield SimulatedHome(running, cloud, site, clock)
         finally:
             running.engine.close()
 
 
-def differences(house: House, pump: SimulatedPump, *, begin: datetime, hours: int = 8) -> list[str]:
-    window = (begin, house.clock.now() - timedelta(hours=hours))
-    return compare(pump.truth, house.site.documents("treatments"), window=window).lines()
+def differences(home: SimulatedHome, pump: SimulatedPump, *, begin: datetime, hours: int = 8) -> list[str]:
+    window = (begin, home.clock.now() - timedelta(hours=hours))
+    return compare(pump.truth, home.site.documents("treatments"), window=window).lines()

@@ -6,7 +6,7 @@ Gives :class:`EngineHarness` (fixture ``harness``). In it the source is named ``
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,11 @@ from tests.support.engine.fakes import FakeReceiver, StretchFold
 ZONE = Zones(timezone="Europe/Berlin")
 BEGIN = datetime(2026, 6, 1, tzinfo=timezone.utc)
 SUMMER = timedelta(hours=2)
+
+
+def hours(numbers: Iterable[int]) -> list[datetime]:
+    """The beginnings of these hours of the pump's history, in UTC."""
+    return [BEGIN + timedelta(hours=number) for number in numbers]
 
 
 @attrs.define

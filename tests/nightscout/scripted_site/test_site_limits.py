@@ -15,26 +15,13 @@ from tconnectsync_nightscout.api.client import NightscoutClient, header_of
 from tconnectsync_nightscout.api.error_text import LONGEST
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tests.nightscout.deliveries import minutes, put, taken
-from tests.nightscout.stub_site import NOW, SECRET, StubFault, StubRequest, StubSite, running
+from tests.nightscout.stub_site import NOW, SECRET, StubFault, StubRequest, StubSite
 from tests.support.clocks import FakeClock
 
 SINK = "nightscout-treatments"
 BACKLOG = 700
 SMALL, LARGE = 5_000, 60_000
 GZIP = "Content-Encoding"
-
-
-@pytest.fixture
-def site() -> Iterator[StubSite]:
-    """A scripted site."""
-    with running(StubSite()) as stub:
-        yield stub
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    """A moving clock."""
-    return FakeClock(NOW)
 
 
 @pytest.fixture

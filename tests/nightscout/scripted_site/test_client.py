@@ -25,19 +25,6 @@ NOTE = {"eventType": "Note", "created_at": "2026-02-01T00:00:00.000Z", "identifi
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    """A moving clock."""
-    return FakeClock(NOW)
-
-
-@pytest.fixture
-def site() -> Iterator[StubSite]:
-    """A scripted site."""
-    with running(StubSite()) as stub:
-        yield stub
-
-
-@pytest.fixture
 def client(site: StubSite, clock: FakeClock) -> Iterator[NightscoutClient]:
     """A client of the site, with its secret."""
     made = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=clock)

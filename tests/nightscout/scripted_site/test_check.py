@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,17 +12,10 @@ from tconnectsync_nightscout.api.client import NightscoutClient, header_of
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.options import NightscoutOptions
 from tconnectsync_nightscout.sinks import Sites
-from tests.nightscout.stub_site import NOW, SECRET, StubFault, StubSite, running
+from tests.nightscout.stub_site import NOW, SECRET, StubFault, StubSite
 from tests.support.clocks import FakeClock
 
 COLLECTIONS = ("treatments", "activity", "devicestatus")
-
-
-@pytest.fixture
-def site() -> Iterator[StubSite]:
-    """A scripted site."""
-    with running(StubSite()) as stub:
-        yield stub
 
 
 def findings(site: StubSite, *, token: str | None = None, url: str | None = None) -> list[CheckResult]:

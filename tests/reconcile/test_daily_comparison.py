@@ -1,0 +1,136 @@
+"""Once a day the last days are compared and corrected without a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tconnectsync import CredentialsRefused, ReceiverConflict, Retryable
+from tconnectsync.errors import IndexCorrupt
+from tconnectsync.projection.fold_runner import FoldRunner
+from tconnectsync.queries.status import status_of
+from tconnectsync.reconcile.comparison_state import ComparisonState
+from tconnectsync.reconcile.daily import DAYS_BACK, INTERVAL
+from tconnectsync.retry.deadline import RememberedDeadline
+from tests.reconcile.harness import DAY, HOUR, at_hour, run_engine_for
+from tests.support.engine.fakes import ReadableFakeReceiver
+from tests.support.engine.harness import BEGIN, EngineHarness
+
+
+def test_daily_comparison(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """Once a day the last days are compared and corrected without a command."""
+    run_engine_for(harness, 5 * DAY, step=2 * HOUR)
+    assert 4 <= receiver.surveys <= 5
+    old, lost = at_hour(receiver, 3), at_hour(receiver, 24 * 4 + 1)
+    for each in (old, lost):
+        del receiver.there[each.id]
+    run_engine_for(harness, INTERVAL)
+    assert lost.id in receiver.there
+    assert old.id not in receiver.there, "what is older is compared when the user asks"
+    assert ComparisonState.load(harness.runner.outbox).counts["missing"] == 1
+    status = status_of(
+        harness.folder, sources={}, sinks={"shelf": True}, zones=harness.zones, clock=harness.clock
+    )["sinks"]["shelf"]  # fmt: skip
+    assert status["verified"]["missing"] == 1
+    assert status["verified_at"] > "2026-06-06"
+    assert old.at < harness.clock.now() - DAYS_BACK
+    assert harness.ask("verify", sink="shelf").status == 0
+    assert old.id in receiver.there
+
+
+def test_daily_comparison_by_cron(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """Runs by cron do the daily comparison too, and remember it."""
+    for _ in range(11):
+        harness.clock.sleep(7200)
+        harness.reopen()
+        assert harness.ask("sync").status == 0
+    assert receiver.surveys == 0
+    lost = at_hour(receiver, 30)
+    del receiver.there[lost.id]
+    for _ in range(3):
+        harness.clock.sleep(7200)
+        harness.reopen()
+        assert harness.ask("sync").status == 0
+    assert receiver.surveys == 1
+    assert lost.id in receiver.there
+
+
+def test_daily_comparison_waits(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """The daily comparison waits for fresh sources and for deliveries.
+
+    With an old log it would undo what another machine, which knows more, has delivered.
+    """
+    harness.pump.trouble = Retryable("the cloud is away")
+    run_engine_for(harness, 3 * DAY, step=2 * HOUR)
+    assert receiver.surveys == 0
+    harness.pump.trouble = None
+    run_engine_for(harness, 6 * HOUR)
+    assert receiver.surveys == 1
+
+
+def test_daily_comparison_fails(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """A failed daily comparison is reported, backs off and delays no dose."""
+    receiver.trouble_reading = Retryable("it is too busy")
+    run_engine_for(harness, INTERVAL + 12 * HOUR)
+    assert 2 <= receiver.surveys <= 40
+    assert harness.runner.health.state == "ok"
+    assert len(receiver.there) >= 24 + 24 + 11
+    found = status_of(harness.folder, sources={}, sinks={"shelf": True}, zones=harness.zones, clock=harness.clock)
+    assert "could not be compared with the log: it is too busy" in found["sinks"]["shelf"]["message"]
+    receiver.trouble_reading = None
+    run_engine_for(harness, 6 * HOUR)
+    found = status_of(harness.folder, sources={}, sinks={"shelf": True}, zones=harness.zones, clock=harness.clock)
+    assert found["sinks"]["shelf"]["message"] == ""
+
+
+def test_daily_comparison_refused(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """A receiver that refuses to be read is reported, and no dose is delayed.
+
+    A token may write and not read; whether the credentials are wrong, the deliveries show.
+    """
+    receiver.trouble_reading = CredentialsRefused("who are you?")
+    run_engine_for(harness, INTERVAL + 12 * HOUR)
+    assert 2 <= receiver.surveys <= 5
+    assert harness.runner.health.state == "ok"
+    assert len(receiver.there) >= 24 + 24 + 11
+    found = status_of(harness.folder, sources={}, sinks={"shelf": True}, zones=harness.zones, clock=harness.clock)
+    assert "who are you?" in found["sinks"]["shelf"]["message"]
+
+
+def test_daily_comparison_receiver_raises(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """A bug in the receiver stops nothing."""
+    receiver.trouble_reading = ZeroDivisionError()
+    run_engine_for(harness, INTERVAL + 6 * HOUR)
+    assert harness.runner.health.state == "ok"
+    assert len(receiver.there) >= 24 + 24 + 5
+
+
+def test_daily_comparison_corrupt_index(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index that the comparison finds corrupt ends the run, as anywhere else.
+
+    It is forgotten by then: going on with it would be going on with a file that is not there any more.
+    """
+
+    def corrupted(*_args: object) -> None:
+        raise IndexCorrupt("index.sqlite")
+
+    monkeypatch.setattr(FoldRunner, "refold", corrupted)
+    with pytest.raises(IndexCorrupt):
+        run_engine_for(harness, INTERVAL + 6 * HOUR)
+
+
+def test_daily_comparison_of_wrong_clock(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """A plan that was made while the clock was years ahead is not believed."""
+    harness.runner.daily_comparison._save(ComparisonState(not_before=RememberedDeadline(until=BEGIN + 1000 * DAY)))
+    run_engine_for(harness, 2 * DAY + 6 * HOUR)
+    assert receiver.surveys >= 1
+
+
+def test_daily_comparison_before_first_delivery(tmp_path: Path, receiver: ReadableFakeReceiver) -> None:
+    """Nothing is compared before the first delivery was allowed."""
+    harness = EngineHarness(tmp_path, receiver=receiver)
+    receiver.hold = ReceiverConflict(reason="somebody was here", remedy="adopt")
+    run_engine_for(harness, 3 * DAY, step=2 * HOUR)
+    assert receiver.surveys == 0
+    harness.engine.close()

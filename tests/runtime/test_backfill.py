@@ -1,0 +1,122 @@
+"""Older days that are fetched later, and where the delivered history begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from tconnectsync import Batch, History, Retryable
+from tconnectsync.events import FACTS, HistoryOpened
+from tconnectsync.jobs.dispatch import perform
+from tconnectsync.jobs.messages import Request, Result
+from tests.support.engine.harness import BEGIN, EngineHarness
+
+
+def test_history_edge_local_day(harness: EngineHarness) -> None:
+    """The delivered history begins with a local day.
+
+    The first wanted day began at 22:00 UTC of the day before; what the lead-in shows before it is not sent.
+    """
+    harness.ask("sync")
+    assert harness.starts()[0] == BEGIN
+
+
+def test_history_opened_later_across_edge(harness: EngineHarness) -> None:
+    """History that is opened later includes what reached over its old edge.
+
+    A document that began before the edge and was finished long after it, as a night's sleep on the first wanted day.
+    """
+    harness.pump.stretch_h = 30
+    harness.pump.opened = (HistoryOpened(first_day="2026-06-02"),)
+    harness.clock.sleep(86400)
+    harness.ask("sync")
+    assert BEGIN not in harness.starts()
+    harness.pump.opened += (HistoryOpened(first_day="2026-06-01", last_day="2026-06-01"),)
+    harness.ask("backfill", first="2026-06-01", last="2026-06-01")
+    assert harness.starts()[0] == BEGIN
+
+
+def test_history_opened_later_running(harness: EngineHarness) -> None:
+    """History that is opened later includes what is still running."""
+    harness.pump.stretch_h = 100
+    harness.pump.opened = (HistoryOpened(first_day="2026-06-02"),)
+    harness.clock.sleep(86400)
+    harness.ask("sync")
+    assert harness.starts() == []
+    harness.pump.opened += (HistoryOpened(first_day="2026-06-01", last_day="2026-06-01"),)
+    harness.ask("backfill", first="2026-06-01", last="2026-06-01")
+    assert harness.starts() == [BEGIN]
+
+
+def test_two_backfills(harness: EngineHarness) -> None:
+    """Two backfills at once are both read to their end."""
+    asked = []
+    harness.pump.backfills = lambda history, first, last: iter([asked.append((first, last)) or Batch()])
+    harness.ask("sync")
+    stretches = [("2025-01-01", "2025-01-31"), ("2025-03-01", "2025-03-05")]
+    jobs = [
+        perform(harness.engine, Request(command="backfill", args={"first": first, "last": last}), harness.zones.zone_at)
+        for first, last in stretches
+    ]
+    results: list[Result] = []
+    while jobs:
+        for job in list(jobs):
+            step = next(job)
+            if isinstance(step, Result):
+                results.append(step)
+                jobs.remove(job)
+    assert [result.status for result in results] == [0, 0]
+    days = {day for first, last in asked for day in range(first.toordinal(), last.toordinal() + 1)}
+    assert len(days) == 31 + 5
+
+
+def test_backfill_lets_news_through(harness: EngineHarness) -> None:
+    """A long backfill lets today's data through."""
+    harness.ask("sync")
+    seen = []
+
+    def slow(history: History, first: object, last: object) -> Iterator[Batch]:
+        for _ in range(10):
+            harness.clock.sleep(60)
+            seen.append(len(harness.receiver.there))
+            yield Batch()
+
+    harness.pump.backfills = slow
+    polls = harness.pump.polls
+    job = perform(harness.engine, Request(command="backfill", args={"first": "2025-01-01"}), harness.zones.zone_at)
+    while not isinstance(next(job), Result):
+        harness.engine.run_once()
+    assert harness.pump.polls - polls >= 5
+    assert seen[-1] > seen[0]
+
+
+def test_backfill_counts_events_once(harness: EngineHarness) -> None:
+    """An event that a backfill gives several times is counted once.
+
+    Its parts overlap. What it brought itself was not there before.
+    """
+    harness.pump.hidden = {30, 60, 90}
+    harness.ask("sync")
+    held = sum(event.kind not in FACTS for event in harness.engine.events.events())
+    assert held == 286
+    parts = 4
+    harness.pump.polls = 0
+    first = f"{BEGIN - timedelta(days=28 * parts - 10):%Y-%m-%d}"
+    result = harness.ask("backfill", first=first, last="2026-06-02")
+    assert harness.pump.polls >= parts
+    assert result.lines[0].startswith("0 new pump events, 286 were in the log already")
+    harness.pump.hidden = set()
+    result = harness.ask("backfill", first=first, last="2026-06-02")
+    assert result.lines[0].startswith("3 new pump events, 286 were in the log already")
+
+
+def test_backfill_fails(harness: EngineHarness) -> None:
+    """A backfill that could not be read says so."""
+    harness.ask("sync")
+
+    def broken(history: History, first: object, last: object) -> Iterator[Batch]:
+        raise Retryable("no answer")
+        yield
+
+    harness.pump.backfills = broken
+    assert harness.ask("backfill", first="2025-01-01", last="2025-01-05").status == 3

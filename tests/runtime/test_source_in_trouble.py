@@ -1,0 +1,40 @@
+"""A source that fails: back-off, and what goes on meanwhile."""
+
+from __future__ import annotations
+
+from tconnectsync import Retryable
+from tests.support.engine.harness import EngineHarness, hours
+
+
+def test_backoff_survives_restart(harness: EngineHarness) -> None:
+    """A back-off survives a restart."""
+    harness.pump.trouble = Retryable("the cloud is down")
+    assert harness.ask("sync").status == 3
+    harness.reopen()
+    assert harness.ask("sync").status == 3
+    assert harness.pump.polls == 1
+    harness.pump.trouble = None
+    harness.clock.sleep(60)
+    assert harness.ask("sync").status == 0
+
+
+def test_source_trouble_keeps_delivery(harness: EngineHarness) -> None:
+    """A source in trouble does not stop delivery."""
+    harness.receiver.trouble = 1.0
+    harness.ask("sync")
+    harness.receiver.trouble = 0.0
+    harness.pump.trouble = Retryable("the cloud is down")
+    harness.clock.sleep(3600)
+    assert harness.ask("sync").status == 3
+    assert harness.starts()[-1] == hours([23])[0]
+
+
+def test_source_code_raises(harness: EngineHarness) -> None:
+    """A source whose own code fails is reported and tried again."""
+    harness.pump.trouble = ConnectionError("a library's error that the source let through")
+    result = harness.ask("sync")
+    assert result.status == 3
+    assert "failed unexpectedly: ConnectionError" in result.lines[0]
+    harness.pump.trouble = None
+    harness.clock.sleep(60)
+    assert harness.ask("sync").status == 0

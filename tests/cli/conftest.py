@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tconnectsync.plugin.manager import load_plugins
 from tests.cli.harness import CliHarness, FakeApplication
 
 COMMANDS = {
@@ -38,3 +39,11 @@ def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     path.chmod(0o600)
     environ = {"HOME": str(tmp_path), "TCONNECTSYNC_CONFIG": str(path)}
     return CliHarness(tmp_path, application, lambda: tuple(capsys.readouterr()), environ)  # type: ignore[arg-type,return-value]
+
+
+@pytest.fixture
+def real(harness: CliHarness) -> CliHarness:
+    """The plugins that ship, and no configuration."""
+    del harness.environ["TCONNECTSYNC_CONFIG"]
+    harness.plugins = load_plugins()
+    return harness

@@ -15,7 +15,7 @@ from tconnectsync_mqtt.discovery import device_topic
 from tconnectsync_mqtt.options import MqttOptions
 from tconnectsync_mqtt.sink import Broker
 from tests.e2e.installation import eventually
-from tests.mqtt.test_mqtt_broker import NOON, deliveries
+from tests.mqtt.broker_harness import NOON, deliveries
 
 DEVICE = device_topic("tconnectsync", "homeassistant")
 CONNECT, PUBLISH, SUBSCRIBE = 1, 3, 8

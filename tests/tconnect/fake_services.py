@@ -21,6 +21,7 @@ from tconnectsync_tconnect.source import TconnectSource, open_source
 from tests.support import loopback_server
 from tests.support.clocks import FakeClock
 from tests.support.memory_log import MemoryLog
+from tests.tconnect.sample_exports import export, iob
 
 START = datetime(2021, 4, 1, 22, 0, tzinfo=timezone.utc)
 PUMP, GUID = "90556643", "6aa1d3c0-0000-4444-8888-1234567890ab"
@@ -220,3 +221,11 @@ def polled(source: TconnectSource, log: MemoryLog) -> MemoryLog:
     for batch in source.poll(log):
         log.append(batch.events)
     return log
+
+
+def fill(services: Services) -> None:
+    """An hour and a half of basal rates, a bolus, insulin on board and a site change."""
+    services.timeline = timeline(segment("2021-04-01T08:00", 1.0, 3600), segment("2021-04-01T09:00", 0.5, 3600))
+    services.therapy = [bolus(7007, "2021-04-01T12:58:26", 13.53)]
+    services.csv = export(iob(("00:00:19", "13.24"))).decode()
+    services.sites = [site("2021-04-01T11:00", "site-cart")]

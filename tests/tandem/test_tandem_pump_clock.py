@@ -1,0 +1,74 @@
+"""A pump whose date is wrong."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from tests.tandem.fake_cloud import TandemHarness, basal, entry
+
+
+def test_a_clock_that_is_days_ahead_is_followed(harness: TandemHarness) -> None:
+    harness.cloud.pumps[0].newest = "2026-11-26T06:50:00"
+    harness.cloud.pumps[0].records = [basal(5, "2026-11-26T06:50:00")]
+    harness.poll()
+    assert harness.log.numbered() == [5]
+
+
+def test_clock_a_year_ahead(harness: TandemHarness) -> None:
+    """Days of a clock that is a year ahead are requested as that clock has them."""
+    harness.cloud.pumps[0].newest = "2027-11-20T06:50:00"
+    harness.cloud.pumps[0].records = [basal(5, "2027-11-20T06:50:00"), basal(4, "2026-11-20T06:00:00")]
+    harness.poll()
+    assert harness.log.numbered() == [4, 5]
+
+
+def test_wrong_date_costs_no_dose(harness: TandemHarness) -> None:
+    """A date that was set wrong and corrected costs no dose."""
+    day = 86_400
+    wrong, right = 6898, 7263  # days since 2008-01-01: 2026-11-20 and 2027-11-20
+    assert datetime(2008, 1, 1) + timedelta(days=wrong) == datetime(2026, 11, 20)
+    pump = harness.cloud.pumps[0]
+    pump.changes = [
+        entry(14, 20, "2027-11-20T03:00:00", {"datePrior": wrong, "dateAfter": right, "rawRtcTime": 1000}),
+        entry(
+            14, 40, "2026-11-21T04:00:00", {"datePrior": right + 1, "dateAfter": wrong + 1, "rawRtcTime": day * 1000}
+        ),
+    ]
+    pump.newest = "2026-11-21T05:00:00"
+    pump.records = [
+        basal(10, "2026-11-20T02:00:00"),
+        basal(30, "2027-11-20T15:00:00"),
+        basal(50, "2026-11-21T05:00:00"),
+    ]
+    harness.poll()
+    harness.clock.advance(minutes=10)
+    harness.poll()
+    assert harness.log.numbered() == [10, 20, 30, 40, 50]
+    asked = len(harness.cloud.windows())
+    harness.clock.advance(minutes=10)
+    harness.poll()
+    assert len(harness.cloud.windows()) == asked
+
+
+def test_clock_changes_of_the_whole_life_are_kept_once(harness: TandemHarness) -> None:
+    change = entry(13, 95, "2025-07-20T04:38:28", {"timePrior": 59278139, "timeAfter": 55657000, "rawRtcTime": 1})
+    harness.cloud.pumps[0].changes = [change]
+    harness.cloud.pumps[0].records = [{**change, "pumpDateTime": "2026-11-19T04:38:28", "sequenceNumber": 96}]
+    harness.cloud.pumps[0].changes.append(harness.cloud.pumps[0].records[0])
+    harness.poll()
+    assert [event.seq for event in harness.log.of("clock.changed")] == [95, 96]
+    assert harness.log.duplicates == 0
+
+
+def test_days_of_clock_ahead_fetched_again(harness: TandemHarness) -> None:
+    """Days that were fetched by a clock that was ahead are fetched again, once."""
+    harness.clock.advance(days=10)
+    harness.poll()
+    harness.clock.advance(days=-10)
+    harness.cloud.pumps[0].records = [basal(3, "2026-11-19T00:00:00")]
+    harness.poll(harness.source())
+    assert harness.log.numbered() == [3]
+    assert harness.cloud.count("/login") == 2  # nor is a token from the future trusted
+    asked = len(harness.cloud.windows())
+    harness.poll(harness.source())
+    assert len(harness.cloud.windows()) == asked

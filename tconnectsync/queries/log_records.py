@@ -27,7 +27,7 @@ def read_events(
 
     Corrupt parts are skipped; ``on_damage`` gets each one once. Errors: RequestRefused for a pump that the log does not have.
     """
-    from tconnectsync.eventlog.shown_record import record_json
+    from tconnectsync.eventlog.record_json import record_json
 
     if not (config.data_dir / "log").is_dir():
         return

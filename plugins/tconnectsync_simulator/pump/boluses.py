@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from tconnectsync_simulator.pump import records
-from tconnectsync_simulator.pump.body import Body
+from tconnectsync_simulator.pump.glucose_model import Body
 from tconnectsync_simulator.pump.ledger import OpenBolus
 from tconnectsync_simulator.pump.machine import Machine
 from tconnectsync_simulator.pump.records import SimulatedRecord, short_float, units

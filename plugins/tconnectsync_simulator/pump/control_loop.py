@@ -7,7 +7,7 @@ from collections.abc import Callable
 import attrs
 
 from tconnectsync_simulator.pump import records
-from tconnectsync_simulator.pump.body import SENSITIVITY_MG_DL_PER_U, Body
+from tconnectsync_simulator.pump.glucose_model import SENSITIVITY_MG_DL_PER_U, Body
 from tconnectsync_simulator.pump.ledger import OpenSpan
 from tconnectsync_simulator.pump.machine import Machine
 

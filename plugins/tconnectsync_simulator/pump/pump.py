@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 
 import attrs
 
-from tconnectsync_simulator.pump.body import Body
 from tconnectsync_simulator.pump.boluses import Boluses
 from tconnectsync_simulator.pump.control_loop import Control
+from tconnectsync_simulator.pump.glucose_model import Body
 from tconnectsync_simulator.pump.ledger import Ledger
 from tconnectsync_simulator.pump.machine import Machine
 from tconnectsync_simulator.pump.modes import Modes

@@ -8,7 +8,7 @@ from functools import partial
 import attrs
 
 from tconnectsync_simulator.pump import records
-from tconnectsync_simulator.pump.body import Body
+from tconnectsync_simulator.pump.glucose_model import Body
 from tconnectsync_simulator.pump.machine import Machine
 
 READING_S = 300

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 import attrs
 
 from tconnectsync_simulator.pump import records
-from tconnectsync_simulator.pump.body import CARB_RATIO_G_PER_U, SENSITIVITY_MG_DL_PER_U, Body
 from tconnectsync_simulator.pump.boluses import Boluses, BolusRequest
 from tconnectsync_simulator.pump.control_loop import Control
+from tconnectsync_simulator.pump.glucose_model import CARB_RATIO_G_PER_U, SENSITIVITY_MG_DL_PER_U, Body
 from tconnectsync_simulator.pump.machine import Machine
 from tconnectsync_simulator.pump.modes import Modes
 from tconnectsync_simulator.pump.pump_clock import zone_at

@@ -12,7 +12,8 @@ from tconnectsync import Batch, Document, History, Retryable, document_id
 from tconnectsync.events import BasalDelivered, ClockChanged, Unknown, UploadSeen
 from tconnectsync.ingest.schedule import PollSchedule
 from tconnectsync.jobs.messages import Result
-from tests.support.engine.fakes import StretchFold
+from tconnectsync.runtime import sink_folding
+from tests.support.engine.fakes import FakeReceiver, StretchFold
 from tests.support.engine.harness import BEGIN, EngineHarness, hours
 
 
@@ -20,6 +21,15 @@ def test_sync_delivers_in_utc(harness: EngineHarness) -> None:
     """One sync delivers everything, at its time in UTC."""
     assert harness.ask("sync") == Result(status=0)
     assert harness.starts()[-3:] == hours([21, 22, 23])
+
+
+def test_first_batch_has_the_newest(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first batch of a first sync has the newest documents, however many slices the folding takes."""
+    monkeypatch.setattr(sink_folding, "SLICE_S", 0.0)
+    harness.reopen(receiver=FakeReceiver(batch_size=3))
+    while not harness.receiver.calls:
+        assert harness.engine.run_once()
+    assert harness.starts() == hours([21, 22, 23])
 
 
 def test_second_sync_sends_nothing(harness: EngineHarness) -> None:

@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from tconnectsync import Document, Event, ReceiverConflict, Retryable
+from tconnectsync.runtime import sink_folding
 from tconnectsync.timeline.zones import Zones
 from tests.runtime.test_corrupt_log import NewsOnlySource, flip, repaired
 from tests.support.engine.fakes import FakeReceiver, State, StretchFold
@@ -61,6 +62,19 @@ def test_brake_survives_restart_and_news(delivered: EngineHarness) -> None:
         assert delivered.receiver.there == before
         delivered.reopen()
         delivered.clock.sleep(3600)
+
+
+def test_rewrites_counted_before_first_batch(delivered: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many slices the folding takes, nothing is sent before it is over: only then the rewrites can be counted."""
+    monkeypatch.setattr(sink_folding, "SLICE_S", 0.0)
+    reopen_with_other_words(delivered)
+    before = dict(delivered.receiver.there)
+    slices = 0
+    while delivered.engine.run_once(polling=False):
+        assert delivered.receiver.there == before
+        slices += 1
+    assert slices > 5
+    assert delivered.runner.health.state == "braked"
 
 
 @pytest.mark.parametrize("command", ["resume", "replay"])

@@ -24,7 +24,7 @@ class BodyCodec(NamedTuple):
 
     ``pack`` makes a value of a body that msgspec writes as JSON, without optional fields that are None. ``read`` makes a body of
     the JSON. ``check`` raises the same errors as ``read``, in a quarter of the time. ``tag`` makes the digests of different
-    kinds different.
+    kinds different. ``any_depth``: a body may hold an object of any shape.
     """
 
     body: type[Any]
@@ -32,6 +32,7 @@ class BodyCodec(NamedTuple):
     read: Callable[[bytes | msgspec.Raw], Any]
     check: Callable[[bytes | msgspec.Raw], object]
     tag: bytes
+    any_depth: bool
 
 
 class BodyCodecs(dict[str, BodyCodec]):
@@ -46,7 +47,7 @@ class BodyCodecs(dict[str, BodyCodec]):
             pack, check = _pack_any(body), read
         else:
             pack, check = _pack_into(twin, body), msgspec.json.Decoder(twin).decode
-        self[kind] = found = BodyCodec(body, pack, read, check, kind.encode() + b"\0")
+        self[kind] = found = BodyCodec(body, pack, read, check, kind.encode() + b"\0", twin is None)
         return found
 
 

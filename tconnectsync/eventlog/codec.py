@@ -17,7 +17,7 @@ import msgspec
 from tconnectsync import events
 from tconnectsync.eventlog.body_codec import body_codecs
 from tconnectsync.eventlog.json_safe import is_too_deep, json_safe
-from tconnectsync.events import BODIES, FACTS, Body, Event
+from tconnectsync.events import FACTS, Body, Event
 
 EPOCH = datetime(2008, 1, 1)
 """The pump's own time zero, on its wall clock."""
@@ -125,7 +125,7 @@ def micros(pump_time: datetime) -> int:
 
 def pump_time_of(micros: int) -> datetime:
     """Return the pump's wall clock for microseconds since 2008: the inverse of :func:`micros`."""
-    return EPOCH + timedelta(microseconds=micros)
+    return EPOCH + micros * _MICROSECOND
 
 
 def slot_of(event: Event | _Envelope, pump_us: int) -> EventSlot:
@@ -167,7 +167,7 @@ class Codec:
             if type(event.body) is not bodies.body:
                 raise TypeError(f"not a {bodies.body.__name__}")
             body = self._encode(bodies.pack(event.body))
-            if is_too_deep(body):
+            if bodies.any_depth and is_too_deep(body):
                 raise ValueError("nested too deeply")
             bodies.check(body)
         except (msgspec.MsgspecError, TypeError, ValueError, KeyError, OverflowError, RecursionError) as error:
@@ -204,21 +204,19 @@ class Codec:
     def event(self, record: bytes) -> Event:
         """Return the event of a record, decoded by the present decoder; ``unknown`` with the reason if that fails."""
         found = self._record(record)
-        kind, body, version = found.kind, None, found.decoder
+        kind, version = found.kind, found.decoder
         decoder = self.decoders.get(found.source)
         if decoder is not None and decoder.decoder != version and found.raw is not None and kind not in FACTS:
             kind, body = decoder.decode(found.raw)
             version = decoder.decoder
         else:
-            bodies = self._bodies[kind] if kind in BODIES else None
             try:
-                if bodies is not None:
-                    body = bodies.read(found.body)
+                body = self._bodies[kind].read(found.body)
             except msgspec.MsgspecError as error:
                 kind, body = "unknown", events.Unknown(code=kind, reason=f"body: {error}")
-            if body is None:
-                body = events.Unknown(code=kind, reason="this release does not know this kind of event")
-                kind = "unknown"
+            except KeyError:
+                reason = "this release does not know this kind of event"
+                kind, body = "unknown", events.Unknown(code=kind, reason=reason)
         return Event(
             id=found.id,
             kind=kind,

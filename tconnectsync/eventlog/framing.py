@@ -25,7 +25,7 @@ RECORD_OFFSET = 24
 
 _FRAME = re.compile(rb'\{"crc":"([0-9a-f]{8})","rec":')
 _POSITION = re.compile(rb'\{"pos":(\d{1,18}),')
-_NEXT = b'{"crc":"%08x","rec":{"pos":%d,'
+_BEGIN = b'{"crc":"%08x","rec":{"pos":%d,'
 _MAX_CHAINS = 64
 
 
@@ -51,12 +51,17 @@ _read_gap = msgspec.json.Decoder(_Gap).decode
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
-    """A correct line. ``offset`` is its start in the segment's text, in bytes."""
+    """A correct line. ``offset`` is its start in the text that was read, in bytes."""
 
     position: int
     offset: int
     record: bytes
     crc: int
+
+    @property
+    def end(self) -> int:
+        """Where the next line begins."""
+        return self.offset + RECORD_OFFSET + len(self.record) + 2
 
 
 @attrs.frozen(kw_only=True)
@@ -85,6 +90,16 @@ def frame(record: bytes, chain: int) -> tuple[bytes, int]:
     """Return the line for ``record`` after a line with checksum ``chain``, and its own checksum."""
     crc = crc32(record, chain)
     return b'{"crc":"%08x","rec":%b}\n' % (crc, record), crc
+
+
+def line_at(text: bytes, offset: int, position: int, chain: int) -> Line | None:
+    """Return the line at ``offset`` if it is correct, has this position, and follows a line with checksum ``chain``; else None."""
+    end = text.find(b"\n", offset)
+    record = text[offset + RECORD_OFFSET : end - 1]
+    crc = crc32(record, chain)
+    if text.startswith(_BEGIN % (crc, position), offset) and text.startswith(b"}\n", end - 1):
+        return Line(position, offset, record, crc)
+    return None
 
 
 def is_intact(line: bytes, chain: int) -> bool:
@@ -146,15 +161,13 @@ def walk(text: bytes, first: int) -> Iterator[Item]:
     damage = None if header else _OpenRange(1, 0, "the header is corrupt")
     size = len(text)
     while offset < size:
+        correct = line_at(text, offset, expected, crc) if damage is None else None
+        if correct is not None:  # almost every line
+            yield correct
+            crc, last, offset = correct.crc, correct.record, correct.end
+            expected, number = expected + 1, number + 1
+            continue
         end = text.find(b"\n", offset) + 1 or size
-        if damage is None:  # almost every line: it is correct and the next one
-            record = text[offset + RECORD_OFFSET : end - 2]
-            found = crc32(record, crc)
-            if text.startswith(_NEXT % (found, expected), offset) and text.startswith(b"}\n", end - 2):
-                yield Line(expected, offset, record, found)
-                crc, last, offset = found, record, end
-                expected, number = expected + 1, number + 1
-                continue
         line = text[offset:end]
         if damage is None:
             record = line[RECORD_OFFSET:-2]

@@ -27,7 +27,7 @@ from tconnectsync.eventlog.framing import (
     DamagedRange,
     Line,
     SegmentHeader,
-    is_intact,
+    line_at,
     read_header,
     stored_crc,
     walk,
@@ -35,7 +35,8 @@ from tconnectsync.eventlog.framing import (
 from tconnectsync.filesystem import TEMPORARY, Files
 
 _NAME = re.compile(r"(\d{12})\.jsonl(?:\.gz)?")
-_MARGIN = 64 << 10
+_MARGIN = 16 << 10
+"""Bytes that are read before and after the wanted lines: longer than almost every line."""
 _MAX_CACHED = 2
 _HEADER_BYTES = 4096
 _BLOCK = 4096
@@ -231,15 +232,15 @@ class Segments:
     def records(self, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
         """Return the verified records at (position, offset), in that order. Errors: LogCorrupt."""
         found: dict[tuple[int, int], bytes] = {}
-        by_segment: dict[int, list[tuple[int, int]]] = {}
         if wanted:
             self.containing(max(wanted)[0])  # looks for new segments once, not for each record
-        for position, offset in wanted:
-            by_segment.setdefault(self.containing(position, look=False).first, []).append((position, offset))
-        for locations in by_segment.values():
-            locations.sort(key=lambda location: location[1])
-            segment = self.containing(locations[0][0], look=False)
-            found.update(self._retry(segment, lambda segment, locations=locations: self._read(segment, locations)))  # type: ignore[misc]  # bound now
+        waiting = sorted(wanted)  # by position, so by segment and then by offset
+        while waiting:
+            segment = self.containing(waiting[0][0], look=False)
+            following = self._following(segment)
+            end = bisect.bisect_left(waiting, (following.first,)) if following is not None else len(waiting)
+            here, waiting = waiting[:end], waiting[end:]
+            found.update(self._retry(segment, lambda segment, here=here: self._read(segment, here)))  # type: ignore[misc]  # bound now
         return [found[location] for location in wanted]
 
     def readable_records(self, wanted: Iterable[tuple[int, int, bytes]]) -> list[bytes]:
@@ -260,8 +261,9 @@ class Segments:
 
     def _read(self, segment: Segment, locations: list[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
         self._refuse_foreign(segment, locations[0])
-        start = 0 if segment.packed else max(0, locations[0][1] - _MARGIN)
-        length = locations[-1][1] - start + _MARGIN
+        offsets = [offset for _, offset in locations]
+        start = 0 if segment.packed else max(0, min(offsets) - _MARGIN)
+        length = max(offsets) - start + _MARGIN
         try:
             text = self._text(segment) if segment.packed else self.files.read(segment.path, start, length)
         except SegmentCorrupt as error:
@@ -271,23 +273,13 @@ class Segments:
                 raise
             return {location: self._find_by_scan(segment, location) for location in locations}
         found: dict[tuple[int, int], bytes] = {}
-        crc_end, crc = -1, 0
+        before: Line | None = None
         for location in locations:
-            at = location[1] - start
-            end = text.find(b"\n", at) + 1
-            before = text[text.rfind(b"\n", 0, max(at - 1, 0)) + 1 : at]
-            chain = crc if crc_end == at else stored_crc(before)
-            line = text[at:end]
-            if (
-                not end
-                or chain is None
-                or not is_intact(line, chain)
-                or not line.startswith(b'{"pos":%d,' % location[0], RECORD_OFFSET)
-            ):
-                found[location] = self._find_by_scan(segment, location)
-                continue
-            crc_end, crc = end, int(line[8:16], 16)
-            found[location] = line[RECORD_OFFSET:-2]
+            position, at = location[0], location[1] - start
+            chain = before.crc if before is not None and before.end == at else _crc_before(text, at)
+            line = None if chain is None else line_at(text, at, position, chain)
+            found[location] = self._find_by_scan(segment, location) if line is None else line.record
+            before = line
         return found
 
     def _refuse_foreign(self, segment: Segment, location: tuple[int, int]) -> None:
@@ -346,3 +338,8 @@ class Segments:
         self.files.sync_folder(self.folder)
         self.files.remove(segment.path)
         self.refresh()
+
+
+def _crc_before(text: bytes, offset: int) -> int | None:
+    """Return the checksum in the line before the one at ``offset``; None if it has none."""
+    return stored_crc(text[text.rfind(b"\n", 0, max(offset - 1, 0)) + 1 : offset])

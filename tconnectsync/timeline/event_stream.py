@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 
@@ -73,7 +72,7 @@ class EventStream:
         events = self._timed(first_key, last_key, kinds | (only_times & ACCOUNT_KINDS))
         if not unread:
             return list(events)
-        return list(heapq.merge(events, self._marks(first_key, last_key, unread), key=_number))
+        return sorted([*events, *self._marks(first_key, last_key, unread)], key=_number)
 
     def _timed(self, first_key: int, last_key: int, kinds: frozenset[str] | None) -> Iterator[Event]:
         timeline = self.timeline

@@ -21,6 +21,7 @@ from tconnectsync.timeline.zones import UTC, Zones
 MIN_JUMP = timedelta(hours=3)
 EARLY = timedelta(hours=48)
 """How long before a daylight-saving change the wearer may already set the clock for it."""
+_WALL_START = datetime(2008, 1, 1)
 
 
 @attrs.frozen(kw_only=True)
@@ -39,8 +40,8 @@ class PumpClock:
     _from_keys: tuple[int, ...] = attrs.field(
         init=False, eq=False, repr=False, default=attrs.Factory(lambda self: _keys(self.pieces), takes_self=True)
     )
-    _offsets: tuple[timedelta | None, ...] = attrs.field(
-        init=False, eq=False, repr=False, default=attrs.Factory(lambda self: _offsets(self.pieces), takes_self=True)
+    _utc_starts: tuple[datetime | None, ...] = attrs.field(
+        init=False, eq=False, repr=False, default=attrs.Factory(lambda self: _utc_starts(self.pieces), takes_self=True)
     )
 
     def piece(self, key: int) -> ClockPiece:
@@ -51,8 +52,8 @@ class PumpClock:
 
     def utc(self, key: int, pump_time: datetime) -> datetime | None:
         """Return the UTC time of an event; None if it is unknown."""
-        offset = self._offsets[self._index(key)]
-        return None if offset is None else (pump_time - offset).replace(tzinfo=UTC)
+        start = self._utc_starts[self._index(key)]
+        return None if start is None else start + (pump_time - _WALL_START)
 
 
 @attrs.frozen(kw_only=True)
@@ -249,8 +250,10 @@ def _keys(pieces: Sequence[ClockPiece]) -> tuple[int, ...]:
     return tuple(piece.from_key for piece in pieces)
 
 
-def _offsets(pieces: Sequence[ClockPiece]) -> tuple[timedelta | None, ...]:
-    return tuple(None if piece.offset_s is None else timedelta(seconds=piece.offset_s) for piece in pieces)
+def _utc_starts(pieces: Sequence[ClockPiece]) -> tuple[datetime | None, ...]:
+    """Return the UTC time at which each piece's wall clock shows ``_WALL_START``: with it, a time needs no new time zone."""
+    offsets = [None if piece.offset_s is None else timedelta(seconds=piece.offset_s) for piece in pieces]
+    return tuple(None if offset is None else _WALL_START.replace(tzinfo=UTC) - offset for offset in offsets)
 
 
 def _is_explained(jump: ClockJump, recorded: dict[int, float], steps: Sequence[Step]) -> bool:

@@ -2,6 +2,7 @@
 
 python benchmarks/bench_fleet.py                        # 500, 1,000, 2,000 and 5,000 people: about 15 minutes
 python benchmarks/bench_fleet.py --people 100 300       # to see that it works
+python benchmarks/bench_fleet.py --takeover --people 1000  # only the death of a worker: about two minutes
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import attrs
 
@@ -39,6 +41,10 @@ LEASE_S = 15.0
 TURNS_PER_S = 70
 """How many turns this machine can carry beside the servers, the simulated cloud and receivers: sets the interval between two turns."""
 SHORTEST_INTERVAL_S = 30
+TAKEOVER_COLUMNS = (
+    "people", "of two workers one is killed: people it had", "the first of them works again after", "half of them after",
+    "all of them after", "processor time of the survivor for each", "of the NATS server",
+)  # fmt: skip
 COLUMNS = (
     "people", "turn of each every", "processor time a turn", "memory of a worker", "first documents of all after",
     "12 records of everybody at all receivers after", "of two workers one is killed: people it had", "half of them work again after",
@@ -72,12 +78,42 @@ class FleetRow:
         return f"| {' | '.join(cells)} |"
 
 
+class Row(Protocol):
+    """A line of a table."""
+
+    def words(self) -> str: ...
+
+
+@attrs.frozen(kw_only=True)
+class TakeoverRow:
+    """One death of a worker. ``worker_ms``, ``server_ms``: processor time of the survivor and of the NATS server for each person."""
+
+    people: int
+    moved: int
+    first_s: float
+    half_s: float
+    all_s: float
+    worker_ms: float
+    server_ms: float
+
+    def words(self) -> str:
+        cells = (
+            f"{self.people:,}", f"{self.moved:,}", f"{self.first_s:.1f} s", f"{self.half_s:.1f} s", f"{self.all_s:.1f} s",
+            f"{self.worker_ms:.1f} ms", f"{self.server_ms:.1f} ms",
+        )  # fmt: skip
+        return f"| {' | '.join(cells)} |"
+
+
+R = TypeVar("R", bound=Row)
+
+
 @attrs.define
 class Measured:
     """A fleet, and what is asked about it without a process of its own for each question."""
 
     fleet: LightFleet
     servers: Servers
+    server_pid: int
 
     def reports(self, name: str) -> dict[str, int]:
         """A number of each worker's report. It is renewed four times in a lease."""
@@ -117,22 +153,24 @@ class Measured:
     def turns(self) -> int:
         return sum(self.reports("turns").values())
 
-    def kill_one(self) -> tuple[int, float, float]:
-        """Kill the first worker: how many people it had, and after how long half of them and all of them were asked for again."""
+    def kill_one(self) -> tuple[int, float, float, float]:
+        """Kill the first worker: how many people it had, and after how long the first, half and all of them were asked for again."""
         killed = WORKERS[0]
         left = {name for name in self.fleet.people if worker_for(name, WORKERS) == killed}
-        moved, half_s = len(left), 0.0
+        moved, first_s, half_s = len(left), 0.0, 0.0
         self.fleet.signal(killed, signal.SIGKILL)
         began, before = time.monotonic(), dict(self.fleet.cloud.asked)
         while left:
             left = {name for name in left if self.fleet.cloud.asked[name] <= before[name]}
             took_s = time.monotonic() - began
+            if not first_s and len(left) < moved:
+                first_s = took_s
             if not half_s and len(left) <= moved / 2:
                 half_s = took_s
             if took_s > LONGEST_S:
                 raise SystemExit(f"{len(left)} people not taken over\n{self.fleet.logs()}")
             time.sleep(0.1)
-        return moved, half_s, took_s
+        return moved, first_s, half_s, took_s
 
     def status_s(self) -> float:
         """Seconds of ``fleet status``, in a process of its own."""
@@ -142,14 +180,25 @@ class Measured:
         assert done.returncode in (0, 9)
         return time.monotonic() - began
 
+    def takeover(self) -> TakeoverRow:
+        """Kill the first worker, and measure what taking over its people costs the second and the machine."""
+        survivor, server = self.fleet.workers[WORKERS[1]].pid, self.server_pid
+        before, server_before = cpu_s(survivor), cpu_s(server)
+        moved, first_s, half_s, all_s = self.kill_one()
+        used_s, server_s = cpu_s(survivor) - before, cpu_s(server) - server_before
+        return TakeoverRow(
+            people=len(self.fleet.people), moved=moved, first_s=first_s, half_s=half_s, all_s=all_s,
+            worker_ms=1000 * used_s / max(moved, 1), server_ms=1000 * server_s / max(moved, 1),
+        )  # fmt: skip
+
 
 def note(words: str) -> None:
     """Show how far it is."""
     print(f"{time.strftime('%H:%M:%S')} {words}", file=sys.stderr, flush=True)
 
 
-def measure_in(measured: Measured, people: int, interval_s: int) -> FleetRow:
-    """One row: two workers with so many people."""
+def begin(measured: Measured, people: int) -> float:
+    """Start two workers with so many people; the seconds until all first documents are delivered."""
     fleet = measured.fleet
     fleet.cloud.grows = False
     measured.add([f"p{number}" for number in range(people)])
@@ -158,17 +207,38 @@ def measure_in(measured: Measured, people: int, interval_s: int) -> FleetRow:
     note(f"{people} people: the first documents")
     first_s = measured.bring(FIRST)
     measured.wait(lambda: sum(measured.reports("people").values()) == people, "a worker for everybody")
+    return first_s
+
+
+def check_all(measured: Measured) -> None:
+    """Wait until everything is delivered. Ends the program if something is wrong."""
+    cloud, people = measured.fleet.cloud, measured.fleet.people
+    measured.wait(lambda: cloud.has_all(people), "everything delivered")
+    verdict = cloud.verdict(people)
+    if any(verdict.values()):
+        raise SystemExit(f"not everything is right: {verdict}")
+
+
+def measure_takeover(measured: Measured, people: int) -> TakeoverRow:
+    """One row of the table of takeovers."""
+    note(f"after {begin(measured, people):.0f} s. A worker is killed")
+    row = measured.takeover()
+    check_all(measured)
+    return row
+
+
+def measure_in(measured: Measured, people: int, interval_s: int) -> FleetRow:
+    """One row: two workers with so many people."""
+    fleet = measured.fleet
+    first_s = begin(measured, people)
     note(f"after {first_s:.0f} s. Turns without news for {interval_s} s")
     cpu_ms, memory_mb = measured.idle(interval_s)
     status_s = measured.status_s()
     note(f"{cpu_ms:.1f} ms each. News of everybody")
     news_s = measured.bring(NEWS)
     note(f"after {news_s:.0f} s. A worker is killed")
-    moved, half_s, all_s = measured.kill_one()
-    measured.wait(lambda: fleet.cloud.has_all(fleet.people), "everything delivered")
-    verdict = fleet.cloud.verdict(fleet.people)
-    if any(verdict.values()):
-        raise SystemExit(f"not everything is right: {verdict}")
+    moved, _, half_s, all_s = measured.kill_one()
+    check_all(measured)
     return FleetRow(
         people=people, interval_s=interval_s, cpu_ms=cpu_ms, memory_mb=memory_mb, first_s=first_s, news_s=news_s,
         moved=moved, half_s=half_s, all_s=all_s, worst=fleet.cloud.most_in_a_second(), limit=fleet.requests_per_second,
@@ -177,17 +247,17 @@ def measure_in(measured: Measured, people: int, interval_s: int) -> FleetRow:
 
 
 @contextlib.contextmanager
-def new_fleet(interval_s: int, limit: float) -> Iterator[Measured]:
+def new_fleet(interval_s: int, limit: float, lease_s: float = LEASE_S) -> Iterator[Measured]:
     """A fleet on a server of its own, in memory."""
     with tempfile.TemporaryDirectory(prefix="fleet-", dir=memory_folder()) as folder:
         (Path(folder) / "nats").mkdir()
         server = server_in(Path(folder) / "nats")
         server.start()
         url = f"nats://127.0.0.1:{server.port}"
-        fleet = LightFleet(Path(folder), url, lease_s=LEASE_S, poll_s=interval_s, requests_per_second=limit, threads=8)
+        fleet = LightFleet(Path(folder), url, lease_s=lease_s, poll_s=interval_s, requests_per_second=limit, threads=8)
         try:
             with contextlib.closing(Servers(NatsLogin(servers=[url]), name="bench")) as servers:
-                yield Measured(fleet, servers)
+                yield Measured(fleet, servers, server.pid)
         finally:
             fleet.close()
             server.stop()
@@ -206,6 +276,24 @@ def slopes(rows: Sequence[FleetRow]) -> Iterable[str]:
     yield "JSON: " + json.dumps([attrs.asdict(row) for row in rows])
 
 
+def measure_each(
+    chosen: argparse.Namespace, measure: Callable[[Measured, int, int], R], columns: Sequence[str]
+) -> list[R]:
+    """Print the table, a row for each number of people."""
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    rows: list[R] = []
+    for people in chosen.people:
+        interval_s = chosen.interval or max(SHORTEST_INTERVAL_S, people // TURNS_PER_S)
+        try:
+            with new_fleet(interval_s, chosen.limit, chosen.lease) as measured:
+                rows.append(measure(measured, people, interval_s))
+        except SystemExit as failure:
+            print(f"{people:,} people: {failure}", file=sys.stderr, flush=True)
+            continue
+        print(rows[-1].words(), flush=True)
+    return rows
+
+
 def main() -> None:
     """Print the table."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -214,21 +302,19 @@ def main() -> None:
         "--interval", type=int, help="seconds between two turns of a person; else by the number of people"
     )
     options.add_argument("--limit", type=float, default=150.0, help="requests per second towards the simulated vendor")
+    options.add_argument("--lease", type=float, default=LEASE_S, help="seconds of a worker's lease")
+    options.add_argument("--takeover", action="store_true", help="only the death of a worker")
     chosen = options.parse_args()
-    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
-    rows: list[FleetRow] = []
-    for people in chosen.people:
-        interval_s = chosen.interval or max(SHORTEST_INTERVAL_S, people // TURNS_PER_S)
-        try:
-            with new_fleet(interval_s, chosen.limit) as measured:
-                rows.append(measure_in(measured, people, interval_s))
-        except SystemExit as failure:
-            print(f"{people:,} people: {failure}", file=sys.stderr, flush=True)
-            continue
-        print(rows[-1].words(), flush=True)
-    for line in slopes(rows) if rows else ():
-        print(line)
-    sys.exit(0 if len(rows) == len(chosen.people) else 1)
+    if chosen.takeover:
+        done = len(
+            measure_each(chosen, lambda measured, people, _: measure_takeover(measured, people), TAKEOVER_COLUMNS)
+        )
+    else:
+        rows = measure_each(chosen, measure_in, COLUMNS)
+        done = len(rows)
+        for line in slopes(rows) if rows else ():
+            print(line)
+    sys.exit(0 if done == len(chosen.people) else 1)
 
 
 if __name__ == "__main__":

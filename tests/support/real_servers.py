@@ -95,6 +95,12 @@ class Server:
         self._process.wait()
         self._process = None
 
+    @property
+    def pid(self) -> int:
+        """Of its process, while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def hold(self) -> None:
         """It accepts connections and answers nothing, until :meth:`go_on`."""
         assert self._process is not None

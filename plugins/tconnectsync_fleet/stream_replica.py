@@ -11,8 +11,10 @@ import zlib
 from collections.abc import Callable, Iterator
 
 import attrs
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
+from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, Header
 from nats.js.errors import APIError, NotFoundError
 
@@ -26,6 +28,8 @@ POSITION, CHECKSUM, OWNER, SNAPSHOT = "Log-Position", "Log-Checksum", "Log-Owner
 WRONG_LAST_SEQUENCE = (10071, 10164)
 _FETCH = 200
 _FETCH_S = 5.0
+_READ_S = 20.0
+"""To begin to read, to fetch and to end."""
 _LEVEL = 1
 
 
@@ -152,17 +156,31 @@ class StreamReplica:
         config = ConsumerConfig(
             deliver_policy=DeliverPolicy.ALL, ack_policy=AckPolicy.NONE, mem_storage=True, inactive_threshold=60.0
         )
-        reading = servers.call(js.pull_subscribe(self.subject, stream=EVENTS, config=config))
+        reading: JetStreamContext.PullSubscription | None = None
+        seq = 0
+
+        async def read_next() -> list[Msg]:
+            """Begin, read and end in one call, because each costs time that other threads use."""
+            nonlocal reading, seq
+            if reading is None:
+                reading = await js.pull_subscribe(self.subject, stream=EVENTS, config=config)
+            messages = await reading.fetch(_FETCH, timeout=_FETCH_S)
+            seq = messages[-1].metadata.sequence.stream
+            if seq >= self.last.seq:
+                ended, reading = reading, None
+                await servers.end_reading(ended, EVENTS, config)
+            return messages
+
         try:
-            seq = 0
             while seq < self.last.seq:
-                for message in servers.call(reading.fetch(_FETCH, timeout=_FETCH_S)):
-                    seq = message.metadata.sequence.stream
+                for message in servers.call(read_next(), _READ_S):
                     headers = message.headers or {}
-                    if seq <= self.last.seq and message.data and int(headers[POSITION]) > after:
+                    is_known = message.metadata.sequence.stream <= self.last.seq
+                    if is_known and message.data and int(headers[POSITION]) > after:
                         yield zlib.decompress(message.data)
         finally:
-            servers.call(servers.end_reading(reading, EVENTS, config))
+            if reading is not None:
+                servers.call(servers.end_reading(reading, EVENTS, config))
 
 
 def _taken_over(person: str) -> TakenOver:

@@ -98,6 +98,11 @@ class TurnPool:
             self._turns[scheduled] = running
         threading.Thread(target=self._run, args=(turn, scheduled, running), name="turn").start()
 
+    def wait(self, timeout_s: float) -> None:
+        """Wait until a turn ends: then another may begin. Return after ``timeout_s`` at the latest."""
+        with self._changed:
+            self._changed.wait(timeout_s)
+
     def finish(self, turn: Callable[[ScheduledPerson], None], people: Iterable[ScheduledPerson]) -> None:
         """Let each of these people have a last turn, ``places`` at once, and wait for the end of all turns."""
         with ThreadPoolExecutor(self.places, thread_name_prefix="last") as threads:

@@ -116,7 +116,7 @@ class Worker:
                 self._keeper.loop_goes_on()
                 if self.is_healthy():
                     self._start_turns(pool)
-                time.sleep(LOOP_S)
+                pool.wait(LOOP_S)
         self._keeper.loop_ended()
         pool.finish(self._give_back, self.people.values())
         self._keeper.finish()

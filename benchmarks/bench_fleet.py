@@ -78,7 +78,7 @@ class FleetRow:
         return f"| {' | '.join(cells)} |"
 
 
-class Row(Protocol):
+class TableRow(Protocol):
     """A line of a table."""
 
     def words(self) -> str: ...
@@ -104,7 +104,7 @@ class TakeoverRow:
         return f"| {' | '.join(cells)} |"
 
 
-R = TypeVar("R", bound=Row)
+R = TypeVar("R", bound=TableRow)
 
 
 @attrs.define

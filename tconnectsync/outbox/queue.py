@@ -76,7 +76,8 @@ class DeliveryQueue:
 
     def set_in_doubt(self, ids: Sequence[str], in_doubt: bool) -> None:
         """Record that an attempt begins (True), or that it did not reach the receiver (False)."""
-        self._db.executemany("UPDATE document SET in_doubt = ? WHERE id = ?", [(int(in_doubt), id_) for id_ in ids])
+        sql = "UPDATE document SET in_doubt = ? WHERE id IN (SELECT value FROM json_each(?))"
+        self._db.execute(sql, (int(in_doubt), msgspec.json.encode(list(ids)).decode()))
 
     def mark_delivered(self, accepted: Iterable[tuple[Delivery, str]]) -> None:
         """Record what the receiver accepted, each with its key there, even if another content is desired by now."""

@@ -13,6 +13,8 @@ from hashlib import sha1
 from typing import Any, TypeAlias
 from urllib.parse import quote, urlencode
 
+import msgspec
+
 from tconnectsync import (
     Clock,
     CredentialsRefused,
@@ -171,7 +173,7 @@ class NightscoutClient:
 
     def create(self, collection: str, documents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Post the documents in one request; return those that the server reports as stored. Never retried here."""
-        body = json.dumps(list(documents), allow_nan=False, separators=(",", ":")).encode()
+        body = msgspec.json.encode(documents)
         answer = self._request("POST", collection, body=body, about=collection)
         if isinstance(answer, dict):  # from a compatible site: the one document, or none
             return [answer]

@@ -16,6 +16,6 @@ def is_mmol(units: str | None) -> bool:
 def in_units(fields: Mapping[str, Any], units: str | None) -> Mapping[str, Any]:
     """Return the treatment with its ``glucose``, if any, converted from mg/dl to ``units``."""
     value = fields.get("glucose")
-    if not is_mmol(units) or is_mmol(fields.get("units")) or not isinstance(value, int | float):
+    if value is None or not is_mmol(units) or is_mmol(fields.get("units")) or not isinstance(value, int | float):
         return fields
     return {**fields, "glucose": round(GlucoseUnits.MMOL_L.convert(value), 1), "units": "mmol"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import attrs
@@ -51,10 +51,16 @@ class Checkpoints:
                 folds.append(fold)
         return (*place, tuple(folds)) if folds else None
 
-    def mark_folded(self, stream: str, interval: int, fold: str) -> None:
-        """Record that this interval is folded."""
-        self._db.execute(
-            "DELETE FROM invalidated WHERE stream = ? AND interval = ? AND fold = ?", (stream, interval, fold)
+    def invalid_between(self, stream: str, first: int, last: int) -> list[tuple[int, str]]:
+        """Return the invalid (interval, fold) of a stream in order, both bounds inclusive."""
+        sql = "SELECT interval, fold FROM invalidated WHERE stream = ? AND interval BETWEEN ? AND ? ORDER BY 1, 2"
+        return self._db.execute(sql, (stream, first, last)).fetchall()
+
+    def mark_folded(self, stream: str, intervals: Iterable[int], fold: str) -> None:
+        """Record that these intervals are folded."""
+        self._db.executemany(
+            "DELETE FROM invalidated WHERE stream = ? AND interval = ? AND fold = ?",
+            [(stream, interval, fold) for interval in intervals],
         )
 
     def invalid_count(self) -> int:
@@ -74,14 +80,16 @@ class Checkpoints:
         row = self._db.execute(sql, (fold, stream, interval)).fetchone()
         return None if row is None else bytes(row[0])
 
-    def save_state(self, fold: str, stream: str, interval: int, state: bytes) -> bool:
-        """Store the state at the end of an interval; True if it differs from the stored one."""
-        sql = "SELECT state FROM checkpoint WHERE fold = ? AND stream = ? AND interval = ?"
-        row = self._db.execute(sql, (fold, stream, interval)).fetchone()
-        if row is not None and bytes(row[0]) == state:
-            return False
-        self._db.execute("INSERT OR REPLACE INTO checkpoint VALUES(?, ?, ?, ?)", (fold, stream, interval, state))
-        return True
+    def save_states(self, fold: str, stream: str, states: Mapping[int, bytes]) -> bool:
+        """Store the states at the ends of intervals; True if the last one differs from the stored one."""
+        sql = "SELECT interval, state FROM checkpoint WHERE fold = ? AND stream = ? AND interval BETWEEN ? AND ?"
+        known = dict(self._db.execute(sql, (fold, stream, min(states), max(states))))
+        changed = {interval: state for interval, state in states.items() if known.get(interval) != state}
+        self._db.executemany(
+            "INSERT OR REPLACE INTO checkpoint VALUES(?, ?, ?, ?)",
+            [(fold, stream, interval, state) for interval, state in changed.items()],
+        )
+        return max(states) in changed
 
     def next_interval(self, fold: str, stream: str, interval: int) -> int | None:
         """Return the next interval that has a checkpoint."""
@@ -112,15 +120,20 @@ class Checkpoints:
 
     # --- the delivery window ----------------------------------------------------------------------------------------
 
-    def record_out_of_range(self, fold: str, stream: str, interval: int, times: Sequence[datetime]) -> None:
-        """Record the times of the interval's documents that are outside the delivery window."""
-        if times:
-            row = (fold, stream, interval, milliseconds(min(times)), milliseconds(max(times)))
-            self._db.execute("INSERT OR REPLACE INTO out_of_range VALUES(?, ?, ?, ?, ?)", row)
-        else:
-            self._db.execute(
-                "DELETE FROM out_of_range WHERE fold = ? AND stream = ? AND interval = ?", (fold, stream, interval)
-            )
+    def record_out_of_range(self, fold: str, stream: str, times: Mapping[int, Sequence[datetime]]) -> None:
+        """Record the times of the documents of some intervals that are outside the delivery window."""
+        self._db.executemany(
+            "DELETE FROM out_of_range WHERE fold = ? AND stream = ? AND interval = ?",
+            [(fold, stream, interval) for interval in times],
+        )
+        self._db.executemany(
+            "INSERT INTO out_of_range VALUES(?, ?, ?, ?, ?)",
+            [
+                (fold, stream, interval, milliseconds(min(beyond)), milliseconds(max(beyond)))
+                for interval, beyond in times.items()
+                if beyond
+            ],
+        )
 
     def invalidate_out_of_range(self, stream: str, first: datetime, last: datetime) -> None:
         """Fold the intervals again whose documents of these times were outside the delivery window."""

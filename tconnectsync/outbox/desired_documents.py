@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import attrs
 import msgspec
 
-from tconnectsync.clock import milliseconds
 from tconnectsync.outbox.checkpoints import Checkpoints
 from tconnectsync.outbox.document_states import DocumentState, OwnershipState
+from tconnectsync.outbox.encoded_document import EncodedDocument
 from tconnectsync.plugin.fold import Document
-
-
-def content_hash(document: Document, time_shift_ms: int) -> tuple[bytes, bytes]:
-    """Return the hash of the document as it is sent, and its content as JSON. ``time_shift_ms`` is added to the time.
-
-    An invalid document has another hash than a valid one with the same content.
-    """
-    content = msgspec.json.encode(document.content, order="sorted")
-    head = (
-        f"{document.collection}\x1f{document.unique_slot}\x1f{milliseconds(document.at) + time_shift_ms}\x1f".encode()
-    )
-    salt = b"" if document.problem is None else b"invalid"
-    return hashlib.blake2b(head + content, digest_size=12, salt=salt).digest(), content
-
 
 _INSERT = (
     "INSERT INTO document(collection, unique_slot, at_ms, time_shift_ms, fold, stream, interval, content_state,"
@@ -79,41 +64,44 @@ class DesiredDocuments:
     _db: sqlite3.Connection
     _checkpoints: Checkpoints
 
-    def upsert_all(self, documents: Collection[Document], fold: str, stream: str, interval: int) -> None:
-        """Store the documents of an interval, each as :meth:`upsert` does.
+    def upsert_all(self, documents: Collection[tuple[int, EncodedDocument]], fold: str, stream: str) -> None:
+        """Store documents of a fold, each with its interval, as :meth:`upsert` does. No id is there twice.
 
         Most are alone in their slot, and new or where they were: all of these are stored with two statements.
         """
         if not documents:
             return
-        origin = (fold, stream, interval)
-        known, owners = self._stored(documents), self._slot_owners(documents)
-        places = Counter(_place(document) for document in documents)
+        all_encoded = [encoded for _, encoded in documents]
+        known, owners = self._stored(all_encoded), self._slot_owners(all_encoded)
+        places = Counter(encoded.place for encoded in all_encoded)
         new, changed = [], []
-        for document in documents:
-            place, row = _place(document), known.get(document.id)
-            shared = document.unique_slot and (places[place] > 1 or not owners[place] <= {document.id})
+        for interval, encoded in documents:
+            origin = (fold, stream, interval)
+            id_, place = encoded.document.id, encoded.place
+            row = known.get(id_)
+            shared = encoded.document.unique_slot and (places[place] > 1 or not owners[place] <= {id_})
             if shared or (row is not None and row.place != place):
-                self.upsert(document, *origin)
+                self._upsert(encoded, origin)
                 continue
-            desired, content = content_hash(document, 0)
+            desired = encoded.content_hash()
             if row is None:
-                new.append((*_values(document, 0, origin, desired, content), document.id))
+                new.append((*_values(encoded, 0, origin, desired, encoded.content), id_))
             elif row.desired_hash == desired:
-                self._claim(row, document.id, origin)
+                self._claim(row, id_, origin)
             else:
-                changed.append(_changes(document, 0, origin, desired, content, row))
+                changed.append(_changes(encoded, 0, origin, desired, row))
         self._db.executemany(_INSERT, new)
         self._db.executemany(_UPDATE, changed)
 
-    def _stored(self, documents: Collection[Document]) -> dict[str, StoredRow]:
-        ids = msgspec.json.encode([document.id for document in documents]).decode()
+    def _stored(self, documents: Collection[EncodedDocument]) -> dict[str, StoredRow]:
+        ids = msgspec.json.encode([encoded.document.id for encoded in documents]).decode()
         sql = f"SELECT id, {_ROW} FROM document WHERE id IN (SELECT value FROM json_each(?))"
         return {id_: StoredRow(*row) for id_, *row in self._db.execute(sql, (ids,))}
 
-    def _slot_owners(self, documents: Collection[Document]) -> dict[tuple[str, str, int], set[str]]:
+    def _slot_owners(self, documents: Collection[EncodedDocument]) -> dict[tuple[str, str, int], set[str]]:
         """Return the ids of the stored documents at each place."""
-        places = msgspec.json.encode([_place(document) for document in documents if document.unique_slot]).decode()
+        slots = [encoded.place for encoded in documents if encoded.document.unique_slot]
+        places = msgspec.json.encode(slots).decode()
         sql = (
             "SELECT collection, unique_slot, at_ms, document.id FROM json_each(?) AS place"
             " JOIN document ON collection = json_extract(place.value, '$[0]')"
@@ -129,19 +117,22 @@ class DesiredDocuments:
 
         If an attempt ended without an answer, the receiver may have the new content already, so ``delivered_hash`` is cleared.
         """
-        origin, place = (fold, stream, interval), _place(document)
+        self._upsert(EncodedDocument.of(document), (fold, stream, interval))
+
+    def _upsert(self, encoded: EncodedDocument, origin: tuple[str, str, int]) -> None:
+        document = encoded.document
         found = self._db.execute(f"SELECT {_ROW} FROM document WHERE id = ?", (document.id,)).fetchone()
         row = None if found is None else StoredRow(*found)
-        shift = self._time_shift_ms(document, milliseconds(document.at)) if document.unique_slot else 0
-        desired, content = content_hash(document, shift)
+        shift = self._time_shift_ms(document, encoded.at_ms) if document.unique_slot else 0
+        desired = encoded.content_hash(shift)
         if row is None:
-            self._db.execute(_INSERT, (*_values(document, shift, origin, desired, content), document.id))
+            self._db.execute(_INSERT, (*_values(encoded, shift, origin, desired, encoded.content), document.id))
         elif row.desired_hash == desired:
             self._claim(row, document.id, origin)
         else:
-            if document.unique_slot and row.unique_slot and row.place != place:
+            if document.unique_slot and row.unique_slot and row.place != encoded.place:
                 self._leave_slot(document.id, *row.place)
-            self._db.execute(_UPDATE, _changes(document, shift, origin, desired, content, row))
+            self._db.execute(_UPDATE, _changes(encoded, shift, origin, desired, row))
 
     def _claim(self, row: StoredRow, document_id: str, origin: tuple[str, str, int]) -> None:
         """Record that a fold makes a document that is stored with the same content."""
@@ -185,12 +176,12 @@ class DesiredDocuments:
             self._db.execute("UPDATE document SET content_state = 'unknown', desired_hash = NULL WHERE id = ?", (id_,))
             self._checkpoints.invalidate_origin(fold, stream, interval)
 
-    def desired_in(self, fold: str, stream: str, interval: int) -> set[str]:
-        """Return the ids of the documents that an interval made before (RUNNING: the unfinished ones)."""
+    def desired_in(self, fold: str, stream: str, intervals: Iterable[int]) -> set[str]:
+        """Return the ids of the documents that these intervals made before (RUNNING: the unfinished ones)."""
         sql = "SELECT id FROM document WHERE fold = ? AND stream = ? AND interval = ?"
-        return {row[0] for row in self._db.execute(sql, (fold, stream, interval))}
+        return {id_ for interval in intervals for (id_,) in self._db.execute(sql, (fold, stream, interval))}
 
-    def mark_unclaimed(self, ids: Sequence[str]) -> None:
+    def mark_unclaimed(self, ids: Iterable[str]) -> None:
         """Mark documents that their interval no longer makes. A later interval may still make them."""
         self._db.executemany(
             "UPDATE document SET ownership_state = ? WHERE id = ?",
@@ -245,22 +236,19 @@ class DesiredDocuments:
         return withdrawn
 
 
-def _place(document: Document) -> tuple[str, str, int]:
-    return document.collection, document.unique_slot, milliseconds(document.at)
-
-
 def _changes(
-    document: Document, shift: int, origin: tuple[str, str, int], desired: bytes, content: bytes, row: StoredRow
+    encoded: EncodedDocument, shift: int, origin: tuple[str, str, int], desired: bytes, row: StoredRow
 ) -> tuple[str | int | float | bytes | None, ...]:
     """Return the values of the ``UPDATE``. A content that the receiver has already is not stored."""
     delivered = row.delivered_hash == desired and not row.in_doubt
-    values = _values(document, shift, origin, desired, None if delivered else content)
-    return (*values, desired, desired, document.id)
+    values = _values(encoded, shift, origin, desired, None if delivered else encoded.content)
+    return (*values, desired, desired, encoded.document.id)
 
 
 def _values(
-    document: Document, shift: int, origin: tuple[str, str, int], desired: bytes, content: bytes | None
+    encoded: EncodedDocument, shift: int, origin: tuple[str, str, int], desired: bytes, content: bytes | None
 ) -> tuple[str | int | float | bytes | None, ...]:
     """Return the columns of a desired document, in the order of the statements above."""
+    document = encoded.document
     state = DocumentState.KNOWN if document.problem is None else DocumentState.INVALID
-    return (*_place(document), shift, *origin, state.value, desired, content, document.ttl_s, document.problem)
+    return (*encoded.place, shift, *origin, state.value, desired, content, document.ttl_s, document.problem)

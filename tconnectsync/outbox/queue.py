@@ -12,8 +12,8 @@ import msgspec
 
 from tconnectsync.clock import milliseconds, moment
 from tconnectsync.outbox.checkpoints import Checkpoints
-from tconnectsync.outbox.desired_documents import content_hash
 from tconnectsync.outbox.document_states import RUNNING
+from tconnectsync.outbox.encoded_document import EncodedDocument
 from tconnectsync.plugin.fold import Document
 from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S
 from tconnectsync.retry.deadline import TOLERANCE_S
@@ -86,7 +86,7 @@ class DeliveryQueue:
             if delivery.document is None:
                 withdrawn.append((delivery.document_id,))
             else:
-                hashed, _ = content_hash(delivery.document, 0)
+                hashed = EncodedDocument.of(delivery.document).content_hash()
                 delivered.append((hashed, receiver_key, hashed, delivery.document_id))
         self._db.executemany(
             "UPDATE document SET delivery_state = 'never', delivered_hash = NULL, receiver_key = NULL, in_doubt = 0,"

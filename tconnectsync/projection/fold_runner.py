@@ -2,13 +2,14 @@
 
 The pump's order is cut into intervals. The outbox stores the state at the end of each interval (a checkpoint) and which
 documents the interval finished. An interval with new events, or with changed times, is folded again from the checkpoint before
-it. The following intervals are folded again too, until a checkpoint is what it was before.
+it. The following intervals are folded again too, until a checkpoint is what it was before. Invalid intervals in a row are
+read, folded and stored together.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -20,15 +21,13 @@ from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.events import Event, WearBegan, WearEnded
 from tconnectsync.json_converter import CONVERTER
 from tconnectsync.outbox import RUNNING, Outbox
+from tconnectsync.outbox.encoded_document import EncodedDocument
 from tconnectsync.outbox.stored_values import CURSOR
 from tconnectsync.plugin.fold import Document, Fold, ReportsPending, SentOnce, times_of, title_of
+from tconnectsync.projection.intervals import interval_of, keys_of, next_rows, order_key
 from tconnectsync.projection.pending_notes import PendingNote
 
 log = logging.getLogger("tconnectsync.sinks")
-NUMBERED_INTERVAL = 512
-"""Sequence numbers per interval: about four hours of a pump."""
-UNNUMBERED_INTERVAL = 6 * 3600 * 1000
-"""Milliseconds of pump time per interval, for sources without numbers."""
 
 
 class FoldInput(Protocol):
@@ -62,17 +61,6 @@ class FoldInput(Protocol):
     def in_delivery_window(self, at: datetime) -> bool: ...
 
 
-def interval_of(key: int, *, numbered: bool) -> int:
-    """Return the interval of an order key."""
-    return key // (NUMBERED_INTERVAL if numbered else UNNUMBERED_INTERVAL)
-
-
-def keys_of(interval: int, *, numbered: bool) -> tuple[int, int]:
-    """Return the first and the last order key of an interval."""
-    width = NUMBERED_INTERVAL if numbered else UNNUMBERED_INTERVAL
-    return interval * width, (interval + 1) * width - 1
-
-
 class FoldFailed(TconnectsyncError):
     """A fold raised an exception. It stops there; the sink's other folds continue."""
 
@@ -81,10 +69,10 @@ class FoldFailed(TconnectsyncError):
 class _Folded:
     """The result of one interval. ``running`` is None if another interval follows."""
 
-    finished: Mapping[str, Document]
-    running: Mapping[str, Document] | None
+    interval: int
+    finished: Mapping[str, EncodedDocument]
+    running: Mapping[str, EncodedDocument] | None
     state: bytes
-    following: int | None
 
 
 @attrs.define
@@ -119,72 +107,96 @@ class FoldRunner:
         self.outbox.values.put(CURSOR, cursor)
 
     def fold_next(self, stream_of: Callable[[str], FoldInput | None]) -> bool:
-        """Fold the first invalid interval. Return False if there is none. Call it inside a transaction."""
-        invalid = self.outbox.checkpoints.first_invalid(except_for=self.blocked)
-        if invalid is None:
+        """Fold the first invalid intervals. Return False if there are none. Call it inside a transaction."""
+        found = next_rows(self.outbox.checkpoints, self.blocked)
+        if found is None:
             return False
-        stream_name, interval, names = invalid
+        stream_name, rows = found
         stream = stream_of(stream_name)
-        for name in names:
+        for name, row in rows.items():
             if stream is None or name not in self.folds:  # the log no longer has the stream, or the sink the fold
-                self.outbox.checkpoints.mark_folded(stream_name, interval, name)
+                self.outbox.checkpoints.mark_folded(stream_name, row, name)
         if stream is None:
             return True
-        active = {name: self.folds[name] for name in names if name in self.folds}
-        shared = self._shared_events(stream, interval, active)
-        for name, fold in active.items():
-            try:
-                events = self._events(stream, interval, [fold]) if shared is None else shared
-            except LogCorrupt as error:
-                self.blocked[stream_name, name] = error
-                continue
-            try:
-                folded = self._fold(name, fold, stream, interval, events)
-            except FoldFailed as error:
-                self.blocked[stream_name, name] = error
-                continue
-            self.outbox.checkpoints.mark_folded(
-                stream_name, interval, name
-            )  # first, because storing the result may invalidate it again
-            self._store_result(name, stream, interval, folded)
-            if not self.outbox.checkpoints.has_invalid(stream_name, name):
-                self.outbox.documents.retire_unclaimed(name, stream_name, keep=stream.gaps)
+        active = {name: row for name, row in rows.items() if name in self.folds}
+        if not active:
+            return True
+        try:
+            events = self._events(stream, active)
+        except LogCorrupt:
+            self._fold_first_alone(stream, active)
+        else:
+            for name, row in active.items():
+                self._fold_row(name, stream, row, events)
         return True
 
-    def _shared_events(self, stream: FoldInput, interval: int, folds: Mapping[str, Fold[Any]]) -> list[Event] | None:
-        """Read the events of all these folds at once. Return None if a part is corrupt: then each fold reads its own events."""
-        try:
-            return self._events(stream, interval, folds.values())
-        except LogCorrupt:
-            return None
+    def _fold_first_alone(self, stream: FoldInput, rows: Mapping[str, Sequence[int]]) -> None:
+        """Fold the first interval only, because a part of the log is corrupt. A fold that needs this part is blocked."""
+        first = min(row[0] for row in rows.values())
+        for name, row in rows.items():
+            if row[0] != first:
+                continue
+            try:
+                events = self._events(stream, {name: [first]})
+            except LogCorrupt as error:
+                self.blocked[stream.name, name] = error
+            else:
+                self._fold_row(name, stream, [first], events)
 
-    def _events(self, stream: FoldInput, interval: int, folds: Collection[Fold[Any]]) -> list[Event]:
-        first, last = keys_of(interval, numbered=stream.numbered)
+    def _events(self, stream: FoldInput, rows: Mapping[str, Sequence[int]]) -> Mapping[int, Sequence[Event]]:
+        """Return the events of all these folds by interval. Raises LogCorrupt."""
+        folds = [self.folds[name] for name in rows]
+        first, last = min(row[0] for row in rows.values()), max(row[-1] for row in rows.values())
         kinds = frozenset[str]().union(*(fold.kinds - times_of(fold) for fold in folds))
         only_times = frozenset[str]().union(*(times_of(fold) for fold in folds)) - kinds
-        events = list(stream.read(first, last, kinds, only_times))
+        events: dict[int, list[Event]] = {interval: [] for interval in range(first, last + 1)}
+        for event in stream.read(*keys_of(first, last, numbered=stream.numbered), kinds, only_times):
+            events[interval_of(order_key(event), numbered=stream.numbered)].append(event)
         for key, at, kind in stream.hand_overs:
-            if first <= key <= last and kind in kinds | only_times:
-                later = (i for i, event in enumerate(events) if event.at is not None and event.at >= at)
-                events.insert(next(later, len(events)), _wear_event(stream, key, at, kind))
+            near = events.get(interval_of(key, numbered=stream.numbered))
+            if near is not None and kind in kinds | only_times:
+                later = (i for i, event in enumerate(near) if event.at is not None and event.at >= at)
+                near.insert(next(later, len(near)), _wear_event(stream, key, at, kind))
         return events
 
-    def _fold(self, name: str, fold: Fold[Any], stream: FoldInput, interval: int, events: Sequence[Event]) -> _Folded:
+    def _fold_row(
+        self, name: str, stream: FoldInput, row: Sequence[int], events: Mapping[int, Sequence[Event]]
+    ) -> None:
+        """Fold some intervals of one fold and store the results. If the fold fails, it is blocked from there on."""
+        following = self.outbox.checkpoints.next_interval(name, stream.name, row[-1])
+        done: list[_Folded] = []
+        try:
+            for folded in self._fold(name, stream, row, events, following):
+                done.append(folded)  # noqa: PERF402 - those before a failure count
+        except FoldFailed as error:
+            self.blocked[stream.name, name] = error
+        if not done:
+            return
+        # first, because storing the result may invalidate it again
+        self.outbox.checkpoints.mark_folded(stream.name, [folded.interval for folded in done], name)
+        self._store_results(name, stream, done, following)
+        if not self.outbox.checkpoints.has_invalid(stream.name, name):
+            self.outbox.documents.retire_unclaimed(name, stream.name, keep=stream.gaps)
+
+    def _fold(
+        self, name: str, stream: FoldInput, row: Sequence[int], events: Mapping[int, Sequence[Event]], following: int | None
+    ) -> Iterator[_Folded]:  # fmt: skip
+        """Yield the result of each interval. ``following``: the next interval with a checkpoint. Raises FoldFailed."""
+        fold = self.folds[name]
+        interval, last = row[0], None
         before = self.outbox.checkpoints.state_before(name, stream.name, interval)
-        following = self.outbox.checkpoints.next_interval(name, stream.name, interval)
-        finished: dict[str, Document] = {}
-        last: Event | None = None
         try:
             state = load_state(fold, before)
-            for last in events:
-                if last.kind in fold.kinds:
-                    state, documents = fold.step(state, last)
-                    for document in documents:
-                        finished[document.id] = document
-            running = None if following is not None else {document.id: document for document in fold.running(state)}
-            for document in (*finished.values(), *(running or {}).values()):
-                _check(document)
-            return _Folded(finished=finished, running=running, state=dump_state(state), following=following)
+            for interval in row:
+                last = None
+                finished: dict[str, EncodedDocument] = {}
+                for last in events[interval]:
+                    if last.kind in fold.kinds:
+                        state, documents = fold.step(state, last)
+                        finished |= _encoded(documents)
+                is_newest = following is None and interval == row[-1]
+                running = _encoded(fold.running(state)) if is_newest else None
+                yield _Folded(interval=interval, finished=finished, running=running, state=dump_state(state))
         except Exception as error:
             # the border to a plugin: its error must not stop the other folds
             log.exception("fold_failed fold=%s stream=%s", name, stream.name)
@@ -195,24 +207,31 @@ class FoldRunner:
             )
             raise FoldFailed(message, remedy=remedy) from error
 
-    def _store_result(self, name: str, stream: FoldInput, interval: int, folded: _Folded) -> None:
-        outbox, stream_name = self.outbox, stream.name
-        self._sync_documents(name, stream, interval, folded.finished)
-        changed = outbox.checkpoints.save_state(name, stream_name, interval, folded.state)
-        if folded.running is not None:
+    def _store_results(self, name: str, stream: FoldInput, done: Sequence[_Folded], following: int | None) -> None:
+        outbox, newest = self.outbox, done[-1]
+        self._sync_documents(name, stream, {folded.interval: folded.finished for folded in done})
+        changed = outbox.checkpoints.save_states(name, stream.name, {folded.interval: folded.state for folded in done})
+        if newest.running is not None:
             # if later intervals are invalid or corrupt, the old documents stay: they are based on more events than these
-            if not outbox.checkpoints.has_invalid(stream_name, name, since=interval):
-                self._sync_documents(name, stream, RUNNING, folded.running)
-        elif changed and folded.following is not None:
-            outbox.checkpoints.invalidate([(stream_name, folded.following, name)])
+            if not outbox.checkpoints.has_invalid(stream.name, name, since=newest.interval):
+                self._sync_documents(name, stream, {RUNNING: newest.running})
+        elif changed and following is not None:
+            outbox.checkpoints.invalidate([(stream.name, following, name)])
 
-    def _sync_documents(self, name: str, stream: FoldInput, interval: int, documents: Mapping[str, Document]) -> None:
-        before = self.outbox.documents.desired_in(name, stream.name, interval)
-        kept = {id_: document for id_, document in documents.items() if stream.in_delivery_window(document.at)}
-        beyond = [document.at for id_, document in documents.items() if id_ not in kept]
-        self.outbox.checkpoints.record_out_of_range(name, stream.name, interval, beyond)
+    def _sync_documents(self, name: str, stream: FoldInput, made: Mapping[int, Mapping[str, EncodedDocument]]) -> None:
+        """Store the documents of these intervals, and mark those that they no longer make."""
+        before = self.outbox.documents.desired_in(name, stream.name, made)
+        kept: dict[str, tuple[int, EncodedDocument]] = {}
+        beyond: dict[int, list[datetime]] = {interval: [] for interval in made}
+        for interval, documents in made.items():
+            for id_, encoded in documents.items():
+                if stream.in_delivery_window(encoded.document.at):
+                    kept[id_] = (interval, encoded)
+                else:
+                    beyond[interval].append(encoded.document.at)
+        self.outbox.checkpoints.record_out_of_range(name, stream.name, beyond)
         self.outbox.documents.mark_unclaimed(sorted(before - kept.keys()))
-        self.outbox.documents.upsert_all(kept.values(), name, stream.name, interval)
+        self.outbox.documents.upsert_all(kept.values(), name, stream.name)
 
     def refold(self, stream: FoldInput, interval: int, names: Sequence[str]) -> list[tuple[str, Document]]:
         """Fold an interval again and return (fold, document) pairs (RUNNING: the unfinished documents). Stores nothing.
@@ -220,15 +239,18 @@ class FoldRunner:
         Used because the outbox does not store the contents of delivered documents. Raises LogCorrupt and FoldFailed.
         """
         folds = {name: self.folds[name] for name in names if name in self.folds}
+        if not folds:
+            return []
         if interval == RUNNING:
             states = {name: self.outbox.checkpoints.last_state(name, stream.name) for name in folds}
             known = [(name, load_state(folds[name], state)) for name, state in states.items() if state is not None]
             return [(name, document) for name, state in known for document in folds[name].running(state)]
-        events = self._events(stream, interval, folds.values())
+        events = self._events(stream, {name: [interval] for name in folds})
         return [
-            (name, document)
-            for name, fold in folds.items()
-            for document in self._fold(name, fold, stream, interval, events).finished.values()
+            (name, encoded.document)
+            for name in folds
+            for folded in self._fold(name, stream, [interval], events, following=interval)
+            for encoded in folded.finished.values()
         ]
 
     def notes(self, stream_names: Iterable[str]) -> list[PendingNote]:
@@ -265,10 +287,9 @@ def dump_state(state: Any) -> bytes:
     return msgspec.json.encode(CONVERTER.unstructure(state))
 
 
-def _check(document: Document) -> None:
+def _encoded(documents: Iterable[Document]) -> dict[str, EncodedDocument]:
     """Require an aware time, and content that is JSON. Raises ValueError, TypeError."""
-    milliseconds(document.at)
-    msgspec.json.encode(document.content)
+    return {document.id: EncodedDocument.of(document) for document in documents}
 
 
 def _wear_event(stream: FoldInput, key: int, at: datetime, kind: str) -> Event:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from tconnectsync.eventlog import EventLog
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.stored_values import CURSOR_CHECKSUM, FINGERPRINT, GAPS, HAND_OVERS, PLACEMENT
-from tconnectsync.projection.fold_runner import FoldRunner, interval_of
+from tconnectsync.projection.fold_runner import FoldRunner
+from tconnectsync.projection.intervals import interval_of
 from tconnectsync.timeline.event_stream import EventStream
 from tconnectsync.timeline.stream_timeline import timeline_from_json, timeline_to_json
 

@@ -13,12 +13,13 @@ from tconnectsync.clock import Clock, milliseconds, moment
 from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.eventlog import EventLog
 from tconnectsync.outbox import DocumentRow, Outbox, receiver_memory
-from tconnectsync.outbox.desired_documents import content_hash
 from tconnectsync.outbox.document_states import OwnershipState
+from tconnectsync.outbox.encoded_document import EncodedDocument
 from tconnectsync.outbox.stored_values import READ_BACK, ReadBack
 from tconnectsync.plugin.fold import Document
 from tconnectsync.plugin.receiver import FieldDiff, ReadableReceiver, StoredDocument, can_adopt
-from tconnectsync.projection.fold_runner import FoldFailed, FoldRunner, interval_of
+from tconnectsync.projection.fold_runner import FoldFailed, FoldRunner
+from tconnectsync.projection.intervals import interval_of
 from tconnectsync.reconcile.report import ComparisonChunk, Mismatch
 from tconnectsync.text.plural import counted
 from tconnectsync.timeline.event_stream import EventStream
@@ -230,7 +231,7 @@ class Verifier:
             note = "it will be deleted when all data has been fetched again" if found else ""
             return False if not row.is_desired and not copies else self._mismatch("waiting", row, copies, note=note)
         made = period.folded.get(id_)
-        if made is None or content_hash(made.document, row.time_shift_ms)[0] != row.desired_hash:
+        if made is None or EncodedDocument.of(made.document).content_hash(row.time_shift_ms) != row.desired_hash:
             why = period.errors.get((row.fold, row.stream, row.interval))
             return self._mismatch(
                 "waiting", row, copies, note=why.message if why else "its content is being computed again"

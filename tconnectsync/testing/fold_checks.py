@@ -17,8 +17,8 @@ from tconnectsync.json_converter import CONVERTER
 from tconnectsync.outbox import Outbox
 from tconnectsync.plugin.fold import Document, Fold
 from tconnectsync.projection.fold_runner import FoldRunner
+from tconnectsync.projection.intervals import order_key
 
-_EPOCH = datetime(1970, 1, 1)
 _FOREVER = datetime(9000, 1, 1, tzinfo=timezone.utc)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -85,7 +85,7 @@ class _Arrivals:
     hand_overs: Sequence[tuple[int, datetime, str]] = ()
 
     def key(self, event: Event) -> int:
-        return (event.pump_time - _EPOCH) // timedelta(milliseconds=1) if event.seq is None else event.seq
+        return order_key(event)
 
     def in_order(self) -> list[Event]:
         return [self.known[key] for key in sorted(self.known)]

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tconnectsync import Document
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.database import _DOCUMENT_TABLE, SCHEMA_VERSION, open_to_read, open_to_write
+from tconnectsync.outbox.encoded_document import EncodedDocument
 
 NOW = datetime(2026, 6, 16, 18, 30, tzinfo=timezone.utc)
 OUTBOX_FACTS = ("document", "invalidated", "checkpoint", "out_of_range", "fact")
@@ -41,7 +42,7 @@ def version_2(tmp_path: Path) -> Path:
         for i in range(20)
     ]  # fmt: skip
     with outbox.transaction():
-        outbox.documents.upsert_all(documents, "fold", "1:0", 4)
+        outbox.documents.upsert_all([(4, EncodedDocument.of(document)) for document in documents], "fold", "1:0")
         pending = outbox.queue.pending(NOW + timedelta(days=1), 100)
         outbox.queue.mark_delivered((delivery, "key") for delivery in pending[:5])
         outbox.queue.dead_letter(pending[6], "refused")
@@ -127,7 +128,8 @@ def test_many_at_once_are_stored_as_one_by_one(rounds: list[tuple[int, list[Docu
             outbox.documents.upsert(document, "fold", "1:0", interval)
 
     def at_once(outbox: Outbox, documents: Sequence[Document], interval: int) -> None:
-        outbox.documents.upsert_all(documents, "fold", "1:0", interval)
+        encoded = [(interval, EncodedDocument.of(document)) for document in documents]
+        outbox.documents.upsert_all(encoded, "fold", "1:0")
 
     with tempfile.TemporaryDirectory() as folder:
         found = [play(Path(folder) / store.__name__, rounds, store) for store in (one_by_one, at_once)]
@@ -143,7 +145,7 @@ def play(
     outbox = Outbox(path)
     for interval, documents, afterwards in rounds:
         with outbox.transaction():
-            gone = outbox.documents.desired_in("fold", "1:0", interval) - {document.id for document in documents}
+            gone = outbox.documents.desired_in("fold", "1:0", [interval]) - {document.id for document in documents}
             outbox.documents.mark_unclaimed(sorted(gone))
             store(outbox, documents, interval)
             pending = outbox.queue.pending(NOW + timedelta(days=1), 3)

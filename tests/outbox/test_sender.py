@@ -365,7 +365,7 @@ def test_same_key_moves_a_millisecond(outbox: Outbox, order: tuple[int, int]) ->
     """Of two documents with one key, always the same one moves by a millisecond."""
     receiver = FakeReceiver()
     sender = Sender(outbox, receiver)
-    outbox.checkpoints.save_state("fold", "1:0", 0, b"{}")
+    outbox.checkpoints.save_states("fold", "1:0", {0: b"{}"})
     twins = {number: document(number, at=START, unique_slot="Bolus") for number in order}
     want(outbox, twins[order[0]])
     drain(sender)
@@ -405,7 +405,7 @@ def test_replay_skips_short_lived(outbox: Outbox) -> None:
     """A replay sends no documents that were short-lived."""
     receiver = FakeReceiver()
     sender = Sender(outbox, receiver)
-    outbox.checkpoints.save_state("fold", "1:0", 0, b"{}")
+    outbox.checkpoints.save_states("fold", "1:0", {0: b"{}"})
     want(outbox, document(1), document(2, ttl_s=1e6))
     drain(sender)
     receiver.there.clear()
@@ -426,7 +426,7 @@ def test_replay_sends_current_short_lived(outbox: Outbox) -> None:
     status, old, call = (document(n, at=NOW - timedelta(minutes=n), **short_lived) for n in (10, 31, 5))
     with outbox.transaction():
         for each, fold in ((status, "status"), (old, "status"), (call, "calls")):
-            outbox.checkpoints.save_state(fold, "1:0", 0, b"{}")
+            outbox.checkpoints.save_states(fold, "1:0", {0: b"{}"})
             outbox.documents.upsert(each, fold, "1:0", RUNNING)
     drain(sender)
     receiver.there.clear()

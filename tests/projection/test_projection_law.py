@@ -18,7 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from tconnectsync import Document, Event, Retryable
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.sender import Sender
-from tconnectsync.projection.fold_runner import FoldRunner, interval_of
+from tconnectsync.projection.fold_runner import FoldRunner
+from tconnectsync.projection.intervals import interval_of
 from tconnectsync.timeline.zones import Zones
 from tests.projection.faulty_harness import CrashingEngineHarness, ProcessDied
 from tests.projection.random_histories import BEGIN, FIRST_DAY, HOME, HOME_S, PumpRecord, Unit, random_history

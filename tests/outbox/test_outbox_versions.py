@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import tempfile
 from collections.abc import Callable, Sequence
@@ -116,19 +117,21 @@ SOME_DOCUMENTS = st.lists(
 )
 PAIRS = st.tuples(st.sampled_from("pq"), st.sampled_from("abc"))
 AFTERWARDS = st.sampled_from(["", "delivered", "in doubt", "replayed"])
-ROUNDS = st.lists(st.tuples(st.integers(0, 2), SOME_DOCUMENTS, AFTERWARDS), max_size=6)
+ROUNDS = st.lists(
+    st.tuples(st.lists(st.integers(0, 2), min_size=1, max_size=3), SOME_DOCUMENTS, AFTERWARDS), max_size=6
+)
 
 
 @given(rounds=ROUNDS)
-def test_many_at_once_are_stored_as_one_by_one(rounds: list[tuple[int, list[Document], str]]) -> None:
+def test_many_at_once_are_stored_as_one_by_one(rounds: list[tuple[list[int], list[Document], str]]) -> None:
     """The same rows, whatever was there, moved, collided, was delivered, tried or replayed before."""
 
-    def one_by_one(outbox: Outbox, documents: Sequence[Document], interval: int) -> None:
-        for document in documents:
+    def one_by_one(outbox: Outbox, documents: Sequence[tuple[int, Document]]) -> None:
+        for interval, document in documents:
             outbox.documents.upsert(document, "fold", "1:0", interval)
 
-    def at_once(outbox: Outbox, documents: Sequence[Document], interval: int) -> None:
-        encoded = [(interval, EncodedDocument.of(document)) for document in documents]
+    def at_once(outbox: Outbox, documents: Sequence[tuple[int, Document]]) -> None:
+        encoded = [(interval, EncodedDocument.of(document)) for interval, document in documents]
         outbox.documents.upsert_all(encoded, "fold", "1:0")
 
     with tempfile.TemporaryDirectory() as folder:
@@ -138,16 +141,16 @@ def test_many_at_once_are_stored_as_one_by_one(rounds: list[tuple[int, list[Docu
 
 def play(
     path: Path,
-    rounds: Sequence[tuple[int, Sequence[Document], str]],
-    store: Callable[[Outbox, Sequence[Document], int], None],
+    rounds: Sequence[tuple[list[int], Sequence[Document], str]],
+    store: Callable[[Outbox, Sequence[tuple[int, Document]]], None],
 ) -> dict[str, list[Any]]:
     """Fold intervals again and again, as the fold runner does, with a delivery, an attempt or a replay after some; return all rows."""
     outbox = Outbox(path)
-    for interval, documents, afterwards in rounds:
+    for intervals, documents, afterwards in rounds:
         with outbox.transaction():
-            gone = outbox.documents.desired_in("fold", "1:0", [interval]) - {document.id for document in documents}
+            gone = outbox.documents.desired_in("fold", "1:0", intervals) - {document.id for document in documents}
             outbox.documents.mark_unclaimed(sorted(gone))
-            store(outbox, documents, interval)
+            store(outbox, list(zip(itertools.cycle(sorted(intervals)), documents)))
             pending = outbox.queue.pending(NOW + timedelta(days=1), 3)
             if afterwards == "delivered":
                 outbox.queue.mark_delivered((delivery, delivery.document_id) for delivery in pending)

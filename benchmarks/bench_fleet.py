@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tconnectsync_fleet.lease import live_workers, worker_for
 from tconnectsync_fleet.nats_login import NatsLogin
-from tconnectsync_fleet.people import People
+from tconnectsync_fleet.people import CheckedConfig, People
 from tconnectsync_fleet.sealing import sealer
 from tconnectsync_fleet.servers import Servers
 from tests.fleet.light_world import LightFleet
@@ -131,8 +131,8 @@ class Measured:
     def add(self, names: Sequence[str]) -> None:
         """Add people as ``fleet add-all`` does, without checking each configuration."""
         box = sealer(self.fleet.key)
-        sealed = {name: box.encrypt(self.fleet.config(name).read_bytes()) for name in names}
-        assert People(self.servers).add_all(sealed) == []
+        configs = {name: CheckedConfig(sealed=box.encrypt(self.fleet.config(name).read_bytes())) for name in names}
+        assert People(self.servers).add_all(configs) == {}
         self.fleet.people += names
 
     def bring(self, count: int) -> float:

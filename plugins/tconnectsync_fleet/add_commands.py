@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from tconnectsync_fleet.server_options import ServerOptions, key_option, with_servers
+from tconnectsync_fleet.server_options import ServerOptions, key_option, shared_option, with_servers
 
 if TYPE_CHECKING:
     from nacl.public import PublicKey, SealedBox
 
+    from tconnectsync_fleet.people import CheckedConfig
     from tconnectsync_fleet.person_runner import FleetContext
 
 _AT_ONCE = 500
@@ -21,10 +22,11 @@ _AT_ONCE = 500
 
 @click.command("add-all", short_help="Add everybody of a folder of configuration files.")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@shared_option
 @key_option
 @with_servers
 @click.pass_obj
-def add_all(engine: FleetContext, options: ServerOptions, folder: Path, key: Path) -> int:
+def add_all(engine: FleetContext, options: ServerOptions, folder: Path, key: Path, shared_receiver: bool) -> int:
     """Add everybody of FOLDER: each file NAME.toml is one person's configuration.
 
     Who exists already stays as before. If it is interrupted, run it again. A file with a mistake stops nobody else.
@@ -34,22 +36,27 @@ def add_all(engine: FleetContext, options: ServerOptions, folder: Path, key: Pat
         raise click.ClickException(f"{folder} has no file NAME.toml. Nothing was added.")
     with options.connected() as servers:
         from tconnectsync_fleet.people import People
-        from tconnectsync_fleet.sealing import sealer
+        from tconnectsync_fleet.sealing import hasher, sealer
         from tconnectsync_fleet.servers import names_with_data
 
-        people, box = People(servers), sealer(key)
+        people, box, hashed = People(servers), sealer(key), hasher(key)
         existing, logs = people.all().keys(), names_with_data(servers)
         new = [file for file in files if file.stem not in existing]
         added, refused = 0, 0
         for first in range(0, len(new), _AT_ONCE):
-            sealed: dict[str, bytes] = {}
-            for name, found in _sealed(engine, new[first : first + _AT_ONCE], box, logs):
-                if isinstance(found, bytes):
-                    sealed[name] = found
+            configs: dict[str, CheckedConfig] = {}
+            reasons: dict[str, str] = {}
+            for name, found in _checked(engine, new[first : first + _AT_ONCE], box, hashed, logs):
+                if isinstance(found, str):
+                    reasons[name] = found
                 else:
-                    refused += 1
-                    click.echo(f"{name}: {found}", err=True)
-            added += len(sealed) - len(people.add_all(sealed))
+                    configs[name] = found
+            not_added = people.add_all(configs, may_share=shared_receiver)
+            added += len(configs) - len(not_added)
+            reasons |= {name: reason for name, reason in not_added.items() if reason}
+            refused += len(reasons)
+            for name, reason in reasons.items():
+                click.echo(f"{name}: {reason}", err=True)
     there = len(files) - added - refused
     click.echo(f"{added:,} added, {there:,} were there already, {refused:,} refused.")
     if refused:
@@ -57,13 +64,13 @@ def add_all(engine: FleetContext, options: ServerOptions, folder: Path, key: Pat
     return 2 if refused else 0
 
 
-def _sealed(
-    engine: FleetContext, files: list[Path], box: SealedBox[PublicKey], logs: set[str]
-) -> Iterator[tuple[str, bytes | str]]:
-    """Yield each file's name with its sealed configuration, or with the reason why it is refused."""
+def _checked(
+    engine: FleetContext, files: list[Path], box: SealedBox[PublicKey], hashed: Callable[[str], str], logs: set[str]
+) -> Iterator[tuple[str, CheckedConfig | str]]:
+    """Yield each file's name with its configuration, or with the reason why it is refused."""
     from tconnectsync import TconnectsyncError
     from tconnectsync_fleet.people import NotPossible, check_name
-    from tconnectsync_fleet.person_runner import sealed_config
+    from tconnectsync_fleet.person_runner import checked_config
 
     for file in files:
         name = file.stem
@@ -74,7 +81,7 @@ def _sealed(
                     f" The same person: `tconnectsync fleet add --continue-log {name} --config {file}`."
                     f" Otherwise delete it: `tconnectsync fleet remove --data {name}`."
                 )
-            yield name, sealed_config(engine, file, box)
+            yield name, checked_config(engine, file, box, hashed)
         except TconnectsyncError as error:
             yield name, f"{error.message} {error.remedy or ''}".strip()
         except click.ClickException as error:

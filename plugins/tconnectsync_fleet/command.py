@@ -11,7 +11,14 @@ import attrs
 import click
 
 from tconnectsync_fleet.add_commands import add_all
-from tconnectsync_fleet.server_options import ServerOptions, file_path, key_option, require_extra, with_servers
+from tconnectsync_fleet.server_options import (
+    ServerOptions,
+    file_path,
+    key_option,
+    require_extra,
+    shared_option,
+    with_servers,
+)
 from tconnectsync_fleet.transfer_commands import export, import_
 
 if TYPE_CHECKING:
@@ -121,23 +128,32 @@ def limit(options: ServerOptions, per_second: float | None) -> int:
 @click.option(
     "--continue-log", is_flag=True, help="Use the event log that the fleet still has: it is the same person's."
 )
+@shared_option
 @key_option
 @with_servers
 @click.pass_obj
 def add(
-    engine: FleetContext, options: ServerOptions, name: str, file: Path, key: Path, replace: bool, continue_log: bool
+    engine: FleetContext,
+    options: ServerOptions,
+    name: str,
+    file: Path,
+    key: Path,
+    replace: bool,
+    continue_log: bool,
+    shared_receiver: bool,
 ) -> int:
     """Add a person. The configuration is checked as for one person; its secret files become part of it, sealed."""
     with options.connected() as servers:
         from tconnectsync_fleet.people import People, check_name
-        from tconnectsync_fleet.person_runner import given_file, sealed_config
-        from tconnectsync_fleet.sealing import sealer
+        from tconnectsync_fleet.person_runner import checked_config, given_file
+        from tconnectsync_fleet.sealing import hasher, sealer
 
         people = People(servers)
         if not replace and not continue_log:
             people.check_new(name)
         with given_file(file, check_name(name)) as path:
-            people.add(name, sealed_config(engine, path, sealer(key)), replace=replace)
+            config = checked_config(engine, path, sealer(key), hasher(key))
+            people.add(name, config, replace=replace, may_share=shared_receiver)
     click.echo(
         f"{name} was {'replaced' if replace else 'added'}. A worker begins within seconds: `tconnectsync fleet show {name}`."
     )

@@ -11,14 +11,16 @@ import attrs
 from tconnectsync import LogEnd
 from tconnectsync_fleet.lease import live_workers
 from tconnectsync_fleet.people import NotPossible, People, check_name
-from tconnectsync_fleet.person_runner import NO_SNAPSHOT, FleetContext, sealed_config
-from tconnectsync_fleet.sealing import sealer
+from tconnectsync_fleet.person_runner import NO_SNAPSHOT, FleetContext, checked_config
+from tconnectsync_fleet.sealing import hasher, sealer
 from tconnectsync_fleet.servers import Servers
 from tconnectsync_fleet.snapshots import store_snapshot
 from tconnectsync_fleet.stream_replica import StreamReplica
 
 
-def move_in(servers: Servers, engine: FleetContext, name: str, *, config: Path, source: Path, key: Path) -> int:
+def move_in(
+    servers: Servers, engine: FleetContext, name: str, *, config: Path, source: Path, key: Path, may_share: bool = False
+) -> int:
     """Add a person with the log of a data folder or of a backup file. Return the log's last position.
 
     What was interrupted continues when it is run again: the stream's log may be a beginning of this one. The outboxes of a
@@ -31,7 +33,8 @@ def move_in(servers: Servers, engine: FleetContext, name: str, *, config: Path, 
         raise NotPossible(
             f"{name} exists. Choose another name, or first run `tconnectsync fleet remove --data {name}`."
         )
-    sealed = sealed_config(engine, config, box)
+    checked = checked_config(engine, config, box, hasher(key))
+    people.claim_receivers(name, checked, may_share=may_share)
     replica = StreamReplica(servers, name, f"import.{secrets.token_hex(6)}")
     end = replica.look().end
     replica.check_format()
@@ -45,7 +48,7 @@ def move_in(servers: Servers, engine: FleetContext, name: str, *, config: Path, 
         for lines, end in itertools.chain(first, batches):
             replica.append(lines, end)
         replica.release(store_snapshot(servers, name, folder, box) if source.is_dir() else NO_SNAPSHOT)
-        people.add(name, sealed, replace=False)
+        people.add(name, checked, replace=False, may_share=may_share)
     return replica.last.end.position
 
 

@@ -16,12 +16,15 @@ import click
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 
 from tconnectsync_fleet import formats
+from tconnectsync_fleet.receivers import Receivers, Taken
 from tconnectsync_fleet.servers import PEOPLE, Entry, Servers, has_data
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SECRET_FILE = re.compile(r"""^(\s*)([A-Za-z0-9_]+)_file(\s*=\s*)(["'])(.+?)\4\s*(?:#.*)?$""", re.MULTILINE)
 _AT_ONCE = 200
 """So many entries are on their way to the servers at once."""
+_CLAIM_S = 120.0
+_RECEIVERS = "receivers"
 _OF_THE_MACHINE = ("plugins_dir", "blocked_plugins", "web")
 
 
@@ -29,6 +32,14 @@ class NotPossible(click.ClickException):
     """The request cannot be done; nothing was changed."""
 
     exit_code = 2
+
+
+@attrs.frozen(kw_only=True)
+class CheckedConfig:
+    """A configuration that was checked. ``sealed``: for the workers' key only. ``receivers``: where it delivers, addresses by keyed hash."""
+
+    sealed: bytes = attrs.field(repr=False)
+    receivers: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)
@@ -49,6 +60,16 @@ class Member:
         """Return the entry as it is stored."""
         config = base64.b64encode(self.sealed).decode()
         return json.dumps({**self.more, "paused": self.paused, "config": config, formats.KEY: formats.FORMAT}).encode()
+
+    @property
+    def receivers(self) -> list[str]:
+        """The hashes of the receivers' addresses; none if an older release has added the person."""
+        found = self.more.get(_RECEIVERS)
+        return [str(each) for each in found] if isinstance(found, list) else []
+
+    def with_config(self, config: CheckedConfig) -> Member:
+        """Return the entry with another configuration."""
+        return attrs.evolve(self, sealed=config.sealed, more={**self.more, _RECEIVERS: sorted(config.receivers)})
 
     def check_format(self) -> None:
         """Check that this release knows the entry's format. Errors: NewerRelease."""
@@ -127,6 +148,7 @@ class People:
         self._servers = servers
         servers.bucket_state(PEOPLE).check_format()
         self._bucket = servers.bucket(PEOPLE)
+        self._receivers = Receivers(servers, self._delivers)
 
     def all(self) -> dict[str, Member | None]:
         """Return everybody, by name. None: the entry cannot be read."""
@@ -171,39 +193,59 @@ class People:
                 f" The same person: add `--continue-log`. Otherwise delete it first: `tconnectsync fleet remove --data {name}`."
             )
 
-    def add(self, name: str, sealed: bytes, *, replace: bool) -> None:
-        """Add a person, or replace the configuration. Errors: NotPossible, NewerRelease."""
-        person = Member(name=check_name(name), sealed=sealed)
-        try:
-            if replace:
-                entry = self._present(name)
-                before = person_of(name, entry) or attrs.evolve(person, revision=entry.revision)
-                before.check_format()
-                self.store(attrs.evolve(before, sealed=sealed))
-            else:
-                self._servers.call(self._bucket.create(name, person.value()))
-        except KeyWrongLastSequenceError:
-            raise NotPossible(f"{name} exists. To change the configuration: `fleet add --replace {name} …`.") from None
+    def add(self, name: str, config: CheckedConfig, *, replace: bool, may_share: bool = False) -> None:
+        """Add a person, or replace the configuration. Errors: NotPossible, NewerRelease.
 
-    def add_all(self, sealed: Mapping[str, bytes]) -> list[str]:
-        """Add many people; return the names that exist already, which stay as they were. Errors: NotPossible."""
-        people = [Member(name=check_name(name), sealed=content) for name, content in sealed.items()]
-
-        async def create(person: Member) -> str | None:
+        ``may_share``: another person may deliver to the same receivers.
+        """
+        person = Member(name=check_name(name), sealed=b"")
+        before = None
+        if replace:
+            entry = self._present(name)
+            before = person_of(name, entry) or attrs.evolve(person, revision=entry.revision)
+            before.check_format()
+        elif self.has(name):
+            raise _exists(name)
+        self.claim_receivers(name, config, may_share=may_share)
+        if before is None:
             try:
-                await self._bucket.create(person.name, person.value())
+                self._servers.call(self._bucket.create(name, person.with_config(config).value()))
             except KeyWrongLastSequenceError:
-                return person.name
-            return None
+                raise _exists(name) from None
+        else:
+            self.store(before.with_config(config))
+            gone = [key for key in before.receivers if key not in config.receivers]
+            self._servers.call(self._receivers.release(name, gone))
 
-        async def create_each(some: Sequence[Member]) -> list[str | None]:
+    def claim_receivers(self, name: str, config: CheckedConfig, *, may_share: bool) -> None:
+        """Note where a person will deliver. Errors: NotPossible if another person delivers there, unless ``may_share``."""
+        taken = self._servers.call(self._receivers.claim(name, config.receivers, may_share=may_share), _CLAIM_S)
+        if taken is not None:
+            raise NotPossible(_words(name, taken))
+
+    def add_all(self, configs: Mapping[str, CheckedConfig], *, may_share: bool = False) -> dict[str, str]:
+        """Add many people; return who was not added, with the reason: "" if that name exists already. Errors: NotPossible."""
+
+        async def create(name: str) -> tuple[str, str | None]:
+            config = configs[name]
+            taken = await self._receivers.claim(name, config.receivers, may_share=may_share)
+            if taken is not None:
+                return name, _words(name, taken)
+            try:
+                await self._bucket.create(name, Member(name=name, sealed=b"").with_config(config).value())
+            except KeyWrongLastSequenceError:
+                return name, ""
+            return name, None
+
+        async def create_each(some: Sequence[str]) -> list[tuple[str, str | None]]:
             return await asyncio.gather(*map(create, some))
 
-        existing: list[str] = []
-        for first in range(0, len(people), _AT_ONCE):
-            found = self._servers.call(create_each(people[first : first + _AT_ONCE]), 60.0)
-            existing += [name for name in found if name is not None]
-        return existing
+        names = [check_name(name) for name in configs]
+        refused: dict[str, str] = {}
+        for first in range(0, len(names), _AT_ONCE):
+            found = self._servers.call(create_each(names[first : first + _AT_ONCE]), _CLAIM_S)
+            refused |= {name: reason for name, reason in found if reason is not None}
+        return refused
 
     def store(self, person: Member) -> None:
         """Store a changed entry. Errors: NotPossible if somebody else changed it meanwhile."""
@@ -214,7 +256,31 @@ class People:
 
     def remove(self, name: str, *, with_data: bool = False) -> None:
         """Remove a person. The marker that stays tells the workers whether the log is deleted, too. Errors: NotPossible."""
+        entry = self._entry(name) if with_data else self._present(name)
         if with_data:
-            self._servers.call(self._bucket.purge(check_name(name)))
-        else:
-            self._servers.call(self._bucket.delete(name, self._present(name).revision))
+            self._servers.call(self._bucket.purge(name))
+        elif entry is not None:
+            self._servers.call(self._bucket.delete(name, entry.revision))
+        person = None if entry is None else person_of(name, entry)
+        if person is not None:
+            self._servers.call(self._receivers.release(name, person.receivers), _CLAIM_S)
+
+    async def _delivers(self, name: str, key: str) -> bool | None:
+        try:
+            found = await self._bucket.get(name)
+        except KeyNotFoundError:
+            return None
+        person = person_of(name, Entry(revision=found.revision or 0, value=found.value))
+        return person is None or key in person.receivers  # one that cannot be read may deliver there
+
+
+def _exists(name: str) -> NotPossible:
+    return NotPossible(f"{name} exists. To change the configuration: `fleet add --replace {name} …`.")
+
+
+def _words(name: str, taken: Taken) -> str:
+    return (
+        f"{taken.person} already delivers to {taken.address}. Two people's doses would mix there, so nothing was changed for {name}."
+        f" Correct the address in the configuration, or remove the other: `tconnectsync fleet remove {taken.person}`."
+        " Only if both are meant to be there: add `--shared-receiver`."
+    )

@@ -19,7 +19,8 @@ from nats.errors import Error as NatsError
 
 from tconnectsync import LogEnd, Replica, Retryable, TconnectsyncError
 from tconnectsync_fleet.lease import WorkerLease, may_have_lease
-from tconnectsync_fleet.people import Member, with_secrets_inside
+from tconnectsync_fleet.people import CheckedConfig, Member, with_secrets_inside
+from tconnectsync_fleet.receivers import place_of
 from tconnectsync_fleet.sealing import opened
 from tconnectsync_fleet.servers import Servers, delete_data
 from tconnectsync_fleet.snapshots import clear, restore_snapshot, store_snapshot
@@ -68,6 +69,9 @@ class PersonContext(Protocol):
 
     def perform(self, command: str, arguments: Mapping[str, Any], show: Callable[[Any], None]) -> Any:
         """Run a request, such as ``replay``; ``show`` gets its progress. Returns exit status and lines. Errors: TconnectsyncError."""
+
+    def receiver_addresses(self) -> tuple[str, ...]:
+        """Return the addresses to which the configuration delivers."""
 
     def read_status(self) -> dict[str, Any]:
         """Return what ``status --json`` prints."""
@@ -125,16 +129,22 @@ def given_file(file: Path, name: str) -> Iterator[Path]:
         yield path
 
 
-def sealed_config(engine: FleetContext, file: Path, box: SealedBox[Any]) -> bytes:
+def checked_config(
+    engine: FleetContext, file: Path, box: SealedBox[Any], hashed: Callable[[str], str]
+) -> CheckedConfig:
     """Return a configuration file with its secret files inside, checked and sealed. Errors: ConfigError, NotPossible."""
     folder = file.parent.resolve()
-    engine.for_person(file, data_dir=folder, replica=None).config()
+    person = engine.for_person(file, data_dir=folder, replica=None)
+    person.config()
     text = with_secrets_inside(file).encode()
-    if text == file.read_bytes():
-        return box.encrypt(text)
-    with private_file(file.name, text) as path:
-        engine.for_person(path, data_dir=folder, replica=None).config()
-    return box.encrypt(text)
+    if text != file.read_bytes():
+        with private_file(file.name, text) as path:
+            person = engine.for_person(path, data_dir=folder, replica=None)
+            person.config()
+    receivers = {
+        hashed(place): address for address in person.receiver_addresses() if (place := place_of(address)) is not None
+    }
+    return CheckedConfig(sealed=box.encrypt(text), receivers=receivers)
 
 
 @attrs.define

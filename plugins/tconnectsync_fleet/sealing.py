@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -36,10 +38,20 @@ def public_path(path: Path) -> Path:
 
 def sealer(path: Path) -> SealedBox[PublicKey]:
     """Return what can seal: the public half, or the whole key. Errors: KeyProblem."""
+    return SealedBox(_public_key(path))
+
+
+def hasher(path: Path) -> Callable[[str], str]:
+    """Return a keyed hash of texts, the same for everybody with the public half. Errors: KeyProblem."""
+    key = bytes(_public_key(path))
+    return lambda text: hashlib.blake2b(text.encode(), key=key, digest_size=16).hexdigest()
+
+
+def _public_key(path: Path) -> PublicKey:
     public = path if path.suffix == ".pub" else public_path(path)
     if public.exists():
-        return SealedBox(PublicKey(_read(public, "public")))
-    return SealedBox(PrivateKey(_read(path, "secret")).public_key)
+        return PublicKey(_read(public, "public"))
+    return PrivateKey(_read(path, "secret")).public_key
 
 
 def opener(path: Path) -> SealedBox[PrivateKey]:

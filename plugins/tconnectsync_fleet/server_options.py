@@ -107,6 +107,12 @@ key_option = click.option(
     help="The fleet's key, of `fleet key FILE`. FILE.pub is enough to add people.",
 )
 
+shared_option = click.option(
+    "--shared-receiver",
+    is_flag=True,
+    help="Add even if another person delivers to the same site: it is meant for both.",
+)
+
 
 _OPTIONS = (
     click.option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tconnectsync_fleet.server_options import ServerOptions, file_path, key_option, with_servers
+from tconnectsync_fleet.server_options import ServerOptions, file_path, key_option, shared_option, with_servers
 
 if TYPE_CHECKING:
     from tconnectsync_fleet.person_runner import FleetContext
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--backup", type=file_path(exists=True), help="A file of `tconnectsync backup`, instead of a data folder."
 )
+@shared_option
 @key_option
 @with_servers
 @click.pass_obj
@@ -35,6 +36,7 @@ def import_(
     data_dir: Path | None,
     backup: Path | None,
     key: Path,
+    shared_receiver: bool,
 ) -> int:
     """Add a person with the event log that a single daemon has written. The data folder stays as it is.
 
@@ -49,7 +51,7 @@ def import_(
     with options.connected() as servers:
         from tconnectsync_fleet.log_transfer import move_in
 
-        positions = move_in(servers, engine, name, config=file, source=source, key=key)
+        positions = move_in(servers, engine, name, config=file, source=source, key=key, may_share=shared_receiver)
     click.echo(f"{name} was added with positions 1 to {positions:,} of the event log.")
     click.echo("The daemon of this data must not start again. Where it ran: `systemctl disable --now tconnectsync`.")
     return 0

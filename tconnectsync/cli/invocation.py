@@ -256,6 +256,14 @@ class Invocation:
 
             look_once(config, clock=self.clock, redact=self.redact)
 
+    def receiver_addresses(self) -> tuple[str, ...]:
+        """Return the addresses to which the sinks that are on deliver; nothing is asked there. Errors: ConfigError."""
+        config, plugins = self.config(), self.plugins()
+        from tconnectsync.runtime.open_engine import open_sinks
+
+        sinks = open_sinks(config, plugins, clock=self.clock, data_dir=config.data_dir)
+        return tuple(sorted({sink.receiver.address for sink in sinks.values()}))
+
     def read_status(self) -> dict[str, Any]:
         """Return what ``status --json`` prints. Errors: ConfigError."""
         config = self.config()

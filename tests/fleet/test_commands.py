@@ -14,8 +14,8 @@ import pytest
 from nats.js.errors import NotFoundError
 
 from tconnectsync_fleet.nats_login import NatsLogin
-from tconnectsync_fleet.people import People
-from tconnectsync_fleet.servers import EVENTS, PEOPLE, SNAPSHOTS, STATUS, WORKERS, Servers, has_data
+from tconnectsync_fleet.people import CheckedConfig, People
+from tconnectsync_fleet.servers import EVENTS, PEOPLE, RECEIVERS, SNAPSHOTS, STATUS, WORKERS, Servers, has_data
 from tconnectsync_fleet.stream_replica import CHECKSUM, POSITION
 from tests.fleet.light_world import PASSWORD, LightFleet
 from tests.support.nats_servers import server_in
@@ -138,7 +138,7 @@ def test_everybody_of_a_folder(fleet: LightFleet, connection: Servers) -> None:
     folder.mkdir()
     names = [f"many-{number}" for number in range(30)]
     for name in (*names, "broken", "left", "No Name"):
-        fleet.config("one").rename(folder / f"{name}.toml")
+        fleet.config(name.replace(" ", "-")).rename(folder / f"{name}.toml")
     (folder / "broken.toml").write_text("[sinks.lihgt]\nenabled = true\n")
     connection.call(connection.js.publish(f"{EVENTS}.left", b"", headers={POSITION: "1", CHECKSUM: "0"}))
     said = fleet.run("add-all", str(folder), expect=(2,))
@@ -150,11 +150,38 @@ def test_everybody_of_a_folder(fleet: LightFleet, connection: Servers) -> None:
     assert not {"broken", "left"} & People(connection).all().keys()
     for name in ("broken", "left", "No Name"):
         (folder / f"{name}.toml").unlink()
-    fleet.config("one").rename(folder / "many-30.toml")
+    fleet.config("many-30").rename(folder / "many-30.toml")
     assert "1 added, 30 were there already, 0 refused" in fleet.run("add-all", str(folder))
     for name in (*names, "many-30"):
         People(connection).remove(name)
     fleet.run("remove", "--data", "left")
+
+
+def test_two_people_with_one_site(fleet: LightFleet, connection: Servers) -> None:
+    """A second person with a site by mistake is refused by each command that adds somebody, unless it says that it is meant."""
+    first = fleet.config("with-site")
+    fleet.run("add", "with-site", "--config", str(first))
+    folder = fleet.folder / "same-site"
+    folder.mkdir()
+    copy = folder / "same.toml"
+    copy.write_bytes(first.read_bytes())
+    copy.chmod(0o600)
+    add = ("add", "same", "--config", str(copy))
+    import_ = ("import", "same", "--config", str(copy), "--data-dir", str(folder))
+    for words in (add, import_, ("add-all", str(folder))):
+        said = fleet.run(*words, expect=(2,))
+        assert "with-site already delivers to http://127.0.0.1" in said
+        assert "--shared-receiver" in said
+        assert "same" not in People(connection).all()
+    assert not has_data(connection, "same")
+    assert "1 added" in fleet.run("add-all", str(folder), "--shared-receiver")
+    fleet.run("remove", "same")
+    fleet.run(*add, "--shared-receiver")
+    for name in ("same", "with-site"):
+        fleet.run("remove", name)
+    fleet.run(*add)
+    fleet.run("remove", "same")
+    assert {entry.value for entry in connection.changes(RECEIVERS).values()} <= {None}
 
 
 def test_unreadable_entry(fleet: LightFleet, connection: Servers) -> None:
@@ -189,7 +216,7 @@ def test_life_of_people(fleet: LightFleet, connection: Servers) -> None:
     """Add, work, a broken neighbour, show, run, pause, resume, remove: with a real worker."""
     fleet.add("anna", "berta")
     broken = People(connection)
-    broken.add("broken", b"not sealed for this fleet", replace=False)
+    broken.add("broken", CheckedConfig(sealed=b"not sealed for this fleet"), replace=False)
     fleet.start("w1")
     stored = fleet.cloud.stored
     fleet.eventually(lambda: stored.get("anna") and stored.get("berta"), "documents of both")

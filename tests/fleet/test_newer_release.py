@@ -17,7 +17,7 @@ from tconnectsync_fleet import formats
 from tconnectsync_fleet.formats import NewerRelease
 from tconnectsync_fleet.lease import WorkerLease, may_have_lease, worker_for
 from tconnectsync_fleet.nats_login import NatsLogin
-from tconnectsync_fleet.people import Member, People, person_of
+from tconnectsync_fleet.people import CheckedConfig, Member, People, person_of
 from tconnectsync_fleet.person_runner import OWNERS, FleetContext, PersonRunner
 from tconnectsync_fleet.servers import EVENTS, PEOPLE, STATUS, WORKERS, Servers
 from tconnectsync_fleet.status import read_fleet
@@ -69,13 +69,13 @@ def test_entry_is_left_alone(
 ) -> None:
     """No command changes the entry of a newer release, except `remove`; no worker takes the person; the status names it."""
     name, people = new_name(), People(servers)
-    people.add(name, b"sealed", replace=False)
+    people.add(name, CheckedConfig(sealed=b"sealed"), replace=False)
     newer.undo()
     entry = servers.changes(PEOPLE)[name]
     with pytest.raises(NewerRelease):
         people.get(name)
     with pytest.raises(NewerRelease):
-        people.add(name, b"older", replace=True)
+        people.add(name, CheckedConfig(sealed=b"older"), replace=True)
     person = person_of(name, entry)
     assert person is not None
     with pytest.raises(NewerRelease):
@@ -89,11 +89,11 @@ def test_entry_is_left_alone(
 def test_unknown_fields_stay(servers: Servers, new_name: Callable[[], str]) -> None:
     """What another release of the same format has added to an entry survives a command of this one."""
     name, people = new_name(), People(servers)
-    people.add(name, b"sealed", replace=False)
+    people.add(name, CheckedConfig(sealed=b"sealed"), replace=False)
     person = people.get(name)
     people.store(attrs.evolve(person, more={"region": "eu"}))
     people.store(attrs.evolve(people.get(name), paused=True))
-    people.add(name, b"other", replace=True)
+    people.add(name, CheckedConfig(sealed=b"other"), replace=True)
     assert people.get(name).more == {"region": "eu"}
     assert people.get(name).paused
     people.remove(name)
@@ -112,7 +112,7 @@ def test_unreadable_lease_is_alive(servers: Servers) -> None:
 def test_unreadable_status(servers: Servers, new_name: Callable[[], str]) -> None:
     """`fleet status` works if a published state cannot be read."""
     name, people = new_name(), People(servers)
-    people.add(name, b"sealed", replace=False)
+    people.add(name, CheckedConfig(sealed=b"sealed"), replace=False)
     for value in (b"\x02", b"[]", b'{"state": "asleep"}'):
         servers.call(servers.bucket(STATUS).put(name, value))
         assert name in read_fleet(servers)["people"]

@@ -17,7 +17,7 @@ from nats.aio.msg import Msg
 
 from tconnectsync_fleet.lease import worker_for
 from tconnectsync_fleet.nats_login import NatsLogin
-from tconnectsync_fleet.people import People
+from tconnectsync_fleet.people import CheckedConfig, People
 from tconnectsync_fleet.sealing import sealer
 from tconnectsync_fleet.servers import EVENTS, Servers
 from tests.e2e.installation import daemon
@@ -131,7 +131,9 @@ def test_wrong_things_of_one_person(world: RealFleet) -> None:
         file = real.config(person, **changes.get(person.name, {}))
         fleet.run("add", person.name, "--config", str(file))
     with closing(Servers(NatsLogin(servers=[fleet.nats_url]), name="tests")) as servers:
-        People(servers).add(unreadable.name, sealer(fleet.key).encrypt(b"no = [configuration"), replace=True)
+        People(servers).add(
+            unreadable.name, CheckedConfig(sealed=sealer(fleet.key).encrypt(b"no = [configuration")), replace=True
+        )
     fleet.eventually(lambda: set(WRONG) <= troubles(fleet).keys(), "the wrong things", every_s=0.5)
     for hours_ago in (6, 0):
         real.arrive(hours_ago, *well)

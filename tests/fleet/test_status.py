@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from tconnectsync_fleet.people import People
+from tconnectsync_fleet.people import CheckedConfig, People
 from tconnectsync_fleet.person_runner import PersonRunner
 from tconnectsync_fleet.schedule import ScheduledPerson
 from tconnectsync_fleet.servers import STATUS, Servers
@@ -30,7 +30,7 @@ def added(servers: Servers, new_name: Callable[[], str], monkeypatch: pytest.Mon
 
     def add(published: bytes) -> str:
         name = new_name()
-        People(servers).add(name, b"sealed", replace=False)
+        People(servers).add(name, CheckedConfig(sealed=b"sealed"), replace=False)
         servers.call(servers.bucket(STATUS).put(name, published))
         return name
 

@@ -17,7 +17,7 @@ from tconnectsync.eventlog import EventLog
 from tconnectsync.eventlog.replica import has_all_of
 from tconnectsync.filesystem import OsFiles
 from tconnectsync_fleet.lease import WorkerLease
-from tconnectsync_fleet.people import Member, People
+from tconnectsync_fleet.people import CheckedConfig, Member, People
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
 from tconnectsync_fleet.schedule import ScheduledPerson
 from tconnectsync_fleet.servers import EVENTS, STATUS, Servers
@@ -77,7 +77,7 @@ def test_unexpected_failure_is_in_the_status(servers: Servers, tmp_path: Path) -
 def removed(servers: Servers, folder: Path, name: str, *, with_data: bool, log: bool) -> Path:
     """The folder of a person who was removed while this worker was down, after it has looked again."""
     servers.call(servers.js.publish(f"{EVENTS}.{name}", b"", headers={POSITION: str(int(log)), CHECKSUM: "0"}))
-    People(servers).add(name, b"sealed", replace=False)
+    People(servers).add(name, CheckedConfig(sealed=b"sealed"), replace=False)
     People(servers).remove(name, with_data=with_data)
     own = folder / "people" / name
     (own / "log").mkdir(parents=True)

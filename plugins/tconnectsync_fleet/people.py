@@ -69,7 +69,10 @@ class Member:
 
     def with_config(self, config: CheckedConfig) -> Member:
         """Return the entry with another configuration."""
-        return attrs.evolve(self, sealed=config.sealed, more={**self.more, _RECEIVERS: sorted(config.receivers)})
+        more = {key: value for key, value in self.more.items() if key != _RECEIVERS}
+        if config.receivers:
+            more[_RECEIVERS] = sorted(config.receivers)
+        return attrs.evolve(self, sealed=config.sealed, more=more)
 
     def check_format(self) -> None:
         """Check that this release knows the entry's format. Errors: NewerRelease."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from itertools import islice
 
@@ -48,6 +48,8 @@ class Preflight:
     name: str
     folds: tuple[str, ...]
     """The names of the sink's folds."""
+    delivery_begin: Callable[[], datetime | None] = lambda: None
+    """Returns the earliest time whose documents are delivered, if it is known and limited."""
     _reading: Iterator[StoredDocument] | None = None
 
     def step(self) -> DeliveryBlock | bool:
@@ -96,7 +98,7 @@ class Preflight:
         """Record our own documents at the receiver. Once everything is folded, those that no fold makes are withdrawn."""
         receiver, outbox = self.sender.receiver, self.sender.outbox
         if self._reading is None:
-            self._reading = receiver.read_back(first, last)
+            self._reading = receiver.read_back(self._read_from(first), last)
         with outbox.transaction():
             try:
                 found = list(islice(self._reading, READ_BACK_AT_ONCE))
@@ -118,6 +120,14 @@ class Preflight:
             if values.get(FOREIGN_ALLOWED) is ForeignAllowed.ONCE:
                 values.forget(FOREIGN_ALLOWED)
         return True
+
+    def _read_from(self, first: datetime) -> datetime:
+        """Return where the read-back of days begins that were not checked before.
+
+        Not at the first document that is made now: before the outbox was lost, earlier ones may have been delivered.
+        """
+        known, begin = self.sender.outbox.values.get(ADMITTED_FROM), self.delivery_begin()
+        return first if begin is None or (known is not None and known <= first) else min(first, begin)
 
     def start_over(self) -> None:
         """Forget an unfinished read-back."""

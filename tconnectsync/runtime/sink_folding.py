@@ -44,6 +44,8 @@ class SinkFolding:
     health: SinkHealth
     rewrite_limit: int
     """The number of old documents (delivered more than two days ago) that may change without the user's consent."""
+    delivery_begin: datetime | None = None
+    """The earliest time whose documents are delivered; None: not known yet, or unlimited."""
     _seen_version: int = -1
 
     @property
@@ -95,8 +97,11 @@ class SinkFolding:
         until = self.clock.monotonic() + SLICE_S
         with self.outbox.transaction(durable=False):  # what a power cut undoes is folded again
             check_fingerprint(self.outbox, self.fingerprint)
-            for stream in streams.values() if retimed else ():
-                invalidate_retimed(self.fold_runner, stream)
+            if retimed:
+                begins = [stream.delivery_begin for stream in streams.values()]
+                self.delivery_begin = min((begin for begin in begins if begin is not None), default=None)
+                for stream in streams.values():
+                    invalidate_retimed(self.fold_runner, stream)
             invalidate_new(self.fold_runner, self.events, streams)
             while self.fold_runner.fold_next(streams.get) and self.clock.monotonic() < until:
                 pass

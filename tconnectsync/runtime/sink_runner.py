@@ -57,7 +57,7 @@ class SinkRunner:
         """Build the parts of a sink. ``fingerprint`` identifies its folds and options."""
         health = SinkHealth(name, fold_runner, sender, clock, rng, credentials_fingerprint)
         folding = SinkFolding(name, fingerprint, fold_runner, events, clock, health, rewrite_limit)
-        preflight = Preflight(sender, clock, name, tuple(fold_runner.folds))
+        preflight = Preflight(sender, clock, name, tuple(fold_runner.folds), lambda: folding.delivery_begin)
         delivery = SinkDelivery(name, sender, preflight, clock, health, folding.is_behind)
         return cls(name, fold_runner, sender, events, clock, rng, health, folding, delivery)
 

@@ -100,6 +100,12 @@ class EventStream:
         """Whether documents of this time are delivered."""
         return self.timeline.in_delivery_window(at)
 
+    @property
+    def delivery_begin(self) -> datetime | None:
+        """The earliest UTC time whose documents are delivered; None: unlimited, or none is."""
+        windows = self.timeline.delivery_windows
+        return windows[0].begin if windows else None
+
     def keys_between(self, first: datetime, last: datetime) -> Sequence[tuple[int, int]]:
         """Return key ranges, both ends inclusive, with at least all events from ``first`` to ``last`` (UTC)."""
         return TimeIndex.of(self.events, self.stream, self.timeline.clock).keys_between(first, last)

@@ -106,7 +106,7 @@ class RandomlyFailingReceiver(FakeReceiver):
         self.there.pop(delivery.document_id, None)
 
     def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
-        for known in list(self.there.values()):
+        for known in [each for each in self.there.values() if first <= each.at < last]:
             yield StoredDocument(
                 document_id=known.id, collection=known.collection, at=known.at, receiver_key=f"key of {known.id}",
                 pump=known.content["pump"],

@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from tconnectsync import Document, Event, ReceiverConflict, Retryable
+from tconnectsync.projection import intervals
 from tconnectsync.runtime import sink_folding
 from tconnectsync.timeline.zones import Zones
 from tests.runtime.test_corrupt_log import NewsOnlySource, flip, repaired
@@ -67,6 +68,7 @@ def test_brake_survives_restart_and_news(delivered: EngineHarness) -> None:
 def test_rewrites_counted_before_first_batch(delivered: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many slices the folding takes, nothing is sent before it is over: only then the rewrites can be counted."""
     monkeypatch.setattr(sink_folding, "SLICE_S", 0.0)
+    monkeypatch.setattr(intervals, "IN_A_ROW", 1)
     reopen_with_other_words(delivered)
     before = dict(delivered.receiver.there)
     slices = 0

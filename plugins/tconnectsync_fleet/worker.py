@@ -90,7 +90,7 @@ class Worker:
         """Work until :meth:`stop`. Without a lease it waits for one.
 
         Errors: Retryable if the servers have ended the connection for good: a new process may log in with a new password.
-        NewerRelease if the fleet's data have a newer format.
+        NewerRelease if the fleet's data has a newer format.
         """
         ended: Exception | None = None
         self._keeper.start()

@@ -41,7 +41,7 @@ class Rates:
 
 
 def people_report(people: Collection[ScheduledPerson]) -> dict[str, Any]:
-    """Return, as JSON values: how many people the worker has, how many by state, and when the oldest data were read.
+    """Return, as JSON values: how many people the worker has, how many by state, and when the oldest data was read.
 
     ``failing`` counts those whom it has or should have: a person may fail to come over. Whoever has left counts nowhere.
     """

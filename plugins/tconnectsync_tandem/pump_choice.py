@@ -74,7 +74,7 @@ def hidden_findings(listed: PumpList, choice: Choice) -> Iterator[CheckResult]:
 def hidden_active_pump(pump: HiddenPump, choice: Choice) -> tuple[str, str]:
     """Return message and remedy if the data of the most recently used pump cannot be requested."""
     message = (
-        f"the pump that was used last ({pump.words}) cannot be read: Tandem's list has {pump.missing} of it. Its data are not"
+        f"the pump that was used last ({pump.words}) cannot be read: Tandem's list has {pump.missing} of it. Its data is not"
         " fetched. The phone is not the cause"
     )
     if choice != "all":

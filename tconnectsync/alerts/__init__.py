@@ -1,1 +1,1 @@
-"""Tells people when data stop: problems from the status, notifications, and the heartbeat."""
+"""Tells people when data stops: problems from the status, notifications, and the heartbeat."""

@@ -121,7 +121,7 @@ def _machine(status: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _sources(status: Mapping[str, Any], now: datetime) -> Iterator[Problem]:
-    """Trouble that ends by itself is not here: it counts when data are missing."""
+    """Trouble that ends by itself is not here: it counts when data is missing."""
     for name, source in status.get("sources", {}).items():
         title = SOURCE_TITLES.get(str(source.get("state")))
         if title is not None and has_lasted(source, now):
@@ -138,7 +138,7 @@ def _silence(status: Mapping[str, Any], now: datetime, no_data_after: timedelta)
     if not (looked or troubled or now - newest >= no_data_after + LOOK_MARGIN):
         return None  # for example a computer that was asleep: the next poll comes first
     part = troubled[0] if troubled and not looked else {"remedy": PHONE}
-    silence = _problem("data", {**part, "state": "silent"}, "No new pump data", "Pump data are coming again")
+    silence = _problem("data", {**part, "state": "silent"}, "No new pump data", "Pump data is coming again")
     return attrs.evolve(silence, since=newest)
 
 

@@ -12,7 +12,7 @@ from tconnectsync.plugin.receiver import CheckResult, SupportsPresence
 if TYPE_CHECKING:
     from tconnectsync.alerts.watch import WatchThread
 
-NOT_ALERTED = "Nobody is notified when data stop. To change that, see docs/user/alerts.md."
+NOT_ALERTED = "Nobody is notified when data stops. To change that, see docs/user/alerts.md."
 
 
 def start_watch(

@@ -87,6 +87,6 @@ def _nothing_known(pumps: Sequence[str]) -> RequestRefused:
 
 def _no_data(first: date, last: date, newest: date) -> RequestRefused:
     return RequestRefused(
-        f"The event log has no glucose and no insulin from {first} to {last}. Its newest data are of {newest}.",
+        f"The event log has no glucose and no insulin from {first} to {last}. Its newest data is of {newest}.",
         remedy=f"Run `tconnectsync report --to {newest}`, or `tconnectsync status` to see why nothing newer came.",
     )

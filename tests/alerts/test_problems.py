@@ -34,7 +34,7 @@ def test_all_is_well() -> None:
     ],
 )
 def test_a_source_in_trouble(state: str, for_: timedelta, bad: bool) -> None:
-    """What passes by itself counts only when data are missing."""
+    """What passes by itself counts only when data is missing."""
     assert ("source tandem" in found(source=trouble(state, NOW - for_))) is bad
 
 

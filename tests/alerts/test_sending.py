@@ -152,7 +152,7 @@ def test_address_that_was_down() -> None:
     waiting = deliverer.deliver(queued((), SILENT, (ONE, TWO), NOW), (ONE, TWO), NOW)
     assert [url for url, _ in world.sent] == [TWO.reveal()]
     assert waiting == (Waiting(at=NOW, message=SILENT, addresses=(address_id(ONE),)),)
-    back = Notification(title="Pump data are coming again", body="well")
+    back = Notification(title="Pump data is coming again", body="well")
     waiting = deliverer.deliver(queued(waiting, back, (ONE, TWO), NOW), (ONE, TWO), NOW)
     world.down = set()
     assert deliverer.deliver(waiting, (ONE, TWO), NOW) == waiting  # its back-off is not over

@@ -1,4 +1,4 @@
-"""An announcement in Nightscout while no pump data come, and its end."""
+"""An announcement in Nightscout while no pump data comes, and its end."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_real_site_takes_the_announcement_and_lets_it_go(site: Site, tmp_path:
 
 
 def test_silence_is_announced_once(tmp_path: Path) -> None:
-    """It is withdrawn when data are back."""
+    """It is withdrawn when data is back."""
     with SimulatedNightscout() as site:
         with FaultyTandemCloud([silent_pump()], ShiftedClock()) as cloud:
             home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1, more=OPTIONS)

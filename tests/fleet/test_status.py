@@ -108,7 +108,7 @@ def test_rates() -> None:
 
 
 def test_report_of_people(tmp_path: Path) -> None:
-    """Only those whom the worker has: by state, and when the oldest data were read."""
+    """Only those whom the worker has: by state, and when the oldest data was read."""
 
     def person(
         *,

@@ -120,7 +120,7 @@ def append(replica: StreamReplica, folder: Path, count: int) -> None:
 def test_state_that_a_turn_published_after_the_removal(
     servers: Servers, tmp_path: Path, new_name: Callable[[], str]
 ) -> None:
-    """Nothing of a person whose data were deleted is left, also if a turn without news ended after that."""
+    """Nothing of a person whose data was deleted is left, also if a turn without news ended after that."""
     name = new_name()
     servers.call(servers.bucket(STATUS).put(name, b"{}"))
     member, engine = Member(name=name, sealed=b""), cast(FleetContext, PlainEngine())

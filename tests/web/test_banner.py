@@ -72,7 +72,7 @@ def test_at_night_it_says_whether_it_can_wait_until_morning() -> None:
     ("zone", "waits"), [("very-low", False), ("low", False), ("in-range", True), ("high", True), ("very-high", False)]
 )
 def test_nothing_can_wait_after_a_low_glucose(zone: str, waits: bool) -> None:
-    """If no data arrive after a low value, the page does not say that it can wait. A failing receiver is less urgent."""
+    """If no data arrives after a low value, the page does not say that it can wait. A failing receiver is less urgent."""
     assert ("Do not wait" not in shown(REFUSED, now=NIGHT, last_zone=zone).wait) is waits
     status = good_status()
     status["sinks"]["nightscout-treatments"] |= {"state": "backing_off", "since": iso(75), "message": "no answer"}

@@ -141,7 +141,7 @@ def test_what_a_parent_asks_at_night(visit: Visit) -> None:
     visit.open("good/")
     assert re.fullmatch(r"\d+ ?.? ?mg/dL", visit.text(".huge"))
     assert re.search(r"\d+ min ago|just now", visit.text(".glucose-now .age"))
-    assert "All data are arriving" in visit.text(".state")
+    assert "All data is arriving" in visit.text(".state")
     assert re.search(r"Now: 9:40.PM \(New York\)", visit.text(".glucose-now"))
     last = visit.page.locator(".value", has_text="Last bolus").inner_text()
     assert re.search(r"[\d.]+ U", last)

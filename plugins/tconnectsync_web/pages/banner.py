@@ -58,7 +58,7 @@ class PlainProblem:
 class Banner:
     """The state of everything. ``pump`` and ``wait`` are about the worst problem; empty without one.
 
-    ``arrives``: whether new data are expected. If not, no newer glucose than the present one will be shown.
+    ``arrives``: whether new data is expected. If not, no newer glucose than the present one will be shown.
     """
 
     level: Level

@@ -191,7 +191,7 @@ def _log(status: Mapping[str, Any], texts: Texts, now: datetime) -> Link:
 
 
 def _sink(name: str, found: Mapping[str, Any], texts: Texts, now: datetime, *, runs: bool) -> Link:
-    """``runs``: data are read. If not, nobody knows how the receiver is."""
+    """``runs``: data is read. If not, nobody knows how the receiver is."""
     delivered, pending, state = (
         time_of(found.get("last_delivered")),
         int(found.get("pending") or 0),

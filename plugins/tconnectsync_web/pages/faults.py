@@ -18,7 +18,7 @@ class Urgency(Enum):
     NOW = "now"
     """Somebody has to look at the pump."""
     IF_WATCHED = "if watched"
-    """New data do not arrive here: somebody has to look at the glucose elsewhere."""
+    """New data does not arrive here: somebody has to look at the glucose elsewhere."""
     UNLESS_WATCHED = "unless watched"
     """A receiver does not get the data; this page has them."""
     NONE = "none"
@@ -72,7 +72,7 @@ FAULTS: Mapping[Fault, FaultWords] = {
         IF,
     ),
     Fault.LOGIN_REFUSED: FaultWords(
-        msg("%(name)s refuses the login, so no new data arrive."),
+        msg("%(name)s refuses the login, so no new data arrives."),
         msg("Sign in at %(name)s with your browser. If that fails too, set a new password there."
             " Then enter the right password on the computer that runs tconnectsync."),
         IF,
@@ -109,7 +109,7 @@ FAULTS: Mapping[Fault, FaultWords] = {
         IF,
     ),
     Fault.SERVICE_ENDED: FaultWords(
-        msg("The service of tconnectsync has ended, so no new data arrive."),
+        msg("The service of tconnectsync has ended, so no new data arrives."),
         msg("Restart the computer that runs tconnectsync: switch it off and on again."),
         IF,
     ),
@@ -125,12 +125,12 @@ FAULTS: Mapping[Fault, FaultWords] = {
     ),
     Fault.NOT_ADMITTED: FaultWords(msg("%(name)s refuses the password (API secret or token) of tconnectsync."), TELL, UNLESS),
     Fault.NOT_DELIVERED: FaultWords(
-        msg("New data do not reach %(name)s."),
+        msg("New data does not reach %(name)s."),
         msg("Nothing at first: it is tried again automatically. If it lasts, check that %(name)s is running."),
         UNLESS,
     ),
     Fault.PAUSED: FaultWords(msg("Delivery to %(name)s is paused until somebody decides."), TELL, UNLESS),
-    Fault.DELIVERY_STOPPED: FaultWords(msg("Delivery to %(name)s has stopped, because stored data are corrupt."), TELL, UNLESS),
+    Fault.DELIVERY_STOPPED: FaultWords(msg("Delivery to %(name)s has stopped, because stored data is corrupt."), TELL, UNLESS),
     Fault.DELIVERY_WAITS: FaultWords(msg("Delivery to %(name)s waits."), TELL, UNLESS),
     Fault.FIRST_DELIVERY: FaultWords(
         msg("Nothing was delivered to %(name)s yet."),

@@ -87,11 +87,11 @@ class Overview:
 
     @property
     def is_old(self) -> bool:
-        """Whether even the newest data are too old to know the pump's mode."""
+        """Whether even the newest data is too old to know the pump's mode."""
         return self.newest is None or self.now - self.newest > STALE_AFTER["mode"]
 
     def age_known(self, since: datetime) -> timedelta:
-        """How old a site or sensor is; if the data are old, how old it was then: it may have been changed since."""
+        """How old a site or sensor is; if the data is old, how old it was then: it may have been changed since."""
         return (self.newest if self.is_old and self.newest is not None else self.now) - since
 
     @property

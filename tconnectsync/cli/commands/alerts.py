@@ -34,7 +34,7 @@ def test(invocation: Invocation) -> int:
         raise RequestRefused("\n".join(unusable), remedy="Nothing was sent. Correct this, then run the command again.")
     if not config.alerts.urls and config.heartbeat.url is None:
         raise RequestRefused(
-            "No notifications are configured, so nobody is notified when data stop.",
+            "No notifications are configured, so nobody is notified when data stops.",
             remedy="Add `urls` under [alerts] or `url` under [heartbeat] to the configuration; docs/user/alerts.md shows how.",
         )
     from tconnectsync.alerts.notification_text import Notification
@@ -45,7 +45,7 @@ def test(invocation: Invocation) -> int:
     title = "Test of the notifications of tconnectsync"
     message = Notification(
         title=f"{label}: {title}" if label else title,
-        body="If you can read this, you will be told when the pump's data stop.\nNothing is wrong now.",
+        body="If you can read this, you will be told when the pump's data stops.\nNothing is wrong now.",
     )
     status = ExitStatus.DONE
     for number, url in enumerate(config.alerts.urls, start=1):

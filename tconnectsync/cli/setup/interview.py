@@ -52,7 +52,7 @@ SITE_INTRO = """
   The secret is the site's API_SECRET, or an access token such as uploader-0123456789abcdef. It is not shown.
 """
 ALERTS_INTRO = """
-4 of 4: be told when data stop (not required)
+4 of 4: be told when data stops (not required)
   The easiest way: install the app ntfy on your phone, subscribe to a topic that nobody can guess, and enter its address here.
   Example: ntfy://pump-k7w2x9q4      Others (e-mail, Telegram, Pushover, Home Assistant): docs/user/alerts.md
 """

@@ -36,7 +36,9 @@ class TconnectEndpointOptions:
         "https://tdcservices.tandemdiabetes.com/", check=_address, help="basal, boluses and readings"
     )
     ws2: str = option(
-        "https://tconnectws2.tandemdiabetes.com/", check=_address, help="the CSV export, site changes and suspensions"
+        "https://tconnectws2.tandemdiabetes.com/",
+        check=_address,
+        help="the CSV export, infusion-site changes and suspensions",
     )
 
 

@@ -23,12 +23,12 @@ LATEST = timedelta(hours=12)
 """So late a record of the plan below is uploaded at most."""
 
 
-def waited(running: InProcessEngine, when: datetime) -> None:
+def waited(running: InProcessEngine, when: datetime, nap_s: float = 2400.0) -> None:
     """The daemon's loop with naps of forty minutes: a month of minutes brings nothing more."""
     while running.clock.now() < when:
         while running.engine.run_once():
             pass
-        running.clock.sleep(min(2400.0, (when - running.clock.now()).total_seconds()))
+        running.clock.sleep(min(nap_s, (when - running.clock.now()).total_seconds()))
 
 
 def test_thirty_days_without_cloud(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_thirty_days_without_cloud(tmp_path: Path) -> None:
         begun = set()
         with way.down():
             for days in (1, 7, 14, 21, 28, 30):
-                waited(running, GONE + days * DAY)
+                waited(running, GONE + days * DAY, nap_s=4 * 3600.0)
                 assert running.ask("sync").status == 3
                 told = running.status()["sources"]["tandem"]
                 assert told["state"] == "backing_off"

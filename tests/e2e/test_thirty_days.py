@@ -81,7 +81,7 @@ def test_thirty_days_right_once_and_restored(site: Any, tmp_path: Path, today: d
 
 def test_corrected_zone_leaves_no_stale_document(site: Any, tmp_path: Path, today: date) -> None:
     """A corrected time zone leaves no stale document behind."""
-    plan = SimulationPlan(seed=12, zone=ZONE, start=start_of(today, 14), days=16)
+    plan = SimulationPlan(seed=12, zone=ZONE, start=start_of(today, 14), days=16, scan_codes=False)
     pump = simulate(plan)
     with FaultyTandemCloud([pump], ShiftedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, "America/Los_Angeles", history_days=10)
@@ -115,10 +115,19 @@ def test_new_pump_takes_over(site: Any, tmp_path: Path, today: date) -> None:
             days=20,
             worn_until=change,
             drawer_rate="profile",
+            scan_codes=False,
         )
     )
     new = simulate(
-        SimulationPlan(seed=14, serial="2222", zone=ZONE, start=start_of(today, 10), days=12, worn_from=change)
+        SimulationPlan(
+            seed=14,
+            serial="2222",
+            zone=ZONE,
+            start=start_of(today, 10),
+            days=12,
+            worn_from=change,
+            scan_codes=False,
+        )
     )
     with FaultyTandemCloud([old, new], ShiftedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=14)

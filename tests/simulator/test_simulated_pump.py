@@ -23,6 +23,12 @@ def pump() -> SimulatedPump:
     return simulate(SimulationPlan(seed=7, days=40))
 
 
+@pytest.fixture(scope="module")
+def long_life() -> SimulatedPump:
+    """Four months, for what happens seldom."""
+    return simulate(SimulationPlan(seed=2, days=120, scan_codes=False))
+
+
 def by_code(pump: SimulatedPump, code: int) -> list[dict[str, Any]]:
     return [entry for entry in pump.records if entry["eventCode"] == code]
 
@@ -122,8 +128,8 @@ def test_records_of_extended_bolus(pump: SimulatedPump) -> None:
     assert totals[-1] == round(bolus.delivered_u * 1000)
 
 
-def test_every_way_to_end_a_bolus_occurs() -> None:
-    pump = simulate(SimulationPlan(seed=2, days=120))
+def test_every_way_to_end_a_bolus_occurs(long_life: SimulatedPump) -> None:
+    pump = long_life
     ends = Counter((bolus.reason, bool(bolus.extended_min)) for bolus in pump.truth.boluses)
     for reason in ("completed", "user", "alarm"):
         assert ends[reason, False], ends
@@ -144,8 +150,7 @@ def test_bolus_ids_wrap() -> None:
     assert ids[ids.index(65_535) + 1] == 1
 
 
-def test_suspensions_have_basal_records_of_zero_or_none() -> None:
-    pump = simulate(SimulationPlan(seed=1, days=30))
+def test_suspensions_have_basal_records_of_zero_or_none(pump: SimulatedPump) -> None:
     silent, told = 0, 0
     for suspension in pump.truth.suspensions:
         assert suspension.ended_at is not None
@@ -162,12 +167,12 @@ def test_suspensions_have_basal_records_of_zero_or_none() -> None:
     assert told
 
 
-def test_fills_of_one_site_change_may_bear_the_same_second() -> None:
-    pump = simulate(SimulationPlan(seed=1, days=60))
-    at = {name: {f.at for f in pump.truth.fills if f.name == name} for name in ("cartridge", "tubing", "cannula")}
+def test_fills_of_one_infusion_site_may_bear_the_same_second(long_life: SimulatedPump) -> None:
+    fills = long_life.truth.fills
+    at = {name: {fill.at for fill in fills if fill.name == name} for name in ("cartridge", "tubing", "cannula")}
     assert at["cartridge"] <= at["tubing"]
     assert at["cartridge"] & at["cannula"]
-    assert 15 <= len(at["cannula"]) <= 30
+    assert 30 <= len(at["cannula"]) <= 60
 
 
 def test_backfilled_readings(pump: SimulatedPump) -> None:

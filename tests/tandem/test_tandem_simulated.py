@@ -120,7 +120,7 @@ def test_everything_uploaded_is_in_log(tmp_path: Path, plan: dict[str, Any]) -> 
 def test_a_killed_and_faulty_catch_up_ends_in_the_same_log(tmp_path: Path) -> None:
     from tests.support.cloud_faults import answered
 
-    pump = simulate(SimulationPlan(serial=SERIAL, days=20))
+    pump = simulate(SimulationPlan(serial=SERIAL, days=20, scan_codes=False))
     with home(tmp_path, at(20), pump, largest_window_days=9) as there:
         for batches in (1, 3, 2, 5):
             run = there.source(history_days=25).poll(there.log)
@@ -134,8 +134,8 @@ def test_a_killed_and_faulty_catch_up_ends_in_the_same_log(tmp_path: Path) -> No
 
 def test_two_pumps_and_one_that_was_never_used(tmp_path: Path) -> None:
     handed_over = at(6)
-    old = simulate(SimulationPlan(serial="514387", days=10, worn_until=handed_over))
-    new = simulate(SimulationPlan(serial=SERIAL, seed=2, days=10, worn_from=handed_over))
+    old = simulate(SimulationPlan(serial="514387", days=10, worn_until=handed_over, scan_codes=False))
+    new = simulate(SimulationPlan(serial=SERIAL, seed=2, days=10, worn_from=handed_over, scan_codes=False))
     with home(tmp_path, at(9), old, new, unused_serials=["777"]) as there:
         there.live(at(10), every_min=120)
         assert (
@@ -147,7 +147,7 @@ def test_two_pumps_and_one_that_was_never_used(tmp_path: Path) -> None:
 
 
 def test_a_backfill_brings_an_old_month(tmp_path: Path) -> None:
-    pump = simulate(SimulationPlan(serial=SERIAL, days=40))
+    pump = simulate(SimulationPlan(serial=SERIAL, days=40, scan_codes=False))
     with home(tmp_path, at(40), pump) as there:
         source = there.source(history_days=5)
         there.live(at(40, 12.5), every_min=60, source=source)

@@ -60,8 +60,8 @@ def test_upload_after_weeks(services: Services, tmp_path: Path) -> None:
     """Also those before the first start, of which nobody knows when they were uploaded up to."""
     source, log = services.source(tmp_path, history_days=12), MemoryLog()
     polled(source, log)
-    for _ in range(48):
-        services.clock.advance(hours=8)
+    for _ in range(16):
+        services.clock.advance(hours=24)
         polled(source, log)
     services.asked.clear()
     services.index += 1

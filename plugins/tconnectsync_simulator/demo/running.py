@@ -71,10 +71,10 @@ class _HostClock:
 @contextlib.contextmanager
 def _demo_setup(days: int, seed: int, plugins_dir: Path | None = None, more: str = "") -> Iterator[_DemoSetup]:
     from tconnectsync_simulator.cloud.tandem import TandemCloud
+    from tconnectsync_simulator.demo.nightscout_site import DemoSite
     from tconnectsync_simulator.demo.setup import config_text
     from tconnectsync_simulator.pump.plan import SimulationPlan
     from tconnectsync_simulator.pump.pump import simulate
-    from tconnectsync_simulator.site import DemoSite
 
     clock = _HostClock()
     start = clock.now().date() - timedelta(days=days + 2)

@@ -14,6 +14,7 @@ import attrs
 from tconnectsync_simulator.pump.boluses import Boluses
 from tconnectsync_simulator.pump.control_loop import Control
 from tconnectsync_simulator.pump.glucose_model import Body
+from tconnectsync_simulator.pump.infusion_sites import InfusionSites
 from tconnectsync_simulator.pump.ledger import Ledger
 from tconnectsync_simulator.pump.machine import Machine
 from tconnectsync_simulator.pump.modes import Modes
@@ -29,7 +30,6 @@ from tconnectsync_simulator.pump.records import SimulatedRecord
 from tconnectsync_simulator.pump.routine import Routine
 from tconnectsync_simulator.pump.sensor import SimulatedSensor
 from tconnectsync_simulator.pump.settings import PROFILES, settings_envelope, stable_uuid
-from tconnectsync_simulator.pump.site_changes import SiteChanges
 from tconnectsync_simulator.pump.truth import Truth, utc
 from tconnectsync_simulator.pump.uploads import Uploads, upload_times
 from tconnectsync_simulator.pump.wearer import Wearer
@@ -59,7 +59,7 @@ class Simulation:
     _control: Control = attrs.field(init=False, repr=False)
     _boluses: Boluses = attrs.field(init=False, repr=False)
     _sensor: SimulatedSensor = attrs.field(init=False, repr=False)
-    _site_changes: SiteChanges = attrs.field(init=False, repr=False)
+    _infusion_sites: InfusionSites = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         plan = self.plan
@@ -92,10 +92,10 @@ class Simulation:
         self._modes = Modes(machine, self._mode_changed)
         started_s = self.begin_s - rng.randrange(DAY_S, 9 * DAY_S)
         self._sensor = SimulatedSensor(machine, body, self._glucose_seen, rng.randrange(256), started_s)
-        self._site_changes = SiteChanges(machine, control, boluses)
+        self._infusion_sites = InfusionSites(machine, control, boluses)
         self._routine = Routine(machine, control, self._modes)
         wearer = Wearer(
-            machine, body, control, boluses, self._modes, self._sensor, self._site_changes, wearer_zones(plan),
+            machine, body, control, boluses, self._modes, self._sensor, self._infusion_sites, wearer_zones(plan),
             on_profile=lambda active: self.profile_changes.append((machine.now_s, active)),
         )  # fmt: skip
         control.on_suspend = boluses.interrupt
@@ -118,7 +118,7 @@ class Simulation:
             machine.at(int(plan.reset_at.timestamp()), self._reset_clock)
         self._control.begin()
         self._routine.begin()
-        machine.after(1500, self._site_changes.check_reservoir)
+        machine.after(1500, self._infusion_sites.check_reservoir)
         wearer.begin()
         if machine.worn:
             self._sensor.begin()
@@ -184,8 +184,8 @@ class Simulation:
         """Put the pump on: fill it and start delivery, all in one second."""
         self._control.settle()
         self.machine.worn = True
-        self._site_changes.fill_cartridge()
-        self._site_changes.fill_cannula()
+        self._infusion_sites.fill_cartridge()
+        self._infusion_sites.fill_cannula()
         self._control.refresh()
         self._modes.begin()
         self._sensor.begin()

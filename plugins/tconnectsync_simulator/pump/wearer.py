@@ -13,13 +13,13 @@ from tconnectsync_simulator.pump import records
 from tconnectsync_simulator.pump.boluses import Boluses, BolusRequest
 from tconnectsync_simulator.pump.control_loop import Control
 from tconnectsync_simulator.pump.glucose_model import CARB_RATIO_G_PER_U, SENSITIVITY_MG_DL_PER_U, Body
+from tconnectsync_simulator.pump.infusion_sites import INCOMPLETE_TUBING_FILL, LOW_BATTERY, InfusionSites
 from tconnectsync_simulator.pump.machine import Machine
 from tconnectsync_simulator.pump.modes import Modes
 from tconnectsync_simulator.pump.pump_clock import zone_at
 from tconnectsync_simulator.pump.records import short_float
 from tconnectsync_simulator.pump.sensor import SimulatedSensor
 from tconnectsync_simulator.pump.settings import PROFILES
-from tconnectsync_simulator.pump.site_changes import INCOMPLETE_TUBING_FILL, LOW_BATTERY, SiteChanges
 
 TARGET_MG_DL = 110
 AUTOMATIC_PAUSE_S = 3600
@@ -50,7 +50,7 @@ class Wearer:
     boluses: Boluses
     modes: Modes
     sensor: SimulatedSensor
-    site_changes: SiteChanges
+    infusion_sites: InfusionSites
     zones: tuple[tuple[float, str], ...]
     profile: int = 0
     on_profile: Callable[[int], None] = lambda _: None
@@ -77,12 +77,12 @@ class Wearer:
             if machine.chance(probability):
                 self._around(begin_s, minute, spread, action)
         if self._day % SITE_DAYS == 1 and not machine.chance(0.04):
-            self._around(begin_s, 1080, 90, lambda: self.site_changes.change_site(cartridge=machine.chance(0.85)))
+            self._around(begin_s, 1080, 90, lambda: self.infusion_sites.change_site(cartridge=machine.chance(0.85)))
         self._day += 1
         machine.after(900, self._look)
 
     def _random_events(self) -> tuple[tuple[int, int, float, Callable[[], object]], ...]:
-        rng, changes = self.machine.rng, self.site_changes
+        rng, changes = self.machine.rng, self.infusion_sites
         return (
             (560, 120, 0.35, self._correct),
             (1000, 120, 0.35, self._correct),
@@ -214,9 +214,9 @@ class Wearer:
             return
         self.boluses.request(request)
         if machine.chance(0.01):
-            machine.after(machine.rng.randrange(17, 60), self.site_changes.occlusion)
+            machine.after(machine.rng.randrange(17, 60), self.infusion_sites.occlusion)
         elif request.extended_min and machine.chance(0.08):
-            machine.after(machine.rng.randrange(900, 4000), lambda: self.site_changes.predicted_low(25))
+            machine.after(machine.rng.randrange(900, 4000), lambda: self.infusion_sites.predicted_low(25))
 
     def correct_automatically(self, predicted: float) -> None:
         """The control loop's own bolus, at most one per hour and none near another."""

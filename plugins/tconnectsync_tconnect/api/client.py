@@ -117,7 +117,7 @@ class TconnectApi:
         yield from self._slow(path, "the CSV export", [("format", "csv")])
 
     def suspensions(self, first: date, last: date) -> Iterator[Sequence[Any] | None]:
-        """Request site changes and suspensions. Yields None before each wait for another try, the list last."""
+        """Request infusion-site changes and suspensions. Yields None before each wait for another try, the list last."""
         what = "site changes and suspensions"
         path = f"basalsuspension/{self.account.guid()}/{_day(first)}/{_day(last)}/"
         for body in self._slow(path, what, [("callback", "cb")]):

@@ -14,8 +14,7 @@ from typing import Any
 
 import attrs
 
-from tconnectsync_tconnect.rows import site_events as siteevents
-from tconnectsync_tconnect.rows import therapy, timeline
+from tconnectsync_tconnect.rows import infusion_sites, therapy, timeline
 from tconnectsync_tconnect.rows.bad_row import BadRow
 from tconnectsync_tconnect.rows.basal import CsvBasal, OpenRow, with_segment, without_covered
 from tconnectsync_tconnect.rows.csv_tables import BASAL, BOLUS, PUMP, CsvRow, Damaged
@@ -77,7 +76,7 @@ def merge_responses(answers: WindowResponses, rest: OpenSpans) -> MergedResponse
         timeline.SUSPENSION, answers.timeline.get("suspensionDeliveryEvents"), timeline.suspension_of
     )
     modes = bad.read(timeline.MODE, answers.timeline.get("events"), timeline.mode_of)
-    sites = bad.read(siteevents.SITE, answers.sites, siteevents.site_event_of)
+    sites = bad.read(infusion_sites.SITE, answers.sites, infusion_sites.site_event_of)
     therapy_facts = bad.kept(therapy.THERAPY, answers.therapy)
     csv_basal, export_facts = _csv(answers.csv, rest.csv_row, bad)
 
@@ -211,15 +210,15 @@ def _resumed(row: Mapping[str, Any], at: datetime) -> list[ProvenancedRow]:
 
 
 def _sites(
-    sites: Sequence[siteevents.SiteEvent], suspensions: Sequence[Suspension], basal: Sequence[RowEvent]
+    sites: Sequence[infusion_sites.SiteEvent], suspensions: Sequence[Suspension], basal: Sequence[RowEvent]
 ) -> list[ProvenancedRow]:
-    """Site changes and suspensions. A suspension counts if the basal is 0 then and the timeline does not have it."""
+    """Changes of the infusion site, and suspensions. A suspension counts if the basal is 0 then and the timeline does not have it."""
     found: list[ProvenancedRow] = []
     for one in sites:
         known = any(_near(one.at, other.at) for other in suspensions)
         confirmed = not known and any(fact.body.rate_u_per_h == 0 and _near(one.at, fact.at) for fact in basal)
         around = {"confirmed": confirmed}
-        found += with_row(siteevents.SITE, one.row, READERS[siteevents.SITE](one.row, around), **around)
+        found += with_row(infusion_sites.SITE, one.row, READERS[infusion_sites.SITE](one.row, around), **around)
         if confirmed and one.stops_delivery:
             after = next((fact.at for fact in basal if fact.at > one.at and fact.body.rate_u_per_h > 0), None)
             found += [] if after is None else _resumed(one.row, after)

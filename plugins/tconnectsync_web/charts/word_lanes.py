@@ -1,4 +1,4 @@
-"""Two lanes of words above the glucose: bands (sleep, exercise, suspensions), and marks (site changes, alarms)."""
+"""Two lanes of words above the glucose: bands (sleep, exercise, suspensions), and marks (infusion-site changes, alarms)."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ GROUPS = (
     KindGroup(name="basal", title=msg("Basal"), kinds=_of("basal.", "temp_basal.", "pumping.")),
     KindGroup(name="glucose", title=msg("Glucose"), kinds=_of("glucose.")),
     KindGroup(name="alarms", title=msg("Alarms"), kinds=_of("alarm.", "alert.", "malfunction.", "sensor.alert")),
-    KindGroup(name="site", title=msg("Site and cartridge"), kinds=_of("cannula.", "cartridge.", "tubing.")),
+    KindGroup(name="site", title=msg("Infusion site and cartridge"), kinds=_of("cannula.", "cartridge.", "tubing.")),
     KindGroup(name="sensor", title=msg("Sensor"), kinds=_of("sensor.joined", "sensor.started", "sensor.stopped")),
     KindGroup(name="modes", title=msg("Modes"), kinds=_of("mode.", "control.")),
     KindGroup(

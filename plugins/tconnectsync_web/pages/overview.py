@@ -91,7 +91,7 @@ class Overview:
         return self.newest is None or self.now - self.newest > STALE_AFTER["mode"]
 
     def age_known(self, since: datetime) -> timedelta:
-        """How old a site or sensor is; if the data is old, how old it was then: it may have been changed since."""
+        """How old an infusion site or sensor is; if the data is old, how old it was then: it may have been changed since."""
         return (self.newest if self.is_old and self.newest is not None else self.now) - since
 
     @property

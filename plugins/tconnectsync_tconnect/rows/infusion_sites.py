@@ -1,4 +1,4 @@
-"""Site changes and suspensions: a separate list of the older service."""
+"""Changes of the infusion site, and suspensions: a separate list of the older service."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def site_event_of(row: Mapping[str, Any]) -> SiteEvent | None:
 
 
 def site_facts(row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequence[RowEvent]:
-    """``cannula.filled`` for a site change; a suspension if basal ``confirmed`` it, else a note. Raises BadRow."""
+    """``cannula.filled`` for a new infusion site; a suspension if basal ``confirmed`` it, else a note. Raises BadRow."""
     found = site_event_of(row)
     if found is None:
         return []

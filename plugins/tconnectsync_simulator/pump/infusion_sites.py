@@ -14,11 +14,11 @@ OCCLUSION, EMPTY, RESUME, RESUME_2 = 2, 8, 18, 23  # 5 alarmId
 LOW_INSULIN, LOW_BATTERY, INCOMPLETE_TUBING_FILL = 0, 2, 14  # 4 alertId
 LOW_INSULIN_U = 35
 REMINDER_S = 15 * 60
-SAME_SECOND = 0.15  # share of site changes with one time for all fills
+SAME_SECOND = 0.15  # share of infusion-site changes with one time for all fills
 
 
 @attrs.define
-class SiteChanges:
+class InfusionSites:
     """Actions of the wearer at the pump, and the pump's alarms and alerts."""
 
     machine: Machine
@@ -29,7 +29,7 @@ class SiteChanges:
     _busy: bool = False
 
     def change_site(self, *, cartridge: bool = True) -> None:
-        """A new site: the wearer suspends delivery, fills, and resumes."""
+        """A new infusion site: the wearer suspends delivery, fills, and resumes."""
         machine = self.machine
         if not machine.worn or self._busy:
             return

@@ -15,7 +15,7 @@ from tconnectsync.testing import SinkContract, plugin_context
 from tconnectsync.testing.sink_contract import EVER
 from tconnectsync_nightscout.options import NightscoutOptions
 from tconnectsync_nightscout.sinks import CGM, DEVICE_STATUS, IOB, PROFILES, SECTION, TREATMENTS, specs
-from tconnectsync_simulator.site import DemoSite
+from tconnectsync_simulator.demo.nightscout_site import DemoSite
 
 
 @contextmanager

@@ -165,7 +165,8 @@ def test_reset() -> None:
     life = simulated_uploads(attrs.evolve(plan, reset_set_after_min=70.0))
     unknown = [
         sum(at is None for at in times_of(placer, log, SERIAL).values())
-        for placer, log in life.live(Zones(timezone="America/New_York"))
+        for number, (placer, log) in enumerate(life.live(Zones(timezone="America/New_York")), 1)
+        if number % 3 == 0 or number == len(life.uploads)  # three in the hour in which the clock is not set
     ]
     assert max(unknown) > 0
     assert unknown[-1] == 0

@@ -167,7 +167,7 @@ def test_suspensions_have_basal_records_of_zero_or_none(pump: SimulatedPump) -> 
     assert told
 
 
-def test_fills_of_one_infusion_site_may_bear_the_same_second(long_life: SimulatedPump) -> None:
+def test_fills_that_bear_the_same_second(long_life: SimulatedPump) -> None:
     fills = long_life.truth.fills
     at = {name: {fill.at for fill in fills if fill.name == name} for name in ("cartridge", "tubing", "cannula")}
     assert at["cartridge"] <= at["tubing"]

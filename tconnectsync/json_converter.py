@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import attrs
@@ -23,7 +24,8 @@ def json_converter() -> JsonConverter:
     converter.register_unstructure_hook(timedelta, timedelta.total_seconds)
     converter.register_structure_hook(timedelta, lambda seconds, _: timedelta(seconds=seconds))
     converter.register_unstructure_hook_factory(_has_json_names, lambda kind: _writer(kind, converter))
-    converter.register_structure_hook_factory(_has_json_names, lambda kind: _reader(kind, converter))
+    # cattrs would compile a class once for each field that has its type
+    converter.register_structure_hook_factory(attrs.has, cache(lambda kind: _reader(kind, converter)))
     return converter
 
 

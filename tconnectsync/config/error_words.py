@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from datetime import date
@@ -92,6 +91,8 @@ def missing_words(field: attrs.Attribute[Any]) -> str:
 
 def nearest(word: str, known: Sequence[str], *, cutoff: float = 0.6) -> str | None:
     """Return the one of ``known`` that was probably meant; None if none is similar."""
+    import difflib  # for a mistake only
+
     by_fold = {name.casefold().replace("-", "_"): name for name in known}
     near = difflib.get_close_matches(word.casefold().replace("-", "_"), by_fold, n=1, cutoff=cutoff)
     return by_fold[near[0]] if near else None

@@ -56,10 +56,22 @@ class MismatchError(ValueError):
 
 def structure(raw: Mapping[str, Any], options: type[T]) -> tuple[T | None, list[ValidationIssue]]:
     """Return ``raw`` as ``options``, or None with every problem."""
+    if not raw and _is_plain_with_defaults(
+        options
+    ):  # most plugins are not configured: compile no converter for their class
+        return options(), []
     try:
         return make_config_converter().structure(raw, options), []
     except (ClassValidationError, IterableValidationError) as error:
         return None, list(_issues(error, options, ""))
+
+
+def _is_plain_with_defaults(options: type[Any]) -> bool:
+    """Whether the class can be made without arguments, and then checks nothing."""
+    fields = attrs.fields(options)
+    return not hasattr(options, "__attrs_post_init__") and all(
+        field.default is not attrs.NOTHING and field.validator is None and field.converter is None for field in fields
+    )
 
 
 @lru_cache(maxsize=1)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 import attrs
@@ -15,8 +13,6 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.config.fingerprint import config_fingerprint
 from tconnectsync.config.model import Config
-from tconnectsync.daemon.control_socket import ask
-from tconnectsync.daemon.loop import Daemon, LoadedConfig, Watcher
 from tconnectsync.daemon.state import SOCKET_NAME
 from tconnectsync.errors import DataDirLocked, IndexCorrupt
 from tconnectsync.eventlog import FolderLock, Replica
@@ -25,7 +21,6 @@ from tconnectsync.jobs.dispatch import perform
 from tconnectsync.jobs.messages import Request, Result, Step
 from tconnectsync.jobs.results import conclude
 from tconnectsync.plugin.manager import Plugins
-from tconnectsync.plugin.receiver import SupportsPresence
 from tconnectsync.runtime.data_dir import keep_files_private, make_data_dir
 from tconnectsync.runtime.open_engine import open_engine
 
@@ -125,6 +120,8 @@ def _run_here(
 
 
 def _send_to_daemon(path: Path, request: Request, error: DataDirLocked) -> Iterator[Step]:
+    from tconnectsync.daemon.control_socket import ask  # a command that works in this process needs no socket
+
     for attempt in range(3):
         try:
             yield from ask(path, request)
@@ -139,40 +136,3 @@ def _send_to_daemon(path: Path, request: Request, error: DataDirLocked) -> Itera
             return
     remedy = error.remedy or "Wait until it has ended, or stop it, then run the command again."
     yield Result(status=ExitStatus.OWNED, lines=(f"{error.message}, and it accepts no requests. {remedy}",))
-
-
-def run_daemon(
-    load_config: Callable[[], Config],
-    plugins: Plugins,
-    *,
-    clock: Clock,
-    watch: Callable[[Config, bool, Sequence[SupportsPresence]], Watcher | None] = lambda *_: None,
-) -> int:
-    """Run until SIGTERM. ``watch`` starts what watches the daemon. Errors: ConfigError, DataDirLocked."""
-    config = load_config()
-    keep_files_private()
-    make_data_dir(config)
-    folder = config.data_dir
-
-    def load() -> LoadedConfig:
-        fresh = load_config()
-        if fresh.data_dir != folder:
-            log.warning("data_dir_changed %s is used until the daemon is restarted", folder)
-            fresh = attrs.evolve(fresh, data_dir=folder)
-        name = str(fresh.origin or "the environment alone")
-        return LoadedConfig(
-            lambda: open_engine(fresh, plugins, clock=clock),
-            fresh.zones.zone_at,
-            config_fingerprint(fresh),
-            name,
-            partial(watch, fresh),
-            tuple(part.words for part in fresh.unusable),
-        )
-
-    lock = FolderLock(folder)
-    try:
-        return Daemon(load, folder / SOCKET_NAME, os.environ).run()
-    except PermissionError as error:  # exit status 1, so that systemd restarts it
-        raise RuntimeError(f"permission denied: {error.filename}") from error
-    finally:
-        lock.release()

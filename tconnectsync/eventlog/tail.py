@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from tconnectsync.errors import LogCorrupt
@@ -164,7 +164,7 @@ class Tail:
 
     # --- appending --------------------------------------------------------------------------------------------------
 
-    def write(self, records: Sequence[bytes]) -> list[int]:
+    def write(self, records: Iterable[bytes]) -> list[int]:
         """Append ``records`` durably at the next positions, at least one and as many as fit into the segment.
 
         Return the offset of each written line; the caller then sets ``end``. Errors: OSError, LogCorrupt (somebody else
@@ -174,9 +174,9 @@ class Tail:
         self._recover()
         if self.size >= self._segment_bytes or self._path is None:
             self._begin_segment()
-        parts, offsets, crc, size = [], [], self.crc, self.size
-        for record in records:
-            line, crc = frame(record, crc)
+        parts, offsets, crc, size, last = [], [], self.crc, self.size, b""
+        for last in records:
+            line, crc = frame(last, crc)
             parts.append(line)
             offsets.append(size)
             size += len(line)
@@ -189,7 +189,7 @@ class Tail:
             self._file.write(b"".join(parts))
             self._file.sync()
             if self.replica is not None:
-                self._replicate(self.replica, b"".join(parts), records[len(parts) - 1], crc)
+                self._replicate(self.replica, b"".join(parts), last, crc)
         except BaseException:
             self._write_failed = True
             with contextlib.suppress(OSError):

@@ -133,19 +133,18 @@ class Writer:
     ) -> None:
         """Write and index ``drafts``. ``last_position``: the end of a gap that they describe."""
         tail = self.tail
-        for position, draft in enumerate(drafts, tail.end + 1):
-            draft.entry.pos = position
-        records = [self._codec.record(draft) for draft in drafts]
         entries = [draft.entry for draft in drafts]
-        while records:
-            offsets = tail.write(records)
+        for position, entry in enumerate(entries, tail.end + 1):
+            entry.pos = position
+        while drafts:
+            offsets = tail.write(map(self._codec.record, drafts))  # made one by one: together they take a megabyte
             written = entries[: len(offsets)]
             for entry, offset in zip(written, offsets, strict=True):
                 entry.offset = offset
             tail.end = last_position or written[-1].pos
-            records, entries = records[len(offsets) :], entries[len(offsets) :]
+            drafts, entries = drafts[len(offsets) :], entries[len(offsets) :]
             self._add_to_index(written, known)
-            if records:  # the rest goes to a new segment, and may revise the records written so far
+            if drafts:  # the rest goes to a new segment, and may revise the records written so far
                 known = self._index.records_at(entry.slot for entry in entries)
 
     def _add_to_index(self, entries: Sequence[IndexEntry], known: Mapping[EventSlot, Sequence[IndexedRecord]]) -> None:

@@ -11,7 +11,7 @@ from tests.cli.harness import CliHarness, FakeApplication
 
 COMMANDS = {
     "execute": "daemon.execute",
-    "run_daemon": "daemon.execute",
+    "run_daemon": "daemon.run",
     "preview": "queries.preview",
     "read_status": "queries.status",
     "read_events": "queries.log_records",

@@ -14,6 +14,7 @@ from pathlib import Path
 IMPORTED = (
     "tconnectsync.cli.root",
     "tconnectsync.daemon.execute",
+    "tconnectsync.daemon.run",
     "tconnectsync_tandem.source",
     "tconnectsync_nightscout.sinks",
 )

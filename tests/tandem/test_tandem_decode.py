@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tconnectsync import events
 from tconnectsync_tandem.decode import decode
 from tconnectsync_tandem.decode.entries import RECORDS
+from tconnectsync_tandem.decode.fields import ODD, bit_numbers
 from tconnectsync_tandem.decode.glucose import EPOCH
 from tests.tandem.fake_cloud import entry
 
@@ -87,6 +88,13 @@ def test_bits_come_as_a_list_or_as_a_mask(bits: Any) -> None:
     assert found.types == ("now", "correction", "carb")
     assert found.correction_u == 0.13
     assert found.status == "started"
+
+
+@pytest.mark.parametrize("lookalike", [[True], [1.0]])
+def test_bits_do_not_depend_on_earlier_records(lookalike: Any) -> None:
+    """Python takes True and 1.0 for the same key as 1."""
+    assert bit_numbers([1]) == {1}
+    assert bit_numbers(lookalike) is ODD
 
 
 @pytest.mark.parametrize(

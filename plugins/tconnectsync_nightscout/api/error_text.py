@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 
@@ -21,8 +20,10 @@ def error_text(answer: HttpResponse) -> str:
     text = bytes(answer.body[:_LOOKED_AT]).decode("utf-8", "replace")
     kind = answer.headers.get("Content-Type", "").lower()
     if "html" in kind or text.lstrip()[:1] == "<":
+        from html import unescape  # a third of a megabyte, for error pages only
+
         title = _TITLE.search(text)
-        found = html.unescape(title[1]) if title else ""
+        found = unescape(title[1]) if title else ""
     else:
         found = _of_json(text) if text.lstrip()[:1] in {"{", "["} else text
     one_line = " ".join("".join(each if each.isprintable() else " " for each in found).split())

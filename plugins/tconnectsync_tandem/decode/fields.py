@@ -24,7 +24,8 @@ ODD: Final = _Odd()
 
 Read: TypeAlias = Callable[[Any], Any]
 
-_MOST_BITS = 64
+_BITS = frozenset(range(64))
+_INT = {int}
 _NUMBER = re.compile(r"\s*[+-]?(\d{1,19}|\d{0,19}\.\d{1,30}|\d{1,19}\.)([eE][+-]?\d{1,2})?\s*", re.ASCII)
 _WHOLE = re.compile(r"\s*[+-]?\d{1,19}\s*", re.ASCII)
 _WORDS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
@@ -140,22 +141,16 @@ def bits(names: Mapping[int, str]) -> Read:
 
 def bit_numbers(value: Any) -> Any:
     """Set bits as a frozen set of numbers, from a list or a mask; :data:`ODD` for anything else."""
+    if type(value) is list:
+        if not set(map(type, value)) <= _INT:
+            value = [plain(each) for each in value]
+            if not set(map(type, value)) <= _INT:  # among sets and keys, True and 1.0 would be 1
+                return ODD
+        found = frozenset(value)
+        return found if found <= _BITS else ODD
     value = plain(value)
-    kind = type(value)
-    if kind is list:
-        try:
-            return _bits_of(tuple(map(plain, value)))
-        except TypeError:  # something in it cannot be a key
-            return ODD
-    if kind is int and 0 <= value < 2**_MOST_BITS:
+    if type(value) is int and 0 <= value < 2 ** len(_BITS):
         return frozenset(bit for bit in range(value.bit_length()) if value >> bit & 1)
-    return ODD
-
-
-@lru_cache(maxsize=1024)
-def _bits_of(found: tuple[Any, ...]) -> Any:
-    if all(type(bit) is int and 0 <= bit < _MOST_BITS for bit in found):
-        return frozenset(found)
     return ODD
 
 

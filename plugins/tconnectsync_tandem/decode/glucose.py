@@ -31,6 +31,7 @@ from tconnectsync_tandem.decode.records import ImpossibleRecordError, Record, Va
 EPOCH = datetime(2008, 1, 1)
 """The start of the pump's count of seconds, on its own wall clock."""
 
+_SECOND = timedelta(seconds=1)
 _LONGEST_BACKFILL = timedelta(days=2)
 _SENSORS = {1: "dexcom_g6", 2: "libre_2", 3: "dexcom_g7", 4: "libre_3"}
 _MARKS = {1: "high", 2: "low"}
@@ -61,8 +62,8 @@ def _mark(status: int, glucose: float | None) -> str:
 
 def _reading(code: int, sensor: str) -> Record:
     def build(values: Values, pump_time: datetime) -> Body:
-        time = EPOCH + timedelta(seconds=values["seconds"])
-        if not -_LONGEST_BACKFILL <= pump_time - time <= _LONGEST_BACKFILL:
+        time = EPOCH + values["seconds"] * _SECOND
+        if abs(pump_time - time) > _LONGEST_BACKFILL:
             raise ImpossibleRecordError(f"egvTimeStamp means {time:%Y-%m-%d %H:%M}, far from the time of the record")
         kinds, info = values["kinds"] or (), values["info"] or ()
         glucose = values["glucose"]

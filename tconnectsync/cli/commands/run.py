@@ -28,7 +28,7 @@ def command(invocation: Invocation) -> int:
     """
     invocation.serve()
     config = invocation.config()
-    from tconnectsync.daemon.execute import run_daemon
+    from tconnectsync.daemon.run import run_daemon
     from tconnectsync.queries.alert_watch import start_watch
 
     def load() -> Config:

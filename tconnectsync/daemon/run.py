@@ -1,0 +1,60 @@
+"""Runs the daemon in this process."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import attrs
+
+from tconnectsync.clock import Clock
+from tconnectsync.config.fingerprint import config_fingerprint
+from tconnectsync.config.model import Config
+from tconnectsync.daemon.loop import Daemon, LoadedConfig, Watcher
+from tconnectsync.daemon.state import SOCKET_NAME
+from tconnectsync.eventlog import FolderLock
+from tconnectsync.plugin.manager import Plugins
+from tconnectsync.plugin.receiver import SupportsPresence
+from tconnectsync.runtime.data_dir import keep_files_private, make_data_dir
+from tconnectsync.runtime.open_engine import open_engine
+
+log = logging.getLogger("tconnectsync.daemon")
+
+
+def run_daemon(
+    load_config: Callable[[], Config],
+    plugins: Plugins,
+    *,
+    clock: Clock,
+    watch: Callable[[Config, bool, Sequence[SupportsPresence]], Watcher | None] = lambda *_: None,
+) -> int:
+    """Run until SIGTERM. ``watch`` starts what watches the daemon. Errors: ConfigError, DataDirLocked."""
+    config = load_config()
+    keep_files_private()
+    make_data_dir(config)
+    folder = config.data_dir
+
+    def load() -> LoadedConfig:
+        fresh = load_config()
+        if fresh.data_dir != folder:
+            log.warning("data_dir_changed %s is used until the daemon is restarted", folder)
+            fresh = attrs.evolve(fresh, data_dir=folder)
+        name = str(fresh.origin or "the environment alone")
+        return LoadedConfig(
+            lambda: open_engine(fresh, plugins, clock=clock),
+            fresh.zones.zone_at,
+            config_fingerprint(fresh),
+            name,
+            partial(watch, fresh),
+            tuple(part.words for part in fresh.unusable),
+        )
+
+    lock = FolderLock(folder)
+    try:
+        return Daemon(load, folder / SOCKET_NAME, os.environ).run()
+    except PermissionError as error:  # exit status 1, so that systemd restarts it
+        raise RuntimeError(f"permission denied: {error.filename}") from error
+    finally:
+        lock.release()

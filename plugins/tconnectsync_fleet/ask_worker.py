@@ -12,7 +12,7 @@ import attrs
 from nats.aio.msg import Msg
 
 from tconnectsync import Retryable
-from tconnectsync_fleet.lease import live_workers, worker_for
+from tconnectsync_fleet.lease import live_workers, serving, worker_for
 from tconnectsync_fleet.operator_requests import SUBJECT, WAITS
 from tconnectsync_fleet.servers import Servers
 
@@ -99,7 +99,7 @@ def ask(servers: Servers, name: str, command: str, args: Mapping[str, Any]) -> I
 
 
 def _not_begun(servers: Servers, name: str, *, was_taken: bool) -> Retryable:
-    worker = worker_for(name, live_workers(servers))
+    worker = worker_for(name, serving(live_workers(servers)))
     remedy = "See `tconnectsync fleet status`, then run it again. After a worker's end, another one has its people within a minute."
     if was_taken:
         cause = f"the worker of {name} no longer answers, and had not begun"

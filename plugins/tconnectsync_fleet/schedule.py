@@ -24,6 +24,8 @@ class ScheduledPerson:
     due_back: float = 0.0
     """When giving the person back is tried again."""
     running: bool = False
+    was_taken: bool = False
+    """Whether the present turn has taken the person, so that it counts."""
     slow_until: float = 0.0
     """Until then, this person's turns are expected to last long."""
     failures: int = 0
@@ -70,7 +72,7 @@ class DueQueue:
 
 @attrs.define
 class TurnRate:
-    """So many turns a minute; 0: no limit. A turn counts when its person was taken: finding that another worker has the person is free."""
+    """So many turns a minute; 0: no limit. A turn counts from its start, and no longer if its person was not taken."""
 
     per_minute: float
     monotonic: Callable[[], float] = time.monotonic
@@ -78,7 +80,7 @@ class TurnRate:
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
 
     def allows(self) -> bool:
-        """Whether another turn may begin now. Those that begin before the first of them counts may be a few too many."""
+        """Whether another turn may begin now."""
         return self._next <= self.monotonic()
 
     def count(self) -> None:
@@ -86,3 +88,9 @@ class TurnRate:
         if self.per_minute:
             with self._lock:
                 self._next = max(self._next, self.monotonic() - 1.0) + 60.0 / self.per_minute
+
+    def uncount(self) -> None:
+        """Count a turn no longer: another worker has the person, or it could not begin."""
+        if self.per_minute:
+            with self._lock:
+                self._next -= 60.0 / self.per_minute

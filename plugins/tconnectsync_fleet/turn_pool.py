@@ -6,6 +6,7 @@ turn that computes keeps its place, also when it shares the processor with all o
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -73,10 +74,14 @@ class TurnPool:
     _turns: dict[ScheduledPerson, _Turn] = attrs.field(factory=dict)
     """The turns that run now."""
     _changed: threading.Condition = attrs.field(factory=threading.Condition)
+    _full_until: float = 0.0
+    """Until then no thread is begun: the system gave none."""
 
     def has_room(self) -> bool:
         """Whether one more person, who is not known as slow, may have a turn now."""
         now = self.monotonic()
+        if now < self._full_until:
+            return False
         with self._changed:
             running = len(self._turns)
             quick = sum(
@@ -91,12 +96,25 @@ class TurnPool:
             slow = sum(_is_slow(each, now) for each in self._turns)
         return not _is_slow(scheduled, now) or slow < self.places * SLOW_PLACES
 
-    def start(self, turn: Callable[[ScheduledPerson], None], scheduled: ScheduledPerson) -> None:
-        """Let a person have a turn in a thread of its own."""
+    def start(self, turn: Callable[[ScheduledPerson], None], scheduled: ScheduledPerson) -> bool:
+        """Let a person have a turn in a thread of its own. False: the system gives no more threads."""
         running = _Turn(self.monotonic())
+        scheduled.running = True
         with self._changed:
+            before = self._turns.get(scheduled)
             self._turns[scheduled] = running
-        threading.Thread(target=self._run, args=(turn, scheduled, running), name="turn").start()
+        try:
+            threading.Thread(target=self._run, args=(turn, scheduled, running), name="turn").start()
+        except RuntimeError as error:
+            log.warning('no_thread message="%s" running=%d', error, len(self._turns))
+            with self._changed:
+                self._turns.pop(scheduled)
+                if before is not None:
+                    self._turns[scheduled] = before
+            self._full_until = self.monotonic() + LOOK_S
+            scheduled.running = False
+            return False
+        return True
 
     def wait(self, timeout_s: float) -> None:
         """Wait until a turn ends: then another may begin. Return after ``timeout_s`` at the latest."""
@@ -107,7 +125,8 @@ class TurnPool:
         """Let each of these people have a last turn, ``places`` at once, and wait for the end of all turns."""
         with ThreadPoolExecutor(self.places, thread_name_prefix="last") as threads:
             for scheduled in people:
-                threads.submit(_logged, turn, scheduled)
+                with contextlib.suppress(RuntimeError):  # no more threads: those that there are do it
+                    threads.submit(_logged, turn, scheduled)
         with self._changed:
             self._changed.wait_for(lambda: not self._turns)
 

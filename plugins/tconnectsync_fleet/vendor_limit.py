@@ -43,6 +43,8 @@ MARGIN_KNOWN_S = 30.0
 PAUSES_S = (0.03, 0.1)
 LATE_PAUSES_S = (0.5, 1.5)
 """After an answer that was too late: each permit that is not used is lost to everybody."""
+LATE_PERMITS = 3
+"""After so many late permits in one wait, the margin becomes wider although refusals are quick."""
 RATE_KEY = "Requests-Per-Second"
 """In the metadata of the stream: the limit that was set."""
 MARGIN_KEY = "Margin-Seconds"
@@ -141,6 +143,7 @@ class VendorLimit:
     def _ask_until_permitted(self, begin: float) -> None:
         cause: Exception | None = None
         late_s: list[float] = []
+        late_permits_s: list[float] = []
         while self.is_on:
             try:
                 self._check_patience(begin, cause)
@@ -150,6 +153,8 @@ class VendorLimit:
             pauses_s = PAUSES_S
             try:
                 is_permitted, late = self._asked()
+                if late and is_permitted:
+                    late_permits_s.append(late)
                 if late:
                     cause, pauses_s = Retryable(f"the answer took {late:.1f} s"), LATE_PAUSES_S
                     late_s.append(late)
@@ -162,6 +167,9 @@ class VendorLimit:
                 late_s.clear()
                 with contextlib.suppress(Retryable, NatsError):
                     self.read()  # it may have been ended
+            if len(late_permits_s) >= LATE_PERMITS and self.monotonic() - begin > ANSWER_S:
+                self._widen(late_permits_s)  # quick refusals, which need one server only, say nothing about permits
+                late_permits_s.clear()
             self.sleep(random.uniform(*pauses_s))  # noqa: S311 - spreads the workers
 
     def _check_patience(self, begin: float, cause: Exception | None) -> None:

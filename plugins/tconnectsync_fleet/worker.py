@@ -236,8 +236,8 @@ class Worker:
             if scheduled.running or scheduled.is_wanted or scheduled.due_back > now:
                 continue  # it is queued again when that ends
             if scheduled.runner.is_owned or scheduled.removal is not None:
-                scheduled.running = True
-                pool.start(self._give_back, scheduled)
+                if not pool.start(self._give_back, scheduled):
+                    self._returns_due.add(now + LOOK_S, scheduled)
             elif scheduled.removed:
                 self.people.pop(scheduled.runner.person.name, None)
         for scheduled in self._turns_due.take(now, lambda: self._rate.allows() and pool.has_room()):
@@ -246,8 +246,11 @@ class Worker:
             if not pool.has_room_for(scheduled):
                 self._turns_due.add(now + LOOK_S, scheduled)
                 continue
-            scheduled.running = True
-            pool.start(self._turn, scheduled)
+            scheduled.was_taken = False
+            self._rate.count()
+            if not pool.start(self._turn, scheduled):
+                self._rate.uncount()
+                self._turns_due.add(now + LOOK_S, scheduled)
 
     # --- one turn ---------------------------------------------------------------------------------------------------
 
@@ -256,6 +259,7 @@ class Worker:
         person = scheduled.runner.person
         if not scheduled.lock.acquire(blocking=False):  # an operator's request
             scheduled.due = time.monotonic() + BUSY_ELSEWHERE_S
+            self._rate.uncount()
             self._ended(scheduled)
             return
         pause_s = RETRY_S[1]  # if even dealing with a failure fails
@@ -263,6 +267,8 @@ class Worker:
             with log_person(person.name):
                 pause_s = self._attempt(scheduled)
         finally:
+            if not scheduled.was_taken:
+                self._rate.uncount()
             if scheduled.runner.person is not person:
                 pause_s = 0.0  # it was changed meanwhile
             scheduled.due = time.monotonic() + pause_s
@@ -307,7 +313,7 @@ class Worker:
         if not scheduled.runner.take(self.lease, self._leases.alive(owners)):
             return BUSY_ELSEWHERE_S
         self.turns += 1
-        self._rate.count()
+        scheduled.was_taken = True
         outcome = scheduled.runner.work(self._stops)
         self._states.publish_outcome(scheduled, outcome)
         return outcome.due_s

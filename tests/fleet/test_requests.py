@@ -19,7 +19,7 @@ from nats.aio.msg import Msg
 from tconnectsync import Retryable
 from tconnectsync_fleet import ask_worker, operator_requests
 from tconnectsync_fleet.ask_worker import Conversation, ask
-from tconnectsync_fleet.lease import WorkerLease
+from tconnectsync_fleet.lease import STOPPING, WorkerLease
 from tconnectsync_fleet.operator_requests import SUBJECT, WAITS, Asker, answer_requests
 from tconnectsync_fleet.people import Member
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
@@ -207,6 +207,15 @@ def test_nobody_has_the_person(servers: Servers, new_name: Callable[[], str], mo
     with pytest.raises(Retryable, match="Nothing was done") as caught:
         list(ask(servers, new_name(), "sync", {}))
     assert "tconnectsync fleet" in (caught.value.remedy or "")
+
+
+def test_only_worker_stops(servers: Servers, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that gives its people back takes no command: the message says to start one."""
+    monkeypatch.setattr(ask_worker, "FIRST_ANSWER_S", 0.2)
+    monkeypatch.setattr(ask_worker, "live_workers", lambda _: {"w1": {"owner": "w1.1", STOPPING: True}})
+    with pytest.raises(Retryable, match="there is no worker") as caught:
+        list(ask(servers, new_name(), "sync", {}))
+    assert "tconnectsync fleet worker" in (caught.value.remedy or "")
 
 
 def test_command_of_an_older_release(person: AskedPerson) -> None:

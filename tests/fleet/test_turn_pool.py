@@ -12,7 +12,7 @@ import pytest
 
 from tconnectsync_fleet.person_runner import PersonRunner
 from tconnectsync_fleet.schedule import ScheduledPerson
-from tconnectsync_fleet.turn_pool import MOST_PLACES, SLOW_FOR_S, SLOW_PLACES, SLOW_S, TurnPool, thread_clock
+from tconnectsync_fleet.turn_pool import LOOK_S, MOST_PLACES, SLOW_FOR_S, SLOW_PLACES, SLOW_S, TurnPool, thread_clock
 from tests.e2e.installation import eventually
 
 
@@ -147,6 +147,40 @@ def test_threads_end_with_their_turns(turns: HangingTurns) -> None:
     turns.start(2)
     turns.let_turns_end()
     eventually(lambda: not any(each.name.startswith("turn") for each in threading.enumerate()), "the threads' end")
+
+
+def test_no_more_threads(turns: HangingTurns, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the system gives no thread, the turn has not begun, a running one goes on, and another is tried a moment later."""
+    running = turns.start_for(ScheduledPerson(cast(PersonRunner, None)))
+
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        refused = ScheduledPerson(cast(PersonRunner, None))
+        assert not turns.pool.start(lambda _: None, refused)
+        assert not turns.pool.has_room()
+    assert (running.running, refused.running) == (True, False)
+    turns.now += LOOK_S
+    turns.start_for(refused)
+    assert not turns.pool.has_room()
+
+
+def test_last_turns_without_more_threads(turns: HangingTurns, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The threads that there are give everybody back."""
+    start, started, ended = threading.Thread.start, list[threading.Thread](), list[ScheduledPerson]()
+
+    def one_thread(thread: threading.Thread) -> None:
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    everybody = [ScheduledPerson(cast(PersonRunner, None)) for _ in range(4)]
+    monkeypatch.setattr(threading.Thread, "start", one_thread)
+    turns.pool.finish(ended.append, everybody)
+    assert ended == everybody
 
 
 def test_failed_turn_leaves_its_place(turns: HangingTurns, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,11 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nats.js.api import StorageType, StreamConfig
+from nats.js.errors import APIError
 
 from tconnectsync import Retryable
 from tconnectsync_fleet.nats_login import NatsLogin
 from tconnectsync_fleet.servers import Servers, set_up
 from tconnectsync_fleet.vendor_limit import (
+    FULL,
     MARGIN_KNOWN_S,
     MARGIN_S,
     MOST_MARGIN_S,
@@ -220,6 +222,28 @@ def test_steadily_late_answers(servers: Servers, limited: Callable[[float], None
     with pytest.raises(Retryable):
         other.wait()  # for want of news it uses the usual margin, and widens nothing further
     assert stored_limit(servers) == found
+
+
+def test_late_permits_and_quick_refusals(
+    servers: Servers, limited: Callable[[float], None], slow: SlowAnswersClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A permit is stored by several servers, a refusal comes from one. The fleet goes on at a lower rate here, too."""
+    limited(1000)
+    answer, asked = servers.js.publish, itertools.count()
+
+    async def refuse_most(*args: Any) -> Any:
+        if next(asked) % 4:
+            raise APIError(err_code=FULL[0])
+        return await answer(*args)
+
+    monkeypatch.setattr(servers.js, "publish", refuse_most)
+    limit = VendorLimit(servers, monotonic=slow.time, sleep=slow.sleep)
+    limit.read()
+    limit.wait()
+    found = stored_limit(servers)
+    assert limit.requests == 1
+    assert found is not None
+    assert found.margin_s >= 0.5 + SPARE_S
 
 
 def test_quick_answers_again(servers: Servers, limited: Callable[[float], None], slow: SlowAnswersClock) -> None:

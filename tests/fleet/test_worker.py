@@ -23,6 +23,7 @@ from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
 from tconnectsync_fleet.schedule import DueQueue, ScheduledPerson, TurnRate
 from tconnectsync_fleet.servers import PEOPLE, STATUS, WORKERS, NatsLogin, Servers, set_up
 from tconnectsync_fleet.stream_replica import TakenOver
+from tconnectsync_fleet.turn_pool import TurnPool
 from tconnectsync_fleet.worker import Worker
 from tconnectsync_fleet.worker_folder import WorkerFolder, check_worker_name
 from tests.e2e.installation import eventually
@@ -180,18 +181,58 @@ class FreeRunner:
         return SimpleNamespace(status=0, lines=(), due_s=60.0, records=1, last_fetch=None)
 
 
+@attrs.define
+class QueuedTurns:
+    """A pool whose turns begin when the test says so."""
+
+    places: int = 100
+    gives_threads: bool = True
+    turns: list[ScheduledPerson] = attrs.field(factory=list)
+
+    def has_room(self) -> bool:
+        return len(self.turns) < self.places
+
+    def has_room_for(self, _: ScheduledPerson) -> bool:
+        return True
+
+    def start(self, _turn: Any, scheduled: ScheduledPerson) -> bool:
+        self.turns.append(scheduled)
+        return self.gives_threads
+
+
 def test_refused_tries_are_no_turns(servers: Servers, tmp_path: Path) -> None:
-    """``turns_per_minute`` counts turns, not the tries to take people whom others still have."""
+    """``turns_per_minute`` counts turns from their start, not the tries to take people whom others still have."""
+    worker, pool = worker_in(tmp_path, servers), QueuedTurns()
+    worker._rate = TurnRate(1.0)
+    worker._lease = cast(WorkerLease, HeldLease())
+    runners = [FreeRunner(Member(name=f"moving-{number}", sealed=b"")) for number in range(3)]
+    for runner in runners:
+        worker._plan(ScheduledPerson(cast(PersonRunner, runner), is_wanted=True))
+    worker._start_turns(cast(TurnPool, pool))
+    (scheduled,) = pool.turns
+    assert not worker._rate.allows()
+    worker._turn(scheduled)
+    assert worker._rate.allows()
+    runners[1].is_free = True
+    worker._start_turns(cast(TurnPool, pool))
+    assert len(pool.turns) == 2
+    worker._turn(pool.turns[1])
+    assert not worker._rate.allows()
+
+
+def test_turn_without_a_thread(servers: Servers, tmp_path: Path) -> None:
+    """The system gives no thread: the worker goes on, and the person is still in the queue. The turn does not count."""
     worker = worker_in(tmp_path, servers)
     worker._rate = TurnRate(1.0)
     worker._lease = cast(WorkerLease, HeldLease())
-    runner = FreeRunner(Member(name="moving", sealed=b""))
+    runner = FreeRunner(Member(name="waiting", sealed=b""), is_free=True)
     scheduled = ScheduledPerson(cast(PersonRunner, runner), is_wanted=True)
-    worker._turn(scheduled)
+    worker._plan(scheduled)
+    pool = QueuedTurns(places=1, gives_threads=False)
+    worker._start_turns(cast(TurnPool, pool))
+    assert pool.turns == [scheduled]
     assert worker._rate.allows()
-    runner.is_free = True
-    worker._turn(scheduled)
-    assert not worker._rate.allows()
+    assert list(worker._turns_due.take(time.monotonic() + 60.0)) == [scheduled]
 
 
 def test_worker_that_stops(

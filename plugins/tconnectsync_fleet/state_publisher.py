@@ -1,4 +1,4 @@
-"""Publishes the outcome of people's turns for ``fleet status``, without secrets."""
+"""Publishes the outcome of people's turns for ``fleet status``, without secrets and whole serial numbers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from nats.errors import Error as NatsError
 
 from tconnectsync import Retryable
 from tconnectsync_fleet.person_runner import FleetContext, TurnOutcome
+from tconnectsync_fleet.pump_serials import with_short_serials
 from tconnectsync_fleet.schedule import ScheduledPerson
 from tconnectsync_fleet.servers import Servers
 from tconnectsync_fleet.status import publish_status
@@ -43,7 +44,7 @@ class StatePublisher:
 
     def publish(self, name: str, *, lines: Iterable[str], must_arrive: bool = True, **found: Any) -> bool:
         """Publish a person's state. False: it was not stored."""
-        found |= {"lines": [self.engine.redact(line) for line in lines], "worker": self.worker}
+        found |= {"lines": [with_short_serials(self.engine.redact(line)) for line in lines], "worker": self.worker}
         try:
             publish_status(self.servers, name, found, must_arrive=must_arrive)
         except (Retryable, NatsError) as error:

@@ -29,7 +29,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LightFleet]:
     folder = tmp_path_factory.mktemp("fleet")
     server = server_in(folder)
     server.start()
-    world = LightFleet(folder, f"nats://127.0.0.1:{server.port}")
+    world = LightFleet(folder, f"nats://127.0.0.1:{server.port}", lease_s=6.0)  # a busy computer renews late
     try:
         yield world
     finally:

@@ -344,7 +344,7 @@ def test_older_bridge_still_writes(tmp_path: Path) -> None:
 
     It was not stopped, or came back with an update of its machine: every dose is there twice from then on.
     """
-    with simulated_home(tmp_path, simulate(plan_of(73, days=4)), now=BEGIN + 2 * DAY, poll_s=(1800, 3600)) as home:
+    with simulated_home(tmp_path, simulate(plan_of(73, days=4)), now=BEGIN + 2 * DAY, poll_s=(7200, 14400)) as home:
         inhabited(home)
         assert home.ask("adopt", sink=TREATMENTS).status == 0
         newest = max(
@@ -366,8 +366,8 @@ def test_adopt_on_real_nightscout(site: Any, tmp_path: Path) -> None:
 
     By the commands, before a real Nightscout that keeps one treatment per time and type.
     """
-    with FaultyTandemCloud([recent_pump(5)], ShiftedClock()) as cloud:
-        Installation(tmp_path / "first", cloud, site.url, site.secret, ZONE, history_days=4).run("sync")
+    with FaultyTandemCloud([recent_pump(3)], ShiftedClock()) as cloud:
+        Installation(tmp_path / "first", cloud, site.url, site.secret, ZONE, history_days=2).run("sync")
         before = by_identity([doc for doc in site.documents("treatments") if "identifier" in doc])
         site.drop_all()
         theirs = [as_older(doc) for doc in before.values()]
@@ -376,7 +376,7 @@ def test_adopt_on_real_nightscout(site: Any, tmp_path: Path) -> None:
         site.ask("POST", "treatments", json=[*theirs, *foreign]).raise_for_status()
         held = site.documents("treatments")
 
-        home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=4)
+        home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
         assert "tconnectsync adopt nightscout-treatments" in home.run("sync", expect=(6,)).stderr
         home.run("adopt", TREATMENTS, "--dry-run")
         assert site.documents("treatments") == held
@@ -406,7 +406,7 @@ def test_adopt_leftovers_block_nothing(tmp_path: Path) -> None:
     """
     gone = BEGIN + 4 * DAY
     pump = simulate(plan_of(74, outages=((gone + timedelta(minutes=20), gone + timedelta(hours=30)),)))
-    with simulated_home(tmp_path, pump, now=gone, poll_s=(900, 1800)) as home:
+    with simulated_home(tmp_path, pump, now=gone, poll_s=(3600, 7200)) as home:
         inhabited(home)
         home.site.put("treatments", older_note(gone - timedelta(minutes=10)), older_note(gone - timedelta(days=1)))
         for sink in (TREATMENTS, PUMP_EVENTS):

@@ -19,6 +19,9 @@ STEEPEST_MG_DL_PER_MIN = 8.0
 """A larger change is not a measurement: sensors send such values for "unknown"."""
 REMEMBERED = timedelta(days=2)
 """A sensor backfills readings that the pump missed for up to a day; the source rejects older ones."""
+_MINUTE = timedelta(minutes=1)
+_ALL_REMEMBERED = (1 << REMEMBERED // _MINUTE) - 1
+"""A bit for each minute."""
 
 
 def mark_of(glucose_mg_dl: float) -> str:
@@ -59,9 +62,9 @@ def with_minute(minutes: ReadingMinutes, measured_at: datetime) -> ReadingMinute
     minute = measured_at.replace(second=0, microsecond=0)
     if minutes.newest is None or abs(minute - minutes.newest) >= REMEMBERED:
         return ReadingMinutes(newest=minute, seen="1")
-    seen, before = int(minutes.seen, 16), (minutes.newest - minute) // timedelta(minutes=1)
+    seen, before = int(minutes.seen, 16), (minutes.newest - minute) // _MINUTE
     if before < 0:
-        kept = (seen << -before) % (1 << REMEMBERED // timedelta(minutes=1))
+        kept = (seen << -before) & _ALL_REMEMBERED
         return ReadingMinutes(newest=minute, seen=f"{kept | 1:x}")
     if seen >> before & 1:
         return None

@@ -103,6 +103,11 @@ class Checkpoints:
         row = self._db.execute(sql, (fold, stream)).fetchone()
         return None if row is None else bytes(row[0])
 
+    def folded(self, fold: str, stream: str, first: int, last: int) -> list[int]:
+        """Return the intervals of a fold that have a checkpoint, in order, both bounds inclusive."""
+        sql = "SELECT interval FROM checkpoint WHERE fold = ? AND stream = ? AND interval BETWEEN ? AND ? ORDER BY 1"
+        return [interval for (interval,) in self._db.execute(sql, (fold, stream, first, last))]
+
     def folded_between(self, stream: str, first: int, last: int) -> list[tuple[int, str]]:
         """Return the folded (interval, fold) of a stream, both bounds inclusive."""
         sql = "SELECT interval, fold FROM checkpoint WHERE stream = ? AND interval BETWEEN ? AND ?"

@@ -178,8 +178,9 @@ class DesiredDocuments:
 
     def desired_in(self, fold: str, stream: str, intervals: Iterable[int]) -> set[str]:
         """Return the ids of the documents that these intervals made before (RUNNING: the unfinished ones)."""
-        sql = "SELECT id FROM document WHERE fold = ? AND stream = ? AND interval = ?"
-        return {id_ for interval in intervals for (id_,) in self._db.execute(sql, (fold, stream, interval))}
+        sql = "SELECT id FROM document WHERE fold = ? AND stream = ? AND interval IN (SELECT value FROM json_each(?))"
+        chosen = msgspec.json.encode(list(intervals)).decode()
+        return {id_ for (id_,) in self._db.execute(sql, (fold, stream, chosen))}
 
     def mark_unclaimed(self, ids: Iterable[str]) -> None:
         """Mark documents that their interval no longer makes. A later interval may still make them."""

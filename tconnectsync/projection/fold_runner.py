@@ -193,7 +193,8 @@ class FoldRunner:
                 for last in events[interval]:
                     if last.kind in fold.kinds:
                         state, documents = fold.step(state, last)
-                        finished |= _encoded(documents)
+                        if documents:
+                            finished |= _encoded(documents)
                 is_newest = following is None and interval == row[-1]
                 running = _encoded(fold.running(state)) if is_newest else None
                 yield _Folded(interval=interval, finished=finished, running=running, state=dump_state(state))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable, Sequence
 
 from tconnectsync.eventlog.codec import micros
 from tconnectsync.events import Event
@@ -50,8 +50,12 @@ def next_rows(checkpoints: Checkpoints, blocked: Container[tuple[str, str]]) -> 
         last = interval
         if (stream, fold) not in blocked:
             rows.setdefault(fold, []).append(interval)
-    for valid, fold in checkpoints.folded_between(stream, first, last):
-        row = rows.get(fold, [])
-        if row and row[0] < valid and valid not in row:
-            rows[fold] = [interval for interval in row if interval < valid]
-    return stream, rows
+    return stream, {
+        fold: _until_valid(row, checkpoints.folded(fold, stream, row[0], row[-1])) for fold, row in rows.items()
+    }
+
+
+def _until_valid(row: Sequence[int], folded: Iterable[int]) -> list[int]:
+    """Return the intervals up to the first one in between that has a valid checkpoint."""
+    valid = next((interval for interval in folded if interval not in row), row[-1] + 1)
+    return [interval for interval in row if interval < valid]

@@ -33,10 +33,16 @@ _FIRST_YEAR, _LAST_YEAR = 1990, 2100
 
 @attrs.frozen(kw_only=True)
 class Key:
-    """The key of a treatment on older servers: UTC time in milliseconds, and event type ("" in other collections)."""
+    """The key of a treatment on older servers: UTC time in milliseconds, and event type ("" in other collections).
+
+    ``created_at`` is the time as a site stores it.
+    """
 
     at: datetime
     event_type: str = ""
+    created_at: str = attrs.field(
+        init=False, eq=False, repr=False, default=attrs.Factory(lambda self: created_at_text(self.at), takes_self=True)
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -112,7 +118,7 @@ def whole_ms(at: datetime) -> datetime:
 
 def stored_text(key: Key, mongo_id: str = "") -> str:
     """The receiver key as text, for the outbox."""
-    fields = {"created_at": created_at_text(key.at)}
+    fields = {"created_at": key.created_at}
     if key.event_type:
         fields["eventType"] = key.event_type
     if mongo_id:
@@ -155,12 +161,11 @@ def prepare(delivery: Delivery, *, entered_by: str, sink: str) -> Task | Refused
     if reason is not None:
         return Refused(reason=reason)
     key = Key(at=whole_ms(document.at), event_type=_slot_there(document))
-    created_at = created_at_text(key.at)
     body = {name: value for name, value in document.content.items() if name not in _RECEIVERS_OWN}
     if document.collection == ENTRIES:
         body["date"] = epoch_ms(key.at)
-        body["dateString"] = created_at
-    body["created_at"] = created_at
+        body["dateString"] = key.created_at
+    body["created_at"] = key.created_at
     body["identifier"] = document.id
     body["enteredBy"] = entered_by
     body[SINK_FIELD] = sink

@@ -49,8 +49,11 @@ def stored_names(answered: Sequence[Mapping[str, Any]], puts: Sequence[Task]) ->
 
 def identity_of(item: Mapping[str, Any], ours: Container[str]) -> str | None:
     """Return which of ``ours`` a stored document has as identity, in any field."""
-    held = (item.get(name) for name in (*IDENTITIES, "_id"))
-    return next((value for value in held if isinstance(value, str) and value in ours), None)
+    for name in (*IDENTITIES, "_id"):
+        value = item.get(name)
+        if isinstance(value, str) and value in ours:
+            return value
+    return None
 
 
 class CopyMatcher:

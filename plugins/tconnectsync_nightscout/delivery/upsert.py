@@ -14,7 +14,7 @@ from typing import Any
 from tconnectsync import Accepted, Outcome, Postponed, Refused, Rejected
 from tconnectsync_nightscout.api.client import NightscoutClient
 from tconnectsync_nightscout.api.diff import diff
-from tconnectsync_nightscout.api.document_format import Key, Task, created_at_text, moment_of, stored_text
+from tconnectsync_nightscout.api.document_format import Key, Task, moment_of, stored_text
 from tconnectsync_nightscout.api.find_copies import FIRST_TIME, Copy, between, copies_of
 from tconnectsync_nightscout.api.match_copies import StoredName, stored_name, stored_names
 from tconnectsync_nightscout.api.responses import ServerFault
@@ -101,9 +101,8 @@ def _same_key(puts: Sequence[Task]) -> dict[str, Outcome]:
     outcomes: dict[str, Outcome] = {}
     for task in puts:
         if task.key is not None and first.setdefault(task.key, task) is not task:
-            when = created_at_text(task.key.at)
             outcomes[task.id] = Refused(
-                reason=f"another {task.key.event_type} is stamped {when}, and this site keeps only one of them"
+                reason=f"another {task.key.event_type} is stamped {task.key.created_at}, and this site keeps only one of them"
             )
     return outcomes
 

@@ -72,6 +72,33 @@ print(resident_mb() - before_mb)
     assert (float(done.stdout) < 4) is told
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+@pytest.mark.parametrize("told", [True, False])
+def test_threads_share_one_heap(told: bool) -> None:
+    """Threads get no heaps of their own. Untold, glibc gives each of four threads one, and a worker keeps them all."""
+    script = f"""
+import threading
+from pathlib import Path
+from tconnectsync.runtime.memory_limit import share_one_heap
+if {told}:
+    share_one_heap()
+together = threading.Barrier(4)
+def allocate():
+    together.wait()
+    blocks = [bytes(2000) for _ in range(1000)]
+    together.wait()
+threads = [threading.Thread(target=allocate) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+begins = [int(line.split("-")[0], 16) for line in Path("/proc/self/maps").read_text().splitlines() if " rw-p " in line]
+print(sum(begin % (64 << 20) == 0 for begin in begins))  # where glibc puts a thread's heap
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (int(done.stdout) == 0) is told
+
+
 def test_other_c_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """A C library without such settings is no trouble."""
     release_large_blocks()

@@ -101,7 +101,7 @@ class FleetContext(Protocol):
         """Return the text without the secrets of all people whose configuration was loaded."""
 
     def serve(self) -> None:
-        """Start to write log lines."""
+        """Become a service: write log lines, share memory between threads."""
 
 
 class NotReadable(TconnectsyncError):

@@ -198,7 +198,10 @@ class Invocation:
         return open_pump_log(config, plugins, clock=self.clock)
 
     def serve(self) -> None:
-        """Switch this process to a service: it writes log lines instead of sentences."""
+        """Switch this process to a service: it writes log lines instead of sentences, and its threads share memory."""
+        from tconnectsync.runtime.memory_limit import share_one_heap
+
+        share_one_heap()
         if self.logs is not None:
             self.logs.level("warning")
 

@@ -212,6 +212,12 @@ def test_report_of_another_release(fleet: LightFleet, connection: Servers) -> No
     connection.call(connection.bucket(WORKERS).purge("foreign"))
 
 
+def heaps_of_threads(pid: int) -> int:
+    """In how many parts glibc has divided the memory of a process between its threads: each begins at a multiple of 64 MB."""
+    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    return sum(" rw-p " in line and int(line.partition("-")[0], 16) % (64 << 20) == 0 for line in lines)
+
+
 def test_life_of_people(fleet: LightFleet, connection: Servers) -> None:
     """Add, work, a broken neighbour, show, run, pause, resume, remove: with a real worker."""
     fleet.add("anna", "berta")
@@ -253,6 +259,7 @@ def test_life_of_people(fleet: LightFleet, connection: Servers) -> None:
     assert PASSWORD not in log
     assert fleet.settle() == {"lost": [], "doubled": [], "wrong": []}
 
+    assert heaps_of_threads(fleet.workers["w1"].pid) <= 2
     for name in ("anna", "berta"):  # one who is at work, and one who was removed before
         fleet.run("remove", "--data", name)
     fleet.eventually(lambda: not (people / "anna").exists(), "the worker's copies deleted")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
@@ -38,17 +38,21 @@ QUIET = timedelta(hours=6)
 EXTENDED_QUIET = timedelta(hours=12)
 """The same while an extended part has no end; it lasts eight hours at most."""
 _MOST_OPEN = 64
+_Bolus = TypeVar("_Bolus", bound=JoinedBolus)
 
 
 def join_record(
-    open_boluses: Sequence[JoinedBolus], event: Event
-) -> tuple[tuple[JoinedBolus, ...], Sequence[JoinedBolus]]:
+    open_boluses: Sequence[_Bolus], event: Event, kind: type[_Bolus]
+) -> tuple[tuple[_Bolus, ...], Sequence[_Bolus]]:
     """Return the boluses that are open after ``event``, its own one last, and those that are finished.
 
-    ``event`` is of one of :data:`KINDS`, with its UTC time, in the pump's order.
+    ``event`` is of one of :data:`KINDS`, with its UTC time, in the pump's order. ``kind``: the class of a new bolus, JoinedBolus
+    or a subclass.
     """
     record, bolus_id = record_of(event), event.body.bolus_id
-    bolus, finished, still_open = None, [], []
+    bolus: _Bolus | None = None
+    finished: list[_Bolus] = []
+    still_open: list[_Bolus] = []
     for known in open_boluses:
         if _is_quiet(known, record.at):
             finished.append(known)
@@ -60,7 +64,7 @@ def join_record(
         finished.append(bolus)
         bolus = None
     if bolus is None:
-        bolus = JoinedBolus(bolus_id=bolus_id, first=record, last_at=record.at)
+        bolus = kind(bolus_id=bolus_id, first=record, last_at=record.at)
     still_open.append(_with(bolus, event, record))
     finished.extend(still_open[:-_MOST_OPEN])
     return tuple(still_open[-_MOST_OPEN:]), finished
@@ -100,7 +104,7 @@ def _row(key: str) -> str:
     return key.rpartition("/")[0] or key
 
 
-def _with(bolus: JoinedBolus, event: Event, record: SourceRecord) -> JoinedBolus:
+def _with(bolus: _Bolus, event: Event, record: SourceRecord) -> _Bolus:
     body = event.body
     changes: dict[str, Any] = {}
     if isinstance(body, BolusRequested):

@@ -43,14 +43,13 @@ class BolusProgress:
 class JoinedBolus:
     """The records of one bolus. Amounts as recorded, perhaps impossible; -1 for NaN; None: not recorded.
 
-    ``first``: the record that was read first. ``sources``: the keys of its records. ``label`` and ``glucose_typed`` are for
-    readers that tell boluses with the same id apart, or that read fingersticks too.
+    ``first``: the record that was read first. ``sources``: the keys of its records. A reader that keeps more of a bolus has a
+    subclass of its own.
     """
 
     bolus_id: int
     first: SourceRecord
     last_at: datetime
-    label: str = ""
     request: SourceRecord | None = None
     started: SourceRecord | None = None
     delivery_started: SourceRecord | None = None
@@ -66,7 +65,6 @@ class JoinedBolus:
     types: tuple[str, ...] = ()
     carbs_g: float | None = None
     glucose_mg_dl: float | None = None
-    glucose_typed: bool | None = None
     food_u: float | None = None
     correction_u: float | None = None
     total_u: float | None = None

@@ -26,7 +26,7 @@ class BolusReader:
         """Yield the boluses that are finished once ``event`` happened."""
         if event.at is None or event.kind not in KINDS:
             return
-        self._open, finished = join_record(self._open, event)
+        self._open, finished = join_record(self._open, event, JoinedBolus)
         for joined in finished:
             yield bolus_of(joined, self.pump)
 

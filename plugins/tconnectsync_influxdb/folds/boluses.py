@@ -34,7 +34,7 @@ class BolusPointFold:
 
     def step(self, state: BolusPointState, event: Event) -> tuple[BolusPointState, Sequence[Document]]:
         """Return the state after ``event``, and the boluses that are now finished."""
-        still_open, finished = join_record(state.open, event)
+        still_open, finished = join_record(state.open, event, JoinedBolus)
         return BolusPointState(open=still_open), _documents(finished)
 
     def running(self, state: BolusPointState) -> Sequence[Document]:

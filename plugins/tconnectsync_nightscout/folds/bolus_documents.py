@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
+import attrs
+
 from tconnectsync import Document
 from tconnectsync.events.boluses import BolusEnd, JoinedBolus
 from tconnectsync.events.limits import GLUCOSE_MG_DL, MAX_BOLUS_U, MAX_CARBS_G, is_possible
@@ -37,7 +39,19 @@ _PHONE_OPTIONS = frozenset({"ble_standard", "ble_extended", "ble_aid_recommendat
 _PHONE_SOURCES = frozenset({"ble", "ble_aid_recommendation"})
 
 
-def bolus_documents(bolus: JoinedBolus, *, carbs: str, glucose: bool) -> Sequence[Document]:
+@attrs.frozen(kw_only=True)
+class LabelledBolus(JoinedBolus):
+    """A bolus with what only its treatment needs.
+
+    ``label`` tells it from another bolus with the same id. ``glucose_typed``: whether the wearer had typed the calculator's
+    glucose; None: not known.
+    """
+
+    label: str = ""
+    glucose_typed: bool | None = None
+
+
+def bolus_documents(bolus: LabelledBolus, *, carbs: str, glucose: bool) -> Sequence[Document]:
     """The documents of this bolus now. None until the pump has recorded a delivered amount.
 
     ``carbs``: "on", "note" or "off"; ``glucose``: whether the calculator's glucose is shown.
@@ -80,7 +94,7 @@ def bolus_documents(bolus: JoinedBolus, *, carbs: str, glucose: bool) -> Sequenc
     return documents
 
 
-def _extension(bolus: JoinedBolus, now_u: float, later_u: float) -> dict[str, Any] | None:
+def _extension(bolus: LabelledBolus, now_u: float, later_u: float) -> dict[str, Any] | None:
     """The fields of a Combo Bolus; None without an extended part."""
     if not bolus.extension_planned or (bolus.over and later_u == 0):
         return None
@@ -104,7 +118,7 @@ def _extension(bolus: JoinedBolus, now_u: float, later_u: float) -> dict[str, An
     return fields | {"duration": minutes(span), "relative": round(later_u / (span.total_seconds() / 3600), 5)}
 
 
-def _impossible_details(bolus: JoinedBolus, start: SourceRecord) -> Iterator[Document]:
+def _impossible_details(bolus: LabelledBolus, start: SourceRecord) -> Iterator[Document]:
     details = (
         ("carbs in g", bolus.carbs_g, 0.0, MAX_CARBS_G),
         ("glucose in mg/dL", bolus.glucose_mg_dl, *GLUCOSE_MG_DL),
@@ -114,7 +128,7 @@ def _impossible_details(bolus: JoinedBolus, start: SourceRecord) -> Iterator[Doc
             yield impossible_note(what, value, start, "bolus-detail", what, bolus.bolus_id, bolus.label)
 
 
-def _is_correction(bolus: JoinedBolus) -> bool:
+def _is_correction(bolus: LabelledBolus) -> bool:
     if bolus.automatic:
         return True
     if bolus.correction_u is None or bolus.correction_u <= 0:
@@ -124,7 +138,7 @@ def _is_correction(bolus: JoinedBolus) -> bool:
     return "carb" not in bolus.types and (bolus.total_u is None or bolus.correction_u >= bolus.total_u - _TOLERANCE_U)
 
 
-def _notes(bolus: JoinedBolus) -> Iterator[str]:
+def _notes(bolus: LabelledBolus) -> Iterator[str]:
     if bolus.automatic:
         yield "automatic"
     elif bolus.options in _WAYS:
@@ -140,7 +154,7 @@ def _notes(bolus: JoinedBolus) -> Iterator[str]:
     yield from _endings(bolus)
 
 
-def _endings(bolus: JoinedBolus) -> Iterator[str]:
+def _endings(bolus: LabelledBolus) -> Iterator[str]:
     if bolus.immediate is not None:
         yield from _ending(bolus.immediate, "")
     elif bolus.whole is not None and bolus.extended is None:
@@ -169,7 +183,7 @@ def _ending(part: BolusEnd, which: str) -> Iterator[str]:
         yield f"{which}{how} after {amount(delivered)} of {amount(requested)} U"
 
 
-def _sources(bolus: JoinedBolus) -> list[int | str]:
+def _sources(bolus: LabelledBolus) -> list[int | str]:
     keys = list(bolus.sources)
     if bolus.progress is not None and not bolus.over:
         keys.append(bolus.progress.record.key)

@@ -11,10 +11,9 @@ import attrs
 
 from tconnectsync import Document, Event, events
 from tconnectsync.events.bolus_join import KINDS, join_record
-from tconnectsync.events.boluses import JoinedBolus
 from tconnectsync.events.limits import is_possible
 from tconnectsync.events.source_record import SourceRecord, record_of
-from tconnectsync_nightscout.folds.bolus_documents import bolus_documents
+from tconnectsync_nightscout.folds.bolus_documents import LabelledBolus, bolus_documents
 from tconnectsync_nightscout.folds.documents import amount
 
 FINGERSTICK_BEFORE = timedelta(minutes=15)
@@ -54,7 +53,7 @@ class UnfinishedBolus:
 class BolusState:
     """Boluses of the last hours, those without an end, and data to tell repeated ids apart."""
 
-    open: tuple[JoinedBolus, ...] = ()
+    open: tuple[LabelledBolus, ...] = ()
     unfinished: tuple[UnfinishedBolus, ...] = ()
     fingerstick: Fingerstick | None = None
     epoch: int = -1
@@ -87,7 +86,7 @@ class BolusFold:
         record, body = record_of(event), event.body
         if isinstance(body, events.GlucoseFingerstick):
             return attrs.evolve(state, fingerstick=_fingerstick(body, record)), ()
-        still_open, finished = join_record(state.open, event)
+        still_open, finished = join_record(state.open, event, LabelledBolus)
         bolus, epoch, newest_id = still_open[-1], state.epoch, state.newest_id
         changes: dict[str, Any] = {}
         if not bolus.label:
@@ -116,7 +115,7 @@ class BolusFold:
         still = (_missing(bolus) for bolus in state.open if not _is_told(bolus))
         return tuple((missing.text, missing.at) for missing in (*state.unfinished, *still))
 
-    def _documents(self, boluses: Iterable[JoinedBolus]) -> Sequence[Document]:
+    def _documents(self, boluses: Iterable[LabelledBolus]) -> Sequence[Document]:
         documents = (bolus_documents(bolus, carbs=self.carbs, glucose=self.glucose) for bolus in boluses)
         return list(itertools.chain.from_iterable(documents))
 
@@ -126,19 +125,19 @@ def _epoch_of(event: Event) -> int:
     return event.pump_time.toordinal() // EPOCH_DAYS if event.seq is None else event.seq // EPOCH
 
 
-def _is_told(bolus: JoinedBolus) -> bool:
+def _is_told(bolus: LabelledBolus) -> bool:
     return bolus.over and bolus.amounts is not None
 
 
 def _unfinished(
-    before: Sequence[UnfinishedBolus], closing: Iterable[JoinedBolus], bolus_id: int, now: datetime
+    before: Sequence[UnfinishedBolus], closing: Iterable[LabelledBolus], bolus_id: int, now: datetime
 ) -> tuple[UnfinishedBolus, ...]:
     kept = [missing for missing in before if missing.bolus_id != bolus_id and now - missing.at <= REMEMBERED]
     kept += [_missing(bolus) for bolus in closing if not _is_told(bolus)]
     return tuple(kept[-_MOST_UNFINISHED:])
 
 
-def _missing(bolus: JoinedBolus) -> UnfinishedBolus:
+def _missing(bolus: LabelledBolus) -> UnfinishedBolus:
     asked = bolus.total_u if bolus.total_u is not None else bolus.requested_now_u
     size = f" of {amount(asked)} U" if asked is not None else ""
     return UnfinishedBolus(

@@ -29,7 +29,7 @@ from tconnectsync_tconnect.rows.csv_tables import (
     looks_like_export,
     read_rows,
 )
-from tconnectsync_tconnect.rows.entry import CSV, CSV_BASAL
+from tconnectsync_tconnect.rows.decoder import CSV, CSV_BASAL
 from tconnectsync_tconnect.rows.partial_rows import Readable, readable, time_among, time_of
 from tconnectsync_tconnect.rows.provenance import ProvenancedRow, unknown_with_row, with_row
 from tconnectsync_tconnect.rows.row_event import RowEvent

@@ -11,7 +11,7 @@ from tconnectsync_tconnect.rows.csv_rows import serial_of
 from tconnectsync_tconnect.rows.csv_tables import DEVICE, PUMP, CsvRow
 from tconnectsync_tconnect.rows.merge import WindowResponses
 from tconnectsync_tconnect.rows.serial_numbers import is_rounded
-from tconnectsync_tconnect.rows.therapy import cell
+from tconnectsync_tconnect.rows.therapy_events import cell
 
 CORRECT_THE_LIST = "Correct the list (the serial number is on the back of the pump), then `tconnectsync check`. Its data was not stored."
 

@@ -44,7 +44,7 @@ from tconnectsync_tconnect.planner import (
 )
 from tconnectsync_tconnect.pump_identity import OtherPump, other_pump, serials_in, serials_of
 from tconnectsync_tconnect.rows.csv_tables import CsvRow, Damaged, read_rows
-from tconnectsync_tconnect.rows.entry import DECODER, decode
+from tconnectsync_tconnect.rows.decoder import DECODER, decode
 from tconnectsync_tconnect.rows.merge import OpenSpans, WindowResponses, merge_responses
 from tconnectsync_tconnect.rows.unreadable_rows import words_of
 from tconnectsync_tconnect.source_events import SOURCE, event_of, upload_seen
@@ -90,7 +90,7 @@ class TconnectSource:
         return self.options.pumps[0]
 
     def decode(self, raw: Mapping[str, Any]) -> tuple[str, Body]:
-        """See :func:`tconnectsync_tconnect.rows.entry.decode`."""
+        """See :func:`tconnectsync_tconnect.rows.decoder.decode`."""
         return decode(raw)
 
     def poll(self, history: History) -> Generator[Batch, None, None]:

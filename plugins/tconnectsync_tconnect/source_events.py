@@ -8,7 +8,7 @@ from typing import Any
 
 from tconnectsync import Event, events
 from tconnectsync.events.source_facts import unnumbered_event, utc_text
-from tconnectsync_tconnect.rows.entry import DECODER
+from tconnectsync_tconnect.rows.decoder import DECODER
 from tconnectsync_tconnect.rows.provenance import ProvenancedRow
 
 SOURCE = "tconnect"

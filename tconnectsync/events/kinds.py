@@ -35,8 +35,8 @@ CLASS_OF_KIND = {
     "day.summary": "device.DaySummary",
     "glucose.fingerstick": "glucose.GlucoseFingerstick",
     "glucose.reading": "glucose.GlucoseReading",
-    "history.opened": "bookkeeping.HistoryOpened",
-    "log.gap": "bookkeeping.LogGap",
+    "history.opened": "facts.HistoryOpened",
+    "log.gap": "facts.LogGap",
     "malfunction.raised": "alerts.MalfunctionRaised",
     "mode.changed": "modes.ModeChanged",
     "pump.noted": "device.PumpNoted",
@@ -52,10 +52,10 @@ CLASS_OF_KIND = {
     "temp_basal.started": "insulin.TempBasalStarted",
     "tubing.filled": "pumping.TubingFilled",
     "unknown": "device.Unknown",
-    "upload.seen": "bookkeeping.UploadSeen",
-    "wear.began": "bookkeeping.WearBegan",
-    "wear.ended": "bookkeeping.WearEnded",
-    "window.fetched": "bookkeeping.WindowFetched",
+    "upload.seen": "facts.UploadSeen",
+    "wear.began": "facts.WearBegan",
+    "wear.ended": "facts.WearEnded",
+    "window.fetched": "facts.WindowFetched",
 }
 """The body class of each kind, with its module in ``tconnectsync.events``."""
 

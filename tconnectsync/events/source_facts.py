@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import date, datetime, time, timezone
 from typing import Any
 
-from tconnectsync.events.bookkeeping import HistoryOpened, WindowFetched
 from tconnectsync.events.envelope import Body, Event
+from tconnectsync.events.facts import HistoryOpened, WindowFetched
 
 
 def unnumbered_event(

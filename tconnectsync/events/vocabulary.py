@@ -8,14 +8,6 @@ never zero.
 from __future__ import annotations
 
 from tconnectsync.events.alerts import AlarmCleared, AlarmRaised, AlertCleared, AlertRaised, MalfunctionRaised
-from tconnectsync.events.bookkeeping import (
-    HistoryOpened,
-    LogGap,
-    UploadSeen,
-    WearBegan,
-    WearEnded,
-    WindowFetched,
-)
 from tconnectsync.events.clock_events import ClockAnchored, ClockChanged
 from tconnectsync.events.device import (
     BatteryMeasured,
@@ -26,6 +18,14 @@ from tconnectsync.events.device import (
     Unknown,
 )
 from tconnectsync.events.envelope import Body, Event
+from tconnectsync.events.facts import (
+    HistoryOpened,
+    LogGap,
+    UploadSeen,
+    WearBegan,
+    WearEnded,
+    WindowFetched,
+)
 from tconnectsync.events.glucose import (
     GlucoseFingerstick,
     GlucoseReading,

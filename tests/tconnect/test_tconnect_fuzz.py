@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tconnectsync_nightscout.folds.basal import BasalFold
 from tconnectsync_tconnect.rows.csv_tables import BASAL, CsvRow
-from tconnectsync_tconnect.rows.entry import decode
+from tconnectsync_tconnect.rows.decoder import decode
 from tconnectsync_tconnect.rows.merge import OpenSpans, WindowResponses, merge_responses
 from tconnectsync_tconnect.source_events import event_of
 from tests.tconnect.fake_services import PUMP, bolus, segment, site, timeline

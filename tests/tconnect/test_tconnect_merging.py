@@ -16,7 +16,7 @@ from tconnectsync_nightscout.folds.basal import BasalFold
 from tconnectsync_nightscout.folds.boluses import BolusFold
 from tconnectsync_nightscout.folds.modes import ModesFold
 from tconnectsync_tconnect.rows.csv_tables import read_rows
-from tconnectsync_tconnect.rows.entry import DECODER, decode
+from tconnectsync_tconnect.rows.decoder import DECODER, decode
 from tconnectsync_tconnect.rows.merge import MergedResponses, OpenSpans, WindowResponses, merge_responses
 from tconnectsync_tconnect.source_events import event_of
 from tests.support.clocks import FakeClock

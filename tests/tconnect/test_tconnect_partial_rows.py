@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tconnectsync import Event, FileUnreadable, events
 from tconnectsync_tconnect.importer import read
 from tconnectsync_tconnect.rows.csv_text import split, text_rows
-from tconnectsync_tconnect.rows.entry import decode
+from tconnectsync_tconnect.rows.decoder import decode
 from tconnectsync_tconnect.rows.serial_numbers import can_be, is_rounded, plain_serial
 from tests.tconnect.sample_exports import (
     BASAL_COLUMNS,

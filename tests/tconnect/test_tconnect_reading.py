@@ -9,7 +9,7 @@ import pytest
 
 from tconnectsync import Event, FileUnreadable, events
 from tconnectsync_tconnect.importer import read, recognises
-from tconnectsync_tconnect.rows.entry import decode
+from tconnectsync_tconnect.rows.decoder import decode
 from tests.tconnect.sample_exports import (
     BOLUS_COLUMNS,
     EXTENDED,

@@ -12,7 +12,7 @@ import attrs
 from tconnectsync_tconnect.rows import timeline
 from tconnectsync_tconnect.rows.csv_rows import basal_start
 from tconnectsync_tconnect.rows.csv_tables import BASAL, CsvRow
-from tconnectsync_tconnect.rows.entry import CSV_BASAL, READERS
+from tconnectsync_tconnect.rows.decoder import CSV_BASAL, READERS
 from tconnectsync_tconnect.rows.provenance import ProvenancedRow, with_row
 from tconnectsync_tconnect.rows.timeline import BasalTimelineRow, Suspension
 

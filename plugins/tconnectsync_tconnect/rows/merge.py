@@ -14,11 +14,11 @@ from typing import Any
 
 import attrs
 
-from tconnectsync_tconnect.rows import infusion_sites, therapy, timeline
+from tconnectsync_tconnect.rows import infusion_sites, therapy_events, timeline
 from tconnectsync_tconnect.rows.bad_row import BadRow
 from tconnectsync_tconnect.rows.basal import CsvBasal, OpenRow, with_segment, without_covered
 from tconnectsync_tconnect.rows.csv_tables import BASAL, BOLUS, PUMP, CsvRow, Damaged
-from tconnectsync_tconnect.rows.entry import CSV, READERS
+from tconnectsync_tconnect.rows.decoder import CSV, READERS
 from tconnectsync_tconnect.rows.modes import mode_changes
 from tconnectsync_tconnect.rows.partial_rows import readable, time_among, time_of
 from tconnectsync_tconnect.rows.provenance import ProvenancedRow, unknown_with_row, with_row
@@ -77,7 +77,7 @@ def merge_responses(answers: WindowResponses, rest: OpenSpans) -> MergedResponse
     )
     modes = bad.read(timeline.MODE, answers.timeline.get("events"), timeline.mode_of)
     sites = bad.read(infusion_sites.SITE, answers.sites, infusion_sites.site_event_of)
-    therapy_facts = bad.kept(therapy.THERAPY, answers.therapy)
+    therapy_facts = bad.kept(therapy_events.THERAPY, answers.therapy)
     csv_basal, export_facts = _csv(answers.csv, rest.csv_row, bad)
 
     by_start = {segment.at: segment for segment in segments}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from tconnectsync_tconnect.rows import timeline
-from tconnectsync_tconnect.rows.entry import READERS
+from tconnectsync_tconnect.rows.decoder import READERS
 from tconnectsync_tconnect.rows.provenance import ProvenancedRow, with_row
 from tconnectsync_tconnect.rows.timeline import ModeRow
 

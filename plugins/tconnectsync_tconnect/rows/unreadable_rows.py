@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from tconnectsync_tconnect.rows.csv_tables import BOLUS
-from tconnectsync_tconnect.rows.entry import CSV
+from tconnectsync_tconnect.rows.decoder import CSV
 from tconnectsync_tconnect.rows.provenance import ProvenancedRow
 
 MOST_SHARE = 0.05

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tconnectsync.events import Body, Unknown
-from tconnectsync_tconnect.rows import infusion_sites, therapy, timeline
+from tconnectsync_tconnect.rows import infusion_sites, therapy_events, timeline
 from tconnectsync_tconnect.rows.bad_row import BadRow
 from tconnectsync_tconnect.rows.csv_rows import BasalStart, basal_fact, basal_start, facts_of
 from tconnectsync_tconnect.rows.csv_tables import BASAL as BASAL_TABLE
@@ -45,7 +45,7 @@ READERS: Mapping[str, Reader] = {
     CSV: csv_facts,
     CSV_BASAL: csv_basal_facts,
     infusion_sites.SITE: infusion_sites.site_facts,
-    therapy.THERAPY: therapy.therapy_facts,
+    therapy_events.THERAPY: therapy_events.therapy_facts,
     timeline.BASAL: timeline.basal,
     timeline.MODE: timeline.mode_changed,
     timeline.RESUMPTION: timeline.resumed,

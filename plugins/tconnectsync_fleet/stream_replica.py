@@ -165,7 +165,7 @@ class StreamReplica:
             if reading is None:
                 reading = await js.pull_subscribe(self.subject, stream=EVENTS, config=config)
             messages = await reading.fetch(_FETCH, timeout=_FETCH_S)
-            seq = messages[-1].metadata.sequence.stream
+            seq = max([seq, *(message.metadata.sequence.stream for message in messages)])
             if seq >= self.last.seq:
                 ended, reading = reading, None
                 await servers.end_reading(ended, EVENTS, config)

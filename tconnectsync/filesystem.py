@@ -15,7 +15,7 @@ from tconnectsync.folder_owner import open_own
 class AppendFile(Protocol):
     """A file open for appending. Every call may raise OSError."""
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray) -> None:
         """Append all of ``data``; durable only after :meth:`sync`."""
         ...
 
@@ -105,7 +105,7 @@ class OsAppendFile:
     def __init__(self, path: Path) -> None:
         self._descriptor = open_own(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray) -> None:
         view = memoryview(data)
         while view:
             view = view[os.write(self._descriptor, view) :]

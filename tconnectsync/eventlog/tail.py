@@ -174,29 +174,28 @@ class Tail:
         self._recover()
         if self.size >= self._segment_bytes or self._path is None:
             self._begin_segment()
-        parts, offsets, crc, size, last = [], [], self.crc, self.size, b""
+        lines, offsets, crc, last = bytearray(), [], self.crc, b""
         for last in records:
+            offsets.append(self.size + len(lines))
             line, crc = frame(last, crc)
-            parts.append(line)
-            offsets.append(size)
-            size += len(line)
-            if size >= self._segment_bytes:
+            lines += line
+            if self.size + len(lines) >= self._segment_bytes:
                 break
         if self._file is None:
             assert self._path is not None  # noqa: S101 - set by _begin_segment or _open_last
             self._file = self._files.open_append(self._path)
         try:
-            self._file.write(b"".join(parts))
+            self._file.write(lines)
             self._file.sync()
             if self.replica is not None:
-                self._replicate(self.replica, b"".join(parts), last, crc)
+                self._replicate(self.replica, bytes(lines), last, crc)
         except BaseException:
             self._write_failed = True
             with contextlib.suppress(OSError):
                 self._file.truncate(self.size)
             self.close()
             raise
-        self.crc, self.size = crc, size
+        self.crc, self.size = crc, self.size + len(lines)
         return offsets
 
     def _replicate(self, replica: Replica, lines: bytes, last: bytes, crc: int) -> None:

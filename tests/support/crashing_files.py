@@ -256,14 +256,14 @@ class CrashingFile:
     inode: Inode
     faults: CallFaults
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray) -> None:
         at = len(self.inode.now)
         if self.faults.next("write"):
-            short = data[: int(len(data) * self.faults.partly)]
+            short = bytes(data)[: int(len(data) * self.faults.partly)]
             if short:
                 self.inode.change((at, short))
             raise self.faults.error(self.path)
-        self.inode.change((at, data))
+        self.inode.change((at, bytes(data)))
 
     def sync(self) -> None:
         if self.faults.next("sync"):

@@ -12,6 +12,7 @@ import re
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Any, TypeAlias
 
 import attrs
@@ -53,19 +54,19 @@ class LogAnswer:
 
     def entries(self) -> Iterator[tuple[Place, Any]]:
         """Yield every entry once, ordered by sequence group and number: the server guarantees no order."""
-        first_change = len(self.events)
-        pieces: list[Piece] = [*self.events, *(self.clock_changes or ())]
+        events, changes = self.events, self.clock_changes or ()
         groups, numbers = array("q"), array("q")
-        for piece in pieces:
+        for piece in chain(events, changes):
             group, number = _place(piece)
             groups.append(group)
             numbers.append(number)
         before: Place | None = None
         for index in _sorted_indices(groups, numbers):
             here = groups[index], numbers[index]
-            # the same clock change is in both arrays
-            if index < first_change or here != before or here == LAST_PLACE:
-                yield here, value(pieces[index], careful=self.careful)
+            if index < len(events):
+                yield here, value(events[index], careful=self.careful)
+            elif here != before or here == LAST_PLACE:  # the same clock change is in both arrays
+                yield here, value(changes[index - len(events)], careful=self.careful)
             before = here
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any, TypeAlias
 
 import attrs
@@ -39,19 +40,17 @@ class Record:
     spare: tuple[str, ...] = ()
     tolerant: bool = False
     known: frozenset[str] = attrs.field(init=False)
-    spelling: Mapping[str, str] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         known = frozenset(self.spare).union(*((field.key, *field.more_keys) for field in self.fields))
         object.__setattr__(self, "known", known)
-        object.__setattr__(self, "spelling", {key.lower(): key for key in known})
 
     def read(self, properties: Mapping[str, Any], pump_time: datetime) -> Reading:
         """Return kind, body and notes of ``properties``; ``unknown`` if a required value is missing or impossible."""
         notes: tuple[str, ...] = ()
         if not properties.keys() <= self.known:
             if not self.tolerant:
-                strange = (key for key in properties if key.lower() not in self.spelling)
+                strange = (key for key in properties if key.lower() not in _spelling_of(self.known))
                 notes = tuple(f"new property {key[:_SHOWN]}" for key in strange)
             if self.fields:
                 properties = self._respelled(properties)
@@ -86,11 +85,18 @@ class Record:
     def _respelled(self, properties: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return ``properties`` in the catalogue's spelling; one that already has it wins."""
         found = {}
+        spelling_of = _spelling_of(self.known)
         for key, value in properties.items():
-            spelling = self.spelling.get(key.lower())
+            spelling = spelling_of.get(key.lower())
             if spelling is not None and (spelling == key or spelling not in properties):
                 found[spelling] = value
         return found
+
+
+@cache
+def _spelling_of(known: frozenset[str]) -> Mapping[str, str]:
+    """Return ``known`` by their lower-case spelling. Made only for the few records that have other properties too."""
+    return {key.lower(): key for key in known}
 
 
 def record(code: int, kind: str, *fields: Field, spare: tuple[str, ...] = (), tolerant: bool = False) -> Record:

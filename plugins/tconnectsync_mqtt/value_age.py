@@ -16,10 +16,10 @@ def left_s(entity: Entity, content: Mapping[str, Any], now: datetime) -> float |
     """Return for how many more seconds the value is valid at ``now``; None: always; 0 or less: expired."""
     if entity.good_for_s is None:
         return None
-    said_at = content.get(entity.at)
-    if said_at is None:
+    measured_at = content.get(entity.at)
+    if measured_at is None:
         return 0.0
-    age_s = (now - datetime.fromisoformat(said_at)).total_seconds()
+    age_s = (now - datetime.fromisoformat(measured_at)).total_seconds()
     return entity.good_for_s - max(age_s, 0.0)  # a time in the future does not extend it
 
 

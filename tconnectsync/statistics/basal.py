@@ -24,7 +24,11 @@ NO_SIGNS = frozenset({"clock.changed", "settings.captured", "unknown", "wear.beg
 
 @attrs.define(kw_only=True)
 class _RunningRate:
-    """The rate that applies now. ``until``: at most so long without another record; None: until something ends it."""
+    """The rate that applies now.
+
+    ``until``: it applies at most so long without another record; None: until something ends it. ``told_at``: the newest record
+    of this rate. ``seen_at``: the newest event of any kind that confirms it.
+    """
 
     begin: datetime
     rate_u_per_h: float

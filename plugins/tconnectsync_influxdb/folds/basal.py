@@ -49,10 +49,9 @@ class BasalPointFold:
         if isinstance(body, events.WearBegan):
             return BasalRateState(delivered=state.delivered), ()
         if isinstance(body, events.WearEnded):
-            was_worn = state.worn and state.rate_u_per_h is not None
-            return BasalRateState(worn=False, delivered=state.delivered), _point(
-                event, 0.0, "not worn"
-            ) if was_worn else ()
+            had_rate = state.worn and state.rate_u_per_h is not None
+            point = _point(event, 0.0, "not worn") if had_rate else ()
+            return BasalRateState(worn=False, delivered=state.delivered), point
         if not state.worn:
             return state, ()
         if isinstance(body, events.PumpingSuspended):

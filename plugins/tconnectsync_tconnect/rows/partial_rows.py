@@ -51,13 +51,8 @@ _BESIDE: Mapping[str, _Check] = {
     "IsQuickBolus": values.flag,
 }
 """Columns that do not change the dose."""
-_READ = frozenset(
-    {
-        *("BG", "StandardPercent", "Duration", "CarbSize"),
-        *("FoodBolusSize", "CorrectionBolusSize", "ActualTotalBolusRequested"),
-    }
-)
-"""Those of them that facts are made from."""
+_READ = frozenset(_BESIDE) - {"IOB", "UserOverride", "TargetBG", "CorrectionFactor", "IsQuickBolus"}
+"""Those of them whose contents are used."""
 _MATTERS: Mapping[str, Mapping[str, _Check]] = {
     BOLUS: _DOSES,
     BASAL: {TIME: values.time, "BasalRate": values.number},

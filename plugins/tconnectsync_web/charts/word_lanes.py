@@ -20,7 +20,7 @@ def band_lane(bands: Sequence[Band], scale: TimeScale, top: float, texts: Texts)
     ordered = sorted(bands, key=lambda band: band.begin)
     words = [texts.gettext(value_words.BAND_WORDS.get(band.kind, band.kind)) for band in ordered]
     bars = [(scale.x(band.begin), max(2.0, scale.x(band.end) - scale.x(band.begin))) for band in ordered]
-    labels = [_label_box(left, width, label, scale) for (left, width), label in zip(bars, words, strict=True)]
+    labels = [_label_left(left, width, label, scale) for (left, width), label in zip(bars, words, strict=True)]
     boxes = [
         (min(left, at), max(left + width, at + label_width(label)) - min(left, at))
         for (left, width), label, at in zip(bars, words, labels, strict=True)
@@ -35,7 +35,7 @@ def band_lane(bands: Sequence[Band], scale: TimeScale, top: float, texts: Texts)
     return shapes, top + rows(placed) * ROW_PX
 
 
-def _label_box(left: float, width: float, label: str, scale: TimeScale) -> float:
+def _label_left(left: float, width: float, label: str, scale: TimeScale) -> float:
     """Return where a bar's label begins: in the bar if it fits, else after it, or before it at the end of the chart."""
     wide = label_width(label)
     if wide + 2 * PADDING_PX <= width:

@@ -18,7 +18,7 @@ from nats.js.kv import KeyValue
 from tconnectsync import Retryable
 from tconnectsync_fleet.servers import RECEIVERS, Entry, Servers
 
-BEING_ADDED_S = 5.0
+BEING_ADDED_S = 20.0
 """So long after its receivers, a person's entry may come."""
 _LOOK_S = 0.5
 _ATTEMPTS = 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,6 @@ import click
 from tconnectsync_fleet.server_options import ServerOptions, key_option, shared_option, with_servers
 
 if TYPE_CHECKING:
-    from nacl.public import PublicKey, SealedBox
-
     from tconnectsync_fleet.people import CheckedConfig
     from tconnectsync_fleet.person_runner import FleetContext
 
@@ -26,7 +25,7 @@ _AT_ONCE = 500
 @key_option
 @with_servers
 @click.pass_obj
-def add_all(engine: FleetContext, options: ServerOptions, folder: Path, key: Path, shared_receiver: bool) -> int:
+def add_all(engine: FleetContext, options: ServerOptions, folder: Path, key: Path, shared: tuple[str, ...]) -> int:
     """Add everybody of FOLDER: each file NAME.toml is one person's configuration.
 
     Who exists already stays as before. If it is interrupted, run it again. A file with a mistake stops nobody else.
@@ -36,22 +35,24 @@ def add_all(engine: FleetContext, options: ServerOptions, folder: Path, key: Pat
         raise click.ClickException(f"{folder} has no file NAME.toml. Nothing was added.")
     with options.connected() as servers:
         from tconnectsync_fleet.people import People
+        from tconnectsync_fleet.person_runner import checked_config
         from tconnectsync_fleet.sealing import hasher, sealer
         from tconnectsync_fleet.servers import names_with_data
 
         people, box, hashed = People(servers), sealer(key), hasher(key)
+        check = partial(checked_config, engine, box=box, hashed=hashed, shared=shared)
         existing, logs = people.all().keys(), names_with_data(servers)
         new = [file for file in files if file.stem not in existing]
         added, refused = 0, 0
         for first in range(0, len(new), _AT_ONCE):
             configs: dict[str, CheckedConfig] = {}
             reasons: dict[str, str] = {}
-            for name, found in _checked(engine, new[first : first + _AT_ONCE], box, hashed, logs):
+            for name, found in _checked(new[first : first + _AT_ONCE], check, logs):
                 if isinstance(found, str):
                     reasons[name] = found
                 else:
                     configs[name] = found
-            not_added = people.add_all(configs, may_share=shared_receiver)
+            not_added = people.add_all(configs)
             added += len(configs) - len(not_added)
             reasons |= {name: reason for name, reason in not_added.items() if reason}
             refused += len(reasons)
@@ -65,12 +66,11 @@ def add_all(engine: FleetContext, options: ServerOptions, folder: Path, key: Pat
 
 
 def _checked(
-    engine: FleetContext, files: list[Path], box: SealedBox[PublicKey], hashed: Callable[[str], str], logs: set[str]
+    files: list[Path], check: Callable[[Path], CheckedConfig], logs: set[str]
 ) -> Iterator[tuple[str, CheckedConfig | str]]:
     """Yield each file's name with its configuration, or with the reason why it is refused."""
     from tconnectsync import TconnectsyncError
     from tconnectsync_fleet.people import NotPossible, check_name
-    from tconnectsync_fleet.person_runner import checked_config
 
     for file in files:
         name = file.stem
@@ -81,7 +81,7 @@ def _checked(
                     f" The same person: `tconnectsync fleet add --continue-log {name} --config {file}`."
                     f" Otherwise delete it: `tconnectsync fleet remove --data {name}`."
                 )
-            yield name, checked_config(engine, file, box, hashed)
+            yield name, check(file)
         except TconnectsyncError as error:
             yield name, f"{error.message} {error.remedy or ''}".strip()
         except click.ClickException as error:

@@ -140,7 +140,7 @@ def add(
     key: Path,
     replace: bool,
     continue_log: bool,
-    shared_receiver: bool,
+    shared: tuple[str, ...],
 ) -> int:
     """Add a person. The configuration is checked as for one person; its secret files become part of it, sealed."""
     with options.connected() as servers:
@@ -152,8 +152,8 @@ def add(
         if not replace and not continue_log:
             people.check_new(name)
         with given_file(file, check_name(name)) as path:
-            config = checked_config(engine, path, sealer(key), hasher(key))
-            people.add(name, config, replace=replace, may_share=shared_receiver)
+            config = checked_config(engine, path, sealer(key), hasher(key), shared=shared)
+            people.add(name, config, replace=replace)
     click.echo(
         f"{name} was {'replaced' if replace else 'added'}. A worker begins within seconds: `tconnectsync fleet show {name}`."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 import attrs
@@ -19,7 +20,14 @@ from tconnectsync_fleet.stream_replica import StreamReplica
 
 
 def move_in(
-    servers: Servers, engine: FleetContext, name: str, *, config: Path, source: Path, key: Path, may_share: bool = False
+    servers: Servers,
+    engine: FleetContext,
+    name: str,
+    *,
+    config: Path,
+    source: Path,
+    key: Path,
+    shared: Iterable[str] = (),
 ) -> int:
     """Add a person with the log of a data folder or of a backup file. Return the log's last position.
 
@@ -33,8 +41,8 @@ def move_in(
         raise NotPossible(
             f"{name} exists. Choose another name, or first run `tconnectsync fleet remove --data {name}`."
         )
-    checked = checked_config(engine, config, box, hasher(key))
-    people.claim_receivers(name, checked, may_share=may_share)
+    checked = checked_config(engine, config, box, hasher(key), shared=shared)
+    people.check_receivers(name, checked)
     replica = StreamReplica(servers, name, f"import.{secrets.token_hex(6)}")
     end = replica.look().end
     replica.check_format()
@@ -48,7 +56,7 @@ def move_in(
         for lines, end in itertools.chain(first, batches):
             replica.append(lines, end)
         replica.release(store_snapshot(servers, name, folder, box) if source.is_dir() else NO_SNAPSHOT)
-        people.add(name, checked, replace=False, may_share=may_share)
+        people.add(name, checked, replace=False)
     return replica.last.end.position
 
 

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import attrs
 import click
-from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
+from nats.js.errors import APIError, KeyNotFoundError, KeyWrongLastSequenceError
 
+from tconnectsync import Retryable
 from tconnectsync_fleet import formats
-from tconnectsync_fleet.receivers import Receivers, Taken
-from tconnectsync_fleet.servers import PEOPLE, Entry, Servers, has_data
+from tconnectsync_fleet.receivers import ReceiverOwners
+from tconnectsync_fleet.servers import ANSWER_S, PEOPLE, Entry, Servers, has_data
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SECRET_FILE = re.compile(r"""^(\s*)([A-Za-z0-9_]+)_file(\s*=\s*)(["'])(.+?)\4\s*(?:#.*)?$""", re.MULTILINE)
 _AT_ONCE = 200
 """So many entries are on their way to the servers at once."""
-_CLAIM_S = 120.0
+_ADD_S = 120.0
+_LOOK_AGAIN_S = 0.1
 _RECEIVERS = "receivers"
 _OF_THE_MACHINE = ("plugins_dir", "blocked_plugins", "web")
 
@@ -36,10 +40,15 @@ class NotPossible(click.ClickException):
 
 @attrs.frozen(kw_only=True)
 class CheckedConfig:
-    """A configuration that was checked. ``sealed``: for the workers' key only. ``receivers``: where it delivers, addresses by keyed hash."""
+    """A configuration that was checked.
+
+    ``sealed``: for the workers' key only. ``receivers``: where it delivers, addresses by keyed hash. ``shared``: the hashes of those that
+    are meant to be other people's, too.
+    """
 
     sealed: bytes = attrs.field(repr=False)
     receivers: Mapping[str, str] = attrs.field(factory=dict)
+    shared: frozenset[str] = frozenset()
 
 
 @attrs.frozen(kw_only=True)
@@ -86,10 +95,8 @@ def person_of(name: str, entry: Entry) -> Member | None:
     try:
         stored: Mapping[str, Any] = json.loads(entry.value)
         found, paused = formats.format_of(stored), bool(stored.get("paused"))
-        if found > formats.FORMAT:
-            return Member(name=name, sealed=b"", paused=paused, revision=entry.revision, changed=entry.at, format=found)
-        sealed = base64.b64decode(stored["config"], validate=True)
         more = {key: value for key, value in stored.items() if key not in {"config", "paused", formats.KEY}}
+        sealed = b"" if found > formats.FORMAT else base64.b64decode(stored["config"], validate=True)
         return Member(
             name=name, sealed=sealed, paused=paused, revision=entry.revision, changed=entry.at, format=found, more=more
         )
@@ -151,7 +158,6 @@ class People:
         self._servers = servers
         servers.bucket_state(PEOPLE).check_format()
         self._bucket = servers.bucket(PEOPLE)
-        self._receivers = Receivers(servers, self._delivers)
 
     def all(self) -> dict[str, Member | None]:
         """Return everybody, by name. None: the entry cannot be read."""
@@ -196,11 +202,8 @@ class People:
                 f" The same person: add `--continue-log`. Otherwise delete it first: `tconnectsync fleet remove --data {name}`."
             )
 
-    def add(self, name: str, config: CheckedConfig, *, replace: bool, may_share: bool = False) -> None:
-        """Add a person, or replace the configuration. Errors: NotPossible, NewerRelease.
-
-        ``may_share``: another person may deliver to the same receivers.
-        """
+    def add(self, name: str, config: CheckedConfig, *, replace: bool) -> None:
+        """Add a person, or replace the configuration. Errors: NotPossible (also if somebody else has the site), NewerRelease."""
         person = Member(name=check_name(name), sealed=b"")
         before = None
         if replace:
@@ -209,53 +212,103 @@ class People:
             before.check_format()
         elif self.has(name):
             raise _exists(name)
-        self.claim_receivers(name, config, may_share=may_share)
-        if before is None:
-            try:
-                self._servers.call(self._bucket.create(name, person.with_config(config).value()))
-            except KeyWrongLastSequenceError:
-                raise _exists(name) from None
-        else:
-            self.store(before.with_config(config))
-            gone = [key for key in before.receivers if key not in config.receivers]
-            self._servers.call(self._receivers.release(name, gone))
+        kept = () if before is None else before.receivers  # what was shared before may stay
+        self.check_receivers(name, config, kept)
+        try:
+            revision = self._servers.call(self._put((before or person).with_config(config)))
+        except KeyWrongLastSequenceError:
+            raise _exists(name) if before is None else _changed(name) from None
+        try:
+            self.check_receivers(name, config, kept, since=revision)
+        except NotPossible:
+            self._servers.call(self._put_back(name, before, revision))
+            raise
 
-    def claim_receivers(self, name: str, config: CheckedConfig, *, may_share: bool) -> None:
-        """Note where a person will deliver. Errors: NotPossible if another person delivers there, unless ``may_share``."""
-        taken = self._servers.call(self._receivers.claim(name, config.receivers, may_share=may_share), _CLAIM_S)
-        if taken is not None:
+    def check_receivers(self, name: str, config: CheckedConfig, kept: Iterable[str] = (), *, since: int = 0) -> None:
+        """Check that nobody else delivers where this person will. Errors: NotPossible.
+
+        Called before an entry is stored, and again with its revision ``since``: whoever stored an entry at the same time does
+        that, too, so two people cannot both pass.
+        """
+        taken = self._owners(since).others(name, config.receivers, shared={*config.shared, *kept})
+        if taken:
             raise NotPossible(_words(name, taken))
 
-    def add_all(self, configs: Mapping[str, CheckedConfig], *, may_share: bool = False) -> dict[str, str]:
+    def _owners(self, since: int = 0) -> ReceiverOwners:
+        deadline = time.monotonic() + ANSWER_S
+        while True:
+            entries = self._servers.changes(PEOPLE)
+            if max((entry.revision for entry in entries.values()), default=0) >= since:
+                break  # else a server answered that lags behind
+            if time.monotonic() > deadline:
+                raise Retryable(
+                    "the NATS servers do not show what was just stored", remedy="Run the same command again."
+                )
+            time.sleep(_LOOK_AGAIN_S)
+        people = (person_of(name, entry) for name, entry in entries.items())
+        return ReceiverOwners.of(person for person in people if person is not None)
+
+    def add_all(self, configs: Mapping[str, CheckedConfig]) -> dict[str, str]:
         """Add many people; return who was not added, with the reason: "" if that name exists already. Errors: NotPossible."""
+        refused: dict[str, str] = {}
+        owners, new = self._owners(), dict[str, Member]()
+        for name, config in configs.items():
+            taken = owners.others(check_name(name), config.receivers, shared=config.shared)
+            if taken:
+                refused[name] = _words(name, taken)
+            else:
+                owners.add(name, config.receivers)
+                new[name] = Member(name=name, sealed=b"").with_config(config)
+        revisions = self._create_all(list(new.values()))
+        refused |= {name: "" for name in new if name not in revisions}
+        owners = self._owners(max(revisions.values(), default=0))
+        for name, revision in revisions.items():
+            taken = owners.others(name, configs[name].receivers, shared=configs[name].shared)
+            if taken:
+                self._servers.call(self._put_back(name, None, revision))
+                refused[name] = _words(name, taken)
+        return refused
 
-        async def create(name: str) -> tuple[str, str | None]:
-            config = configs[name]
-            taken = await self._receivers.claim(name, config.receivers, may_share=may_share)
-            if taken is not None:
-                return name, _words(name, taken)
-            try:
-                await self._bucket.create(name, Member(name=name, sealed=b"").with_config(config).value())
-            except KeyWrongLastSequenceError:
-                return name, ""
-            return name, None
+    def _create_all(self, people: Sequence[Member]) -> dict[str, int]:
+        """Return the revisions of those who were not there before."""
 
-        async def create_each(some: Sequence[str]) -> list[tuple[str, str | None]]:
+        async def create(person: Member) -> int | None:
+            with contextlib.suppress(KeyWrongLastSequenceError):
+                return await self._put(person)
+            return None
+
+        async def create_each(some: Sequence[Member]) -> list[int | None]:
             return await asyncio.gather(*map(create, some))
 
-        names = [check_name(name) for name in configs]
-        refused: dict[str, str] = {}
-        for first in range(0, len(names), _AT_ONCE):
-            found = self._servers.call(create_each(names[first : first + _AT_ONCE]), _CLAIM_S)
-            refused |= {name: reason for name, reason in found if reason is not None}
-        return refused
+        found: dict[str, int] = {}
+        for first in range(0, len(people), _AT_ONCE):
+            some = people[first : first + _AT_ONCE]
+            revisions = self._servers.call(create_each(some), _ADD_S)
+            found |= {
+                person.name: revision for person, revision in zip(some, revisions, strict=True) if revision is not None
+            }
+        return found
+
+    async def _put(self, person: Member) -> int:
+        """Store an entry in the place of the one with its revision (0: there is none). Errors: KeyWrongLastSequenceError."""
+        if not person.revision:
+            return await self._bucket.create(person.name, person.value())
+        return await self._bucket.update(person.name, person.value(), person.revision)
+
+    async def _put_back(self, name: str, before: Member | None, revision: int) -> None:
+        """Undo what was stored as this revision, unless somebody else has changed it meanwhile."""
+        with contextlib.suppress(APIError):
+            if before is None:
+                await self._bucket.delete(name, revision)
+            else:
+                await self._bucket.update(name, before.value(), revision)
 
     def store(self, person: Member) -> None:
         """Store a changed entry. Errors: NotPossible if somebody else changed it meanwhile."""
         try:
             self._servers.call(self._bucket.update(person.name, person.value(), person.revision))
         except KeyWrongLastSequenceError:
-            raise NotPossible(f"Somebody else has just changed {person.name}. Try again.") from None
+            raise _changed(person.name) from None
 
     def remove(self, name: str, *, with_data: bool = False) -> None:
         """Remove a person. The marker that stays tells the workers whether the log is deleted, too. Errors: NotPossible."""
@@ -264,26 +317,20 @@ class People:
             self._servers.call(self._bucket.purge(name))
         elif entry is not None:
             self._servers.call(self._bucket.delete(name, entry.revision))
-        person = None if entry is None else person_of(name, entry)
-        if person is not None:
-            self._servers.call(self._receivers.release(name, person.receivers), _CLAIM_S)
-
-    async def _delivers(self, name: str, key: str) -> bool | None:
-        try:
-            found = await self._bucket.get(name)
-        except KeyNotFoundError:
-            return None
-        person = person_of(name, Entry(revision=found.revision or 0, value=found.value))
-        return person is None or key in person.receivers  # one that cannot be read may deliver there
 
 
 def _exists(name: str) -> NotPossible:
     return NotPossible(f"{name} exists. To change the configuration: `fleet add --replace {name} …`.")
 
 
-def _words(name: str, taken: Taken) -> str:
+def _changed(name: str) -> NotPossible:
+    return NotPossible(f"Somebody else has just changed {name}. Try again.")
+
+
+def _words(name: str, taken: Mapping[str, str]) -> str:
+    there = ", ".join(f"{owner} already delivers to {address}" for address, owner in taken.items())
+    meant = " ".join(f"--shared-receiver {address}" for address in taken)
     return (
-        f"{taken.person} already delivers to {taken.address}. Two people's doses would mix there, so nothing was changed for {name}."
-        f" Correct the address in the configuration, or remove the other: `tconnectsync fleet remove {taken.person}`."
-        " Only if both are meant to be there: add `--shared-receiver`."
+        f"{there}. Two people's doses would mix there, so {name} was not added or changed. Correct the address in the configuration, or"
+        f" remove the other person: `tconnectsync fleet remove {next(iter(taken.values()))}`. Only if it is meant to be for both: add `{meant}`."
     )

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -130,9 +130,12 @@ def given_file(file: Path, name: str) -> Iterator[Path]:
 
 
 def checked_config(
-    engine: FleetContext, file: Path, box: SealedBox[Any], hashed: Callable[[str], str]
+    engine: FleetContext, file: Path, box: SealedBox[Any], hashed: Callable[[str], str], *, shared: Iterable[str] = ()
 ) -> CheckedConfig:
-    """Return a configuration file with its secret files inside, checked and sealed. Errors: ConfigError, NotPossible."""
+    """Return a configuration file with its secret files inside, checked and sealed. Errors: ConfigError, NotPossible.
+
+    ``shared``: the addresses that are meant to be other people's, too.
+    """
     folder = file.parent.resolve()
     person = engine.for_person(file, data_dir=folder, replica=None)
     person.config()
@@ -141,10 +144,12 @@ def checked_config(
         with private_file(file.name, text) as path:
             person = engine.for_person(path, data_dir=folder, replica=None)
             person.config()
-    receivers = {
-        hashed(place): address for address in person.receiver_addresses() if (place := place_of(address)) is not None
-    }
-    return CheckedConfig(sealed=box.encrypt(text), receivers=receivers)
+
+    def by_hash(addresses: Iterable[str]) -> dict[str, str]:
+        return {hashed(place): address for address in addresses if (place := place_of(address)) is not None}
+
+    receivers = by_hash(person.receiver_addresses())
+    return CheckedConfig(sealed=box.encrypt(text), receivers=receivers, shared=frozenset(by_hash(shared)))
 
 
 @attrs.define

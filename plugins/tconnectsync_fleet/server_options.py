@@ -109,8 +109,10 @@ key_option = click.option(
 
 shared_option = click.option(
     "--shared-receiver",
-    is_flag=True,
-    help="Add even if another person delivers to the same site: it is meant for both.",
+    "shared",
+    multiple=True,
+    metavar="ADDRESS",
+    help="This address is meant to be other people's, too, such as a common database. Several times, if there are more.",
 )
 
 

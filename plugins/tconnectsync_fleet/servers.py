@@ -41,7 +41,7 @@ ANSWER_S = 10.0
 EVENTS = "events"
 """The stream with the logs of all people: the subject of a person is ``events.<name>``."""
 
-PEOPLE, WORKERS, STATUS, SNAPSHOTS, RECEIVERS = "people", "workers", "status", "snapshots", "receivers"
+PEOPLE, WORKERS, STATUS, SNAPSHOTS = "people", "workers", "status", "snapshots"
 """The buckets. An entry of ``workers`` disappears when its worker does not renew it."""
 
 
@@ -110,14 +110,6 @@ class Servers:
             return self.call(self.js.key_value(name))
         except (BucketNotFoundError, NotFoundError) as error:
             raise _no_bucket(name) from error
-
-    async def bucket_or_new(self, name: str) -> KeyValue:
-        """Return a bucket inside the loop; a fleet of an earlier release gets it now. Errors: NatsError."""
-        try:
-            return await self.js.key_value(name)
-        except (BucketNotFoundError, NotFoundError):
-            replicas = (await self.js.stream_info(f"KV_{PEOPLE}")).config.num_replicas
-            return await self.js.create_key_value(KeyValueConfig(bucket=name, replicas=replicas or 1))
 
     def bucket_state(self, bucket: str) -> BucketState:
         """Return the newest revision of a bucket, and when the bucket was created. Errors: Retryable, NatsError."""
@@ -265,7 +257,6 @@ def set_up(servers: Servers, *, replicas: int, lease_s: float) -> list[str]:
             f"KV_{PEOPLE}": lambda: js.create_key_value(KeyValueConfig(bucket=PEOPLE, replicas=replicas)),
             f"KV_{STATUS}": lambda: js.create_key_value(KeyValueConfig(bucket=STATUS, replicas=replicas)),
             f"KV_{WORKERS}": lambda: js.create_key_value(workers),
-            f"KV_{RECEIVERS}": lambda: js.create_key_value(KeyValueConfig(bucket=RECEIVERS, replicas=replicas)),
             f"OBJ_{SNAPSHOTS}": lambda: js.create_object_store(SNAPSHOTS, ObjectStoreConfig(replicas=replicas)),
         }
         created = []

@@ -36,7 +36,7 @@ def import_(
     data_dir: Path | None,
     backup: Path | None,
     key: Path,
-    shared_receiver: bool,
+    shared: tuple[str, ...],
 ) -> int:
     """Add a person with the event log that a single daemon has written. The data folder stays as it is.
 
@@ -51,7 +51,7 @@ def import_(
     with options.connected() as servers:
         from tconnectsync_fleet.log_transfer import move_in
 
-        positions = move_in(servers, engine, name, config=file, source=source, key=key, may_share=shared_receiver)
+        positions = move_in(servers, engine, name, config=file, source=source, key=key, shared=shared)
     click.echo(f"{name} was added with positions 1 to {positions:,} of the event log.")
     click.echo("The daemon of this data must not start again. Where it ran: `systemctl disable --now tconnectsync`.")
     return 0

@@ -174,7 +174,7 @@ class FoldRunner:
             return
         # first, because storing the result may invalidate it again
         self.outbox.checkpoints.mark_folded(stream.name, [folded.interval for folded in done], name)
-        self._store_results(name, stream, done, following)
+        self._store_results(name, stream, done, following if len(done) == len(row) else None)
         if not self.outbox.checkpoints.has_invalid(stream.name, name):
             self.outbox.documents.retire_unclaimed(name, stream.name, keep=stream.gaps)
 

@@ -144,7 +144,7 @@ class SinkFolding:
     ) -> bool:
         """Withdraw documents that were read back and that no fold makes; True if that was done.
 
-        It is done only if all events are fetched (``is_current``) and folded. If another machine also delivers here, it may have
+        It is done only if all events are fetched (``is_current``) and folded, and not for a pump some of whose times are unknown. If another machine also delivers here, it may have
         newer data, so everything must be fetched once more first.
         """
         outbox = self.outbox
@@ -154,10 +154,12 @@ class SinkFolding:
             outbox.values.put(READ_BACK, found)
         if found is None or self.fold_runner.blocked or self.is_behind() or not is_current(found.since):
             return False
+        waiting = {stream.pump for stream in streams.values() if stream.has_unknown_times}
         with outbox.transaction():
             count = outbox.found.resolve(
-                lambda pump, at: any(
-                    stream.pump == pump and stream.in_delivery_window(at) for stream in streams.values()
+                lambda pump, at: (
+                    pump not in waiting
+                    and any(stream.pump == pump and stream.in_delivery_window(at) for stream in streams.values())
                 ),
                 keep=[gap for stream in streams.values() for gap in stream.gaps],
             )

@@ -7,8 +7,10 @@ from datetime import datetime
 
 import attrs
 
+from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog import EventLog, Stream
 from tconnectsync.events import ACCOUNT_KINDS, Event
+from tconnectsync.timeline.pump_clock import PumpClock
 from tconnectsync.timeline.spans import EARLIEST, LATEST, difference
 from tconnectsync.timeline.stream_timeline import StreamTimeline
 from tconnectsync.timeline.time_index import TimeIndex
@@ -102,9 +104,21 @@ class EventStream:
 
     @property
     def delivery_begin(self) -> datetime | None:
-        """The earliest UTC time whose documents are delivered; None: unlimited, or none is."""
+        """The earliest UTC time whose documents are delivered and about which the log knows something; None: it is unknown."""
         windows = self.timeline.delivery_windows
-        return windows[0].begin if windows else None
+        if not windows or windows[0].begin is None:
+            return None
+        try:
+            first = next(iter(self.read(self.stream.first_key, self.stream.first_key, None)), None)
+        except LogCorrupt:
+            return None
+        return None if first is None or first.at is None else max(windows[0].begin, first.at)
+
+    @property
+    def has_unknown_times(self) -> bool:
+        """Whether the UTC time of some events is not known yet: their documents wait."""
+        clock = self.timeline.clock
+        return isinstance(clock, PumpClock) and any(piece.offset_s is None for piece in clock.pieces)
 
     def keys_between(self, first: datetime, last: datetime) -> Sequence[tuple[int, int]]:
         """Return key ranges, both ends inclusive, with at least all events from ``first`` to ``last`` (UTC)."""

@@ -20,6 +20,7 @@ from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.projection.intervals import interval_of
+from tconnectsync.timeline.event_stream import EventStream
 from tconnectsync.timeline.zones import Zones
 from tests.projection.faulty_harness import CrashingEngineHarness, ProcessDied
 from tests.projection.random_histories import BEGIN, FIRST_DAY, HOME, HOME_S, PumpRecord, Unit, random_history
@@ -371,26 +372,46 @@ def test_inactive_pump_after_update(tmp_path: Path) -> None:
     harness.engine.close()
 
 
-def test_stale_document_before_the_first(tmp_path: Path) -> None:
-    """A disk is lost. A document that the log no longer makes is withdrawn, although all that are made now are later."""
-    harness = CrashingEngineHarness(tmp_path, rng=random.Random(0))
-    end = PumpRecord(
-        pump="1", group=0, seq=500, at=BEGIN + timedelta(days=6, hours=7), offset_s=HOME_S,
-        raw={"kind": "bolus.completed", "id": 4, "value": 12.0},
-    )  # fmt: skip
-    harness.tell([(end,)])
+END_OF_BOLUS = PumpRecord(
+    pump="1", group=0, seq=500, at=BEGIN + timedelta(days=6, hours=7), offset_s=HOME_S,
+    raw={"kind": "bolus.completed", "id": 4, "value": 12.0},
+)  # fmt: skip
+LATER = attrs.evolve(END_OF_BOLUS, seq=900, at=BEGIN + timedelta(days=20), raw=END_OF_BOLUS.raw | {"id": 5})
+
+
+def after_lost_disk(folder: Path, *told: PumpRecord) -> CrashingEngineHarness:
+    """A bolus was delivered, the disk was lost, and these records are all that the vendor has now."""
+    harness = CrashingEngineHarness(folder, rng=random.Random(0))
+    harness.tell([(END_OF_BOLUS,)])
     harness.sync_without_faults()
     harness.wipe("outbox", "log", "state", "index.sqlite")
-    request = attrs.evolve(end, seq=200, at=BEGIN + timedelta(hours=7), raw={"kind": "bolus.requested", "id": 4})
-    later = attrs.evolve(end, seq=900, at=BEGIN + timedelta(days=20), raw=end.raw | {"id": 5})
-    harness.tell_again()
-    harness.tell(
-        [(request,), (later,)]
-    )  # with its request, the bolus belongs to a time before the first day of history
+    harness.tell([(each,) for each in told])
     harness.sync_without_faults()
-    assert [known.at for known in harness.receiver.there.values()] == [later.at]
-    assert harness.receiver.there == harness.wanted()
     harness.engine.close()
+    return harness
+
+
+REQUEST = attrs.evolve(END_OF_BOLUS, seq=200, at=BEGIN + timedelta(hours=7), raw={"kind": "bolus.requested", "id": 4})
+"""With it, the bolus belongs to a time before the first day of history."""
+
+
+def test_stale_document_before_the_first(tmp_path: Path) -> None:
+    """A disk is lost. A document that the log no longer makes is withdrawn, although all that are made now are later."""
+    harness = after_lost_disk(tmp_path, END_OF_BOLUS, REQUEST, LATER)
+    assert [known.at for known in harness.receiver.there.values()] == [LATER.at]
+
+
+def test_days_before_the_log_stay(tmp_path: Path) -> None:
+    """A disk is lost, and the vendor no longer has the first days (they were imported): their documents stay."""
+    harness = after_lost_disk(tmp_path, LATER)
+    assert [known.at for known in harness.receiver.there.values()] == [END_OF_BOLUS.at, LATER.at]
+
+
+def test_unknown_times_withdraw_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk is lost. While some times of a pump are unknown, their documents wait; none at the receiver is deleted."""
+    monkeypatch.setattr(EventStream, "has_unknown_times", True)
+    harness = after_lost_disk(tmp_path, END_OF_BOLUS, REQUEST, LATER)
+    assert [known.at for known in harness.receiver.there.values()] == [END_OF_BOLUS.at, LATER.at]
 
 
 def test_interval_is_512_numbers() -> None:

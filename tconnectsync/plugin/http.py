@@ -324,7 +324,10 @@ class _DeadlineAdapter(requests.adapters.HTTPAdapter):
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
         if not issubclass(pool.ConnectionCls, _WatchedConnection):
-            pool.ConnectionCls = type("Watched", (_WatchedConnection, pool.ConnectionCls), {"wire": self})
+            # weak, because urllib3 keeps the connections of a pool as long as the pool lives, and this adapter keeps the pool
+            pool.ConnectionCls = type(
+                "Watched", (_WatchedConnection, pool.ConnectionCls), {"wire": weakref.proxy(self)}
+            )
         return pool
 
 

@@ -105,6 +105,24 @@ def test_deadline_while_connecting(client: HttpClient) -> None:
     assert caught.reason is HttpFailure.TOO_SLOW
 
 
+def test_client_that_nobody_has_any_more() -> None:
+    """Its connection is closed, although nobody closed it: a fleet's worker opens a client for each turn."""
+    ended = threading.Event()
+
+    def talk(connection: socket.socket, over: threading.Event) -> None:
+        saying(GOOD)(connection, over)
+        connection.settimeout(60)
+        if connection.recv(1) == b"":
+            ended.set()
+
+    client = HttpClient(clock=SystemClock(), limits=QUICK)
+    with serving(talk) as port:
+        ask(client, f"http://127.0.0.1:{port}/")
+        del client
+        collect_cut_handshakes()
+        assert ended.wait(10)
+
+
 def test_a_server_that_takes_a_large_body_slowly_is_cut_too() -> None:
     def talk(connection: socket.socket, over: threading.Event) -> None:
         while not over.wait(0.02):

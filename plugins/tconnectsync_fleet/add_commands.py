@@ -86,3 +86,8 @@ def _checked(
             yield name, f"{error.message} {error.remedy or ''}".strip()
         except click.ClickException as error:
             yield name, error.message
+        except Exception as error:  # noqa: BLE001 - the border between people: a plugin's error stops nobody else
+            yield (
+                name,
+                f"it cannot be checked ({type(error).__name__}: {error}). This is a bug of tconnectsync or of a plugin.",
+            )

@@ -12,4 +12,4 @@ _SERIAL = re.compile(r"(?:(?<=pump=)|(?<![\w.,…=:/-]))\d{6,10}(?!\w|[.,]\d)")
 
 def with_short_serials(text: str) -> str:
     """Return a sentence about a pump with the ends of the serial numbers only; any other text as it is."""
-    return _SERIAL.sub(lambda found: short_serial(found[0]), text) if "pump" in text else text
+    return _SERIAL.sub(lambda found: short_serial(found[0]), text) if "pump" in text.lower() else text

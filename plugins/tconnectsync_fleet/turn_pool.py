@@ -10,8 +10,8 @@ import contextlib
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 
 import attrs
 
@@ -100,20 +100,19 @@ class TurnPool:
         """Let a person have a turn in a thread of its own. False: the system gives no more threads."""
         running = _Turn(self.monotonic())
         scheduled.running = True
-        with self._changed:
+        with self._changed:  # until the thread has begun, no other turn of this person ends
             before = self._turns.get(scheduled)
             self._turns[scheduled] = running
-        try:
-            threading.Thread(target=self._run, args=(turn, scheduled, running), name="turn").start()
-        except RuntimeError as error:
-            log.warning('no_thread message="%s" running=%d', error, len(self._turns))
-            with self._changed:
-                self._turns.pop(scheduled)
+            try:
+                threading.Thread(target=self._run, args=(turn, scheduled, running), name="turn").start()
+            except RuntimeError as error:
+                del self._turns[scheduled]
                 if before is not None:
                     self._turns[scheduled] = before
-            self._full_until = self.monotonic() + LOOK_S
-            scheduled.running = False
-            return False
+                self._full_until = self.monotonic() + LOOK_S
+                scheduled.running = False
+                log.warning('no_thread message="%s" running=%d', error, len(self._turns))
+                return False
         return True
 
     def wait(self, timeout_s: float) -> None:
@@ -123,10 +122,22 @@ class TurnPool:
 
     def finish(self, turn: Callable[[ScheduledPerson], None], people: Iterable[ScheduledPerson]) -> None:
         """Let each of these people have a last turn, ``places`` at once, and wait for the end of all turns."""
-        with ThreadPoolExecutor(self.places, thread_name_prefix="last") as threads:
-            for scheduled in people:
-                with contextlib.suppress(RuntimeError):  # no more threads: those that there are do it
-                    threads.submit(_logged, turn, scheduled)
+        waiting = deque(people)
+
+        def work() -> None:
+            with contextlib.suppress(IndexError):  # nobody is left
+                while True:
+                    _logged(turn, waiting.popleft())
+
+        threads: list[threading.Thread] = []
+        for _ in range(min(self.places, len(waiting)) - 1):
+            with contextlib.suppress(RuntimeError):  # no more threads: those that there are do it, or this one alone
+                threads.append(threading.Thread(target=work, name="last"))
+                threads[-1].start()
+        work()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
         with self._changed:
             self._changed.wait_for(lambda: not self._turns)
 

@@ -129,6 +129,10 @@ class Worker:
         """Whether it has a lease, so that it can work."""
         return self._lease is not None and self._lease.holds()
 
+    def takes_requests(self) -> bool:
+        """Whether an operator's request may begin: not while it stops, because the stop would cut it."""
+        return self.is_healthy() and not self._is_stopping
+
     def report(self) -> dict[str, Any]:
         """Return what others see of this worker, as JSON values."""
         turns_a_minute, requests_a_minute = self._rates.per_minute(self.turns, self.limit.requests)

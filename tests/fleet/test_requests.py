@@ -147,7 +147,7 @@ def test_nobody_waits_any_longer(person: AskedPerson, caplog: pytest.LogCaptureF
     assert person.performed == []
 
 
-@pytest.mark.parametrize("change", ["paused", "given back", "no lease"])
+@pytest.mark.parametrize("change", ["paused", "given back", "no lease", "stopping"])
 def test_person_moves_while_a_request_waits(person: AskedPerson, worker: Worker, change: str) -> None:
     """The request is refused, and says that nothing was done."""
     steps = person.ask()
@@ -159,10 +159,12 @@ def test_person_moves_while_a_request_waits(person: AskedPerson, worker: Worker,
             person.scheduled.is_wanted = False
         elif change == "given back":
             cast(Any, person.scheduled.runner).is_owned = False
+        elif change == "stopping":
+            worker.stop()
         else:
             worker._lease = cast(WorkerLease, HeldLease(is_held=False))
     last = list(steps)[-1]
-    worker._lease = lease
+    worker._lease, worker._is_stopping = lease, False
     assert last["status"]
     assert "Nothing was done" in last["lines"][0]
     assert person.performed == []

@@ -167,20 +167,37 @@ def test_no_more_threads(turns: HangingTurns, monkeypatch: pytest.MonkeyPatch) -
     assert not turns.pool.has_room()
 
 
-def test_last_turns_without_more_threads(turns: HangingTurns, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The threads that there are give everybody back."""
+def test_no_thread_for_the_next_turn(turns: HangingTurns, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person's last turn is ending when the next one gets no thread: its place is free afterwards."""
+    person = turns.start_for(ScheduledPerson(cast(PersonRunner, None)))
+
+    def no_thread(_: threading.Thread) -> None:
+        turns.let_turns_end()
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        assert not turns.pool.start(lambda _: None, person)
+    turns.pool.finish(lambda _: None, ())
+    turns.now += LOOK_S
+    assert turns.pool.has_room()
+
+
+@pytest.mark.parametrize("threads", [0, 1])
+def test_last_turns_without_more_threads(turns: HangingTurns, monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    """The threads that there are give everybody back, if there is none the worker's own."""
     start, started, ended = threading.Thread.start, list[threading.Thread](), list[ScheduledPerson]()
 
-    def one_thread(thread: threading.Thread) -> None:
-        if started:
+    def few_threads(thread: threading.Thread) -> None:
+        if len(started) >= threads:
             raise RuntimeError("can't start new thread")
         started.append(thread)
         start(thread)
 
     everybody = [ScheduledPerson(cast(PersonRunner, None)) for _ in range(4)]
-    monkeypatch.setattr(threading.Thread, "start", one_thread)
+    monkeypatch.setattr(threading.Thread, "start", few_threads)
     turns.pool.finish(ended.append, everybody)
-    assert ended == everybody
+    assert sorted(map(id, ended)) == sorted(map(id, everybody))
 
 
 def test_failed_turn_leaves_its_place(turns: HangingTurns, caplog: pytest.LogCaptureFixture) -> None:

@@ -120,7 +120,7 @@ def _serve(worker: Worker, scheduled: ScheduledPerson, request: Mapping[str, Any
     began = False
     try:
         runner = scheduled.runner
-        if not (runner.is_owned and scheduled.is_wanted and worker.takes_requests()):
+        if worker.is_stopping or not (runner.is_owned and scheduled.is_wanted and worker.is_healthy()):
             words = "was paused, or is being given to another worker. Nothing was done. Run the command again."
             asker.send({"status": NOT_BEGUN, "lines": [f"{runner.person.name} {words}"]})
         elif not asker.waits():

@@ -77,14 +77,14 @@ class Worker:
     _states: StatePublisher = attrs.Factory(
         lambda self: StatePublisher(self.servers, self.engine, self.name), takes_self=True
     )
-    _is_stopping: bool = False
+    is_stopping: bool = False
 
     def stop(self) -> None:
         """End after the turns that run. It takes no lock, so a signal handler may call it."""
-        self._is_stopping = True
+        self.is_stopping = True
 
     def _stops(self) -> bool:
-        return self._is_stopping
+        return self.is_stopping
 
     def run(self) -> None:
         """Work until :meth:`stop`. Without a lease it waits for one.
@@ -95,7 +95,7 @@ class Worker:
         ended: Exception | None = None
         self._keeper.start()
         pool = TurnPool(self.threads)
-        while not self._is_stopping:
+        while not self.is_stopping:
             try:
                 if not self.is_healthy():
                     self._begin_lease()
@@ -112,7 +112,7 @@ class Worker:
             except Exception:
                 log.exception("fleet_not_read")  # one wrong entry must not stop the work for everybody
             until = time.monotonic() + LOOK_S
-            while time.monotonic() < until and not self._is_stopping:
+            while time.monotonic() < until and not self.is_stopping:
                 self._keeper.loop_goes_on()
                 if self.is_healthy():
                     self._start_turns(pool)
@@ -129,10 +129,6 @@ class Worker:
         """Whether it has a lease, so that it can work."""
         return self._lease is not None and self._lease.holds()
 
-    def takes_requests(self) -> bool:
-        """Whether an operator's request may begin: not while it stops, because the stop would cut it."""
-        return self.is_healthy() and not self._is_stopping
-
     def report(self) -> dict[str, Any]:
         """Return what others see of this worker, as JSON values."""
         turns_a_minute, requests_a_minute = self._rates.per_minute(self.turns, self.limit.requests)
@@ -144,7 +140,7 @@ class Worker:
             "requests": self.limit.requests,
             "turns_a_minute": round(turns_a_minute, 1),
             "requests_a_minute": round(requests_a_minute, 1),
-            **({STOPPING: True} if self._is_stopping else {}),
+            **({STOPPING: True} if self.is_stopping else {}),
         }
 
     @property
@@ -282,7 +278,7 @@ class Worker:
     def _attempt(self, scheduled: ScheduledPerson) -> float:
         """Do what is due, and deal with failures. Returns the seconds until the next turn."""
         person = scheduled.runner.person
-        if self._is_stopping or not scheduled.is_wanted or not self.is_healthy():
+        if self.is_stopping or not scheduled.is_wanted or not self.is_healthy():
             return 0.0  # that changed while the turn was in the queue
         try:
             pause_s = self._work(scheduled)

@@ -164,7 +164,7 @@ def test_person_moves_while_a_request_waits(person: AskedPerson, worker: Worker,
         else:
             worker._lease = cast(WorkerLease, HeldLease(is_held=False))
     last = list(steps)[-1]
-    worker._lease, worker._is_stopping = lease, False
+    worker._lease, worker.is_stopping = lease, False
     assert last["status"]
     assert "Nothing was done" in last["lines"][0]
     assert person.performed == []

@@ -188,7 +188,7 @@ def test_broken_parts_say_what_to_do(visit: Visit) -> None:
     assert problems[0].index("Sign in at Tandem with your browser") < problems[0].index("tconnectsync check")
     assert "For the computer that runs tconnectsync" in problems[0]
     assert len(problems) == 2
-    assert "do not reach Nightscout" in problems[1]
+    assert "does not reach Nightscout" in problems[1]
     for words in ("Tandem refuses the user name", "Sign in at Tandem"):
         assert visit.text("body").count(words) == 1, words
     assert visit.page.locator(".glucose-now.stale").count() == 1

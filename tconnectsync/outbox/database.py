@@ -14,7 +14,7 @@ from tconnectsync.folder_owner import require_own_database
 from tconnectsync.outbox.document_states import DeliveryState, DocumentState, OwnershipState
 
 log = logging.getLogger("tconnectsync.sinks")
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 def _one_of(column: str, states: type[Enum]) -> str:
@@ -42,7 +42,7 @@ CREATE TABLE IF NOT EXISTS document(
 """
 """Rows are stored in the order of insertion. In the order of their random ids, each transaction would write the whole table."""
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS fact(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS stored_value(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS invalidated(stream TEXT, interval INTEGER, fold TEXT, PRIMARY KEY(stream, interval, fold)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS checkpoint(fold TEXT, stream TEXT, interval INTEGER, state BLOB NOT NULL,
     PRIMARY KEY(fold, stream, interval)) WITHOUT ROWID;
@@ -72,8 +72,11 @@ def open_to_write(path: Path) -> sqlite3.Connection:
     OsFiles().make_folder(path.parent)
     db = sqlite3.connect(path, isolation_level=None)
     try:
-        if _require_version(db, 0, 2) == 2:
+        version = _require_version(db, 0, 2, 3)
+        if version == 2:
             _convert_version_2(db)
+        if version in (2, 3):
+            _convert_version_3(db)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA cache_size=-500")  # kilobytes; more was not faster, and the daemon keeps them for years
@@ -92,7 +95,8 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     require_own_database(path)
     db = connect_to_read(path)
     try:
-        _require_version(db, 2)
+        if _require_version(db, 2, 3) != SCHEMA_VERSION:
+            db.execute("CREATE TEMP VIEW stored_value AS SELECT * FROM fact")
     except BaseException:
         db.close()
         raise
@@ -118,10 +122,23 @@ def _convert_version_2(db: sqlite3.Connection) -> None:
         columns = ", ".join(row[1] for row in db.execute("PRAGMA table_info(document)"))  # without the computed one
         db.execute(f"INSERT INTO document({columns}) SELECT {columns} FROM document_of_version_2 ORDER BY at_ms")
         db.execute("DROP TABLE document_of_version_2")
-        db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        db.execute("PRAGMA user_version=3")
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:  # if the disk is full, SQLite has rolled back already
+            db.execute("ROLLBACK")
+        raise
+
+
+def _convert_version_3(db: sqlite3.Connection) -> None:
+    """Rename a table: in version 3 the stored values were ``fact``."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        db.execute("ALTER TABLE fact RENAME TO stored_value")
+        db.execute("PRAGMA user_version=4")
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
             db.execute("ROLLBACK")
         raise
 

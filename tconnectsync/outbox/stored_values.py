@@ -105,7 +105,7 @@ class StoredValues:
 
     def get(self, stored: StoredValue[T]) -> T:
         """Return the stored value; the default if it is missing or unreadable."""
-        row = self._db.execute("SELECT value FROM fact WHERE name = ?", (stored.name,)).fetchone()
+        row = self._db.execute("SELECT value FROM stored_value WHERE name = ?", (stored.name,)).fetchone()
         if row is None:
             return stored.default
         try:
@@ -123,13 +123,15 @@ class StoredValues:
     def put_text(self, name: str, text: str) -> None:
         """Store a value in its stored form."""
         self._db.execute(
-            "INSERT INTO fact VALUES(?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value", (name, text)
+            "INSERT INTO stored_value VALUES(?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value", (name, text)
         )
 
     def forget(self, *stored: StoredValue[Any]) -> None:
         """Delete these."""
-        self._db.executemany("DELETE FROM fact WHERE name = ?", [(each.name,) for each in stored])
+        self._db.executemany("DELETE FROM stored_value WHERE name = ?", [(each.name,) for each in stored])
 
     def forget_of_streams(self, stored: StoredValue[Any]) -> None:
         """Delete this value for every stream."""
-        self._db.execute("DELETE FROM fact WHERE substr(name, 1, ?) = ?", (len(stored.name) + 1, f"{stored.name}:"))
+        self._db.execute(
+            "DELETE FROM stored_value WHERE substr(name, 1, ?) = ?", (len(stored.name) + 1, f"{stored.name}:")
+        )

@@ -1,4 +1,4 @@
-"""An outbox of schema 2 is converted as it is, and many documents are stored at once as they would be one by one."""
+"""An outbox of schema 2 or 3 is converted as it is, and many documents are stored at once as they would be one by one."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from tconnectsync import Document
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.database import _DOCUMENT_TABLE, SCHEMA_VERSION, open_to_read, open_to_write
 from tconnectsync.outbox.encoded_document import EncodedDocument
+from tconnectsync.outbox.stored_values import ADDRESS
 
 NOW = datetime(2026, 6, 16, 18, 30, tzinfo=timezone.utc)
-OUTBOX_FACTS = ("document", "invalidated", "checkpoint", "out_of_range", "fact")
+TABLES = ("document", "invalidated", "checkpoint", "out_of_range", "stored_value")
 
 
-def contents(db: sqlite3.Connection, tables: Sequence[str] = OUTBOX_FACTS) -> dict[str, list[Any]]:
+def contents(db: sqlite3.Connection, tables: Sequence[str] = TABLES) -> dict[str, list[Any]]:
     return {table: sorted(db.execute(f"SELECT * FROM {table}"), key=repr) for table in tables}
 
 
@@ -51,6 +52,7 @@ def version_2(tmp_path: Path) -> Path:
         outbox.documents.mark_unclaimed(["05"])
         outbox.documents.retire_unclaimed("fold", "1:0")
         outbox.checkpoints.invalidate([("1:0", 5, "fold")])
+        outbox.values.put(ADDRESS, "https://site.example")
     outbox.close()
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         columns = ", ".join(row[1] for row in db.execute("PRAGMA table_info(document)"))
@@ -61,8 +63,19 @@ def version_2(tmp_path: Path) -> Path:
         db.execute("DROP TABLE newer")
         for sql in made:
             db.execute(sql.replace('"newer"', "document"))
+        db.execute("ALTER TABLE stored_value RENAME TO fact")
         db.execute("PRAGMA user_version=2")
     return path
+
+
+@pytest.fixture
+def version_3(version_2: Path) -> Path:
+    """The same with the tables of schema 3."""
+    open_to_write(version_2).close()
+    with closing(sqlite3.connect(version_2, isolation_level=None)) as db:
+        db.execute("ALTER TABLE stored_value RENAME TO fact")
+        db.execute("PRAGMA user_version=3")
+    return version_2
 
 
 def test_an_outbox_of_version_2_is_converted(version_2: Path) -> None:
@@ -80,19 +93,47 @@ def test_an_outbox_of_version_2_is_converted(version_2: Path) -> None:
     assert sorted(path.name for path in version_2.parent.iterdir()) == ["outbox.sqlite"]
 
 
+def test_an_outbox_of_version_3_is_converted(version_3: Path) -> None:
+    """Its table of stored values gets its name; before that it can be read."""
+    with closing(open_to_read(version_3)) as db:
+        before = contents(db)
+    assert before["stored_value"]
+    with closing(open_to_write(version_3)) as db:
+        assert contents(db) == before
+        assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+        assert not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'fact'").fetchall()
+    outbox = Outbox.opened(version_3)
+    assert outbox.values.get(ADDRESS) == "https://site.example"
+    outbox.close()
+
+
+def test_an_interrupted_renaming_changes_nothing(version_3: Path) -> None:
+    """The next start does it."""
+    with closing(sqlite3.connect(version_3, isolation_level=None)) as db:
+        db.execute("CREATE TABLE stored_value(id)")
+    with pytest.raises(sqlite3.OperationalError):
+        open_to_write(version_3)
+    with closing(sqlite3.connect(version_3, isolation_level=None)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (3,)
+        db.execute("DROP TABLE stored_value")
+    with closing(open_to_write(version_3)) as db:
+        assert contents(db)["stored_value"]
+
+
 def test_an_interrupted_conversion_changes_nothing(version_2: Path) -> None:
     """If it fails on the way, the file is what it was, and the next start converts it."""
+    old = (*TABLES[:-1], "fact")
     with closing(sqlite3.connect(version_2, isolation_level=None)) as db:
-        before = contents(db)
+        before = contents(db, old)
         db.execute("CREATE TABLE document_of_version_2(id)")
     with pytest.raises(sqlite3.OperationalError):
         open_to_write(version_2)
     with closing(sqlite3.connect(version_2, isolation_level=None)) as db:
-        assert contents(db) == before
+        assert contents(db, old) == before
         assert db.execute("PRAGMA user_version").fetchone() == (2,)
         db.execute("DROP TABLE document_of_version_2")
     with closing(open_to_write(version_2)) as db:
-        assert contents(db) == before
+        assert list(contents(db).values()) == list(before.values())
 
 
 @pytest.mark.parametrize("column", ["ownership_state", "content_state", "delivery_state"])

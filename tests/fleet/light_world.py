@@ -129,7 +129,11 @@ class LightFleet:
 
     def add(self, *people: str) -> None:
         for person in people:
-            self.run("add", person, "--config", str(self.config(person)))
+            words = ("add", person, "--config", str(self.config(person)))
+            # A new cluster may elect the leader of a stream while this is stored: status 3, which is tried again.
+            self.eventually(
+                lambda words=words: "was added" in self.run(*words, expect=(0, 3)), f"{person} in the fleet"
+            )
             self.people.append(person)
 
     def start(self, name: str, *options: str) -> None:

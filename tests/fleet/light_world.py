@@ -16,7 +16,7 @@ from pathlib import Path
 
 import attrs
 
-from tconnectsync import Event, LogEnd
+from tconnectsync import Event, LogEnd, ReplicaFailed
 from tconnectsync.clock import SystemClock
 from tconnectsync.eventlog import EventLog
 from tconnectsync_fleet.nats_login import NatsLogin
@@ -41,12 +41,24 @@ class ReadReplica(StreamReplica):
         return self.look().end
 
 
-def read_log(servers: Servers, person: str, folder: Path) -> list[Event]:
-    """The events of a person's shared log, read into an empty folder. Errors: LogCorrupt if its checksums are not right."""
-    replica = ReadReplica(servers, person, "reader")
-    with contextlib.closing(EventLog.open(folder, clock=SystemClock(), writable=True, replica=replica)) as log:
-        assert not log.damage
-        return list(log.events())
+def read_log(servers: Servers, person: str, folder: Path, within_s: float = 60.0) -> list[Event]:
+    """The events of a person's shared log, read into an empty folder.
+
+    Servers that were just started again may give no answer: like a worker, it then opens the log again, and reads on.
+
+    Errors: LogCorrupt if its checksums are not right; ReplicaFailed if the servers gave no answer for that time.
+    """
+    end = time.monotonic() + within_s
+    while True:
+        try:
+            replica = ReadReplica(servers, person, "reader")
+            with contextlib.closing(EventLog.open(folder, clock=SystemClock(), writable=True, replica=replica)) as log:
+                assert not log.damage
+                return list(log.events())
+        except ReplicaFailed:
+            if time.monotonic() > end:
+                raise
+            time.sleep(1.0)
 
 
 @attrs.define

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from tconnectsync.health.severity import Severity as Severity
     from tconnectsync.health.severity import severity as severity
     from tconnectsync.json_converter import CONVERTER as CONVERTER
-    from tconnectsync.library.open_log import open_log as open_log
-    from tconnectsync.library.pump_log import PumpLog as PumpLog
     from tconnectsync.plugin import addresses as addresses
     from tconnectsync.plugin import pasted_text as pasted  # noqa: F401
     from tconnectsync.plugin.base_receiver import BaseReceiver as BaseReceiver
@@ -80,6 +78,8 @@ if TYPE_CHECKING:
     from tconnectsync.plugin.spec import hookimpl as hookimpl
     from tconnectsync.plugin.stateless_fold import NoState as NoState
     from tconnectsync.plugin.stateless_fold import each as each
+    from tconnectsync.python_api.open_log import open_log as open_log
+    from tconnectsync.python_api.pump_log import PumpLog as PumpLog
     from tconnectsync.retry.deadline import RememberedDeadline as RememberedDeadline
     from tconnectsync.statistics.glucose_counts import GlucoseCounts as GlucoseCounts
     from tconnectsync.statistics.glucose_counts import TimeInRange as TimeInRange
@@ -130,8 +130,8 @@ _NAMES = {
     "plugin.source": "Batch History Source",
     "plugin.spec": "Context hookimpl Importer ImportOptions Section Sink SinkSpec SourceSpec",
     "plugin.stateless_fold": "each NoState",
-    "library.open_log": "open_log",
-    "library.pump_log": "PumpLog",
+    "python_api.open_log": "open_log",
+    "python_api.pump_log": "PumpLog",
     "retry.deadline": "RememberedDeadline",
     "health.severity": "severity Severity",
     "statistics.glucose_counts": "GlucoseCounts TimeInRange",

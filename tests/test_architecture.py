@@ -41,7 +41,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "plugin": frozenset({"events", "retry"}),
     "eventlog": frozenset({"events"}),
     "timeline": frozenset({"events", "eventlog"}),
-    "statistics": frozenset({"events", "timeline"}),
+    "statistics": frozenset({"events", "eventlog", "timeline"}),
     "outbox": frozenset({"events", "retry", "health", "plugin"}),
     "projection": frozenset({"events", "plugin", "eventlog", "timeline", "outbox"}),
     "ingest": frozenset({"events", "retry", "health", "plugin", "eventlog"}),
@@ -67,7 +67,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 """Beside the ground: the rooms that each room may import. A room that is missing here may import every room before it."""
 TESTING = frozenset({"events", "plugin", "eventlog", "outbox", "projection"})
 """What ``testing`` may import: the contracts for plugin authors. No room imports it, so that nobody needs pytest."""
-UPPER = ("library", "jobs", "daemon", "queries", "cli")
+UPPER = ("python_api", "jobs", "daemon", "queries", "cli")
 """From the bottom up; each may import all that lies below it."""
 
 

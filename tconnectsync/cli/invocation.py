@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from tconnectsync.daemon.execute import Turn
     from tconnectsync.eventlog import LogEnd, Replica
     from tconnectsync.jobs.messages import Notice, Progress, Result
-    from tconnectsync.library.pump_log import PumpLog
     from tconnectsync.plugin.manager import Plugins
     from tconnectsync.plugin.receiver import CheckResult
+    from tconnectsync.python_api.pump_log import PumpLog
     from tconnectsync.text.glucose_units import GlucoseUnits
 
 log = logging.getLogger("tconnectsync.cli")
@@ -193,7 +193,7 @@ class Invocation:
     def open_log(self) -> PumpLog:
         """Open the event log for reading, for one thread; close it afterwards. Errors: ConfigError, LogCorrupt, OSError."""
         config, plugins = self.config(), self.plugins()
-        from tconnectsync.library.open_log import open_pump_log
+        from tconnectsync.python_api.open_log import open_pump_log
 
         return open_pump_log(config, plugins, clock=self.clock)
 

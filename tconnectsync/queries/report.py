@@ -11,8 +11,8 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.config.model import Config
 from tconnectsync.errors import RequestRefused
-from tconnectsync.library.open_log import open_pump_log
 from tconnectsync.plugin.manager import Plugins
+from tconnectsync.python_api.open_log import open_pump_log
 from tconnectsync.queries.receiver_units import receiver_units
 from tconnectsync.statistics.summary import DAY, Summary, add_up
 from tconnectsync.statistics.tables import day_row, period_json

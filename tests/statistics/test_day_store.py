@@ -15,9 +15,9 @@ import attrs
 import msgspec
 import pytest
 
-from tconnectsync.library import day_store
-from tconnectsync.library.day_store import FILE_NAME, figure_code
-from tconnectsync.library.pump_log import PumpLog
+from tconnectsync.python_api.pump_log import PumpLog
+from tconnectsync.statistics import day_store
+from tconnectsync.statistics.day_store import FILE_NAME, figure_code
 from tconnectsync.statistics.summary import Summary
 from tconnectsync.timeline.zones import Zones
 from tconnectsync_simulator.pump.plan import SimulationPlan

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tconnectsync.library.pump_log import PumpLog
+from tconnectsync.python_api.pump_log import PumpLog
 from tconnectsync.statistics.summary import Summary, days_between
 from tconnectsync.timeline.zones import Zones
 from tconnectsync_simulator.pump.plan import SimulationPlan

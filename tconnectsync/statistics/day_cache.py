@@ -1,4 +1,4 @@
-"""Remembers the figures of past days until new events, or another timeline, may change them."""
+"""Caches the figures of past days until new events, or another timeline, may change them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 
 from tconnectsync.eventlog import EventLog
-from tconnectsync.library.day_store import StoredDays, load_days, save_days
+from tconnectsync.statistics.day_store import StoredDays, load_days, save_days
 from tconnectsync.statistics.summary import Summary
 from tconnectsync.timeline.event_stream import EventStream
 from tconnectsync.timeline.spans import LATEST
@@ -20,14 +20,12 @@ from tconnectsync.timeline.zones import Zones
 LATEST_EFFECT = timedelta(days=1)
 """An event may change figures so long before it: a sensor sends readings that the pump missed up to a day later."""
 MOST_DAYS = 400
-
-
 SAVE_AFTER = 7
 """So many new days are saved at once."""
 
 
 @attrs.define
-class DayMemo:
+class DayCache:
     """The figures of whole days, for as long as they hold.
 
     ``decoders``: the version of each source's decoder. ``path``: the file that keeps the days; None: only the memory does.

@@ -17,9 +17,9 @@ from tconnectsync.eventlog.codec import Decoder
 from tconnectsync.events import PUMP_KINDS, Event, bolus_join
 from tconnectsync.events.basal_rates import CONFIRMED_FOR
 from tconnectsync.events.readings import measured_at
-from tconnectsync.library.day_memo import DayMemo
-from tconnectsync.library.day_store import FILE_NAME
 from tconnectsync.statistics import basal, glucose
+from tconnectsync.statistics.day_cache import DayCache
+from tconnectsync.statistics.day_store import FILE_NAME
 from tconnectsync.statistics.reading import KINDS, read_therapy
 from tconnectsync.statistics.summary import Summary, day_span, days_between, summarise_day
 from tconnectsync.statistics.therapy import Therapy, merged
@@ -52,7 +52,7 @@ class PumpLog:
     _resolver: TimelineResolver
     _streams: dict[str, EventStream] = attrs.field(factory=dict)
     _seen: tuple[str, int] = ("", -1)
-    _memo: DayMemo = attrs.field(kw_only=True)
+    _days: DayCache = attrs.field(kw_only=True)
 
     @classmethod
     def open(
@@ -71,12 +71,12 @@ class PumpLog:
         """
         log = EventLog.open(data_dir, clock=clock, writable=False, decoders=decoders)
         versions = {name: decoder.decoder for name, decoder in (decoders or {}).items()}
-        memo = DayMemo(zones, versions, data_dir / FILE_NAME if stores_days else None)
-        return cls(zones=zones, log=log, resolver=TimelineResolver(log, zones), memo=memo)
+        days = DayCache(zones, versions, data_dir / FILE_NAME if stores_days else None)
+        return cls(zones=zones, log=log, resolver=TimelineResolver(log, zones), days=days)
 
     def close(self) -> None:
         """Close the log."""
-        self._memo.save(at_least=1)
+        self._days.save(at_least=1)
         self._log.close()
 
     def __enter__(self) -> PumpLog:
@@ -145,7 +145,7 @@ class PumpLog:
 
         With ``kinds``, it has their columns also if there are no such events.
         """
-        from tconnectsync.library.event_frame import data_frame
+        from tconnectsync.python_api.event_frame import data_frame
 
         return data_frame(self.events(since, until, kinds), kinds or ())
 
@@ -164,8 +164,8 @@ class PumpLog:
     def days(self, first: date, last: date) -> Sequence[Summary]:
         """Return the figures of each local day from ``first`` to ``last``, both included. The newest day ends with the data."""
         newest = self.newest()
-        self._memo.forget_changed(self._log, self._current(), self._seen)
-        found = {day: summary for day in days_between(first, last) if (summary := self._memo.get(day)) is not None}
+        self._days.forget_changed(self._log, self._current(), self._seen)
+        found = {day: summary for day in days_between(first, last) if (summary := self._days.get(day)) is not None}
         missing = [day for day in days_between(first, last) if day not in found]
         while missing:
             chunk = [day for day in missing if day - missing[0] < CHUNK]
@@ -174,8 +174,8 @@ class PumpLog:
             for day in chunk:
                 found[day] = summarise_day(day, therapy, self.zones, until=newest)
                 if newest is not None and day_span(day, self.zones)[1] <= newest:
-                    self._memo.keep(found[day])
-        self._memo.save()
+                    self._days.keep(found[day])
+        self._days.save()
         return [found[day] for day in days_between(first, last)]
 
     def _current(self) -> dict[str, EventStream]:

@@ -1,4 +1,4 @@
-"""``open_log``: the event log as a library, without the command line."""
+"""``open_log``: the event log for a Python program, without the command line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tconnectsync.clock import Clock, SystemClock
 from tconnectsync.errors import RequestRefused
-from tconnectsync.library.pump_log import PumpLog
+from tconnectsync.python_api.pump_log import PumpLog
 from tconnectsync.timeline.zones import Zones
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""``open_log`` as a library, and the examples of its document."""
+"""``open_log`` as a Python program calls it, and the examples of its document."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tconnectsync import TconnectsyncError, Zones, open_log
-from tconnectsync.library.event_frame import event_row
+from tconnectsync.python_api.event_frame import event_row
 from tests.statistics.conftest import ZONE, SampleLog
 
 UTC = timezone.utc

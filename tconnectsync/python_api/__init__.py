@@ -1,0 +1,1 @@
+"""The event log for Python programs: `open_log`, `PumpLog`, and events as rows or a pandas data frame."""

@@ -25,12 +25,12 @@ from tconnectsync.eventlog.index_build import (
     unreadable_record,
 )
 from tconnectsync.eventlog.index_queries import IndexReader, Stream
+from tconnectsync.eventlog.last_segment import LastSegment
 from tconnectsync.eventlog.log_size import LogSize
 from tconnectsync.eventlog.maintenance import SegmentMaintenance
 from tconnectsync.eventlog.opening import OpenLog, open_to_read, open_to_write
 from tconnectsync.eventlog.replica import Replica, follow
 from tconnectsync.eventlog.segments import Segments
-from tconnectsync.eventlog.tail import Tail
 from tconnectsync.eventlog.writer import Appended, Writer, index_errors
 from tconnectsync.events import Event
 from tconnectsync.filesystem import Files, OsFiles
@@ -95,13 +95,18 @@ class EventLog:
         if replica is not None:
             follow(replica, data_dir / "log", index_path, files)
         segments = Segments(data_dir / "log", files)
-        tail = Tail(segments, segment_bytes, secrets.token_hex(8), replica)
+        last_segment = LastSegment(segments, segment_bytes, secrets.token_hex(8), replica)
         try:
             opened = open_to_write(
-                segments=segments, codec=codec, tail=tail, index_path=index_path, clock=clock, progress=progress
+                segments=segments,
+                codec=codec,
+                last_segment=last_segment,
+                index_path=index_path,
+                clock=clock,
+                progress=progress,
             )
         except BaseException:
-            tail.close()
+            last_segment.close()
             raise
         return cls(opened, codec=codec, segments=segments, index_path=index_path, clock=clock)
 
@@ -110,7 +115,9 @@ class EventLog:
     @property
     def end(self) -> int:
         """The last position; 0 if the log is empty. Positions start at 1."""
-        return self._writer.tail.end if self._writer is not None else int(get_meta(self._index.database, "end") or 0)
+        if self._writer is not None:
+            return self._writer.last_segment.end
+        return int(get_meta(self._index.database, "end") or 0)
 
     @property
     def writable(self) -> bool:
@@ -160,8 +167,8 @@ class EventLog:
 
     def fence(self) -> None:
         """Check that no other process owns the log's replica now, if there is one. Errors: ReplicaFailed."""
-        if self._writer is not None and self._writer.tail.replica is not None:
-            self._writer.tail.replica.fence()
+        if self._writer is not None and self._writer.last_segment.replica is not None:
+            self._writer.last_segment.replica.fence()
 
     def maintain(self, budget: int = 1) -> int:
         """Compress or check up to ``budget`` sealed segments, and return how many. Call it when nothing else is due.
@@ -320,7 +327,7 @@ class EventLog:
     def close(self) -> None:
         """Close all files. May be called twice."""
         if self._writer is not None:
-            self._writer.tail.close()
+            self._writer.last_segment.close()
         self._index.close()
 
     def __enter__(self) -> EventLog:

@@ -1,4 +1,4 @@
-"""Opens a log: the tail and the index for a writer, only the index for a reader."""
+"""Opens a log: the last segment and the index for a writer, only the index for a reader."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tconnectsync.eventlog.index_build import (
     open_index,
     open_index_to_read,
 )
+from tconnectsync.eventlog.last_segment import LastSegment
 from tconnectsync.eventlog.segments import Segments
-from tconnectsync.eventlog.tail import Tail
 from tconnectsync.eventlog.writer import Writer, index_errors
 from tconnectsync.text.plural import counted
 
@@ -41,29 +41,35 @@ class OpenLog:
 
 
 def open_to_write(
-    *, segments: Segments, codec: Codec, tail: Tail, index_path: Path, clock: Clock, progress: Progress
+    *, segments: Segments, codec: Codec, last_segment: LastSegment, index_path: Path, clock: Clock, progress: Progress
 ) -> OpenLog:
     """Bring the index up to date, or rebuild it. Errors: OSError if the disk cannot be written."""
     lost: tuple[int, int, Times | None] | None = None
     index: Index | None = None
     with index_errors(index_path):
         try:
-            index = open_index(index_path, tail.log_id, codec)
-            if index.end == tail.end and tail.end and get_meta(index.database, "crc") != str(tail.crc):
+            index = open_index(index_path, last_segment.log_id, codec)
+            if (
+                index.end == last_segment.end
+                and last_segment.end
+                and get_meta(index.database, "crc") != str(last_segment.crc)
+            ):
                 raise IndexStale  # of another log with the same length
-            if index.end > tail.end:
-                lost = (tail.end + 1, index.end, indexed_times(index.database, tail.end + 1, index.end))
+            if index.end > last_segment.end:
+                lost = (last_segment.end + 1, index.end, indexed_times(index.database, last_segment.end + 1, index.end))
                 raise IndexStale
-            catch_up(index, segments, codec, tail.end, clock, progress)
+            catch_up(index, segments, codec, last_segment.end, clock, progress)
         except (IndexStale, sqlite3.DatabaseError):
             if index is not None:
                 index.close()
-            index = build_index(index_path, tail.log_id, segments, codec, tail.end, clock, progress)
-    notices = list(tail.notices)
+            index = build_index(index_path, last_segment.log_id, segments, codec, last_segment.end, clock, progress)
+    notices = list(last_segment.notices)
     try:
-        for damage in tail.damage:
+        for damage in last_segment.damage:
             index.record_damage(damage)
-        writer = Writer(tail=tail, segments=segments, codec=codec, index=index, index_path=index_path, clock=clock)
+        writer = Writer(
+            last_segment=last_segment, segments=segments, codec=codec, index=index, index_path=index_path, clock=clock
+        )
         if lost is not None:
             writer.write_gap(*lost, now=clock.now())
             notices.append(
@@ -73,7 +79,7 @@ def open_to_write(
     except BaseException:
         index.close()
         raise
-    return OpenLog(log_id=tail.log_id, index=index, writer=writer, notices=tuple(notices))
+    return OpenLog(log_id=last_segment.log_id, index=index, writer=writer, notices=tuple(notices))
 
 
 def open_to_read(*, segments: Segments, codec: Codec, index_path: Path, clock: Clock, progress: Progress) -> OpenLog:

@@ -18,8 +18,8 @@ from tconnectsync.eventlog.gap_record import gap_event
 from tconnectsync.eventlog.gap_times import Times
 from tconnectsync.eventlog.index import Index, IndexedRecord
 from tconnectsync.eventlog.index_build import catch_up, ranker, remove_index
+from tconnectsync.eventlog.last_segment import LastSegment
 from tconnectsync.eventlog.segments import Segments
-from tconnectsync.eventlog.tail import Tail
 from tconnectsync.events import FACTS, Event
 
 
@@ -42,12 +42,19 @@ class Appended:
 
 
 class Writer:
-    """Appends to the log's tail and keeps the index up to date."""
+    """Appends to the last segment and keeps the index up to date."""
 
     def __init__(
-        self, *, tail: Tail, segments: Segments, codec: Codec, index: Index, index_path: Path, clock: Clock
+        self,
+        *,
+        last_segment: LastSegment,
+        segments: Segments,
+        codec: Codec,
+        index: Index,
+        index_path: Path,
+        clock: Clock,
     ) -> None:
-        self.tail = tail
+        self.last_segment = last_segment
         self._segments = segments
         self._codec = codec
         self._index = index
@@ -64,11 +71,11 @@ class Writer:
         known_positions: list[int] = []
         if known or len(set(slots)) < len(slots):
             new, revisions, known_positions = self._drop_duplicates(drafts, known)
-        first = self.tail.end + 1
+        first = self.last_segment.end + 1
         self._write(new, known)
         return Appended(
             first=first,
-            last=self.tail.end,
+            last=self.last_segment.end,
             appended=len(new),
             duplicates=len(drafts) - len(new),
             revisions=revisions,
@@ -78,14 +85,14 @@ class Writer:
 
     def write_gap(self, first: int, last: int, times: Times | None, now: datetime) -> None:
         """Write a gap record for the next positions, ``first`` to ``last``, so that no event ever gets them."""
-        event = gap_event(self.tail.log_id, first, last, side_file="", now=now, times=times)
+        event = gap_event(self.last_segment.log_id, first, last, side_file="", now=now, times=times)
         self._write([self._codec.draft(event)], {}, last_position=last)
 
     def update_index(self) -> None:
         """Add records to the index that an earlier append wrote but could not index. Errors: OSError if it fails again."""
-        if self._index.end != self.tail.end:
+        if self._index.end != self.last_segment.end:
             with index_errors(self._index_path):
-                catch_up(self._index, self._segments, self._codec, self.tail.end, self._clock)
+                catch_up(self._index, self._segments, self._codec, self.last_segment.end, self._clock)
 
     # --- new events --------------------------------------------------------------------------------------------------
 
@@ -132,16 +139,16 @@ class Writer:
         last_position: int | None = None,
     ) -> None:
         """Write and index ``drafts``. ``last_position``: the end of a gap that they describe."""
-        tail = self.tail
+        last_segment = self.last_segment
         entries = [draft.entry for draft in drafts]
-        for position, entry in enumerate(entries, tail.end + 1):
+        for position, entry in enumerate(entries, last_segment.end + 1):
             entry.pos = position
         while drafts:
-            offsets = tail.write(map(self._codec.record, drafts))  # made one by one: together they take a megabyte
+            offsets = last_segment.write(map(self._codec.record, drafts))  # one by one: together they take a megabyte
             written = entries[: len(offsets)]
             for entry, offset in zip(written, offsets, strict=True):
                 entry.offset = offset
-            tail.end = last_position or written[-1].pos
+            last_segment.end = last_position or written[-1].pos
             drafts, entries = drafts[len(offsets) :], entries[len(offsets) :]
             self._add_to_index(written, known)
             if drafts:  # the rest goes to a new segment, and may revise the records written so far
@@ -152,8 +159,8 @@ class Writer:
             self._index.add(
                 entries,
                 known,
-                end=self.tail.end,
-                crc=self.tail.crc,
+                end=self.last_segment.end,
+                crc=self.last_segment.crc,
                 rank=ranker(self._segments, self._codec),
                 decoders=self._codec.decoders,
             )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sqlite3
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 
@@ -110,19 +112,13 @@ def _require_version(db: sqlite3.Connection, *others: int) -> int:
     return version
 
 
-def _convert_version_2(db: sqlite3.Connection) -> None:
-    """Store the documents in another order: version 2 had the same columns, in the order of their ids."""
+@contextlib.contextmanager
+def _conversion_to(db: sqlite3.Connection, version: int) -> Iterator[None]:
+    """Change the tables and their version in one transaction, or nothing at all."""
     db.execute("BEGIN IMMEDIATE")
     try:
-        indexes = "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = 'document' AND sql IS NOT NULL"
-        for (name,) in db.execute(indexes).fetchall():
-            db.execute(f"DROP INDEX {name}")
-        db.execute("ALTER TABLE document RENAME TO document_of_version_2")
-        db.execute(_DOCUMENT_TABLE)
-        columns = ", ".join(row[1] for row in db.execute("PRAGMA table_info(document)"))  # without the computed one
-        db.execute(f"INSERT INTO document({columns}) SELECT {columns} FROM document_of_version_2 ORDER BY at_ms")
-        db.execute("DROP TABLE document_of_version_2")
-        db.execute("PRAGMA user_version=3")
+        yield
+        db.execute(f"PRAGMA user_version={version}")
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:  # if the disk is full, SQLite has rolled back already
@@ -130,17 +126,23 @@ def _convert_version_2(db: sqlite3.Connection) -> None:
         raise
 
 
+def _convert_version_2(db: sqlite3.Connection) -> None:
+    """Store the documents in another order: version 2 had the same columns, in the order of their ids."""
+    indexes = "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = 'document' AND sql IS NOT NULL"
+    with _conversion_to(db, 3):
+        for (name,) in db.execute(indexes).fetchall():
+            db.execute(f"DROP INDEX {name}")
+        db.execute("ALTER TABLE document RENAME TO document_of_version_2")
+        db.execute(_DOCUMENT_TABLE)
+        columns = ", ".join(row[1] for row in db.execute("PRAGMA table_info(document)"))  # without the computed one
+        db.execute(f"INSERT INTO document({columns}) SELECT {columns} FROM document_of_version_2 ORDER BY at_ms")
+        db.execute("DROP TABLE document_of_version_2")
+
+
 def _convert_version_3(db: sqlite3.Connection) -> None:
     """Rename a table: in version 3 the stored values were ``fact``."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    with _conversion_to(db, 4):
         db.execute("ALTER TABLE fact RENAME TO stored_value")
-        db.execute("PRAGMA user_version=4")
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
 
 
 def move_aside(path: Path, error: sqlite3.Error) -> dict[str, str]:

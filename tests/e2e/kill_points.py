@@ -108,7 +108,7 @@ def _point(
 
 
 _FILES = "tconnectsync.filesystem"
-_LOG, _TAIL = "tconnectsync.eventlog.log:EventLog", "tconnectsync.eventlog.tail:Tail"
+_LOG, _LAST_SEGMENT = "tconnectsync.eventlog.log:EventLog", "tconnectsync.eventlog.last_segment:LastSegment"
 _COMMIT = "tconnectsync.outbox:Outbox.transaction"
 _RUNNER, _SENDER = "tconnectsync.runtime.sink_runner:SinkRunner", "tconnectsync.outbox.sender:Sender"
 _PREFLIGHT = "tconnectsync.outbox.preflight:Preflight"
@@ -121,7 +121,7 @@ POINTS: dict[str, KillPoint] = {
     "lock taken": _point("tconnectsync.eventlog.lock:FolderLock.__init__", "after"),
     "log opened": _point(f"{_LOG}.__init__", "after"),
     "half a write to the log": _point(f"{_FILES}:OsAppendFile.write", "half", _in_file(".jsonl")),
-    "torn end set aside": _point(f"{_TAIL}._move_aside", "after", first="torn"),
+    "torn end set aside": _point(f"{_LAST_SEGMENT}._move_aside", "after", first="torn"),
     "torn end cut off, not synced": _point(f"{_FILES}:OsAppendFile.truncate", "after", first="torn"),
     "written, not synced": _point(f"{_FILES}:OsAppendFile.write", "after", _in_file(".jsonl")),
     "synced, not indexed": _point("tconnectsync.eventlog.index:Index.add", "before"),
@@ -130,7 +130,7 @@ POINTS: dict[str, KillPoint] = {
     "index built, not in place": _point("pathlib:Path.replace", "before", _in_file(".sqlite.new"), first="no index"),
     "index half built": _point("tconnectsync.eventlog.index:Index.add", "after", first="no index"),
     "segment begun, folder not synced": _point(f"{_FILES}:OsFiles.sync_folder", "before", _in_file("/log")),
-    "segment begun": _point(f"{_TAIL}._begin_segment", "after"),
+    "segment begun": _point(f"{_LAST_SEGMENT}._begin_segment", "after"),
     "half a packed segment": _point(
         f"{_FILES}:OsAppendFile.write", "half", _in_file(".gz.tmp"), first="a sealed segment"
     ),

@@ -17,8 +17,8 @@ import attrs
 import pytest
 
 from tconnectsync.eventlog.framing import DamagedRange, frame, header_line, walk
+from tconnectsync.eventlog.last_segment import is_unwritten
 from tconnectsync.eventlog.repair import repair_log
-from tconnectsync.eventlog.tail import is_unwritten
 from tests.eventlog.crash_scenarios import SCENARIOS, WHOLE, LogProcess, Scenario, find_corruption, restarted
 from tests.eventlog.sample_events import RECEIVED
 from tests.support.clocks import FakeClock

@@ -16,7 +16,7 @@ from tconnectsync import errors
 from tconnectsync.plugin.http_failures import FAILURE_TEXTS
 
 ROOT = Path(__file__).parents[2]
-ENGINE = ("daemon/state.py", "disk_check.py", "errors.py", "eventlog/damage.py", "eventlog/segment_continuity.py", "eventlog/tail.py", "health", "ingest", "outbox", "projection",
+ENGINE = ("daemon/state.py", "disk_check.py", "errors.py", "eventlog/damage.py", "eventlog/segment_continuity.py", "eventlog/last_segment.py", "health", "ingest", "outbox", "projection",
           "queries/status.py", "reconcile", "retry", "runtime", "timeline")  # fmt: skip
 PLUGINS = ("tandem", "tconnect", "nightscout", "mqtt", "influxdb", "file")
 ELSEWHERE = ("/files/", "tconnectsync_tconnect/importer.py", "/csv_tables.py", "/setup", "/adoption.py", "/data_dir.py",

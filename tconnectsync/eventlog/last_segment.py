@@ -35,7 +35,7 @@ _SECTOR = 512
 _ZEROS = re.compile(rb"\0+")
 
 
-class Tail:
+class LastSegment:
     """The last segment, open for appending.
 
     ``end``: the last durable position; ``crc``: the checksum of its line; ``notices``: messages about repairs at opening;

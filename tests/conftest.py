@@ -60,8 +60,8 @@ def site(real_nightscout: Site) -> Site:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     """Mark and order the tests.
 
-    Whoever takes the real servers carries the mark ``real``, so that ``-m "not real"`` leaves them out. Of those that are
-    left in, several workers run the longest first.
+    A test that takes the real servers gets the mark ``real``, so that ``-m "not real"`` leaves it out. Several workers
+    run the longest tests first.
     """
     for item in items:
         if {"broker", "browser", "influx", "nats_server", "real_nightscout"} & set(getattr(item, "fixturenames", ())):
@@ -74,6 +74,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
-    """Thousands of tests and their modules stay to the end: Python need not look through them for what is no longer used."""
+    """Thousands of tests and their modules live until the end: the garbage collector need not search them."""
     gc.collect()
     gc.freeze()

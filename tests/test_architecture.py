@@ -64,7 +64,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     ),
     "alerts": frozenset({"events", "retry", "health", "plugin", "eventlog", "timeline", "config"}),
 }
-"""Beside the ground: the rooms that each room may import. A room that is missing here may import every room before it."""
+"""In addition to the ground: the rooms that each room may import. One that is missing here may import all before it."""
 TESTING = frozenset({"events", "plugin", "eventlog", "outbox", "projection"})
 """What ``testing`` may import: the contracts for plugin authors. No room imports it, so that nobody needs pytest."""
 UPPER = ("python_api", "jobs", "daemon", "queries", "cli")
@@ -110,7 +110,7 @@ PLUGINS = sorted((ROOT / "plugins").glob("tconnectsync_*"))
 
 
 def test_rooms_import_what_the_table_allows() -> None:
-    """Every import between rooms stands in the table, and a new room needs a row."""
+    """Every import between rooms is in the table, and a new room needs a row."""
     wrong = []
     for name, path in ENGINE.items():
         room = room_of(name)
@@ -154,7 +154,7 @@ def test_no_circle_between_modules() -> None:
 
 
 def test_each_class_has_its_own_name() -> None:
-    """No two classes of the engine and the plugins have one name, so that a search for one finds it alone."""
+    """No two classes of the engine and the plugins have one name, so that a search for a name finds one class."""
     homes: dict[str, list[str]] = {}
     for name, path in (ENGINE | {name: path for plugin in PLUGINS for name, path in modules(plugin).items()}).items():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -175,7 +175,7 @@ def test_names_of_tests_are_short() -> None:
 
 
 def test_each_class_of_the_tests_has_its_own_name() -> None:
-    """No class of a test's or a benchmark's module is called like another's, or like one of the product."""
+    """No class of a module of tests or benchmarks has the name of another one, or of one of the product."""
     helpers = [path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
     product = [*ENGINE.values(), *(path for plugin in PLUGINS for path in modules(plugin).values())]
     homes: dict[str, list[str]] = {}
@@ -203,7 +203,7 @@ def test_modules_and_functions_are_short() -> None:
 
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
 def test_plugins_import_the_public_face_only(plugin: Path) -> None:
-    """A plugin of this repository uses what anybody's plugin may use, and no other plugin."""
+    """A plugin of this repository uses what every plugin may use, and no other plugin."""
     faces = {"tconnectsync", "tconnectsync.testing"} | {name for name in ENGINE if room_of(name) == "events"}
     own = modules(plugin)
     wrong = []

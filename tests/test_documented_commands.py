@@ -18,13 +18,13 @@ from tests.test_documents import DOCUMENTS
 BLOCK = re.compile(r"^ *```(?:sh|cron)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`((?:sudo )?(?:\S*/)?tconnectsync [^`]*)`")
 BEFORE = {"sudo", "exec", "tconnectsync"}
-"""What may stand before the program's name in a line that runs it, beside a path, a schedule and a variable."""
+"""What may be before the program's name in a line that runs it, beside a path, a schedule and a variable."""
 END = {"|", "||", "&&", ">", "2>&1", "2>&1)"}
 PROGRAM = re.compile(r"(?:out=\$\()?(?:\S*/bin/)?tconnectsync")
 
 
 def documented(path: Path) -> Iterator[Sequence[str]]:
-    """Yield the words behind the program's name in each command of a document."""
+    """Yield the words after the program's name in each command of a document."""
     text = path.read_text(encoding="utf-8")
     lines = "".join(BLOCK.findall(text)).replace("\\\n", " ").splitlines()
     inline = [line.replace("\n", " ") for line in INLINE.findall(re.sub(r"```.*?```", "", text, flags=re.DOTALL))]

@@ -60,11 +60,11 @@ def test_anchors_exist(path: Path) -> None:
 
 
 CONTINUED = re.compile(r"(?<=\S)\n *(?=\S)(?![|#>]|[-*] |\d+\. )")
-"""Where a paragraph or list item continues on the next line."""
+"""Paragraphs and list items that continue on the next line."""
 
 
 def screen_lines(text: str) -> int:
-    """Return the lines that a page takes at 100 columns, with its paragraphs wrapped anew."""
+    """Return the number of lines that a page takes at 100 columns, with its paragraphs wrapped again."""
     parts = re.split(r"^( *```.*?^ *```)$", text, flags=re.DOTALL | re.MULTILINE)
     shown = "".join(part if part.lstrip().startswith("```") else CONTINUED.sub(" ", part) for part in parts)
     return sum(max(1, -(-len(line) // 100)) for line in shown.splitlines())

@@ -29,7 +29,7 @@ ROOT = pytest.mark.skipif(
 
 
 def in_a_process(code: str, *words: object) -> str:
-    """What the code prints, run by itself: a process that became somebody else stays so."""
+    """The output of the code in its own process: a process that became another user cannot go back."""
     lines = f"import os, sys\nfrom pathlib import Path\nfrom tconnectsync.folder_owner import *\nfolder = Path(sys.argv[1])\n{code}"
     done = subprocess.run(
         [sys.executable, "-c", lines, *map(str, words)], capture_output=True, text=True, timeout=60, check=False
@@ -87,7 +87,7 @@ print(subprocess.check_output(["cat", "/proc/self/status"], text=True).split("Ui
 def test_child_reads_and_writes_as_parent(private: Path) -> None:
     """A child process reads what its parent reads and writes no more than that.
 
-    Python itself may lie in root's home: the login's signature is checked by a process of its own.
+    Python itself may be in root's home: the login's signature is checked in a separate process.
     """
     code = """
 import subprocess
@@ -217,7 +217,7 @@ def test_pipe_refused(tmp_path: Path) -> None:
 
 
 def test_folder_instead_of_file(tmp_path: Path) -> None:
-    """A folder in a file's place is reported with the system's words."""
+    """A folder in the place of a file is reported with the system's words."""
     with pytest.raises(IsADirectoryError):
         open_own(tmp_path, os.O_RDONLY)
     with pytest.raises(IsADirectoryError):

@@ -10,7 +10,7 @@ from tests.support import memory_folder as module
 
 
 def test_no_memory_folder(tmp_path: Path) -> None:
-    """Where there is no such folder, or too little room in it, the tests use the disk."""
+    """If there is no such folder, or too little room in it, the tests use the disk."""
     assert module.memory_folder(tmp_path / "none") is None
 
 
@@ -24,7 +24,7 @@ def test_too_little_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("name", module.NAMED)
 def test_named_folder_is_respected(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A folder that the user names stays the one."""
+    """A folder that the user names is used."""
     monkeypatch.setattr(module, "memory_folder", lambda: tmp_path)
     environ = {name: "/there"}
     module.use_memory(environ)

@@ -22,7 +22,7 @@ CLASSES = {
     if isinstance(kind, type) and issubclass(kind, errors.TconnectsyncError) and kind is not errors.TconnectsyncError
 }
 ALWAYS = {"LogCorrupt", "IndexCorrupt"}
-"""Their own remedy stands in the class."""
+"""Their remedy is in the class."""
 
 
 def without_remedy(module: Path) -> Iterator[str]:
@@ -85,7 +85,7 @@ def test_every_message_of_the_program_is_translated(code: str) -> None:
 
 @pytest.mark.parametrize("code", TRANSLATED)
 def test_every_translation_of_a_message_is_used(code: str) -> None:
-    """What the program does not say any more is no work for translators. A command stays as it is typed."""
+    """Translators need not work on texts that the program no longer has. A command stays as it is typed."""
     texts = LANGUAGES.choose([code])
     assert texts.catalog is not None
     said = {sentence for each in WRITTEN for sentence in each.sentences}

@@ -19,7 +19,7 @@ NOUN = re.compile(
     r"|readings|records|requests|rows|seconds|segments|sinks|sources|stretches|times|treatments|values|windows|zones)\b"
 )
 LIMITS = {"most"}
-"""Names of upper bounds, which are never 1; constants in capitals are such, too."""
+"""Names of upper bounds, which are never 1; constants in capitals are bounds, too."""
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from tconnectsync.cli.root import COMMANDS
 from tconnectsync.exit_status import ExitStatus
 
 NO_PROGRAM = 127
-"""What supervisord's child ends with where the command may not be run."""
+"""The exit status of supervisord's child if the command may not be run."""
 USER = Path(__file__).parents[1] / "docs" / "user"
 TEXT = "".join((USER / f"{name}.md").read_text(encoding="utf-8") for name in ("services", "monitoring"))
 

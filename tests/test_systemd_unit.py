@@ -21,7 +21,7 @@ FAILED = "tconnectsync-failed@.service"
 
 @pytest.fixture(params=(*UNITS, WEB))
 def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A copy that starts a program that is there; an instance of it, where it is a template."""
+    """A copy that starts an existing program; of a template, an instance."""
     text = (FOLDER / request.param).read_text()
     copy = tmp_path / request.param.replace("@.", "@anna.")
     copy.write_text(text.replace("/opt/tconnectsync/bin/tconnectsync", shutil.which("true") or sys.executable))

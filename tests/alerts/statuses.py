@@ -32,7 +32,7 @@ def status(
     disk: str = "",
     damaged: str = "",
 ) -> dict[str, Any]:
-    """Everything is well but for what is given. ``newest`` and ``fetched``: five and two minutes ago by default."""
+    """Everything is well except for what is given. ``newest`` and ``fetched``: five and two minutes ago by default."""
     newest = newest or now - timedelta(minutes=5)
     sink = {"cursor": 10, "behind": 0, "pending": 0, "dead": 0, "last_delivered": iso(now)}
     return {

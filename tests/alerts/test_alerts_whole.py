@@ -167,7 +167,7 @@ def shown(setup: SyncSetup) -> dict[str, Any]:
 
 
 def log_in_again_refused(setup: SyncSetup) -> None:
-    """From now on the cloud refuses the login, and the token that is still valid is gone."""
+    """From now on the cloud refuses the login, and the token that was still valid is gone."""
     setup.cloud.faults.add(login_refused(times=1000))
     for token in (setup.home.folder / "data").rglob("token.json"):
         token.unlink()

@@ -26,7 +26,7 @@ class Watched:
     said: list[tuple[timedelta, AlertReport]] = attrs.field(factory=list)
 
     def see(self, *problems: Problem, minutes: float = 1) -> list[ReportKind]:
-        """Look for so long; the kinds of what is said."""
+        """Look once a minute for this long; return the kinds of the notifications."""
         end, before = self.now + minutes * MINUTE, len(self.said)
         while self.now < end:
             self.memory, reports = decide(self.memory, problems, self.now, REPEAT)

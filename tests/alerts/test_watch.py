@@ -71,7 +71,7 @@ class WatchBench:
     def run(
         self, span: timedelta, read: Callable[[datetime], Mapping[str, Any]] | None = None, *, every: timedelta = MINUTE
     ) -> list[str]:
-        """Watch for so long; the titles of what was sent."""
+        """Watch for this long; return the titles of what was sent."""
         before, end, self.read = len(self.got), self.time + span, read or self.read
         while self.time < end:
             self.watch.look()

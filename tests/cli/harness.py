@@ -71,7 +71,7 @@ def _never(options: object, context: object) -> Any:
 
 @attrs.define
 class FakeApplication:
-    """Stands for the functions behind the commands: remembers requests, answers what it was told to."""
+    """Replaces the functions behind the commands: records the requests, and answers as it was told."""
 
     answer: Any = attrs.field(factory=lambda: Result(status=0))
     documents: tuple[dict[str, Any], ...] = ()
@@ -119,7 +119,7 @@ class FakeApplication:
 
 @attrs.define
 class CommandResult:
-    """What a command line ended with."""
+    """The result of a command line."""
 
     status: int
     out: str

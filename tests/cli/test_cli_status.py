@@ -23,7 +23,7 @@ OK = {"state": "ok", "since": None, "message": "", "remedy": None}
 
 
 def a_status(source: dict[str, Any] | None = None, sink: dict[str, Any] | None = None) -> dict[str, Any]:
-    """All is well, but for the changes."""
+    """All is well, except for the changes."""
     return {
         "version": "4.0.0",
         "data_dir": "/var/lib/tconnectsync",

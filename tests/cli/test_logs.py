@@ -111,7 +111,7 @@ def test_a_journal_stream_of_somebody_else_does_not_count() -> None:
 
 
 def test_a_commands_words_are_not_mixed_with_log_lines(stream: io.StringIO) -> None:
-    """A failure that nobody foresaw is told, as a sentence; what the command says itself is not said twice."""
+    """An unexpected failure is reported in a sentence; what the command itself reports is not repeated."""
     logs = start_logs(stream, {})
     try:
         log.warning("source_trouble source=tandem state=backing_off")
@@ -170,7 +170,7 @@ def test_short_words_are_no_secrets() -> None:
     ],
 )
 def test_secrets_that_overlap(text: str, shown: str) -> None:
-    """Nothing of a secret is left beside another one."""
+    """Where secrets overlap, no part of either is left."""
     redactor = Redactor()
     redactor.learn(["abcd", "abcdef", "defgh"])
     assert redactor(text) == shown

@@ -78,7 +78,7 @@ def plugins() -> Plugins:
 
 
 def misplaced(content: bytes) -> bool:
-    """Whether the secret stands where the file asks for none: nobody can know that it is one, and a problem may show it."""
+    """Whether the secret is where the file asks for none: nobody can know what it is, and a problem may show it."""
 
     def found(value: object, key: str) -> bool:
         if isinstance(value, dict):

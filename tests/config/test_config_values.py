@@ -211,7 +211,7 @@ def test_features_turn_their_sinks_on_and_all_others_off(load: Load) -> None:
 
 
 def test_a_feature_that_is_not_named_is_off_within_its_sink(load: Load) -> None:
-    """Whose boluses come from another app must not get them twice."""
+    """A user whose boluses come from another app must not get them twice."""
     asked = load(LEAST, features="BOLUS").sinks["nightscout-treatments"]
     assert (asked.enabled, asked.options.basal) == (True, False)
     assert load(LEAST, features="BASAL,BOLUS").sinks["nightscout-treatments"].options.basal is True

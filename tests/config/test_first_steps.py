@@ -1,4 +1,4 @@
-"""Without a configuration file: a new user reads what to do first, and who uses the environment reads what is missing."""
+"""Without a configuration file: a new user reads what to do first, a user of the environment reads what is missing."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def test_tconnectsync_sections() -> None:
 
 
 def test_tconnectsync_importers() -> None:
-    """A kind of file that a plugin reads is known by what it is in words."""
+    """The kinds of files that a plugin can import are known by name."""
     papers = Importer(name="papers", recognises=lambda head: head == b"paper", read=lambda stream, options: iter(()))
     plugins = load_plugins([make_plugin("reader", tconnectsync_importers=lambda: [papers])])
     assert plugins.importers() == {"papers": papers}

@@ -35,7 +35,7 @@ def server(tmp_path: Path) -> Iterator[ControlServer]:
 
 @contextlib.contextmanager
 def serving(server: ControlServer) -> Iterator[None]:
-    """Inside, its requests are worked on."""
+    """While the block runs, the socket's requests are worked on."""
     over = threading.Event()
 
     def work() -> None:
@@ -199,7 +199,7 @@ def test_client_does_not_read(tmp_path: Path) -> None:
 
 
 def test_answer_cut_off(tmp_path: Path) -> None:
-    """Half an answer from a daemon that died is reported as that."""
+    """If the daemon dies in the middle of an answer, that is reported."""
     path = tmp_path / "control.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))

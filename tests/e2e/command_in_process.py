@@ -34,7 +34,7 @@ def _text(stream: io.TextIOWrapper) -> str:
 
 @contextlib.contextmanager
 def _process_kept(folder: Path) -> Iterator[None]:
-    """Work in ``folder``, and leave this process as it was: a command makes the files of its own process private for good."""
+    """Work in ``folder``, and leave this process as it was: a command changes its process's umask permanently."""
     place, mask = Path.cwd(), os.umask(0o077)
     os.umask(mask)
     os.chdir(folder)

@@ -39,14 +39,14 @@ class InProcessEngine:
     history_days: int = 2
     poll_s: tuple[int, int] = (300, 1500)
     endpoints: Mapping[str, str] | None = None
-    """Where the cloud is asked, if not directly."""
+    """The address at which the cloud is asked, if not its own."""
     site_url: str = ""
-    """Where the site is, if not directly."""
+    """The address of the site, if not its own."""
     account: SimulatedAccount = attrs.field(factory=SimulatedAccount)
     more: str = ""
-    """Tables of the configuration besides."""
+    """Further tables of the configuration."""
     longest_sleep_s: float = 600.0
-    """How long :meth:`until` sleeps at most where nothing is due. A daemon wakes each minute; ten such minutes cost as much as a poll."""
+    """How long :meth:`until` sleeps at most if nothing is due. Ten wakes a minute apart cost as much as a poll."""
     config: Config = attrs.field(init=False)
     engine: Engine = attrs.field(init=False)
 
@@ -84,7 +84,7 @@ class InProcessEngine:
                 break
 
     def ask(self, command: str, **args: Any) -> Result:
-        """What a user asks for; its last step."""
+        """Carry out a user's request; return its last step."""
         *_, result = perform(self.engine, Request(command=command, args=args), self.config.zones.zone_at)
         assert isinstance(result, Result)
         return result
@@ -119,13 +119,15 @@ history_days = {self.history_days}
 
 
 def truth_as_reported(pump: SimulatedPump, *, export_until: datetime | None = None) -> Truth:
-    """The truth as far as the older services tell it.
+    """The truth as far as the older services report it.
 
-    - Of a bolus they tell when it was asked for, some seconds before its start, which they do not tell.
-    - Before Control:IQ (``export_until``) there is only the CSV export: amounts have two digits, and modes are not told.
-    - Of a change of site, cartridge and tubing there is one entry: where the wearer stopped the pump for it, or, after an
-      alarm, at the new cannula.
-    - Neither alarms nor carbs without insulin, and with Control:IQ a stop by a predicted low is told as a rate of 0, not as a suspension.
+    - A bolus has the time of its request, some seconds before its start. The start is not reported.
+    - Before Control:IQ (``export_until``) there is only the CSV export: amounts have two digits, and there are no
+      modes.
+    - A change of site, cartridge and tubing is one entry: when the wearer stopped the pump for it, or, after an alarm,
+      at the new cannula.
+    - There are no alarms and no carbs without insulin.
+    - With Control:IQ, a stop by a predicted low is a rate of 0 and not a suspension.
     """
     truth = pump.truth
     since = truth.begin if export_until is None else export_until
@@ -140,7 +142,7 @@ def truth_as_reported(pump: SimulatedPump, *, export_until: datetime | None = No
         bolus = attrs.evolve(bolus, started_at=bolus.requested_at)
         if bolus.requested_at >= since:
             return bolus
-        # of the number that the pump said: half a hundredth may be told either way
+        # the pump's number, rounded: half a hundredth may be rounded up or down
         now_u, later_u = (round(reported_u.get((bolus.bolus_id, code), 0.0), 2) for code in (20, 21))
         return attrs.evolve(bolus, immediate_u=now_u, extended_u=later_u)
 

@@ -26,15 +26,15 @@ from tests.support.proxy_responses import ProxiedRequest, Reply
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 FIRST = BEGIN + timedelta(days=1)
-"""The first sync."""
+"""When the first sync begins."""
 SYNCED = FIRST + timedelta(minutes=10)
-"""It is through."""
+"""When it has ended."""
 TROUBLE = FIRST + timedelta(minutes=40)
 PASSED = TROUBLE + timedelta(minutes=80)
 END = PASSED + timedelta(hours=2, minutes=30)
-"""Longer after it than the longest back-off of a trouble so short."""
+"""Later than ``PASSED`` by more than the longest back-off after such a short fault."""
 LAST_UPLOAD = PASSED + timedelta(minutes=50)
-"""After it nothing is new, so that it does not matter when the last poll was."""
+"""Nothing is new after this time, so that it does not matter when the last poll was."""
 TREATMENTS, IOB, EVENTS = "nightscout-treatments", "nightscout-iob", "nightscout-pump-events"
 
 Documents = Mapping[str, Mapping[str, dict[str, Any]]]
@@ -52,7 +52,7 @@ def a_day() -> SimulatedPump:
 
 @attrs.define
 class FaultyNetwork:
-    """An installation that reaches its cloud and its site through proxies only."""
+    """An installation that reaches its cloud and its site only through proxies."""
 
     cloud: FaultyTandemCloud
     site: Any
@@ -68,7 +68,7 @@ class FaultyNetwork:
         return documents_of(self.site)
 
     def find_leaks(self, log: str) -> list[str]:
-        """Where a secret is that does not belong there: in this log, a file, the status, or a request."""
+        """The places that have a secret and must not: this log, a file, the status, or a request."""
         on_the_way = learned(self.to_cloud)
         assert all(on_the_way.values())
         own = {"password": {PASSWORD}, "site secret": {self.site.secret}}
@@ -79,7 +79,10 @@ class FaultyNetwork:
 
 
 def documents_of(site: Any) -> Documents:
-    """What must not depend on what went wrong: each identity once. (Device statuses lapse: how many there are does.)"""
+    """The documents that no fault may change, each identity once.
+
+    Device statuses expire, so their number may differ.
+    """
     activity = by_identity(site.documents("activity"))
     assert len(activity) == 1
     by_identity(site.documents("devicestatus"))
@@ -153,7 +156,7 @@ class FirstSyncDone:
 
 @lru_cache(maxsize=4)
 def documents_without_faults(folder: Path, version: str) -> Documents:
-    """What the day leaves on a site of this version where nothing goes wrong."""
+    """The documents of the day on a site of this version if nothing goes wrong."""
     clock = FakeClock(FIRST)
     with (
         SimulatedNightscout(version=version, now=clock.now) as site,

@@ -102,7 +102,7 @@ LONGEST_S = 60.0
 
 
 def eventually(condition: Callable[[], object], what: str, *, within_s: float = LONGEST_S) -> None:
-    """Wait until it holds."""
+    """Wait until the condition holds."""
     end = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < end, f"{what}: not within {within_s} s"
@@ -132,7 +132,7 @@ class RunningDaemon:
         return self._heard
 
     def wait_for(self, words: str, *, times: int = 1) -> None:
-        """Wait until its log says this so many times."""
+        """Wait until its log has said this so many times."""
         eventually(lambda: self.log.count(words) >= times or self.ended, f"{words!r} in the log")
         assert self.log.count(words) >= times, self.log
 
@@ -159,14 +159,17 @@ class RunningDaemon:
 
 
 def started(command: Sequence[str], environment: Mapping[str, str], log_path: Path) -> subprocess.Popen[bytes]:
-    """A program whose words go into a file."""
+    """A program whose output goes into a file."""
     with log_path.open("wb") as log:
         return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
 @contextlib.contextmanager
 def daemon(home: Installation, *, forked: bool = False, **environment: str) -> Iterator[RunningDaemon]:
-    """The daemon over this installation, ready; killed at the end where it was not stopped. ``forked``: see :class:`ForkedProcess`."""
+    """The daemon over this installation, ready; killed at the end if it runs.
+
+    ``forked``: see :class:`ForkedProcess`.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="systemd-") as folder,
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard,
@@ -247,14 +250,14 @@ class SyncSetup:
         assert not living.ended
 
     def differences(self, pump: SimulatedPump, days: int, *, until_days: float = 0.5) -> list[str]:
-        """What the site shows otherwise than it was, from so many days ago until so many days ago."""
+        """The differences between the site and the truth, from so many days ago until so many days ago."""
         now = datetime.now(timezone.utc)
         window = (now - timedelta(days=days), now - timedelta(days=until_days))
         return compare(pump.truth, self.site.documents("treatments"), window=window).lines()
 
 
 def undisturbed(world: SyncSetup, *more: tuple[str, ...]) -> None:
-    """Another installation that nothing happens to leaves the same treatments on another site."""
+    """An undisturbed installation leaves the same treatments on another site."""
     home = world.home
     with SimulatedNightscout() as site:
         other = Installation(
@@ -267,5 +270,5 @@ def undisturbed(world: SyncSetup, *more: tuple[str, ...]) -> None:
         found = world.treatments()
         assert found.keys() == expected.keys()
         assert found == expected
-    by_identity(world.site.documents("devicestatus"))  # how many depends on the minute: they lapse
+    by_identity(world.site.documents("devicestatus"))  # their number depends on the minute: they expire
     [_] = [doc for doc in world.site.documents("activity") if doc["activityType"] == "tconnect_iob"]

@@ -48,7 +48,7 @@ class SharedClock:
 
     @property
     def ahead_s(self) -> float:
-        """Seconds before the real time (or behind it, below 0)."""
+        """Seconds ahead of the real time (negative: behind it)."""
         found: float = struct.unpack("d", self._cell[:8])[0]
         return found
 
@@ -57,11 +57,11 @@ class SharedClock:
         return datetime.now(timezone.utc) + timedelta(seconds=self.ahead_s)
 
     def leap(self, span: timedelta) -> None:
-        """Later by so much."""
+        """Move it on by this much."""
         self._cell[:8] = struct.pack("d", self.ahead_s + span.total_seconds())
 
     def until(self, when: datetime) -> None:
-        """Later, up to ``when``; not earlier."""
+        """Move it on to ``when``, but never back."""
         self.leap(max(timedelta(0), when - self.now()))
 
 
@@ -70,7 +70,7 @@ def _anything(*_: Any) -> bool:
 
 
 def _in_file(ending: str) -> Callable[..., bool]:
-    """The open file that is written to, or the path that is the first argument, ends so."""
+    """Whether the open file, or the path that is the first argument, has this ending."""
 
     def fits(this: Any, *arguments: Any) -> bool:
         if hasattr(this, "_descriptor"):
@@ -98,7 +98,7 @@ class KillPoint:
     only: Callable[..., bool] = _anything
     caller: str = ""
     first: str = ""
-    """What must happen first, so that it is reached: see ``killed_daemon.FIRST``."""
+    """What must happen first, so that the point is reached: see ``killed_daemon.FIRST``."""
 
 
 def _point(
@@ -260,7 +260,7 @@ def _hasten(clock: SharedClock | None) -> None:
 
 
 def main() -> int:
-    """Run the command line that follows the appointment; answers its exit status."""
+    """Run the command line that follows the description of the point; return its exit status."""
     appointment = json.loads(sys.argv.pop(1))
     _hasten(SharedClock(Path(appointment["clock"])) if appointment.get("clock") else None)
     if appointment.get("point"):

@@ -26,7 +26,7 @@ from tests.support.site_comparison import Differences, compare
 DEADLY = Path(__file__).with_name("kill_points.py")
 TREATMENTS, PUMP_EVENTS = "nightscout-treatments", "nightscout-pump-events"
 BACK_OFFS_OVER = timedelta(hours=26)
-"""Longer than anything waits by itself."""
+"""Longer than every wait of the program."""
 OTHER_WORDING = f'[sinks.{TREATMENTS}]\ncarbs = "note"\n[sinks.{PUMP_EVENTS}]\ncannula = "Note"\n'
 SETTLED_S = 120.0
 
@@ -65,14 +65,14 @@ class Verdict:
         return not self.lost + self.doubled + self.wrong
 
     def lines(self) -> list[str]:
-        """All of it, one a line."""
+        """All differences, one per line."""
         return [f"{name}: {text}" for name in ("lost", "doubled", "wrong") for text in getattr(self, name)]
 
 
 def verdict_of(
     found: Differences, held: Sequence[dict[str, Any]], expected: Sequence[dict[str, Any]]
 ) -> Verdict:  # fmt: skip
-    """Against the truth, and against what an installation that nothing happened to leaves (``expected``)."""
+    """Compare with the truth, and with what an undisturbed installation leaves (``expected``)."""
     lost, doubled, wrong = [], [f"told twice or never happened: {text}" for text in found.boluses_doubled], []
     for line in found.lines():
         kind, _, text = line.partition(": ")
@@ -103,33 +103,36 @@ def _brief(document: dict[str, Any]) -> str:
 
 @attrs.define(kw_only=True)
 class KillHarness:
-    """``home`` is the installation; ``died`` counts its deaths by the point at which they came."""
+    """``home`` is the installation; ``died`` counts its deaths by the point at which it was killed."""
 
     clock: SharedClock
     cloud: FaultyTandemCloud
     site: NightscoutLike
     home: Installation
     alone: bool = True
-    """Nothing but this daemon writes to the site, once: so what the site cannot recognise is there once, too."""
+    """Only this daemon writes to the site, so documents that the site has no key for must be there once, too."""
     died: Counter[str] = attrs.field(factory=Counter)
     missed: Counter[str] = attrs.field(factory=Counter)
     """Points that were not reached in time."""
 
     usual: str = attrs.field(init=False)
-    """What else the configuration says, where nothing has other wording."""
+    """The further configuration, unless a test changes it."""
 
     def __attrs_post_init__(self) -> None:
         self.usual = self.home.more
 
     def choose_kill_point(self, point: str = "", nth: int = 1) -> None:
-        """What the next process is to die of; nothing: it lives."""
+        """Choose the point at which the next process is killed; empty: it is not killed."""
         appointment = {"point": point, "nth": nth, "clock": str(self.clock.path)}
         self.home.program = (sys.executable, str(DEADLY), json.dumps(appointment))
 
     # --- deaths -----------------------------------------------------------------------------------------------------
 
     def killed_at(self, point: str, nth: int = 1, *, within_s: float = 60.0) -> bool:
-        """A life that ends at a named point. False: it was not reached in time, and the process was killed all the same."""
+        """Run a daemon until it dies at a named point.
+
+        False: it did not reach the point in time, and was killed anyway.
+        """
         FIRST[POINTS[point].first](self)
         self.clock.leap(timedelta(hours=2))
         self.choose_kill_point(point, nth)
@@ -151,7 +154,7 @@ class KillHarness:
         return reached
 
     def _leaps_until(self, condition: Callable[[], bool], within_s: float) -> bool:
-        """Whether it holds in time; meanwhile there is always something new at the cloud."""
+        """Whether the condition holds in time. The clock moves on, so that the cloud always has something new."""
         end = time.monotonic() + within_s
         while time.monotonic() < end:
             pause = time.monotonic() + 1.0
@@ -163,7 +166,7 @@ class KillHarness:
         return False
 
     def killed_after(self, wait_s: float, *words: str) -> None:
-        """A life that ends after so many seconds, beside a command if there is one."""
+        """Run a daemon and kill it after so many seconds, with a command beside it if there is one."""
         self.clock.leap(timedelta(hours=2))
         self.choose_kill_point()
         with daemon(self.home, forked=True) as living:
@@ -174,14 +177,14 @@ class KillHarness:
             self.finish_command(asker)
 
     def kill(self, living: RunningDaemon) -> None:
-        """Kill it, and count."""
+        """Kill it, and count the death."""
         living.kill()
         self.died["by hand"] += 1
 
     # --- commands beside it -----------------------------------------------------------------------------------------
 
     def start_command(self, *words: str) -> subprocess.Popen[str]:
-        """A command as a user types it, at work."""
+        """Start a command as a user types it."""
         self.choose_kill_point()
         return subprocess.Popen(
             self.home.command(*words), env=self.home.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -189,7 +192,10 @@ class KillHarness:
         )  # fmt: skip
 
     def finish_command(self, asker: subprocess.Popen[str]) -> str:
-        """What it said in the end: whatever happened, words and no traceback. A second daemon is refused, or lives on alone."""
+        """Return its output: words and no traceback, whatever happened.
+
+        A second daemon is refused, or runs alone.
+        """
         if asker.args[-1] == "run":
             with contextlib.suppress(subprocess.TimeoutExpired):
                 asker.wait(1.0)
@@ -202,7 +208,7 @@ class KillHarness:
     # --- the end ----------------------------------------------------------------------------------------------------
 
     def follow_advice(self) -> str:
-        """What a user does who reads what is said: a sync, and the next commands that it names. Empty: nothing waits."""
+        """Act as a user who reads the output: sync, then run the commands that it names. Return "" if nothing waits."""
         self.choose_kill_point()
         done = self.home.run("sync", expect=range(10))
         said = done.stdout + done.stderr
@@ -217,7 +223,7 @@ class KillHarness:
         return said
 
     def settle(self) -> None:
-        """Nothing goes wrong any more: what each failure names as the next command is followed, until nothing waits."""
+        """Let nothing go wrong any more, and follow the advice until nothing waits."""
         self.home.configure(more=self.usual)
         self.clock.leap(BACK_OFFS_OVER)
         said = ""
@@ -229,7 +235,7 @@ class KillHarness:
         raise AssertionError(f"it does not come to rest: {said}")
 
     def verdict(self, truth: Truth, window: tuple[datetime, datetime], *, parts: Sequence[str] = ()) -> Verdict:
-        """The site against the truth, and against what another installation leaves there that nothing happened to."""
+        """Compare the site with the truth, and with what an undisturbed installation leaves there."""
         self.home.run("log", "check")
         held = self.site.documents("treatments")
         named = {"parts": parts} if parts else {}
@@ -250,7 +256,7 @@ class KillHarness:
         return verdict
 
 
-# --- what must happen first, for a point to be reached ------------------------------------------------------------------
+# --- what must happen before a point is reached -------------------------------------------------------------------------
 
 
 def _remove(pattern: str) -> Callable[[KillHarness], None]:

@@ -40,16 +40,16 @@ MAY_BE: Mapping[str, Callable[[ProxiedRequest, str], bool]] = {
     "code verifier": lambda asked, part: part == "body" and asked.path.endswith("/connect/token"),
     "site secret, hashed": lambda asked, part: part == "api-secret",
 }
-"""In which part of which request each is needed; those that are not named are needed in none."""
+"""The part of a request in which each secret is needed. A secret that is not named here is needed in none."""
 
 
 def forms(secret: str) -> set[bytes]:
-    """How a secret may look in a text or a file."""
+    """The forms that a secret may have in a text or a file."""
     return {hashlib.sha1(secret.encode()).hexdigest().encode(), *plain_forms(secret)}
 
 
 def plain_forms(secret: str) -> set[bytes]:
-    """The same, unless it is hashed."""
+    """The same without its hash."""
     return {*_plain_forms(secret)}
 
 
@@ -69,7 +69,7 @@ def _plain_forms(secret: str) -> Iterator[bytes]:
 
 
 def learned(to_cloud: FaultProxy) -> dict[str, set[str]]:
-    """The secrets that came about on the way: what logins sent and were given. The proxy has to keep answers."""
+    """The secrets that logins created: what they sent and received. The proxy has to keep its answers."""
     found: dict[str, set[str]] = {
         name: set() for name in ("access token", "id token", "cookie", "code", "code verifier")
     }
@@ -94,7 +94,7 @@ def learned(to_cloud: FaultProxy) -> dict[str, set[str]]:
 
 
 def secrets_in_texts(texts: Iterable[tuple[str, bytes]], secrets: Mapping[str, Iterable[str]]) -> list[str]:
-    """Which secret stands in which text, in whatever form."""
+    """Which secret is in which text, in any form."""
     said = list(texts)
     everything = b"\0".join(text for _, text in said)
     looks = {
@@ -109,12 +109,12 @@ def secrets_in_texts(texts: Iterable[tuple[str, bytes]], secrets: Mapping[str, I
 
 
 def found_in(text: bytes, sought: Iterable[bytes]) -> list[bytes]:
-    """Those that stand in it: few, so that only these are looked for in each part of it."""
+    """Return those that the text has: few, so that only these are searched in each part of it."""
     return [form for form in sought if form in text]
 
 
 def files(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Every file below a folder, but the configuration."""
+    """Every file below a folder except the configuration."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != "config.toml":
             yield str(path.relative_to(folder)), path.read_bytes()
@@ -128,7 +128,7 @@ def parts(asked: ProxiedRequest) -> list[tuple[str, bytes]]:
 
 
 def secrets_in_requests(proxy: FaultProxy, secrets: Mapping[str, Iterable[str]]) -> list[str]:
-    """Which secret was sent in which part of a request that does not need it. The site's secret is looked for unhashed."""
+    """Which secret was sent in a part of a request that does not need it. The site's secret is searched unhashed."""
     found = []
     parts_of = [(asked, parts(asked)) for asked in proxy.recorded]
     everything = b"\0".join(text for _, texts in parts_of for _, text in texts)

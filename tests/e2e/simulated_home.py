@@ -58,7 +58,7 @@ class SimulatedHome:
         return steps[-1]
 
     def own_documents(self) -> dict[str, dict[str, Any]]:
-        """Everything of ours by identity, without what may differ without harm."""
+        """All our documents by identity, without the fields that may differ."""
         return by_identity([doc for name in COLLECTIONS for doc in self.site.documents(name) if "identifier" in doc])
 
     def treatments(self) -> dict[str, dict[str, Any]]:

@@ -31,7 +31,7 @@ from tests.e2e.soak_scenarios import SoakReport, run_world, setting_of
 LONGEST_WORLD_S = 1800.0
 """Ten times what one takes on a quiet machine."""
 KEPT_FOLDERS = 5
-"""So many failing worlds keep their folder: the disk stays bounded."""
+"""This many failing worlds keep their folder, so that the disk does not fill up."""
 
 
 @attrs.define
@@ -42,7 +42,7 @@ class SoakRuns:
     _alive: set[int] = attrs.field(factory=set)
 
     def run(self, seed: int) -> SoakReport:
-        """One world; what does not end is ended."""
+        """Run one world, and end it if it does not end by itself."""
         folder = self.base / f"world-{seed}"
         folder.mkdir()
         begin = time.monotonic()
@@ -69,7 +69,7 @@ class SoakRuns:
             return SoakReport(seed=seed, kind=setting_of(seed).words(), seconds=seconds, error=error)
 
     def end(self) -> None:
-        """End those that run."""
+        """End the worlds that run."""
         for group in list(self._alive):
             _end(group)
 
@@ -96,7 +96,7 @@ def clean(report: SoakReport) -> bool:
 
 
 def line_of(report: SoakReport) -> str:
-    """One world in a line; what failed, in a few more."""
+    """One world in a line; failures in a few more."""
     verdict = "ok" if clean(report) else "FAILED"
     kills = sum(report.kills.values())
     figures = (
@@ -143,7 +143,7 @@ def _counted(found: Counter[str]) -> str:
 
 
 def main() -> int:
-    """Run for so long; 0 if every world was clean."""
+    """Run for this long; return 0 if every world was clean."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hours", type=float, default=1.0, help="no world begins after this; default 1")
     parser.add_argument("--worlds", type=int, default=1_000_000, help="at most so many")

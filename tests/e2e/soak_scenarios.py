@@ -40,9 +40,9 @@ ZONES = (
 )  # fmt: skip
 VERSIONS = ("14.2.6", "15.0.6", "15.0.7")
 SHARES = (0.0, 0.0, 0.02, 0.1, 0.25)
-"""Of the requests, how many meet a fault, for some hours."""
+"""The share of requests that meet a fault, for some hours."""
 UNSEEN = ("loses_one", "twice")
-"""What a site can do that only reading it back shows: some worlds have it, and end with ``verify --repair``."""
+"""Faults of a site that only reading back shows. Some worlds have them, and end with ``verify --repair``."""
 COMMANDS: tuple[tuple[str, ...], ...] = (
     (), (), (), ("sync",), ("replay", TREATMENTS), ("replay", PUMP_EVENTS), ("resume", TREATMENTS), ("resume", "tandem"),
     ("log", "check"), ("status",), ("status", "--json"), ("sync", "--dry-run"), ("dead-letters", "list"), ("run",),
@@ -51,12 +51,12 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
 LOST_FILES = ("index.sqlite*", "outbox/*.sqlite*", f"outbox/{TREATMENTS}.sqlite*", "plugins/*/token.json", "state/*")
 SINKS = (TREATMENTS, PUMP_EVENTS)
 STOP_S = 15.0
-"""What is promised are ten; the rest is for a machine that is busy with other worlds."""
+"""Ten seconds are promised; the rest is for a computer that is busy with other worlds."""
 
 
 @attrs.frozen(kw_only=True)
 class SoakReport:
-    """What came of one world. ``error``: it did not come to an end, or a promise on the way was broken."""
+    """The result of one world. ``error``: it did not end, or it broke a promise on the way."""
 
     seed: int
     kind: str = ""
@@ -86,12 +86,12 @@ class WorldSettings:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """What is compared with the truth; of two pumps what the one that is worn gives."""
+        """The parts that are compared with the truth; with two pumps only what the worn one gives."""
         return () if len(self.plans) == 1 else ("boluses", "basal")
 
     @property
     def late(self) -> timedelta:
-        """After so long everything is uploaded."""
+        """The longest delay of an upload."""
         return timedelta(hours=max(plan.late_max_h for plan in self.plans))
 
     @property
@@ -101,7 +101,7 @@ class WorldSettings:
         return "".join(f'[[zones]]\nfrom = {each.lands_at:%Y-%m-%d}\ntimezone = "{each.zone}"\n' for each in flights)
 
     def words(self) -> str:
-        """In short."""
+        """A summary in one line."""
         plan = self.plans[0]
         more = [f"{len(self.plans)} pumps"] * (len(self.plans) > 1) + ["a flight"] * bool(plan.flights)
         more += [f"at first {self.wrong_zone}"] * bool(self.wrong_zone)
@@ -159,7 +159,7 @@ def setting_of(seed: int) -> WorldSettings:
 
 @attrs.define
 class CloudBehindProxy:
-    """The cloud as it is seen through its proxy."""
+    """The cloud's address through its proxy."""
 
     endpoints: dict[str, str]
 
@@ -190,10 +190,10 @@ class Soak:
     stops: int = 0
     events: Counter[str] = attrs.field(factory=Counter)
     zone: str = ""
-    """The right one, where it is not configured yet."""
+    """The right zone, as long as the configuration has another one."""
 
     def live(self) -> None:
-        """Until the pump's life is over."""
+        """Run until the pump's life is over."""
         begin = self.world.clock.now()
         while (now := self.world.clock.now()) < self.end:
             self._trouble()
@@ -234,7 +234,7 @@ class Soak:
             self.world.killed_after(self.rng.uniform(0.0, 2.0), *self.rng.choice(COMMANDS))
 
     def _stopped(self) -> None:
-        """A life that ends as ``systemctl stop`` ends it, whatever it was doing."""
+        """A run of the daemon that ``systemctl stop`` ends, whatever it is doing."""
         self.world.clock.leap(timedelta(hours=self.rng.uniform(0.5, 4)))
         self.world.choose_kill_point()
         words = self.rng.choice(COMMANDS)
@@ -258,7 +258,7 @@ class Soak:
 
     @contextlib.contextmanager
     def _database_trouble(self) -> Iterator[None]:
-        """Now and then the site's database is away, or hangs, inside."""
+        """While the block runs, the site's database is sometimes away or hangs."""
         database = self.world.site.database if isinstance(self.world.site, Site) else None
         if database is None or self.rng.random() < 0.9:
             yield
@@ -278,7 +278,7 @@ class Soak:
                 database.go_on()
 
     def lose_the_site(self) -> None:
-        """Nightscout lost its database: what brings it all back is a replay."""
+        """Let Nightscout lose its database. A replay brings everything back."""
         lose(self.world.site)
         self.events["site lost everything"] += 1
 

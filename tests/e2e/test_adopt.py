@@ -167,7 +167,7 @@ def test_adopt_other_time_zone(tmp_path: Path) -> None:
 def test_adopt_without_record_numbers(tmp_path: Path) -> None:
     """Without record numbers, amount and time decide; unclear documents wait for the user.
 
-    Of some documents nobody can tell: nothing at all is replaced, else ours would be held beside a gap.
+    If it is unclear what some documents describe, nothing is replaced: a deleted document could leave a gap.
     """
     with one_day(tmp_path, 66) as home:
         before = inhabited(home, numbered=False)
@@ -198,7 +198,7 @@ def test_adopt_without_record_numbers(tmp_path: Path) -> None:
 def test_adopt_some_days_before_delivery(tmp_path: Path) -> None:
     """Some days alone are not replaced before ours were delivered.
 
-    What goes from these days would not be followed by ours: the place is still looked over.
+    Ours would not follow what is deleted on these days, because delivery still waits for the user.
     """
     with simulated_home(tmp_path, simulate(plan_of(66, days=5)), now=BEGIN + 4 * DAY) as home:
         inhabited(home)
@@ -217,7 +217,7 @@ def test_adopt_some_days_before_delivery(tmp_path: Path) -> None:
 def test_adopt_consent_covers_one_look(tmp_path: Path) -> None:
     """The consent ends with the comparison that it was given for.
 
-    Days that are delivered for the first time later are looked over again.
+    Days that are delivered for the first time later are compared again.
     """
     with simulated_home(tmp_path, simulate(plan_of(70, days=6)), now=BEGIN + 5 * DAY, history_days=2) as home:
         before = inhabited(home)
@@ -400,9 +400,9 @@ def older_note(at: datetime) -> dict[str, Any]:
 
 
 def test_adopt_leftovers_block_nothing(tmp_path: Path) -> None:
-    """Documents that adopt left block nothing after a silence or a wiped disk.
+    """Documents that adopt left do not stop delivery after a silence or a wiped disk.
 
-    It describes nothing that we deliver, and lies between our documents: the user has seen it.
+    They describe nothing that we deliver and lie between our documents, and the user has seen them.
     """
     gone = BEGIN + 4 * DAY
     pump = simulate(plan_of(74, outages=((gone + timedelta(minutes=20), gone + timedelta(hours=30)),)))
@@ -424,7 +424,7 @@ def test_adopt_leftovers_block_nothing(tmp_path: Path) -> None:
 def test_adopt_numbers_against_numberless_source(tmp_path: Path) -> None:
     """An older bridge's numbers are no proof against a source that has none.
 
-    What the older services told carries no record numbers: amount and time decide then.
+    Records of the older services have no numbers, so amount and time decide.
     """
     at = datetime(2026, 3, 20, 12, tzinfo=timezone.utc)
     ours = Document(

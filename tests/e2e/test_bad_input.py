@@ -88,7 +88,7 @@ def test_wrong_configuration(tmp_path: Path, config: Path, old: str, new: str, w
 def test_secret_not_mounted_yet(tmp_path: Path, config: Path, changes: dict[str, str], status: int) -> None:
     """A secret on a disk that is not mounted yet does not count as wrong usage.
 
-    systemd starts the service again after 1 and never after 2.
+    systemd starts the service again after exit status 1 and never after 2.
     """
     text = config.read_text()
     for old, new in changes.items():

@@ -40,7 +40,7 @@ Home = tuple[InProcessEngine, SimulatedNightscout, FakeClock]
 
 @pytest.fixture(params=["15.0.6", "15.0.7"])
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
-    """Synced once, half an hour after an occlusion that nobody has seen to."""
+    """Synced once, half an hour after an occlusion to which nobody has reacted."""
     clock = FakeClock(SYNCED)
     with (
         FaultyTandemCloud([A_PUMP], clock, token_life_s=8 * 3600) as cloud,

@@ -95,7 +95,7 @@ def tconnectsync_sources():
 def test_daemon_stops_in_time(setup: SyncSetup, pump: SimulatedPump, tmp_path: Path) -> None:
     """The daemon stops in time, whatever it waits for, and loses nothing.
 
-    A call that no signal gets out of, a cloud that does not answer, and a site that does not.
+    It waits for a call that no signal interrupts, a cloud that does not answer, and a site that does not answer.
     """
     hangs_s = 12.0
     stuck, unheard, undelivered = (
@@ -299,7 +299,8 @@ def test_daemon_impossible_request(setup: SyncSetup) -> None:
 def test_delivery_is_one_log_line(setup: SyncSetup) -> None:
     """Each delivery is one line in the log.
 
-    With the number of documents and the time of the newest, however many batches it takes; none when nothing was sent.
+    It has the number of documents and the newest one's time, however many batches there were. If nothing was sent,
+    there is none.
     """
     with daemon(setup.home) as living:
         setup.settled(living)

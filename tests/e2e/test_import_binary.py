@@ -19,7 +19,7 @@ from tests.support.simulated_nightscout.app import SimulatedNightscout
 NO_LAYOUT = 9  # the battery's own record
 UNEXPLAINED = 219
 NOT_WHOLE = {NO_LAYOUT, 57, 69}
-"""Of these the older form is not known, or not where a profile's name is in it."""
+"""Their older form is not known, or not the place of a profile's name in it."""
 DAYS = 3
 
 
@@ -39,7 +39,7 @@ def events_of(home: Installation) -> list[dict[str, Any]]:
 
 
 def what_is_told(events: list[dict[str, Any]]) -> dict[str, Any]:
-    """What both forms tell."""
+    """What both forms report."""
     return {
         event["id"]: (event["kind"], event["pump_time"], event["body"])
         for event in events
@@ -88,7 +88,7 @@ def test_import_binary_equals_fetching(worlds: BinaryExport, tmp_path: Path) -> 
         there = by_identity(site.documents("treatments"))
         assert by_identity(worlds.site.documents("treatments")).items() <= there.items()
         assert "\n0 new pump events" in imported(fresh, str(file), "--pump", worlds.serial)
-        fresh.run("sync")  # and what is fetched then is what is there, but for what the older form could not tell
+        fresh.run("sync")  # and fetching adds only what the older form does not report
         again = events_of(fresh)
         assert what_is_told(again) == what_is_told(first)
         kept = {json.dumps(event["raw"]) for event in first}

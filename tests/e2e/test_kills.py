@@ -134,9 +134,9 @@ def test_catch_up_resumes(tmp_path: Path) -> None:
 def test_killed_after_storing(collection: str, tmp_path: Path) -> None:
     """Documents that were stored when the daemon died are not stored twice.
 
-    Activity and device status keep whatever they are sent: an answer that nobody heard must not make it two.
+    Activity and device status are stored as often as they are sent, so a lost answer must not double them.
 
-    Each in an installation of its own: which sink is served first is nobody's promise.
+    Each has its own installation, because nothing promises which sink is served first.
     """
     now = datetime.now(ZoneInfo(ZONE))
     pump = recent_pump(

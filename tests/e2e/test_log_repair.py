@@ -19,7 +19,7 @@ from tests.support.cloud_faults import answered
 
 
 def flip(data_dir: Path, kind: str, number: int) -> str:
-    """Change one byte of the ``number``-th record of a kind; answers its line."""
+    """Change one byte of the ``number``-th record of a kind; return its line."""
     mark = f'"kind":"{kind}"'.encode()
     for path in sorted((data_dir / "log").glob("[0-9]*")):
         data = path.read_bytes()
@@ -93,9 +93,9 @@ def tallied(parts: Iterable[ComparisonChunk]) -> ComparisonReport:
 
 
 def test_verify_of_repaired_log(tmp_path: Path) -> None:
-    """``verify`` beside the daemon says of a repaired log what the daemon says.
+    """``verify`` beside the daemon reports the same about a repaired log as the daemon.
 
-    Until the repaired days were fetched again, a document there that nothing makes may be one of what was lost.
+    Until the repaired days were fetched again, a document that no fold makes may belong to a lost event.
     """
     sink = "nightscout-treatments"
     with simulated_home(tmp_path, simulate(plan_of(42)), now=BEGIN + 6 * DAY) as home:

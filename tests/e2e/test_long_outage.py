@@ -20,7 +20,7 @@ FIRST = BEGIN + 2 * DAY
 GONE = FIRST + timedelta(hours=5)
 BACK = GONE + 30 * DAY
 LATEST = timedelta(hours=12)
-"""So late a record of the plan below is uploaded at most."""
+"""The longest delay of a record in the plan below."""
 
 
 def waited(running: InProcessEngine, when: datetime, nap_s: float = 2400.0) -> None:
@@ -34,7 +34,7 @@ def waited(running: InProcessEngine, when: datetime, nap_s: float = 2400.0) -> N
 def test_thirty_days_without_cloud(tmp_path: Path) -> None:
     """Thirty days without the cloud are reported, and then everything is there once, without a hole.
 
-    Daylight saving begins meanwhile, the daemon is started anew each week, and the user asks now and then.
+    Daylight saving begins meanwhile, the daemon is restarted each week, and the user sometimes asks for a sync.
     """
     plan = SimulationPlan(
         seed=28, zone=ZONE, start=BEGIN.date(), days=36, late_share=0.1, late_max_h=12.0, scan_codes=False
@@ -52,7 +52,7 @@ def test_thirty_days_without_cloud(tmp_path: Path) -> None:
         begun = set()
         with way.down():
             for days in (1, 7, 14, 21, 28, 30):
-                # how soon it is noticed counts on the first day; later each attempt only fails as the one before it
+                # how soon it is noticed matters on the first day only: later attempts fail in the same way
                 waited(running, GONE + days * DAY, nap_s=2400.0 if days == 1 else 4 * 3600.0)
                 assert running.ask("sync").status == 3
                 told = running.status()["sources"]["tandem"]

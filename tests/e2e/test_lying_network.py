@@ -43,7 +43,7 @@ ALWAYS = 1_000_000
 
 @attrs.frozen(kw_only=True)
 class ToldFault:
-    """What is said while it lasts. ``by_hand``: it does not go on by itself, by design."""
+    """What the status says while the fault lasts. ``by_hand``: it does not resume by itself, on purpose."""
 
     state: str
     status: int
@@ -108,7 +108,7 @@ POSTS = {
     "null": ToldFault(state="backing_off", status=5, words="it is unknown what it stored"),
     **{kind: SITE[kind] for kind in ("reset_after", "half", "truncated", "late", "gateway")},
 }
-"""Reading works, and only what writes meets the fault; those where that makes a difference."""
+"""Faults of writes while reads work, if that makes a difference."""
 
 LIES = os.environ.get("TCONNECTSYNC_LIES")
 """``TCONNECTSYNC_LIES=200 pytest tests/e2e/test_lying_network.py`` tries everything, and so many seeds."""
@@ -137,7 +137,7 @@ def first_sync(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstSyncDo
 
 @contextlib.contextmanager
 def fault_injected(world: FaultyNetwork, side: str, method: str, kind: str) -> Iterator[None]:
-    """Inside, every request to the data of that side meets the fault; it is due to happen at least once."""
+    """While the block runs, every request for data of that side meets the fault, which must happen at least once."""
     proxy = world.proxy(side)
     if kind == "refused":
         with proxy.down():
@@ -283,7 +283,7 @@ def test_site_request_without_answer(tmp_path: Path, without_faults: Path, numbe
 def test_site_upgraded_between_cycles(tmp_path: Path, without_faults: Path) -> None:
     """A site that is upgraded between two cycles keeps one of each document.
 
-    Up over 15.0.7, where the identifier becomes the key, in the middle of unanswered writes; and back.
+    First up to 15.0.7, where the identifier becomes the key, in the middle of unanswered writes; then back.
     """
     clock = FakeClock(FIRST)
     with SimulatedNightscout(version="14.2.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
@@ -374,7 +374,7 @@ def test_faults_with_real_nightscout(tmp_path: Path, without_faults: Path, site:
 def test_faults_by_chance(tmp_path: Path, without_faults: Path, version: str, seed: int) -> None:
     """Faults by chance on both sides at once leave nothing behind.
 
-    A third of all requests meets some fault, the engine is opened again now and then, and nothing is left of it.
+    A third of all requests meets some fault, and the engine is opened again now and then.
     """
     clock = FakeClock(FIRST)
     with (

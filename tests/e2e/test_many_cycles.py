@@ -185,7 +185,7 @@ def test_new_sequence_group(tmp_path: Path) -> None:
             merge([first.truth, second.truth]), documents, window=(BEGIN + day, clock.now() - timedelta(hours=8)),
             parts=("boluses", "basal"),
         )  # fmt: skip
-        # the second simulated pump tells its first rate three minutes after the first one's log ends
+        # the second simulated pump reports its first rate three minutes after the first one's log ends
         assert found.lines(basal_u=0.02) == []
         assert found.boluses_compared > 10
         by_identity(documents)

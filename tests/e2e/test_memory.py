@@ -1,4 +1,4 @@
-"""What a process that runs for years does not keep in memory."""
+"""What a process that runs for years must not keep in memory."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def test_cycles_searched_less_often() -> None:
 def test_large_blocks_returned(told: bool) -> None:
     """Large blocks of memory are returned to the system.
 
-    Untold, glibc keeps what lies below a small block that came later: a month's answer, for good.
+    Without this setting, glibc permanently keeps what lies below a small block that was allocated later, such as a
+    month's answer.
     """
     script = f"""
 from pathlib import Path
@@ -75,7 +76,10 @@ print(resident_mb() - before_mb)
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 @pytest.mark.parametrize("told", [True, False])
 def test_threads_share_one_heap(told: bool) -> None:
-    """Threads get no heaps of their own. Untold, glibc gives each of four threads one, and a worker keeps them all."""
+    """Threads get no heaps of their own.
+
+    Without this setting, glibc gives each of four threads its own heap, and a worker keeps them all.
+    """
     script = f"""
 import threading
 from pathlib import Path
@@ -100,7 +104,7 @@ print(sum(begin % (64 << 20) == 0 for begin in begins))  # where glibc puts a th
 
 
 def test_other_c_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A C library without such settings is no trouble."""
+    """A C library without such settings does no harm."""
     release_large_blocks()
     for library in (OSError("no libc"), MemoryError(), object()):
 

@@ -46,11 +46,11 @@ def commands(there: Mapping[str, Path]) -> list[list[str]]:
 
 
 def for_the_service(path: Path, credentials: Path, secrets: Iterable[str]) -> None:
-    """Everybody may read the file, nothing secret is in it, and with systemd's credentials alone it is whole."""
+    """Everybody may read the file, it has no secrets, and with systemd's credentials alone it is complete."""
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert not any(secret in path.read_text() for secret in secrets)
     for file in credentials.glob("tconnectsync.*"):
-        file.unlink()  # what the service may not read is not there for it
+        file.unlink()  # the service cannot read these
     config = load_config(path, {"CREDENTIALS_DIRECTORY": str(credentials)}, load_plugins())
     assert {*config.secrets()} == {*secrets}
     assert config.notes == ()
@@ -122,7 +122,7 @@ def test_migrating_document_commands(
 
 
 def older_writes(home: SimulatedHome, folder: Path, begin: datetime) -> int:
-    """What the older bridge writes of everything since ``begin``: it does not know this one's documents."""
+    """What the older bridge writes about everything since ``begin``: it does not know this one's documents."""
     with SimulatedNightscout(now=home.clock.now) as site:
         there = home.running.__class__(folder, home.cloud, site, home.clock, history_days=4)
         assert there.ask("sync").status == 0
@@ -139,7 +139,7 @@ def older_writes(home: SimulatedHome, folder: Path, begin: datetime) -> int:
 def test_back_to_older_bridge_and_return(tmp_path: Path) -> None:
     """A user goes back to the older bridge and returns.
 
-    Two days of the older one: after such a silence the site is looked over as before the first delivery.
+    The older one runs for two days: after such a silence the site is examined as before the first delivery.
     """
     with simulated_home(tmp_path, simulate(plan_of(72, days=5)), now=BEGIN + 2 * DAY, history_days=2) as home:
         assert home.ask("sync").status == 0

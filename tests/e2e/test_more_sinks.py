@@ -40,7 +40,7 @@ def test_more_sinks_deliver_once(tmp_path: Path, version: str) -> None:
         assert true.items() <= by_minute.items()
 
         statuses = [each for each in site.documents("devicestatus") if each["sink"] == "nightscout-device-status"]
-        iob = [each for each in statuses if "iob" in each["pump"]]  # told every half hour: kept with its own time
+        iob = [each for each in statuses if "iob" in each["pump"]]  # reported every half hour: kept with its own time
         assert len(iob) <= 1
         assert len(statuses) <= 2
         (profile,) = site.documents("profile")

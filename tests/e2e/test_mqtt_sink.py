@@ -59,9 +59,9 @@ def test_sync_publishes_last_values(tmp_path: Path, broker: Callable[..., int]) 
 
 
 def test_daemon_dies(tmp_path: Path, broker: Callable[..., int]) -> None:
-    """The broker says that the daemon works; when it was killed, the last will says so; and when it was stopped.
+    """The broker publishes that the daemon works, was killed (by the last will), or was stopped.
 
-    When Home Assistant starts, the values of before the daemon's start are published again.
+    When Home Assistant starts, the values from before the daemon's start are published again.
     """
     port = broker()
     table = f'[sinks.mqtt]\nenabled = true\nhost = "127.0.0.1"\nport = {port}\n'

@@ -47,7 +47,7 @@ def test_older_bridges_boluses_wait(tmp_path: Path) -> None:
 def test_backfill_into_older_bridges_time(tmp_path: Path) -> None:
     """A backfill into an older bridge's time waits too.
 
-    The first delivery was to days without any; the days before them are another matter.
+    The first delivery was to days without any such documents; the days before have some.
     """
     with simulated_home(tmp_path, simulate(plan_of(45)), now=BEGIN + 7 * DAY, history_days=2) as home:
         home.site.put("treatments", older_bridges_bolus("2026-03-18T17:00:00Z"))

@@ -71,7 +71,7 @@ def test_tconnect_thirty_days(tmp_path: Path, since: date, version: str) -> None
 def test_tconnect_daylight_saving(tmp_path: Path, start: date, zone: str) -> None:
     """A change of daylight saving that the wearer follows at once.
 
-    In spring; in autumn an hour comes twice, and the services do not tell its two runs apart.
+    In spring only: in autumn an hour comes twice, and the services do not say which of the two they mean.
     """
     plan = SimulationPlan(seed=71, zone=zone, start=start, days=6, clock_set_delay_h=0)
     pump = simulate(plan)

@@ -55,7 +55,7 @@ class WeekOnBoth:
         return [document for document in self.treatments if document["eventType"] in types]
 
     def stretches(self, documents: Sequence[dict[str, Any]]) -> list[ShownStretch]:
-        """Those of the site, cut to the week, the touching equal ones together."""
+        """The site's spans, cut to the week; spans that touch and are equal are joined."""
         found = [
             ShownStretch(at_of(each), at_of(each) + timedelta(minutes=each["duration"]), each.get("absolute", 0.0))
             for each in documents

@@ -39,7 +39,7 @@ def test_partial_answer_then_whole(tmp_path: Path) -> None:
 def test_newer_decoder_reads_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A newer decoder reads the log again, not the vendor.
 
-    What an update learned changes old documents, each in its place, and only with consent where they are many.
+    What it reads differently changes old documents in place, and needs the user's consent if they are many.
     """
     from tconnectsync_tandem.source import TandemSource
 

@@ -21,7 +21,7 @@ from tests.support.cloud_faults import answered
 def test_old_backup_restored(tmp_path: Path, version: str, cloud_is_down_first: bool) -> None:
     """An old backup that is restored ends as if nothing had happened.
 
-    Two days newer is what the site holds. It stays there while the cloud cannot be asked.
+    The site is two days ahead of it, and keeps these documents while the cloud cannot be asked.
     """
     pump = simulate(plan_of(43))
     with simulated_home(tmp_path, pump, now=BEGIN + 3 * DAY, version=version, history_days=1) as home:
@@ -60,7 +60,7 @@ def test_old_backup_restored(tmp_path: Path, version: str, cloud_is_down_first: 
 
 
 def _running(documents: dict[str, dict[str, object]]) -> set[str]:
-    """The basal stretch that was going on: it may have grown."""
+    """The basal stretch that had not ended: it may have grown."""
     stretches = [doc for doc in documents.values() if doc.get("eventType") == "Temp Basal"]
     newest = max(stretches, key=lambda doc: str(doc["created_at"]))
     return {str(newest["identifier"])}

@@ -1,6 +1,6 @@
-"""No secret leaves: every command and many failures with marked secrets, then a search in everything that was written or sent.
+"""No secret leaves: every command and many failures with marked secrets, then a search in all output and requests.
 
-What every fault of the network says is searched in ``test_lying_network.py``.
+What the status says during faults of the network is searched in ``test_lying_network.py``.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class MarkedInstallation:
 def guarded(
     folder: Path, **changes: str
 ) -> Iterator[tuple[MarkedInstallation, FaultyTandemCloud, SimulatedNightscout]]:
-    """``password``, ``secret``: what is configured instead of what is right; ``token``: an access token instead of the secret."""
+    """``password``, ``secret``: configured instead of the right ones; ``token``: a token instead of the secret."""
     token = changes.get("token", "")
     with (
         FaultyTandemCloud([recent_pump(3)], ShiftedClock(), accounts=(ACCOUNT,)) as cloud,

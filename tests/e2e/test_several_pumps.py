@@ -14,7 +14,7 @@ from tests.support.truths import merge
 def test_overlapping_pumps(tmp_path: Path) -> None:
     """Overlapping pumps are one wearer.
 
-    A new pump for two days, then the old one again, which went on logging its profile meanwhile.
+    A new pump is worn for two days, then the old one again, which has still logged its profile meanwhile.
     """
     there, back = BEGIN + 3 * DAY + timedelta(hours=11), BEGIN + 5 * DAY + timedelta(hours=13)
     old = simulate(plan_of(47, serial="1111", worn_until=there, drawer_rate="profile"))
@@ -36,7 +36,7 @@ def test_overlapping_pumps(tmp_path: Path) -> None:
 def test_stopped_pump_and_active_pump(tmp_path: Path) -> None:
     """A pump that stopped is not taken for the active one.
 
-    The old pump's last words are days old, and `status` says which one counts.
+    The old pump's last records are days old, and `status` says which one counts.
     """
     change = BEGIN + 3 * DAY + timedelta(hours=11)
     old = simulate(plan_of(49, serial="1111", worn_until=change, days=4))

@@ -22,7 +22,7 @@ def announcements(site: SimulatedNightscout | Site) -> list[dict[str, Any]]:
 
 
 def silent_pump() -> SimulatedPump:
-    """A pump of which no data came for 50 minutes."""
+    """A pump without new data for 50 minutes."""
     now = datetime.now(timezone.utc)
     return recent_pump(2, outages=((now - timedelta(minutes=50), now + timedelta(hours=3)),))
 

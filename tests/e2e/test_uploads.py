@@ -1,4 +1,4 @@
-"""What uploads say about the zone, and what is reported while none comes."""
+"""What uploads show about the zone, and what is reported while there are none."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from tests.e2e.simulated_home import BEGIN, DAY, differences, plan_of, simulated
 
 
 def test_uploads_correct_zone(tmp_path: Path) -> None:
-    """What uploads say about the clock is reported before it is applied, and braked.
+    """What uploads show about the clock is reported before it is applied, and then needs consent.
 
-    The configured zone is an hour off. Days of uploads say so: first in words, then, with consent, in the documents.
+    The configured zone is an hour off, as days of uploads show: `status` says so first, and the documents move after
+    consent.
     """
     pump = simulate(plan_of(53, zone="America/Chicago", days=11))
     with simulated_home(tmp_path, pump, now=BEGIN + 2 * DAY, history_days=1, poll_s=(1800, 3600)) as home:
@@ -46,7 +47,7 @@ def test_uploads_correct_zone(tmp_path: Path) -> None:
 def test_unfinished_bolus_and_old_iob(tmp_path: Path) -> None:
     """A bolus without an end and an old value of insulin on board are reported.
 
-    The phone is off for two days, and of the last bolus nobody knows how it ended.
+    The phone is off for two days, and the end of the last bolus is unknown.
     """
     pump = simulate(plan_of(54, upload_every_min=60.0, scan_codes=True))
     codes = {20, 280}

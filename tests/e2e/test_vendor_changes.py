@@ -57,7 +57,7 @@ def recent_pump() -> SimulatedPump:
 
 
 OPTIONAL = ("commandedRateSource", "bolusType")
-"""Without these a record can be read all the same. Renamed, it is longer than the one that is stored."""
+"""A record can be read without these properties. With renamed keys it is longer than the stored one."""
 
 
 @contextlib.contextmanager
@@ -200,7 +200,7 @@ def test_vendor_change_during_first_read(tmp_path: Path, tmp_path_factory: pytes
 def test_profile_stamp_is_no_sign_of_life(tmp_path: Path, zone: str) -> None:
     """The profile is there at once, and its stamp is no sign of life.
 
-    The phone has been silent for five hours; then the account stamps settings anew, and nothing else comes.
+    The phone has been silent for five hours; then the account's settings get a new stamp, and nothing else arrives.
     """
     pump = simulate(SimulationPlan(seed=62, zone=zone, start=BEGIN.date(), days=2, upload_every_min=30))
     clock = FakeClock(BEGIN + timedelta(days=1, hours=12))

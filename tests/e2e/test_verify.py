@@ -125,11 +125,11 @@ def of_other_sinks(known: dict[str, Document]) -> int:
 
 STEP = timedelta(minutes=40)
 TROUBLED, STEPS = 12, 26
-"""Eight hours of trouble; then, in steps of double length, until a while after the daily comparison of each."""
+"""Eight hours of faults, then steps of double length until some time after each machine's daily comparison."""
 
 
 def together(folder: Path, pump: SimulatedPump, machines: int, version: str) -> dict[str, Document]:
-    """What the site holds of ours when so many machines served it, with trouble, until after their comparison."""
+    """Our documents on the site after so many machines have served it with faults, and have compared it."""
     with simulated_home(folder, pump, now=BEGIN + 4 * DAY, version=version, history_days=1) as home:
         home.site.put("treatments", *FOREIGN)
         others = foreign(home.site)
@@ -162,7 +162,8 @@ def together(folder: Path, pump: SimulatedPump, machines: int, version: str) -> 
 def test_two_machines_at_one_site(tmp_path: Path, version: str) -> None:
     """Two machines at one site leave it as one does.
 
-    Same account, same site; what both post at once is doubled, one is off now and then and knows less than the other.
+    They have the same account. What both post at once is doubled, and one is off now and then and knows less than the
+    other.
     """
     pump = simulate(plan_of(63, late_share=0.1, late_max_h=12))
     alone = together(tmp_path / "one", pump, 1, version)

@@ -42,7 +42,7 @@ def test_wiped_disk_on_nightscout(tmp_path: Path, version: str) -> None:
         assert home.ask("sync").status == 0
         after = home.own_documents()
         assert stale["identifier"] not in after
-        # the rate that went on was drawn ahead; the uploads of the half hour in between say how long it held
+        # the current rate was drawn ahead; the uploads of the half hour in between tell how long it lasted
         going_on = max(
             (doc for doc in before.values() if doc.get("eventType") == "Temp Basal"), key=lambda doc: doc["created_at"]
         )
@@ -57,7 +57,7 @@ def test_wiped_disk_on_nightscout(tmp_path: Path, version: str) -> None:
 def test_wiped_disk_unreadable_pump(tmp_path: Path) -> None:
     """After a wiped disk, a pump that cannot be read keeps its documents.
 
-    The old pump's days are read back from the site; that its events are not fetched yet is no reason to take them away.
+    The old pump's days are read back from the site. They stay, although its events are not fetched yet.
     """
     change = BEGIN + 3 * DAY + timedelta(hours=11)
     old = simulate(plan_of(55, serial="1111", worn_until=change))
@@ -87,7 +87,7 @@ def test_wiped_disk_unreadable_pump(tmp_path: Path) -> None:
 def test_wiped_disk_needs_no_consent(tmp_path: Path) -> None:
     """A long history that is sent again after a wiped disk needs no consent.
 
-    What was read back is put once more; that is no rewrite of the past, however slow the site is.
+    Sending again what was read back does not rewrite the past, however slow the site is.
     """
     pump = simulate(plan_of(43))
     with simulated_home(tmp_path, pump, now=BEGIN + 7 * DAY, history_days=6) as home:

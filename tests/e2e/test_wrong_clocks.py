@@ -21,7 +21,7 @@ PLAN = SimulationPlan(seed=61, zone=ZONE, start=BEGIN.date(), days=4, clock_set_
 
 
 def messages(running: InProcessEngine) -> str:
-    """What ``status`` says of the source."""
+    """What ``status`` says about the source."""
     return str(running.status()["sources"]["tandem"])
 
 

@@ -1,4 +1,4 @@
-"""What the tests of crashing disks share."""
+"""Shared by the tests of crashing disks."""
 
 from __future__ import annotations
 

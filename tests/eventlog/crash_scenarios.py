@@ -47,7 +47,7 @@ class LogProcess:
 
 
 def window(last: int) -> Event:
-    """The source's word that it has brought everything up to number ``last``."""
+    """The source's statement that it has brought everything up to number ``last``."""
     return fact(f"window:{last}", events.WindowFetched(first_day="2025-03-01", last_day=f"{last}"))
 
 
@@ -210,7 +210,7 @@ def restarted(process: LogProcess, *, loses: bool) -> None:
 
 
 def find_corruption(process: LogProcess) -> list[CheckLine]:
-    """What is corrupt in the middle of the log; a torn end is none."""
+    """The corrupt parts within the log; a torn end does not count."""
     return [
         line for line in check_log(process.folder, process.files) if not line.good and line.last_position is not None
     ]
@@ -221,7 +221,7 @@ def read(log: EventLog) -> list[str]:
 
 
 def check(process: LogProcess, there: Sequence[Event], *, loses: bool) -> None:
-    """Each once, what was known at its place, and no word of the source about what is not there."""
+    """Each event is there once, known events are at their places, and no fetched window lacks events."""
     ids = [event.id for event in there]
     assert len(set(ids)) == len(ids)
     assert [event.pos for event in there] == sorted(event.pos for event in there)

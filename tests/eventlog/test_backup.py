@@ -97,7 +97,7 @@ def test_restore_gives_the_log(tmp_path: Path, data: Path) -> None:
 def test_backup_skips_strange_file(tmp_path: Path, data: Path, name: str) -> None:
     """A file that is not part of the log is left out and does not spoil the backup.
 
-    Whatever is written can be put back.
+    What is written can be restored.
     """
     (data / "log" / name).write_text("somebody else's")
     done = made(data, tmp_path)
@@ -246,9 +246,9 @@ def remade(path: Path, target: Path, *, drop: str = "", more: tuple[tarfile.TarI
 
 
 def test_restore_strange_member(tmp_path: Path, data: Path) -> None:
-    """A file that does not belong into a backup is refused.
+    """A file that does not belong in a backup is refused.
 
-    Somebody may hand over a file that was made to write elsewhere.
+    An archive may have been made to write elsewhere.
     """
     done = made(data, tmp_path)
     segment = last_segment(data).name

@@ -39,7 +39,7 @@ def test_lock_released(tmp_path: Path) -> None:
 
 
 def test_lock_file_left_behind(tmp_path: Path) -> None:
-    """A lock file that was left behind is in nobody's way."""
+    """A lock file that was left behind blocks nobody."""
     (tmp_path / "lock").write_text("999999\n")
     with FolderLock(tmp_path):
         assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"

@@ -1,4 +1,4 @@
-"""What everybody who uses an event log may rely on."""
+"""What every user of an event log may rely on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.clocks import FakeClock
 
 
 class EventLogContract:
-    """Subclass it and answer a fresh log that can be written from the fixture ``log``."""
+    """Subclass it, and return a fresh log that can be written from the fixture ``log``."""
 
     @pytest.fixture
     def log(self) -> Iterator[EventLog]:
@@ -215,7 +215,7 @@ class EventLogContract:
     def test_touched_revision(self, log: EventLog) -> None:
         """``touched`` also gives the kind that a revised event had before.
 
-        So that whoever made something of the old kind looks again.
+        A fold of the old kind must look again.
         """
         log.append([numbered(4, events.CarbsEntered(carbs_g=1.0)), basal(5)])
         log.append([numbered(4, events.Unknown(code="48", reason="?")), basal(5, 1.0)])

@@ -1,4 +1,4 @@
-"""A sealed segment is corrupted in every way that is thinkable: it is found, named by file and line, repaired, and fetched again."""
+"""Every corruption of a sealed segment is found, named by file and line, repaired, and fetched again."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def bad(data_dir: Path) -> list[CheckLine]:
 
 
 def readable(data_dir: Path) -> tuple[set[int], set[int]]:
-    """Which events can be read one by one, each of them as it was written; and which seem never to have been there."""
+    """Which events can be read one by one, each as it was written, and which seem never to have been there."""
     good, absent = set(), set()
     with open_log(data_dir) as log:
         for stream in log.streams():
@@ -108,7 +108,7 @@ def test_cut_in_sealed_segment(tmp_path: Path, packed: bool) -> None:
 
 
 def test_bit_flip_in_compressed_segment(tmp_path: Path) -> None:
-    """A bit flip in a compressed segment costs what comes after it and no more."""
+    """A bit flip in a compressed segment costs only the records after it."""
     filled(tmp_path)
     path = segments(tmp_path)[SEALED]
     whole = path.read_bytes()
@@ -169,7 +169,7 @@ def doubled(path: Path, other: Path) -> None:
 
 
 def line_of_other_log(path: Path, other: Path) -> None:
-    """A line that is whole by itself, at the right position, and of another log: only the chain tells."""
+    """A line of another log that is whole and at the right position: only the chain of checksums shows it."""
     [theirs] = [theirs for theirs in segments(other) if theirs.name[:12] == path.name[:12]]
     line = gzip.decompress(theirs.read_bytes()) if theirs.suffix == ".gz" else theirs.read_bytes()
     rewritten(path, lambda lines: [lines[0], line.splitlines(keepends=True)[1], *lines[2:]])
@@ -188,7 +188,7 @@ def other_segment(path: Path, other: Path) -> None:
 
 
 def without_last_line(path: Path, other: Path) -> None:
-    """The same segment as it was before its last line: what a disk gives back that went back in time."""
+    """The same segment without its last line, as a disk returns it that has gone back in time."""
     rewritten(path, lambda lines: lines[:-1])
 
 
@@ -326,7 +326,7 @@ def test_bad_sector(tmp_path: Path, indexed: bool) -> None:
 def test_repair_on_dead_disk(tmp_path: Path) -> None:
     """A disk that returns nothing ends a repair.
 
-    It is tried a few times and then told, with the copies kept.
+    It is tried a few times and then reported, and the copies are kept.
     """
     filled(tmp_path, packed=False)
     path = segments(tmp_path)[SEALED]
@@ -345,7 +345,7 @@ def test_repair_on_dead_disk(tmp_path: Path) -> None:
 def test_forbidden_file_is_not_corrupt(tmp_path: Path) -> None:
     """A file that may not be read is not corrupt.
 
-    It is told as what it is; a repair would take it out for nothing.
+    It is reported as unreadable: a repair would remove it for nothing.
     """
     filled(tmp_path)
 

@@ -32,7 +32,7 @@ EVERY_BYTE = os.environ.get("TCONNECTSYNC_EVERY_BYTE") == "1"
 
 @attrs.frozen
 class PowerCut:
-    """The power went before call ``number``: what may be on the disk, the index as it was, and as it is."""
+    """The power went before call ``number``: what may be on the disk, the index as it was before, and as it is now."""
 
     number: int
     images: Sequence[Image]
@@ -134,7 +134,8 @@ def describe(image: Image) -> str:
 def test_zero_byte_is_corruption() -> None:
     """A byte that became zero is corruption, not an unfinished write.
 
-    Else good lines behind it would be taken for what never was durable. A line's first byte does not become zero by one bit.
+    Otherwise good lines behind it would count as never durable. A line's first byte does not become zero by one flipped
+    bit.
     """
     text, crc = header_line(1, "abc", 0)
     for position in range(1, 9):

@@ -1,4 +1,4 @@
-"""Whatever happens to the bytes of a log: it is found, told exactly, and put right without harming anything else."""
+"""Whatever happens to the bytes of a log: it is found, reported exactly, and repaired without harming anything else."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_new_segment_cut_in_header(tmp_path: Path) -> None:
 def test_positions_not_reused(tmp_path: Path) -> None:
     """Positions that were known are not given again.
 
-    A disk that lost what it had promised to keep: what is fetched again gets positions behind every cursor.
+    A disk lost what it had confirmed: events that are fetched again get positions behind every cursor.
     """
     filled(tmp_path, [[basal(1), basal(2)], [basal(3), basal(4), basal(5)]])
     path = last_segment(tmp_path)

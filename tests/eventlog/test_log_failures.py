@@ -1,4 +1,4 @@
-"""A disk that is full or fails: nothing half-known, and the same process goes on when there is space again."""
+"""A disk that is full or fails: nothing is half known, and the same process continues when there is space again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FAULT_SCENARIOS = ("a first start", "one large append", "appends over segments",
 
 
 def retried(faults: CallFaults, do: Callable[[], T]) -> T:
-    """Do it, again when it fails, and once more after the disk is well. Where it failed the disk's error must be what is raised."""
+    """Call ``do`` again while it fails, and once more when the disk is well. A failure must raise the disk's error."""
     for _ in range(2):
         try:
             return do()
@@ -65,7 +65,7 @@ def test_any_call_fails_then_power_cut(
 ) -> None:
     """Whichever call fails, the same process continues, and a power cut after it loses nothing.
 
-    Each call fails in turn, once or for a while. A sync that failed may have lost what it was to keep, for good.
+    Each call fails in turn, once or for a while. A sync that failed may have lost its data permanently.
     """
     scenario: Scenario = SCENARIOS[name]
     begun = folder / "begun"
@@ -162,7 +162,7 @@ def test_unwritable_index_catches_up(tmp_path: Path) -> None:
 def test_replaced_file_is_whole() -> None:
     """A replaced file is what it was or what it is now.
 
-    Whatever call the power goes before, and in whatever state it leaves the disk.
+    The power goes before each call in turn, and leaves the disk in any state.
     """
     path = Path("/data/state/pump.json")
     for number in range(1, 20):

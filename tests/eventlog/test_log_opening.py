@@ -96,7 +96,7 @@ def test_index_unusable(tmp_path: Path, harm: str) -> None:
 def test_index_of_other_history(tmp_path: Path) -> None:
     """An index of another history of the log is rebuilt.
 
-    A copy of the folder went on by itself: the same positions, other events.
+    A copy of the folder was used by itself: the same positions, other events.
     """
     with open_log(tmp_path) as log:
         log.append([basal(1)])

@@ -12,9 +12,9 @@ from tests.fleet.light_world import LightFleet
 from tests.support.nats_cluster import NatsCluster
 
 SILENT_LEASES = 1.5
-"""A worker is stopped or cut off for so many leases: what is tested is that somebody else has its people when it comes back."""
+"""For so many leases a worker is stopped or cut off, so that others have its people when it comes back."""
 HELD_S = 3.0
-"""So long a server is stopped that answers late: about as long as others need to notice."""
+"""For so long a server answers late: about as long as others need to notice."""
 
 
 def kill(fleet: LightFleet, _nats: NatsCluster, name: str) -> None:
@@ -59,7 +59,7 @@ def cut_off(fleet: LightFleet, _nats: NatsCluster, name: str) -> None:
 
 
 def cut_off_answers(fleet: LightFleet, _nats: NatsCluster, name: str) -> None:
-    """The servers get what one worker sends, and it hears nothing: it cannot know what became of its appends and renewals."""
+    """The servers get what one worker sends, but it hears nothing, not even whether its appends were stored."""
     fleet.gates[name].close_gate(answers_only=True)
     time.sleep(fleet.lease_s * SILENT_LEASES)
     fleet.gates[name].open_gate()

@@ -92,7 +92,7 @@ class LightCloud:
         self.asked_at.append(now)
 
     def stop_growing(self, people: Sequence[str]) -> None:
-        """Nothing new comes from now on. What came so far has come for everybody, also for those for whom nobody asks."""
+        """Nothing new comes from now on. What has come has come for everybody, also if nobody asks for a person."""
         with self.lock:
             if self.grows:
                 self.numbers.update(dict.fromkeys(people, self._grown()))
@@ -138,7 +138,7 @@ def carbs_g(number: int) -> int:
 
 
 def numbers_found(found: dict[str, list[str]], where: str, numbers: Sequence[int], wanted: range) -> None:
-    """Add to ``found`` which numbers are not there, and which more than once."""
+    """Add to ``found`` which numbers are missing, and which are there more than once."""
     copies = Counter(numbers)
     found["lost"] += [f"{where} {number}" for number in wanted if not copies[number]]
     found["doubled"] += [f"{where} {number}" for number, count in copies.items() if count > 1]

@@ -79,13 +79,13 @@ class LightFleet:
     blocked_plugins: Sequence[str] = ("nightscout",)
     """What the workers do not load."""
     patience_s: float = 60.0
-    """How long is waited for something that must happen."""
+    """How long to wait for something that must happen."""
     gates: dict[str, TcpGate] = attrs.field(factory=dict)
     cloud: LightCloud = attrs.field(factory=LightCloud)
     workers: dict[str, subprocess.Popen[bytes]] = attrs.field(factory=dict)
     people: list[str] = attrs.field(factory=list)
     programs: dict[str, list[str]] = attrs.field(factory=dict)
-    """What runs a worker that is of another release."""
+    """The program of a worker of another release."""
     _server: LightCloudServer = attrs.field(init=False)
     _log_numbers: itertools.count[int] = attrs.field(factory=itertools.count)
 

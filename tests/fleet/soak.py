@@ -34,11 +34,11 @@ from tests.support.process_cost import memory_kb
 STEADY = "w0"
 """Nothing ends this worker: it sleeps and is cut off, and its memory shows whether it stays flat."""
 REAL_HOURS = 36.0
-"""So much of the lives of real pumps arrives during a run."""
+"""This much of the lives of real pumps arrives during a run."""
 PATIENCE_S = 240.0
 """Nobody may be without a turn for longer, whatever happens."""
 BATCH_SIZE = 5
-"""The light receiver's."""
+"""The same for the light receiver."""
 
 
 @attrs.frozen(kw_only=True)
@@ -137,7 +137,7 @@ def have_incidents(
 
 
 def judge(fleet: LightFleet, seen: Observations, verdict: dict[str, list[str]]) -> None:
-    """Add to the verdict what receivers and logs do not show at the end."""
+    """Add to the verdict what receivers and logs lack at the end."""
     for name, count in seen.repeated.items():
         if count > (seen.struck[name] * THREADS * BATCH_SIZE if name in SLEEPS else 0):
             verdict["doubled"].append(f"{counted(count, 'document')} sent again after {name.replace('_', ' ')}")
@@ -149,7 +149,7 @@ def judge(fleet: LightFleet, seen: Observations, verdict: dict[str, list[str]]) 
 
 
 def judge_real(real: RealPeople, seen: Observations, verdict: dict[str, list[str]]) -> None:
-    """Add to the verdict what the sites of people with the real source and sinks show otherwise than one pass gives."""
+    """Add to the verdict where the sites of people with the real source and sinks differ from a single pass."""
     real.arrive(0)
     for person in real.people:
         found = real.verdict(person, within_s=PATIENCE_S)

@@ -97,7 +97,7 @@ def test_options_of_one_computer_are_refused(fleet: LightFleet) -> None:
     "words", [("show", "nobody"), ("pause", "nobody"), ("remove", "nobody"), ("run", "nobody", "sync")]
 )
 def test_unknown_person(fleet: LightFleet, words: tuple[str, ...]) -> None:
-    """A command for somebody who is not there says how to list the people."""
+    """A command for somebody who does not exist says how to list the people."""
     assert "fleet status" in fleet.run(*words, expect=(2,))
 
 

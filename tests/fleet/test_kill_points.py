@@ -34,7 +34,7 @@ def fleet(tmp_path: Path) -> Iterator[LightFleet]:
 
 
 def live(fleet: LightFleet, disk: str, point: str | None) -> int | None:
-    """Let a worker begin, and end if its point needs that; its exit status."""
+    """Start a worker, and stop it if its point needs that; return its exit status."""
     words = [*fleet.words("worker", "--name", disk, "--threads", "2"), "--folder", str(fleet.folder / disk)]
     process = kill_points.start(point, words, fleet.environment, fleet.log(disk))
     if point is None or POINTS[point].first == STOP:
@@ -45,7 +45,10 @@ def live(fleet: LightFleet, disk: str, point: str | None) -> int | None:
 
 
 def test_killed_at_named_points(fleet: LightFleet) -> None:
-    """Killed once at every point of the table, on two disks in turn. No document is sent by a worker that did not know of it."""
+    """A worker is killed once at every point of the table, on two disks in turn.
+
+    No worker sends a document that another one has sent without its knowledge.
+    """
     servers = Servers(NatsLogin(servers=[fleet.nats_url]), name="tests")
     number = 0
     for point, place in POINTS.items():

@@ -69,7 +69,7 @@ def test_worker_that_gives_back_for_long_keeps_its_lease() -> None:
 
 
 def test_end_of_the_loop_is_published_at_once() -> None:
-    """Others read of it now, not at the next renewal."""
+    """Others learn of it now, not at the next renewal."""
     kept = KeptLease(CountedLease(life_s=100_000.0))
     keeper = kept.keeper()
     keeper.start()

@@ -37,7 +37,7 @@ from tests.support.nats_servers import server_in
 from tests.support.real_servers import Server
 
 LIFE_S = 300.0
-"""The servers end no lease during a test; the machine does."""
+"""The servers end no lease by themselves during a test; the state machine does."""
 OUTBOX = "outbox/light.sqlite"
 WORKER_NAMES, PEOPLE_NAMES = ("w1", "w2"), ("anna", "berta")
 workers, people = st.sampled_from(WORKER_NAMES), st.sampled_from(PEOPLE_NAMES)
@@ -336,7 +336,7 @@ class FleetMachine(RuleBasedStateMachine):
 
     @invariant()
     def nobody_delivers_for_another(self) -> None:
-        """Whoever may deliver owns the log: never two at once."""
+        """Only the owner of the log may deliver: never two at once."""
         for process in self.processes.values():
             for name, runner in process.runners.items():
                 if self.may_deliver(process.lease, runner):

@@ -93,7 +93,7 @@ def test_shares_are_even() -> None:
 
 
 def test_only_people_of_a_lost_worker_move() -> None:
-    """When a worker goes, its people move and nobody else."""
+    """When a worker goes, only its people move."""
     workers = ["a", "b", "c", "d"]
     before = {person: worker_for(person, workers) for person in PEOPLE}
     after = {person: worker_for(person, ["a", "b", "d"]) for person in PEOPLE}

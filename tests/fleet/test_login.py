@@ -187,7 +187,7 @@ def test_nothing_is_sent_unencrypted() -> None:
 
 
 def test_login_ends_while_connected(secure: SecureServer, tmp_path: Path) -> None:
-    """A worker whose login the servers have withdrawn ends, so that it is started again; it does not wait for ever."""
+    """A worker whose login the servers have withdrawn ends, so that it is started again. It does not wait endlessly."""
     certificate, key = secure.authority.sign("client")
     login = NatsLogin.of(
         [f"tls://{secure.address}"], user="fleet", password=PASSWORD, ca=secure.authority.certificate, cert=certificate,

@@ -35,7 +35,7 @@ def plain_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def said(server: Server, home: Path, *words: str) -> str:
-    """What a command says that does not find the servers as it needs them."""
+    """The message of a command that finds the servers in another state than it needs."""
     address = f"nats://127.0.0.1:{server.port}"
     done = run_command(["fleet", *words, "--servers", address], {"HOME": str(home)})
     assert done.returncode == NO_ANSWER, done.stdout + done.stderr

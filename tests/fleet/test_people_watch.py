@@ -16,7 +16,7 @@ CREATED = datetime(2026, 5, 14, tzinfo=timezone.utc)
 
 @attrs.define
 class LateServers:
-    """Says how far the bucket is, and has its entries up to ``has`` only."""
+    """Says how far the bucket is, but has its entries up to ``has`` only."""
 
     entries: dict[str, Entry]
     has: int = 0
@@ -33,7 +33,7 @@ class LateServers:
 
 @attrs.define
 class LateWatch:
-    """A watch, and what it told."""
+    """A watch, and what it reported."""
 
     servers: LateServers
     told: list[str] = attrs.field(factory=list)
@@ -69,7 +69,7 @@ def test_each_change_once(watching: LateWatch) -> None:
 
 @pytest.mark.parametrize("has", [0, 3])
 def test_first_look_at_a_late_server(watching: LateWatch, has: int) -> None:
-    """Whoever the server has not got yet is read as soon as it has them."""
+    """People whom the server does not have yet are read as soon as it has them."""
     watching.servers.has = has
     first = watching.look()
     watching.servers.has = 5
@@ -77,7 +77,7 @@ def test_first_look_at_a_late_server(watching: LateWatch, has: int) -> None:
 
 
 def test_change_that_comes_late(watching: LateWatch) -> None:
-    """A pause is not lost if the server that answers has not got it yet."""
+    """A pause is not lost if the server that answers does not have it yet."""
     watching.look()
     watching.servers.entries["ben"] = Entry(revision=7, value=b"paused")
     assert watching.look() == []

@@ -165,7 +165,7 @@ def messages(url: str) -> Iterator[list[tuple[str, bytes]]]:
 
 
 def asked(fleet: LightFleet, *words: str) -> str:
-    """What a command printed for which a worker has to have the person: one may just get or give back the person."""
+    """The output of a command that needs the person at a worker, which may just be taking or giving back the person."""
     said: list[str] = []
 
     def is_answered() -> bool:

@@ -59,7 +59,7 @@ def shared(config: CheckedConfig) -> CheckedConfig:
     ],
 )
 def test_place_of_an_address(address: str, place: str | None) -> None:
-    """Addresses of one receiver are the same; a folder of the worker is none."""
+    """Different addresses of one receiver count as the same; a folder of the worker counts as none."""
     assert place_of(address) == place
 
 
@@ -75,7 +75,7 @@ def test_second_person_is_refused(people: People, site: CheckedConfig, new_name:
 
 
 def test_shared_on_purpose(people: People, site: CheckedConfig, new_name: Callable[[], str]) -> None:
-    """Who shares a site keeps it when the other leaves. It is free when the last one has left."""
+    """People who share a site keep it when one leaves. It is free when the last one has left."""
     first, second, third = new_name(), new_name(), new_name()
     people.add(first, site, replace=False)
     people.add(second, shared(site), replace=False)
@@ -137,7 +137,7 @@ def test_two_commands_at_once(
 def test_one_shared_address_is_no_leave_for_the_other(
     people: People, site: CheckedConfig, new_name: Callable[[], str]
 ) -> None:
-    """Who shares a database with others does not get another person's site; the message names both, if nothing is shared."""
+    """A person who shares a database gets nobody else's site; the message names both if nothing is shared."""
     database, first, second = new_name(), new_name(), new_name()
     both = attrs.evolve(site, receivers={database: "db:8086/pump", **site.receivers})
     people.add(first, both, replace=False)
@@ -159,7 +159,7 @@ def test_many_share_one(people: People, site: CheckedConfig, new_name: Callable[
 def test_other_person_stored_meanwhile(
     people: People, site: CheckedConfig, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch, replace: bool
 ) -> None:
-    """Somebody else is stored between the look and the own entry: that entry is taken back."""
+    """Somebody else gets the site after the check and before the new entry: the new entry is removed again."""
     first, second = new_name(), new_name()
     elsewhere = CheckedConfig(sealed=b"before", receivers={new_name(): "https://elsewhere.example"})
     if replace:
@@ -179,7 +179,7 @@ def test_other_person_stored_meanwhile(
 def test_person_of_a_newer_release_keeps_the_site(
     people: People, servers: Servers, site: CheckedConfig, new_name: Callable[[], str]
 ) -> None:
-    """This release reads where such a person delivers."""
+    """This release can read where such a person delivers."""
     first = new_name()
     entry = {"receivers": list(site.receivers), "config": 1, "format": 1000}
     servers.call(servers.bucket(PEOPLE).create(first, json.dumps(entry).encode()))

@@ -107,7 +107,7 @@ def test_steps_and_result_without_secrets(person: AskedPerson, error: Exception 
 
 @pytest.mark.parametrize(("command", "is_planned"), [("sync", True), ("status", False)])
 def test_turn_after_a_request(person: AskedPerson, worker: Worker, command: str, is_planned: bool) -> None:
-    """What a command has left to do is not left until the time that was planned before it."""
+    """Work that a command has left is done at once, and not at the time that was planned before."""
     scheduled = person.scheduled
     scheduled.due = planned = time.monotonic() + 3600.0
     worker._turns_due = DueQueue()
@@ -120,7 +120,7 @@ def test_turn_after_a_request(person: AskedPerson, worker: Worker, command: str,
 
 
 def test_turn_that_takes_long(person: AskedPerson, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The operator hears at once that a turn is running, waits longer than a silent worker is waited for, and gets the result."""
+    """The operator learns at once that a turn is running, waits longer than for a silent worker, and gets a result."""
     monkeypatch.setattr(ask_worker, "SILENCE_S", 1.0)
     steps: queue.Queue[dict[str, Any]] = queue.Queue()
     waiting = threading.Thread(target=lambda: [steps.put(step) for step in person.ask()], daemon=True)

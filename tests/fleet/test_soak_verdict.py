@@ -1,4 +1,4 @@
-"""The soak's verdict sees what it is there for: each kind of harm, done to a fleet that has no workers."""
+"""The soak's verdict finds each kind of harm, here done to a fleet without workers."""
 
 from __future__ import annotations
 

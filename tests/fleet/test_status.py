@@ -67,7 +67,7 @@ def test_state_of_each_person(servers: Servers, added: Callable[[bytes], str]) -
 
 
 def test_thousands_can_be_read() -> None:
-    """If thousands have the same problem, those with another one are still seen."""
+    """If thousands have the same problem, people with another one are still listed."""
     people = {f"p{number}": "ok" for number in range(5000)}
     people |= {f"p{number}": "documents waiting" for number in range(1000)} | {
         "p4999": "login refused",

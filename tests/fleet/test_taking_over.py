@@ -99,7 +99,7 @@ def test_newer_entry_of_an_owned_person(workers: WorkerDisks, new_name: Callable
 
 
 def test_ended_leases_are_bounded(workers: WorkerDisks, new_name: Callable[[], str]) -> None:
-    """Workers come and go for years: what is known of ended leases does not grow for ever."""
+    """Workers come and go for years: what is known of ended leases does not grow without limit."""
     runner = workers.runner(new_name(), new_name())
     runner.ended_leases.update(f"gone.{number}" for number in range(MOST_ENDED))
     assert not runner._has_lease("gone.another")
@@ -278,7 +278,7 @@ def test_nothing_is_left_of_a_look(workers: WorkerDisks) -> None:
 def test_claim_without_an_answer(
     workers: WorkerDisks, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker that does not know whether its claim was stored gives the person back like one that knows: nobody waits for ever."""
+    """A worker that does not know whether its claim was stored gives the person back: nobody waits endlessly."""
     person, first, second = new_name(), new_name(), new_name()
     mine, other = workers.lease(first), workers.lease(second)
     runner = workers.runner(first, person)

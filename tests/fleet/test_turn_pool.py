@@ -73,7 +73,7 @@ def test_slow_turn_leaves_its_place(turns: HangingTurns) -> None:
 
 
 def test_slow_people_have_places_of_their_own(turns: HangingTurns) -> None:
-    """Who was slow takes no place of the others, and there are only so many at once. An hour later they may be quick."""
+    """People with slow turns take nobody's place, and only so many run at once. An hour later they may be quick."""
     slow = [*turns.start(2)]
     for _ in range(SLOW_PLACES):
         turns.now += SLOW_S
@@ -185,7 +185,7 @@ def test_no_thread_for_the_next_turn(turns: HangingTurns, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("threads", [0, 1])
 def test_last_turns_without_more_threads(turns: HangingTurns, monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
-    """The threads that there are give everybody back, if there is none the worker's own."""
+    """The running threads give everybody back; if there are none, the worker's own thread does."""
     start, started, ended = threading.Thread.start, list[threading.Thread](), list[ScheduledPerson]()
 
     def few_threads(thread: threading.Thread) -> None:

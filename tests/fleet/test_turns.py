@@ -1,4 +1,4 @@
-"""One person's turn that fails concerns nobody else; and what becomes of a removed person's copies on a worker's disk."""
+"""One person's failing turn affects nobody else; what happens to a removed person's copies on a worker's disk."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def test_old_permit_is_not_used(servers: Servers, limited: Callable[[float], Non
 
 @attrs.define
 class SlowAnswersClock:
-    """Only questions take time on it: each ``answer_s``, plus the pauses."""
+    """Only questions take time on this clock: each ``answer_s``, plus the pauses."""
 
     now: float = 100.0
     answer_s: float = 0.5
@@ -283,7 +283,7 @@ def test_margin_in_use_when_the_limit_is_set(servers: Servers, limited: Callable
 
 
 def test_many_wait_during_an_outage(servers: Servers, limited: Callable[[float], None], slow: SlowAnswersClock) -> None:
-    """Whoever waits behind another thread does not begin to wait only then: all give up at the same time."""
+    """A thread that waits behind another one has already begun to wait: all give up at the same time."""
     limited(5)
     limit = VendorLimit(servers, monotonic=slow.time, sleep=slow.sleep)
     limit.read()

@@ -113,7 +113,7 @@ def test_status_of_a_failed_turn(servers: Servers, tmp_path: Path, new_name: Cal
     [(TakenOver("another worker"), 3.0), (ReplicaFailed("no answer"), 20.0), (Retryable("the site is down"), 400.0)],
 )
 def test_waits_after_failures(servers: Servers, tmp_path: Path, error: Exception, longest_s: float) -> None:
-    """A person waits long only for what is wrong with that person, not for what the fleet's own servers did."""
+    """A person waits long only for that person's own problems, not for those of the fleet's servers."""
     worker = worker_in(tmp_path, servers)
     scheduled = wanted(worker, "waiting", error)
     for _ in range(12):
@@ -418,7 +418,7 @@ def test_entry_that_cannot_be_used_yet(
 def test_person_who_comes_back_is_due_at_once(
     servers: Servers, tmp_path: Path, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A person was given to another worker, which died: nobody waits for what was due before that."""
+    """A person was given to another worker, which died: nobody waits for the time that was planned before that."""
     name = new_name()
     worker = worker_in(tmp_path, servers)
     servers.call(servers.bucket(PEOPLE).put(name, Member(name=name, sealed=b"x").value()))

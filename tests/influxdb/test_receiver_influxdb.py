@@ -320,7 +320,7 @@ def test_two_servers_of_one_host(tmp_path: Any) -> None:
 
 
 def test_missing_settings() -> None:
-    """What is missing or does not fit together is said before anything runs."""
+    """What is missing or does not fit is reported before anything runs."""
     url = "http://influx.local:8086"
     for given, words in (
         ({}, ["url", "database"]),

@@ -22,7 +22,7 @@ from tests.support.engine.harness import BEGIN, EngineHarness
 
 
 def record(seq: int, minute: int, rate: float, pump: str = "1", device: str | None = "d1") -> Event:
-    """What the harness's pump makes of the same record."""
+    """The event that the harness's pump makes of the same record."""
     at = BEGIN + timedelta(minutes=minute)
     return Event(
         id=f"pump:{pump}:0:{seq}", kind="basal.delivered", pump=pump, group=0, seq=seq,
@@ -54,7 +54,7 @@ LINES = Importer(
     device=lambda event: (event.raw or {}).get("device"),
 )
 VAGUE = attrs.evolve(LINES, partial=lambda event: event.seq is not None and event.seq % 50 == 0)
-"""An importer of which a source may tell some records more fully."""
+"""An importer with records that a source may report in more detail."""
 CRASHING = Importer(name="crashing", recognises=lambda head: bool(1 // 0), read=read)
 
 
@@ -157,7 +157,7 @@ def test_import_checks_file_first(home: EngineHarness, tmp_path: Path) -> None:
 def test_import_folds_after_everything(home: EngineHarness, tmp_path: Path) -> None:
     """Nothing is folded before everything is in the log.
 
-    What would be delivered of half an hour of one rate would have to be sent once more.
+    What half an hour of one rate gives would have to be sent again.
     """
     file = file_of(tmp_path, *reversed(basal(24 * 60)))
     args = {"files": [str(file)]}

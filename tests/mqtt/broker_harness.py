@@ -22,7 +22,7 @@ NOON = datetime(2026, 5, 14, 12, 0, tzinfo=timezone.utc)
 
 @attrs.frozen
 class NoonClock:
-    """A clock that stands: so long after noon. ``wait`` is called instead of sleeping."""
+    """A clock that stands still at so many minutes after noon. ``wait`` is called instead of sleeping."""
 
     minutes: float = 2.0
     wait: Callable[[float], object] = float
@@ -38,7 +38,7 @@ class NoonClock:
 
 
 def deliveries(fold: Fold[object] | None = None) -> list[Delivery]:
-    """What the fold wants told after a basal record and a bolus."""
+    """The fold's documents after a basal record and a bolus."""
     fold = fold or StateFold()  # type: ignore[assignment]
     state = fold.initial()
     for seq, (kind, body) in enumerate([
@@ -58,7 +58,7 @@ def deliveries(fold: Fold[object] | None = None) -> list[Delivery]:
 
 
 class Listener:
-    """Hears what the broker tells; ``until`` waits for topics."""
+    """Listens to the broker; ``until`` waits for topics."""
 
     def __init__(self, port: int) -> None:
         self.heard: dict[str, list[bytes]] = {}

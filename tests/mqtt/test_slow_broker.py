@@ -27,7 +27,7 @@ ONE_ROUND = 3
 
 @attrs.define
 class CountingClock:
-    """A clock that stands at noon and counts its readings."""
+    """A clock that stands still at noon and counts its readings."""
 
     readings: int = 0
 

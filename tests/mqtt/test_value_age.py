@@ -17,7 +17,7 @@ from tests.mqtt.broker_harness import DEVICE, NOON, NoonClock, components, deliv
 
 
 def said_at(minutes: float) -> dict[str, object]:
-    """What is told of a state of noon (and a minute later) so long after it, with what Home Assistant makes of its age."""
+    """The values of noon (and a minute later) as published so many minutes later; an expired one is None."""
     now = NOON + timedelta(minutes=minutes)
     said: dict[str, object] = {}
     for each in deliveries():
@@ -27,7 +27,7 @@ def said_at(minutes: float) -> dict[str, object]:
 
 
 def test_value_that_is_too_old() -> None:
-    """The rate is of noon, insulin on board of a minute later; each by its own time, and against now."""
+    """The rate is from noon, insulin on board from a minute later; each expires by its own time, seen from now."""
     young, older, old, lost = said_at(29), said_at(30.5), said_at(31.5), said_at(182)
     assert (young["basal_rate"], young["iob"], young["pump_state"]) == (0.8, 3.25, "delivering")
     assert (older["basal_rate"], older["iob"]) == (None, 3.25)

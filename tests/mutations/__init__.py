@@ -21,7 +21,7 @@ PATCHES = Path(__file__).parent / "patches"
 
 @attrs.frozen
 class Mutation:
-    """One patch. Each of ``tests`` (pytest's names) fails by an assertion once it is applied."""
+    """One patch. Once it is applied, each of ``tests`` (pytest's names) fails by an assertion."""
 
     path: Path
     name: str

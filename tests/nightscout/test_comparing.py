@@ -78,7 +78,7 @@ IN_MMOL = {**WITH_GLUCOSE, "glucose": 14.2, "units": "mmol"}
 def test_compare_glucose_units(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
     """The same glucose in other units is no difference.
 
-    A site whose units were changed is not written anew for that; another value is told in the copy's units.
+    A site whose units were changed is not rewritten for that; another value is reported in the copy's units.
     """
     assert diff(ours, {**theirs, "_id": "0" * 24}) == []
     (other,) = diff(ours, {**theirs, "glucose": theirs["glucose"] * 2})
@@ -158,9 +158,8 @@ def test_late_alarm_announced(
 ) -> None:
     """A late alarm is announced now, with its age.
 
-    A site rings for its newest treatment alone, if younger than ten minutes: a fresh alarm's suspension would be newer.
-
-    What the document says does not depend on when it was sent.
+    A site rings for its newest treatment alone, if that is younger than ten minutes, and a fresh alarm's suspension
+    would be newer. The document's content does not depend on when it was sent.
     """
     notes = "Occlusion alarm at 02:10"
     delivery = put("rings", minutes(-age_min), eventType="Announcement", notes=notes, isAnnouncement=True)

@@ -131,7 +131,7 @@ def want(outbox: Outbox, *documents: Document) -> None:
 
 
 def deliver(outbox: Outbox, site: StubSite, clock: FakeClock) -> None:
-    """What a daemon does in an hour, with another process each time."""
+    """Act as a daemon does in an hour, with another process each time."""
     for _ in range(6):
         clock.advance(seconds=600)
         receiver = receiver_of(site, clock)

@@ -62,7 +62,7 @@ class TestDeviceStatus(NightscoutContract):
 
 
 class TestProfiles(NightscoutContract):
-    """The profile in force is read whenever ours is delivered: it needs no reading back."""
+    """The profile in force is read whenever ours is delivered, so it need not be read back."""
 
     name = PROFILES
     reads_back = False

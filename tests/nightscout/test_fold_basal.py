@@ -43,9 +43,9 @@ def draw(*steps: tuple[float, Any]) -> list[tuple[float, float, float]]:
 
 
 def test_equal_rates_one_document() -> None:
-    """Equal rates are one document that reaches to the newest record.
+    """Equal rates are one document that reaches five minutes past the newest record.
 
-    And five minutes on, when the next record comes: until then the site must not fall back to the scheduled rate.
+    The next record comes then; until it does, the site must not fall back to the scheduled rate.
     """
     assert draw((0, delivered(1.0)), (5, delivered(1.0)), (10, delivered(1.0))) == [(0, 15, 1.0)]
     assert draw((0, delivered(1.0))) == [(0, 5, 1.0)]
@@ -193,7 +193,7 @@ def test_resume_without_suspension() -> None:
 def test_resume_after_sign_of_life() -> None:
     """A sign of life just before a resume does not make an old rate the resumed one.
 
-    A pump that tells changes only, and whose suspension is missing: the rate of hours ago is not the one it resumed with.
+    The pump reports only changes, and the suspension is missing: it did not resume with the rate of hours ago.
     """
     assert draw((0, changed(1.0)), (179.8, events.DaySummary()), (180, RESUMED), (300, changed(0.5))) == [
         (0, 179.8, 1.0),
@@ -241,9 +241,9 @@ def test_rate_change_in_hole() -> None:
 
 
 def test_rate_change_in_silence() -> None:
-    """A pump that reports deliveries is not believed to continue a changed rate in silence.
+    """A pump that reports deliveries does not continue a changed rate in silence.
 
-    Not even when the last delivery was a day ago: 40 U were drawn once that nobody had confirmed.
+    Not even if the last delivery was a day ago: once, 40 U were drawn that nobody had confirmed.
     """
     day = 25 * 60
     shown = draw((0, delivered(1.0)), (5, delivered(1.0)), (day, changed(2.0)), (day + 20 * 60, delivered(1.0)))

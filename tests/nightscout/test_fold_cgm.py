@@ -70,7 +70,7 @@ def test_reading_hidden() -> None:
 def test_reading_repeated_hour() -> None:
     """The hour that comes twice has all its readings.
 
-    The wall clock repeats itself when the wearer sets it back; the times of the world do not.
+    The wall clock repeats itself when the wearer sets it back, but UTC does not.
     """
     before, after = reading(0, 1), reading(60, 2)
     body = attrs.evolve(after.body, reading_time=before.body.reading_time)

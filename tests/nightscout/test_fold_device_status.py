@@ -29,7 +29,7 @@ DONE = events.BolusCompleted(bolus_id=7, status="completed", delivered_u=3.0, io
 
 
 def test_status_is_one_document() -> None:
-    """All that the pump reported lately is one status, which lapses."""
+    """Everything that the pump reported lately is one status, which expires."""
     battery = events.BatteryMeasured(battery_percent=81.0, battery_mv=3950)
     (document,) = run((0, FILLED), (1, basal(1.2)), (6, battery), (7, DONE))
     assert (document.collection, document.ttl_s) == ("devicestatus", 1800)
@@ -54,7 +54,7 @@ BATTERY = events.BatteryMeasured(battery_percent=81.0)
 def test_status_iob_time() -> None:
     """Insulin on board of an older record has that record's time.
 
-    Nightscout counts its age from the document's time: 29 minutes old it was shown for half an hour more.
+    Nightscout counts its age from the document's time: a value of 29 minutes ago was shown for half an hour more.
     """
     iob, newest = run((0, DONE), (29, basal(0.6)))
     assert iob.content["pump"]["iob"] == {"iob": 2.5, "bolusiob": 2.5}
@@ -99,7 +99,7 @@ def test_reservoir_of_stopped_pump() -> None:
 def test_reservoir_counts_delivery_once() -> None:
     """Delivered insulin leaves the reservoir once.
 
-    Records 20 and 21, and 280 that tells of both, are the same insulin.
+    Records 20 and 21, and 280, which reports both, are the same insulin.
     """
     together = events.BolusDelivered(bolus_id=7, status="completed", delivered_u=5.0)
     late = events.BolusExtendedCompleted(bolus_id=7, status="completed", delivered_u=2.0)

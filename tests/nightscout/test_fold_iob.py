@@ -19,7 +19,7 @@ def run(*steps: tuple[float, Any], fold: IobFold | None = None) -> list[Document
 
 
 def test_iob_documents() -> None:
-    """The newest insulin on board is one activity and a device status that lapses."""
+    """The newest insulin on board is one activity and a device status that expires."""
     activity, status = run((0, end(1.5)), (5, events.DaySummary(iob_u=1.2275107)))
     assert activity.id == document_id("site", "iob", "activity")
     assert (activity.collection, activity.unique_slot, activity.ttl_s) == ("activity", "", None)

@@ -49,7 +49,7 @@ class NarrowReceiver(FakeReceiver):
 
 
 def backed_off(sender: Sender, now: datetime) -> bool:
-    """Whether a keeper would wait after sending what there is to send."""
+    """Whether a daemon would wait after it has sent what there is to send."""
     try:
         while sender.send_next(now):
             pass
@@ -61,7 +61,7 @@ def backed_off(sender: Sender, now: datetime) -> bool:
 def drain(
     outbox: Outbox, receiver: FakeReceiver, *, now: datetime = NOW, restart: bool = True, rounds: int = 300
 ) -> int:
-    """What a keeper does, minute by minute, with another process each time. How many minutes it took."""
+    """Act as a daemon does, minute by minute, with another process each time; return the number of minutes."""
     sender = Sender(outbox, receiver)
     for minute in range(rounds):
         at = now + timedelta(minutes=minute)
@@ -174,7 +174,7 @@ def test_receiver_full_for_hours(outbox: Outbox, error: Callable[[], Exception])
 def test_suspect_document_alone(outbox: Outbox, error: Callable[[], Exception]) -> None:
     """One document that fails each time does not block the others, and is set aside in the end.
 
-    A firewall may dislike a word in a note; the newest one, which goes first.
+    A firewall may dislike a word in a note. This document is the newest, so it goes first.
     """
     culprit = document(30)
     receiver = NarrowReceiver(most=MOST, error=error, bad=frozenset({culprit.id}))
@@ -200,7 +200,7 @@ def test_suspect_document_alone(outbox: Outbox, error: Callable[[], Exception]) 
 def test_suspect_document_in_batch(outbox: Outbox) -> None:
     """A document that fails while others of its batch pass does not block them.
 
-    As at a receiver that does one document a request.
+    For example, a receiver that takes one document a request.
     """
 
     class OneByOneReceiver(FakeReceiver):

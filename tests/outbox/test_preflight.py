@@ -24,7 +24,7 @@ NOW = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
 def test_read_back_after_refusal(tmp_path: Path) -> None:
     """Reading back starts again from the beginning after the secret was refused in the middle.
 
-    A generator that failed is at its end: what it had not told yet would be sent as if it were not there.
+    A generator that raised is exhausted: documents that it has not given yet would be sent as if they were not there.
     """
     trouble = [CredentialsRefused("refused", remedy="")]
 

@@ -1,4 +1,4 @@
-"""The outbox's queue and sender against a receiver: batches, halving, dead letters, withdrawals, lapses."""
+"""The outbox's queue and sender against a receiver: batches, halving, dead letters, withdrawals, expiry."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_changed_document_replaces(outbox: Outbox) -> None:
 
 
 def test_folded_is_on_disk_before_it_is_sent(outbox: Outbox, tmp_path: Path) -> None:
-    """Folding does not wait for the disk, so each attempt does: also one whose documents were all in doubt already."""
+    """Folding does not wait for the disk, so each attempt does, also if all its documents were in doubt already."""
     written = tmp_path / "sink.sqlite-wal"
 
     @attrs.define
@@ -100,7 +100,7 @@ def test_folded_is_on_disk_before_it_is_sent(outbox: Outbox, tmp_path: Path) -> 
 def test_change_back_after_unknown_result(outbox: Outbox) -> None:
     """A document that changes back after an attempt without an answer is sent again.
 
-    The receiver may hold the other one by now: equal to what it took last is not equal to what is there.
+    The receiver may have the other content by now. That it once took this content does not prove that it is there.
     """
     receiver = FakeReceiver()
     sender = Sender(outbox, receiver)
@@ -193,7 +193,7 @@ def test_dead_letters_retry_and_drop(outbox: Outbox) -> None:
 def test_dead_letters_after_outage(outbox: Outbox) -> None:
     """What was refused while everything was refused is tried again once the receiver takes something.
 
-    A site that answered every write with 400 for an hour: the doses of that hour are not left out.
+    A site answered every write with 400 for an hour: the doses of that hour must arrive.
     """
     hour, later = [document(number) for number in range(7)], document(8)
     receiver = FakeReceiver(poison=frozenset(known.id for known in hour))
@@ -282,7 +282,7 @@ def test_future_document_waits(outbox: Outbox) -> None:
 
 
 def test_document_lapses(outbox: Outbox) -> None:
-    """A short-lived document lapses when it is not worth sending any more."""
+    """A short-lived document expires when it is not worth sending any more."""
     receiver = FakeReceiver()
     want(outbox, document(1, ttl_s=600.0))
     assert outbox.queue.expire(START + timedelta(minutes=11, seconds=1)) == 1
@@ -396,7 +396,8 @@ def test_replay_to_new_site(outbox: Outbox) -> None:
 def test_outbox_commits_are_synced(outbox: Outbox) -> None:
     """A commit of the outbox is synced to the disk.
 
-    In WAL mode a lower level loses the last commits with the power: a document would be sent again as if it never was.
+    In WAL mode a lower level loses the last commits in a power cut: a document would be sent again as if it had never
+    been sent.
     """
     assert outbox._db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
@@ -418,7 +419,8 @@ def test_replay_skips_short_lived(outbox: Outbox) -> None:
 def test_replay_sends_current_short_lived(outbox: Outbox) -> None:
     """A replay sends the present status again while it is worth something.
 
-    A status of ten minutes ago that the place lost; one that lapsed, and a call that was made, stay as they are.
+    The receiver lost a status of ten minutes ago. An expired status and an announcement that was made are not sent
+    again.
     """
     receiver = FakeReceiver()
     sender = Sender(outbox, receiver)

@@ -19,7 +19,7 @@ def times(outbox: Outbox) -> list[datetime]:
 
 
 def test_slot_claimed_again(tmp_path: Path) -> None:
-    """A document that no interval made for a moment still moves the other one when it comes back."""
+    """A document that no interval made for a while still moves the other one when it comes back."""
     lesser = Document(id="a", collection="things", unique_slot="rate", at=AT, content={"rate": 1.0})
     greater = attrs.evolve(lesser, id="b", content={"rate": 0.0})
     outbox = Outbox.opened(tmp_path / "outbox.sqlite")

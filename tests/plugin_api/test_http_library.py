@@ -19,5 +19,5 @@ assert charset_normalizer.from_bytes
 
 
 def test_no_guessing_of_encodings() -> None:
-    """A text without a charset is UTF-8, nothing is warned of, and others can still import the library."""
+    """A text without a charset is UTF-8, there is no warning, and other code can still import the library."""
     subprocess.run([sys.executable, "-W", "error", "-c", LOOK], check=True, timeout=60)

@@ -115,7 +115,7 @@ class RandomlyFailingReceiver(FakeReceiver):
 
 @attrs.define
 class ScriptedSource(FakePumpSource):
-    """Tells what it is given to tell, in batches; may break off in the middle, and begins again then."""
+    """Reports what it is given, in batches. It may break off in the middle, and then begins again."""
 
     queue: list[list[Event]] = attrs.field(factory=list)
     breaks_after: int | None = None
@@ -172,7 +172,7 @@ class CrashingEngineHarness(EngineHarness):
         self.engine.events.append = dying_step  # type: ignore[method-assign]
 
     def tell(self, units: Sequence[Unit], *, parts: int = 1, half: bool = False) -> None:
-        """Let the vendor tell these with the next poll, in so many answers."""
+        """Let the vendor report these events with the next poll, in so many answers."""
         self.known.update({each.name: unit for unit in units for each in unit})
         size = max(1, -(-len(units) // parts))
         self.pump.queue.append([opened(pump, self.first_day) for pump in ("1", "2")])
@@ -181,7 +181,7 @@ class CrashingEngineHarness(EngineHarness):
             self.pump.queue.append([each.event(self.pump.decoder, half=half) for each in told])
 
     def tell_again(self, first: date | None = None) -> None:
-        """The vendor's whole memory once more: for a disk that was wiped, or for older days."""
+        """Let the vendor report everything once more: for a disk that was wiped, or for older days."""
         self.first_day = min(first or FIRST_DAY, self.first_day)
         self.tell(list(dict.fromkeys(self.known.values())), parts=3)
 
@@ -194,7 +194,7 @@ class CrashingEngineHarness(EngineHarness):
             self.reopen()
 
     def sync_without_faults(self) -> None:
-        """Everybody behaves, and the user agrees to everything, until nothing waits."""
+        """Nothing fails and the user agrees to everything, until nothing waits."""
         self.kill_switch.left = None
         self.receiver.bad = self.receiver.refused_share = 0.0
         self.receiver.silent = False

@@ -54,7 +54,7 @@ class PumpRecord:
         return f"{self.pump}@csv" if self.seq is None else f"{self.pump}:{self.group}"
 
     def event(self, decoder: int, *, half: bool = False) -> Event:
-        """The event as the vendor tells it now; ``half``: with what is essential left out."""
+        """The event as the vendor reports it now; ``half``: without its essential fields."""
         raw = {key: value for key, value in self.raw.items() if not half or key in ("kind", "id")}
         kind, body = decoded(raw, decoder)
         return Event(

@@ -89,7 +89,7 @@ class FoldBench:
 
 
 class Law(RuleBasedStateMachine):
-    """A whole installation through everything that may happen to it; whenever it is left in peace, the law holds."""
+    """A whole installation through everything that may happen to it; whenever nothing disturbs it, the law holds."""
 
     @initialize(
         rng=st.randoms(use_true_random=False), bad=st.sampled_from([0.0, 0.3, 0.8]), brake=st.sampled_from([10, 10_000])
@@ -257,7 +257,7 @@ class Law(RuleBasedStateMachine):
 
 
 def is_spoilt(unit: Unit) -> bool:
-    """Whether a vendor may tell it half: what a half-told setting does to a clock is another test's business."""
+    """Whether the vendor may report half of it. Half a clock setting is tested elsewhere."""
     return unit[0].raw["kind"] != "clock.changed"
 
 
@@ -271,7 +271,7 @@ def test_delivered_equals_one_pass() -> None:
             phases=(
                 Phase.reuse,
                 Phase.generate,
-            ),  # the first failure tells its steps; shrinking them would take minutes
+            ),  # the first failure shows its steps; shrinking them would take minutes
             suppress_health_check=list(HealthCheck),
         ),
     )
@@ -349,7 +349,7 @@ def test_late_event_costs_the_same(tmp_path: Path, days: int) -> None:
 def test_inactive_pump_after_update(tmp_path: Path) -> None:
     """An inactive pump gets no documents after an update.
 
-    Its hand-over stands where no event is that the fold reads; everything is folded again.
+    No event that the fold reads is at its hand-over, and everything is folded again.
     """
     harness = CrashingEngineHarness(tmp_path, rng=random.Random(0))
     drawer = PumpRecord(

@@ -59,7 +59,7 @@ def test_daily_comparison_by_cron(harness: EngineHarness, receiver: ReadableFake
 def test_daily_comparison_waits(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
     """The daily comparison waits for fresh sources and for deliveries.
 
-    With an old log it would undo what another machine, which knows more, has delivered.
+    With an old log it would undo deliveries of another machine that has newer data.
     """
     harness.pump.trouble = Retryable("the cloud is away")
     run_engine_for(harness, 3 * DAY, step=2 * HOUR)
@@ -87,7 +87,7 @@ def test_daily_comparison_fails(harness: EngineHarness, receiver: ReadableFakeRe
 def test_daily_comparison_refused(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
     """A receiver that refuses to be read is reported, and no dose is delayed.
 
-    A token may write and not read; whether the credentials are wrong, the deliveries show.
+    A token may have the right to write but not to read; deliveries show whether the credentials are wrong.
     """
     receiver.trouble_reading = CredentialsRefused("who are you?")
     run_engine_for(harness, INTERVAL + 12 * HOUR)
@@ -109,7 +109,7 @@ def test_daily_comparison_receiver_raises(harness: EngineHarness, receiver: Read
 def test_daily_comparison_corrupt_index(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """An index that the comparison finds corrupt ends the run, as anywhere else.
 
-    It is forgotten by then: going on with it would be going on with a file that is not there any more.
+    It is deleted by then, so the run must not use it any more.
     """
 
     def corrupted(*_args: object) -> None:

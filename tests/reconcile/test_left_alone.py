@@ -19,7 +19,7 @@ from tests.support.engine.harness import BEGIN, EngineHarness
 
 @attrs.frozen(kw_only=True)
 class EphemeralFold(StretchFold):
-    """Documents that are worth something for half an hour."""
+    """Documents that expire after half an hour."""
 
     name = "ephemeral"
 
@@ -35,7 +35,7 @@ class EphemeralFold(StretchFold):
 
 
 def test_verify_lapsed_document(tmp_path: Path, receiver: ReadableFakeReceiver) -> None:
-    """A lapsed document is neither missing nor unclaimed."""
+    """An expired document is neither missing nor unclaimed."""
     harness = EngineHarness(
         tmp_path, receiver=receiver, folds={"stretches": StretchFold(), "ephemeral": EphemeralFold()}
     )
@@ -55,9 +55,9 @@ def test_verify_lapsed_document(tmp_path: Path, receiver: ReadableFakeReceiver) 
 
 
 def test_wiped_disk_keeps_lapsed(tmp_path: Path, receiver: ReadableFakeReceiver) -> None:
-    """After a wiped disk, lapsed documents stay at the receiver.
+    """After a wiped disk, expired documents stay at the receiver.
 
-    An announcement of yesterday is made by no fold any more; it was right when it was sent.
+    No fold makes yesterday's announcement any more, but it was right when it was sent.
     """
     harness = EngineHarness(
         tmp_path, receiver=receiver, folds={"stretches": StretchFold(), "ephemeral": EphemeralFold()}
@@ -74,7 +74,7 @@ def test_wiped_disk_keeps_lapsed(tmp_path: Path, receiver: ReadableFakeReceiver)
 
 
 def wiped(harness: EngineHarness) -> None:
-    """The outbox is gone; the log is read to its end twice since."""
+    """The outbox is gone, and the log has been read to its end twice since."""
     harness.engine.close()
     for path in (harness.folder / "outbox").iterdir():
         path.unlink()
@@ -87,7 +87,7 @@ def wiped(harness: EngineHarness) -> None:
 def test_wiped_disk_keeps_other_kinds(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
     """After a wiped disk, documents of a kind that is not made here stay.
 
-    An option switched it off since, or it is another machine's, which has it on.
+    An option has switched it off since, or they belong to another machine that has it on.
     """
     known = at_hour(receiver, 3)
     for kind in ("another kind", "stretch"):

@@ -52,9 +52,9 @@ def test_repair_ours_only(harness: EngineHarness, receiver: ReadableFakeReceiver
 
 
 def test_repair_place_taken(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
-    """A lost document whose place another program took is reported, not fought for.
+    """A lost document whose place another program took is reported, not restored.
 
-    Where the receiver keeps only one of the two, sending ours again would destroy theirs.
+    If the receiver keeps only one of the two, sending ours again would destroy the other one.
     """
     lost = at_hour(receiver, 3)
     theirs = receiver.copy_of(lost, document_id="", receiver_key="here", author="me")
@@ -73,7 +73,7 @@ def test_repair_incomplete_status(
 ) -> None:
     """A repair that cannot correct everything ends with status 9.
 
-    A place that says 200 and forgets.
+    The receiver answers 200 and stores nothing.
     """
     lost = at_hour(receiver, 3)
     del receiver.there[lost.id]
@@ -93,9 +93,9 @@ def test_repair_incomplete_status(
 
 
 def test_repair_brake(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
-    """Many changes are braked; many missing documents are not.
+    """Many changes need consent, many missing documents do not.
 
-    The brake is there for what would change; what is not there cannot be overwritten.
+    A document that is not there cannot be overwritten.
     """
     harness.clock.sleep(4 * 86400)
     harness.ask("sync")

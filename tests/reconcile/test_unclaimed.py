@@ -38,7 +38,7 @@ class SlowPumpSource(FakePumpSource):
 
 
 def found_now(harness: EngineHarness) -> None:
-    """What a repair does with what it finds, without the poll that it asks for afterwards."""
+    """The result of a repair, without the poll that it asks for afterwards."""
     harness.clock.still = True
     for part in harness.runner.verifier(harness.engine.streams).run():
         harness.runner.repair(part.found)
@@ -49,7 +49,7 @@ def found_now(harness: EngineHarness) -> None:
 def test_unclaimed_found_during_read(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
     """A read that began before an unclaimed document was found does not judge it.
 
-    What it asked for first may be older than what another machine delivered while it was still reading.
+    Its first answers may be older than what another machine has delivered meanwhile.
     """
     harness.pump = SlowPumpSource(harness.clock)
     harness.reopen()
@@ -74,9 +74,9 @@ def test_unclaimed_found_during_read(harness: EngineHarness, receiver: ReadableF
 
 
 def test_unclaimed_found_before_backfill(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
-    """A backfill's read-back does not hurry what was found before.
+    """A backfill's read-back does not hurry earlier findings.
 
-    Days that are opened later are read back too; what a comparison found waits for a whole read nevertheless.
+    Days that are opened later are read back too, but a finding of a comparison still waits for a complete read.
     """
     stale = stale_of(receiver)
     harness.clock.sleep(60)

@@ -148,7 +148,7 @@ def test_verify_during_delivery(
 ) -> None:
     """A document that changes during the comparison is no difference.
 
-    The daemon delivers between the look at the place and the look at the outbox.
+    The daemon delivers after the receiver was read and before the outbox is read.
     """
     survey = ReadableFakeReceiver.survey
 

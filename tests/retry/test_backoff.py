@@ -16,7 +16,7 @@ def test_backoff_doubles(failures: int, least: float, most: float) -> None:
 
 
 def test_backoff_asked_for() -> None:
-    """A wait that the other side asks for is the least."""
+    """The wait is at least what the other side asks for."""
     assert backoff_s(1, after_s=120.0, rng=random.Random(1)) >= 120.0
 
 

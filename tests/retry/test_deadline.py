@@ -33,7 +33,7 @@ WRONG_BY = [sign * timedelta(**by) for sign in (1, -1) for by in ({"hours": 1}, 
 
 
 def remembered(deadline: RememberedDeadline) -> RememberedDeadline:
-    """As it comes out of its file."""
+    """The deadline as it is read from its file."""
     return CONVERTER.loads(CONVERTER.dumps(deadline), RememberedDeadline)
 
 
@@ -65,7 +65,7 @@ def test_deadline_with_any_wrong_clock(
 ) -> None:
     """However wrong the clock was or is, nothing waits longer than its wait.
 
-    Counted from now; in the process that set it, counted from when it was set.
+    The wait counts from now; in the process that set it, from the moment at which it was set.
     """
     clock = FakeClock(NOW + timedelta(seconds=wrong_before_s), still=True)
     deadline = RememberedDeadline.after(wait_s, clock)
@@ -160,7 +160,7 @@ def test_backoff_asked_for_a_day(harness: EngineHarness) -> None:
 
 @attrs.define
 class PostponingReceiver(ReadableFakeReceiver):
-    """Takes nothing for now, and says for how long."""
+    """Accepts nothing for now, and says for how long."""
 
     postpone_s: float | None = None
 

@@ -24,7 +24,7 @@ def test_history_edge_local_day(harness: EngineHarness) -> None:
 def test_history_opened_later_across_edge(harness: EngineHarness) -> None:
     """History that is opened later includes what reached over its old edge.
 
-    A document that began before the edge and was finished long after it, as a night's sleep on the first wanted day.
+    A document began before the edge and ended long after it, such as a night's sleep on the first wanted day.
     """
     harness.pump.stretch_h = 30
     harness.pump.opened = (HistoryOpened(first_day="2026-06-02"),)
@@ -91,9 +91,9 @@ def test_backfill_lets_news_through(harness: EngineHarness) -> None:
 
 
 def test_backfill_counts_events_once(harness: EngineHarness) -> None:
-    """An event that a backfill gives several times is counted once.
+    """An event that a backfill brings several times is counted once.
 
-    Its parts overlap. What it brought itself was not there before.
+    Its parts overlap. An event that an earlier part brought does not count as known before the backfill.
     """
     harness.pump.hidden = {30, 60, 90}
     harness.ask("sync")

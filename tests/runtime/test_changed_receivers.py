@@ -98,7 +98,7 @@ def test_failed_commit_stops_its_sink(harness: EngineHarness, monkeypatch: pytes
 def test_corrupt_outbox_rebuilt(harness: EngineHarness) -> None:
     """A corrupt outbox is moved aside and rebuilt.
 
-    An outbox holds nothing that the log and the site do not.
+    Everything in an outbox is also in the log or at the site.
     """
     harness.ask("sync")
     there = dict(harness.receiver.there)

@@ -55,7 +55,7 @@ def sync_after_five_days(harness: EngineHarness) -> None:
 
 
 def noise(path: Path, page: int) -> int:
-    """Fill a page with noise; how many pages the file has."""
+    """Fill a page with noise; return the file's number of pages."""
     data = bytearray(path.read_bytes())
     pages = len(data) // PAGE
     at = page % pages * PAGE
@@ -68,7 +68,7 @@ def noise(path: Path, page: int) -> int:
 def test_index_noise_in_any_page(harness: EngineHarness, undisturbed: dict[str, Any], page: int) -> None:
     """Noise in any page of the index costs a rebuild of it.
 
-    It ends the run, as loudly as can be, and the next one has a new index; the outbox stays as it is.
+    It ends the run with an error, and the next run has a new index; the outbox stays as it is.
     """
     noise(harness.folder / "index.sqlite", page)
     harness.open()

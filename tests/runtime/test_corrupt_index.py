@@ -43,7 +43,7 @@ def test_index_page_corrupt(tmp_path: Path) -> None:
 
 
 def runs_until_synced(folder: Path, clock: FakeClock, receiver: FakeReceiver) -> int:
-    """How many it takes; each that finds the index corrupt ends."""
+    """Return the number of runs that it takes; each run that finds the index corrupt ends."""
     for count in (1, 2):
         try:
             harness = EngineHarness(folder, clock=clock, receiver=receiver, segment_bytes=20_000)

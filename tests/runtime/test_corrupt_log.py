@@ -26,7 +26,7 @@ DAYS = 4
 
 @attrs.define
 class NewsOnlySource(FakePumpSource):
-    """Tells with every poll what came since the last one; older days only when it is asked for them."""
+    """Reports with every poll what has come since the last one, and older days only on request."""
 
     told: datetime = BEGIN
     asked: list[tuple[date, date]] = attrs.field(factory=list)
@@ -297,7 +297,7 @@ def test_fold_raises_on_one_event(tmp_path: Path) -> None:
 def test_other_sink_continues(corrupt_harness: EngineHarness) -> None:
     """Another sink continues beside one that is stopped by corruption.
 
-    One log, two shelves: only the one that folds everything again needs the corrupt part.
+    Two receivers share one log: only the one that folds everything again needs the corrupt part.
     """
     other = EngineHarness(corrupt_harness.folder / "unused")
     other.engine.close()

@@ -54,7 +54,7 @@ def test_restart_resumes(harness: EngineHarness) -> None:
 def test_fold_killed_in_the_middle(harness: EngineHarness) -> None:
     """What was being folded when the process died is folded by the next process.
 
-    The cursor moves together with what is to be folded: else nothing would ever touch those events again.
+    The cursor moves in the same transaction as the marks for folding; otherwise nothing would touch those events again.
     """
 
     class DyingFold(StretchFold):
@@ -81,7 +81,7 @@ def test_late_events(harness: EngineHarness) -> None:
 
 
 def test_daemon_loop_keeps_up(harness: EngineHarness) -> None:
-    """The daemon's loop keeps up with nothing but the clock to move it."""
+    """The daemon's loop keeps up; only the clock moves it."""
     for _ in range(20_000):
         if not harness.engine.run_once():
             harness.clock.sleep(max(0.01, harness.engine.next_due()))
@@ -109,7 +109,7 @@ def test_unknown_record_counted_once(harness: EngineHarness) -> None:
 def test_other_pumps_documents_stay(harness: EngineHarness) -> None:
     """Documents of another pump on the same site are left alone.
 
-    Another machine's, which this log knows nothing of.
+    They come from another machine, and this log does not know that pump.
     """
     foreign = Document(id=document_id("other"), collection="things", at=BEGIN + timedelta(hours=3), content={})
     harness.receiver.there[foreign.id] = foreign
@@ -179,7 +179,7 @@ def test_a_year_of_the_loop(harness: EngineHarness) -> None:
 def test_receiver_away_thirty_days(tmp_path: Path) -> None:
     """A receiver that was away for thirty days is caught up, newest documents first.
 
-    Polling goes on meanwhile, so that nothing depends on what the vendor still has by then.
+    Polling continues meanwhile, so that it does not matter what the vendor still has by then.
     """
     harness = EngineHarness(tmp_path)
     harness.pump.every_min = 60

@@ -1,7 +1,7 @@
-"""The whole engine on a disk that crashes or fails: what is delivered in the end is the same as without.
+"""The whole engine on a disk that crashes or fails: in the end the same is delivered as without.
 
-The process dies before each thing that lasts in turn: a call to the log's disk, a commit of the outbox, a delivery, and the
-answer to one. Or each of them fails, once, and the same process goes on.
+The process dies before each lasting step in turn: a call to the log's disk, a commit of the outbox, a delivery, or its
+answer. Or each of these fails once, and the same process continues.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class UnreliableReceiver(FakeReceiver):
 
 @pytest.fixture
 def turns_of_outboxes(monkeypatch: pytest.MonkeyPatch) -> dict[str, CallFaults]:
-    """Every commit of an outbox is a turn: of those under the key "now"."""
+    """Every commit of an outbox is a turn, counted under the key "now"."""
     now: dict[str, CallFaults] = {"now": CallFaults()}
     transaction, put = Outbox.transaction, StoredValues.put
 
@@ -108,7 +108,7 @@ def lost_at_the_site(harness: EngineHarness) -> None:
 
 @attrs.frozen
 class EngineScenario:
-    """``begin`` where nothing fails, then ``work``."""
+    """``begin`` while nothing fails, then ``work``."""
 
     begin: Callable[[EngineHarness], None]
     work: Callable[[EngineHarness], None]
@@ -147,7 +147,7 @@ def prepared_engine(name: str, folder: Path) -> EngineHarness:
 def runs_with_fault(
     name: str, folder: Path, outboxes: dict[str, CallFaults], **how: Any
 ) -> Iterator[tuple[EngineHarness, CallFaults]]:
-    """The scenario's beginning again and again, each time with the next turn as the one that ``how`` speaks of."""
+    """The scenario's beginning again and again, each time with the next step as the one that ``how`` affects."""
     before = prepared_engine(name, folder / "begun")
     [(which, _)] = [(key, value) for key, value in how.items() if value is None]
     for number in range(1, 1000):
@@ -171,7 +171,7 @@ def runs_with_fault(
 
 
 def finished(harness: EngineHarness) -> dict[str, tuple[Any, ...]]:
-    """What is there when everything has been read and delivered up to the end."""
+    """Return what is there when everything has been read and delivered."""
     harness.clock.time = END
     for _ in range(20):
         if harness.ask("sync").status == 0:

@@ -28,7 +28,7 @@ def test_full_disk_stops_polling(harness: EngineHarness) -> None:
 def test_full_outbox_stops_its_sink(harness: EngineHarness) -> None:
     """An outbox without room stops its own sink only, which resumes without a command.
 
-    SQLite is given no page more; polling and the other sink go on, and the sink says what it waits for.
+    SQLite gets no further page. Polling and the other sink continue, and the sink says what it waits for.
     """
     receiver = FakeReceiver(address="shelf://other", batch_size=100)
     outbox = Outbox.opened(harness.folder / "outbox" / "other.sqlite")

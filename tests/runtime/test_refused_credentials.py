@@ -36,7 +36,7 @@ class LockedReceiver(FakeReceiver):
 def test_refused_secret_by_mistake(harness: EngineHarness) -> None:
     """A sink whose secret was refused by mistake says how it continues.
 
-    A server that was set up anew, or a page in front of it, may refuse what is right.
+    A server that was set up again, or a page in front of it, may refuse the right secret.
     """
     sender = harness.engine.runners["shelf"].sender
     sender.receiver = LockedReceiver()
@@ -51,13 +51,13 @@ def test_refused_secret_by_mistake(harness: EngineHarness) -> None:
 
 @attrs.define
 class SecretRefusingReceiver(FakeReceiver):
-    """Refuses the credentials so many times."""
+    """Refuses the credentials this many times."""
 
     refusals: int = 1
     asked: list[datetime] = attrs.field(factory=list)
     clock: FakeClock | None = None
     remembers: bool = False
-    """Refuses without asking anybody."""
+    """Refuses by itself, without asking the server."""
 
     def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
         if self.refusals:

@@ -1,4 +1,4 @@
-"""A receiver, an outbox, a disk or a log that lost something: the same documents again."""
+"""A receiver, an outbox, a disk or a log that lost something: the same documents are delivered again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A source that fails: back-off, and what goes on meanwhile."""
+"""A source that fails: back-off, and what continues meanwhile."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from tests.support.engine.harness import BEGIN, EngineHarness
 
 
 class RewordedFold(StretchFold):
-    """The same stretches in other words."""
+    """The same stretches with other wording."""
 
     def step(self, state: State, event: Event) -> tuple[State, Sequence[Document]]:
         state, finished = super().step(state, event)
@@ -31,7 +31,7 @@ class RewordedFold(StretchFold):
 
 @pytest.fixture
 def delivered(tmp_path: Path) -> Iterator[EngineHarness]:
-    """Four days are delivered, by a source that tells older days only when it is asked for them."""
+    """Four days are delivered by a source that reports older days only on request."""
     harness = EngineHarness(tmp_path, segment_bytes=40_000)
     harness.pump = NewsOnlySource(harness.clock)
     harness.reopen()
@@ -50,11 +50,11 @@ def words(harness: EngineHarness) -> set[bool]:
     return {known.content == {"words": "new"} for known in harness.receiver.there.values()}
 
 
-# --- the rewrite brake ----------------------------------------------------------------------------------------------
+# --- too many rewrites ------------------------------------------------------------------------------------------------
 
 
 def test_brake_survives_restart_and_news(delivered: EngineHarness) -> None:
-    """A brake for many rewrites survives restarts and new data."""
+    """A stop for many rewrites survives restarts and new data."""
     reopen_with_other_words(delivered)
     before = dict(delivered.receiver.there)
     for _ in range(3):
@@ -92,9 +92,9 @@ def test_resume_covers_present_rewrites_only(delivered: EngineHarness, command: 
 
 
 def test_brake_released_when_rewrites_vanish(delivered: EngineHarness) -> None:
-    """The brake is released when nothing would be rewritten any more.
+    """The stop ends when nothing would be rewritten any more.
 
-    An update that was reverted before anybody agreed to it.
+    An update is reverted before anybody agrees to it.
     """
     reopen_with_other_words(delivered)
     assert delivered.ask("sync").status == 6
@@ -116,7 +116,7 @@ def test_brake_limit_itself_passes(delivered: EngineHarness) -> None:
 
 
 def test_brake_on_corrected_zone(delivered: EngineHarness) -> None:
-    """A corrected time zone is held; after consent, every document moves once."""
+    """A corrected time zone waits for consent; then every document moves once."""
     before = {id_: known.at for id_, known in delivered.receiver.there.items()}
     delivered.reopen(zones=Zones(timezone="Europe/London"))
     assert delivered.ask("sync").status == 6
@@ -160,7 +160,7 @@ def test_gap_until_days_fetched(delivered: EngineHarness) -> None:
 def test_gap_waits_for_its_last_day(delivered: EngineHarness) -> None:
     """A gap holds until the last of its days was fetched.
 
-    Days are fetched, but not those: nothing lets go, through restarts either.
+    Other days are fetched, and nothing is withdrawn, over restarts too.
     """
     make_gap(delivered, seq=10 + 29 * 60)
     there = dict(delivered.receiver.there)
@@ -209,13 +209,13 @@ def test_old_address_restored(delivered: EngineHarness) -> None:
 
 @attrs.define
 class RenamedReceiver(FakeReceiver):
-    """A place that an earlier release named in another way."""
+    """An address for which an earlier release had another form."""
 
     former_address: str = ""
 
 
 def test_the_same_place_in_other_words(delivered: EngineHarness) -> None:
-    """If this release names the place in another way, delivery goes on, also after a halt. A place moved later is new."""
+    """An address in this release's form is the same one, also after a halt; one that moved later is new."""
     there, former = delivered.receiver.there, delivered.receiver.address
     delivered.reopen(receiver=FakeReceiver(address="shelf://one:1", batch_size=100))
     assert delivered.runner.health.state == "halted"
@@ -241,7 +241,7 @@ def test_new_address_known_after_replay(delivered: EngineHarness) -> None:
     assert filled.keys() <= delivered.receiver.there.keys()
 
 
-# --- a place that somebody lives in ---------------------------------------------------------------------------------
+# --- a site with other documents ----------------------------------------------------------------------------------------
 
 
 def test_inhabited_site_until_adopted(tmp_path: Path) -> None:

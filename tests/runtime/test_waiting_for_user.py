@@ -78,7 +78,7 @@ def test_new_address_stops_until_replay(harness: EngineHarness) -> None:
 
 
 def test_resume_without_brake(harness: EngineHarness) -> None:
-    """``resume`` without a brake is no consent to a later one."""
+    """``resume`` without a stop is no consent to a later one."""
     harness.ask("sync")
     harness.ask("resume", sink="shelf")
     assert not harness.runner.outbox.values.get(REWRITES_ALLOWED)

@@ -44,4 +44,4 @@ CAPTURED = {
 ENTRY = "deviceAssignmentId eventCode sequenceGroup sequenceNumber pumpDateTime eventProperties estimatedDateTime"
 
 UNCAPTURED = frozenset({8, 9, 27, 48, 57, 69, 81, 219})
-"""Codes that the simulation writes though no capture of them was published."""
+"""Codes that the simulation writes although no capture of them was published."""

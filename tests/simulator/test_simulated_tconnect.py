@@ -1,4 +1,4 @@
-"""The simulated older t:connect, asked as its wire was described, by a client that knows nothing of the product."""
+"""The simulated older t:connect, used as its interface was described, by a client that knows nothing of the product."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 
 
 def hand_over(plan: SimulationPlan, at: datetime, *, serial: str = "1111122") -> tuple[SimulatedPump, SimulatedPump]:
-    """Two pumps of one person: the plan's until ``at`` (aware), which then lies in a drawer, and a new one from then on."""
+    """Two pumps of one person: the plan's until ``at`` (aware), then in a drawer, and a new one from then on."""
     first_day = at.astimezone(ZoneInfo(plan.zone)).date()
     old = attrs.evolve(plan, worn_until=at)
     new = attrs.evolve(

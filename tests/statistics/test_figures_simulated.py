@@ -86,7 +86,7 @@ def test_two_pumps(tmp_path: Path) -> None:
 
 
 def test_figures_of_a_growing_log(tmp_path: Path) -> None:
-    """A log that is kept open gives the figures of one that is opened anew, whatever arrives late."""
+    """A log that is kept open gives the same figures as one that is opened again, whatever arrives late."""
     pump = simulate(SimulationPlan(seed=3, zone="Europe/Berlin", start=date(2026, 6, 1), days=3, late_share=0.3))
     zones, first, last = Zones(timezone="Europe/Berlin"), date(2026, 6, 1), date(2026, 6, 3)
     clock = FakeClock(all_uploaded_at(pump))

@@ -48,7 +48,7 @@ def test_every_event_is_in_one_part(sample: SampleLog) -> None:
 
 
 def test_therapy_of_a_part_is_the_part_of_the_therapy(sample: SampleLog) -> None:
-    """What is read of a few hours is what a longer reading has in them: rates, boluses and late readings included."""
+    """A part of the therapy is what a longer read has in that time: rates, boluses and late readings included."""
     with open_log(sample.data_dir, timezone=ZONE) as log:
         whole = log.therapy(SINCE - timedelta(days=1), UNTIL + timedelta(days=2))
         for hours in (0, 5, 9.5, 14, 20):

@@ -34,7 +34,7 @@ def show(words: str) -> None:
 
 
 def eventually(condition: Callable[[], object], what: str, *, within_s: float = 180.0) -> None:
-    """Wait until it holds; each look starts a process, so not too often."""
+    """Wait until the condition holds. Each check starts a process, so there are few."""
     end = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < end, f"{what}: not within {within_s} s"

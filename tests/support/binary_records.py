@@ -1,7 +1,7 @@
-"""Binary history-log records as a pump has them in its memory, so as its web service handed them out.
+"""Binary history-log records as a pump has them in its memory, and so as its web service returned them.
 
-Written from the pump's side: fields in the order of its memory with the least byte first, then each word of four bytes turned
-round. The product reads places in the turned words, from a table of its own.
+They are written from the pump's side: fields in the order of its memory, least byte first, then each word of four bytes
+reversed. The product reads offsets in the reversed words, from its own table.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ MEMORY: Mapping[int, str] = {
 
 
 def payload_of(code: int, properties: Mapping[str, Any]) -> bytes:
-    """The 16 bytes that say ``properties``; lists of numbers are set bits, and a profile's name stands in the second half."""
+    """The 16 bytes of ``properties``; lists of numbers are set bits, and a profile's name is in the second half."""
     form, *names = MEMORY[code].split()
     values = [properties[name] for name in names]
     packed = struct.pack(form, *(sum(1 << bit for bit in one) if isinstance(one, list) else one for one in values))
@@ -148,7 +148,7 @@ def record_of(code: int, seq: int, seconds: int, payload: bytes = bytes(16), *, 
 
 
 def binary(entry: Mapping[str, Any], payload: bytes | None = None) -> bytes:
-    """An entry of the JSON API as a record; ``payload`` where no form of its kind was ever published."""
+    """An entry of the JSON API as a record; ``payload`` if no form of its kind was ever published."""
     seconds = int((datetime.fromisoformat(entry["pumpDateTime"]) - EPOCH).total_seconds())
     code = entry["eventCode"]
     said = payload_of(code, entry["eventProperties"]) if payload is None else payload

@@ -1,4 +1,4 @@
-"""Certificates for servers and clients of tests, from authorities of their own."""
+"""Certificates for servers and clients of tests, from the tests' own authorities."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class FakeClock:
 
 @attrs.frozen
 class FrozenClock:
-    """A clock that always shows ``time``. Whoever sleeps by it fails the test."""
+    """A clock that always shows ``time``. Code that sleeps by it fails the test."""
 
     time: datetime
 

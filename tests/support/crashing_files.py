@@ -1,9 +1,9 @@
-"""A file system in memory that loses what POSIX lets it lose, behind the port that the product writes through.
+"""A file system in memory that loses what POSIX allows it to lose, behind the port that the product writes through.
 
-What was written and not synced may be gone, there, cut at any byte, or there in part: any of its sectors may be missing (they
-read as zeros). A name that was made, moved or removed is as it was, or as it is now, until its folder was synced. The process
-dies before the call whose turn it is, or that call fails. A failing ``sync`` may have made anything of it durable; no later one
-takes up what it lost, and what is read then is what the disk has.
+What was written and not synced may be gone, there, cut at any byte, or partly there: any of its sectors may be missing
+(they read as zeros). A name that was made, moved or removed is as before or as now until its folder is synced.
+The process dies before the call whose turn it is, or that call fails. A failing ``sync`` may have made any part
+durable. No later sync makes up for what it lost, and reading then shows what the disk has.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ SECTOR = 512
 """Bytes that a disk writes whole or not at all, at the places where they lie."""
 
 Image: TypeAlias = Mapping[Path, bytes]
-"""What is on the disk after a crash."""
+"""The files on the disk after a crash."""
 
 Change: TypeAlias = "tuple[int, bytes | None]"
 """(offset, bytes written there), or (size, None): cut, or grown with zeros."""
 
 LOOKS = ("names",)
-"""The calls that change nothing; to fail, they must be asked to."""
+"""Calls that change nothing. They fail only if a test asks for it."""
 
 
 class Crash(BaseException):
@@ -36,7 +36,7 @@ class Crash(BaseException):
 
 @attrs.define(eq=False)
 class Inode:
-    """A file: what is read of it now, what a crash cannot take, and what was done since."""
+    """A file: its content now, what a crash cannot take, and the changes since."""
 
     now: bytes = b""
     durable: bytes = b""
@@ -52,7 +52,7 @@ class Inode:
         self.pending.clear()
 
     def after_crash(self, *, every_byte: bool) -> list[bytes]:
-        """What may be found after a crash, each once, nothing of the pending changes first."""
+        """The contents that may be found after a crash, each once, first the one without pending changes."""
         found = [self.durable]
         text = self.durable
         for at, data in self.pending:
@@ -74,14 +74,14 @@ def changed(text: bytes, change: Change) -> bytes:
 
 
 def cut_positions(data: bytes) -> list[int]:
-    """Places to cut at: around the ends of the first and of the last line but one, and of all, and in the middle."""
+    """Places to cut at: around the ends of the first, the last but one and the last line, and in the middle."""
     ends = [at + 1 for at, byte in enumerate(data) if byte == 10]
     near = {at + by for at in (0, *ends[:1], *ends[-2:-1], len(data)) for by in (-1, 0, 1)} | {len(data) // 2}
     return sorted(cut for cut in near if 0 < cut < len(data))
 
 
 def with_lost_sectors(at: int, data: bytes) -> Iterator[bytes]:
-    """``data``, written at ``at``, without some of its sectors: each alone, all but one, all, all before or behind one."""
+    """``data``, written at ``at``, without some sectors: each alone, all but one, all, all before or after one."""
     first, last = at // SECTOR, (at + max(len(data), 1) - 1) // SECTOR
     sectors = range(first, last + 1)
     lost_ways: list[set[int]] = [set(sectors)]
@@ -114,7 +114,7 @@ class CallFaults:
     failed: list[str] = attrs.field(factory=list)
 
     def next(self, call: str) -> bool:
-        """Whether this call fails. Crash when the power goes before it."""
+        """Whether this call fails. Raises Crash if the power goes before it."""
         if self.dead:
             raise Crash
         if call in LOOKS and not self.looks_too:
@@ -204,7 +204,7 @@ class CrashingFiles:
     # --- the crash --------------------------------------------------------------------------------------------------
 
     def now(self) -> Image:
-        """Everything as it is: what a process that dies alone leaves behind."""
+        """Everything as it is: what remains if only the process dies."""
         return {path: inode.now for path, inode in self._there.items()}
 
     def after_crash(self, *, every_byte: bool = False) -> list[Image]:
@@ -269,7 +269,7 @@ class CrashingFile:
         if self.faults.next("sync"):
             done = self.inode.after_crash(every_byte=False)
             self.inode.durable = done[int((len(done) - 1) * self.faults.partly)]
-            self.inode.pending.clear()  # no later sync takes up what this one lost
+            self.inode.pending.clear()  # no later sync makes up for what this one lost
             self.inode.now = self.inode.durable.ljust(len(self.inode.now), b"\0")
             raise self.faults.error(self.path)
         self.inode.settle()

@@ -12,7 +12,7 @@ import attrs
 from tconnectsync_simulator.pump.truth import Truth
 
 TOLERANCE_U = 0.0015
-WRONG_TIME_S = 26 * 3600  # a dose found this near with the same amounts counts as one at a wrong time
+WRONG_TIME_S = 26 * 3600  # a dose with the same amounts that is this near counts as one at a wrong time
 
 Document = Mapping[str, Any]
 
@@ -109,7 +109,7 @@ def dose_differences(
     _, left = _pair(expected, shown, within=tolerance, amounts=True)
     other_amounts, left = _pair(left, shown, within=tolerance, amounts=False)
     other_time, lost = _pair(left, shown, within=timedelta(seconds=WRONG_TIME_S), amounts=True)
-    # what is left over on the site was told twice, or never happened; a bolus that still runs is neither
+    # what remains on the site was delivered twice or never happened; a bolus that still runs is neither
     running = [bolus.started_at for bolus in truth.boluses if not bolus.finished]
     return {
         "boluses_lost": tuple(dose.text for dose in lost if dose.inside and dose.insulin_u),

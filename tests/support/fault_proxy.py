@@ -129,7 +129,7 @@ class FaultProxy:
 
     @contextlib.contextmanager
     def down(self) -> Iterator[None]:
-        """Refuse connections inside."""
+        """Refuse connections while the block runs."""
         self.stop()
         try:
             yield

@@ -15,7 +15,7 @@ class _LoopbackServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Print nothing of a client that breaks off: that is part of many tests."""
+        """Print nothing if a client breaks off: many tests do that."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 

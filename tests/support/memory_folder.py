@@ -1,4 +1,4 @@
-"""Where the tests' folders are: in memory, if the machine has room. Thousands of small databases there need not wait for a disk."""
+"""The tests' folder: in memory if the machine has room, so that thousands of databases wait for no disk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MEMORY = Path("/dev/shm")
 NEEDED_BYTES = 2 << 30
 """Several times what a run holds at once: each test's folder is deleted when it has passed."""
 NAMED = ("TMPDIR", "PYTEST_DEBUG_TEMPROOT")
-"""Whoever sets one of these has chosen a folder."""
+"""If one of these is set, the user has chosen a folder."""
 
 
 def memory_folder(memory: Path = MEMORY) -> Path | None:

@@ -1,4 +1,4 @@
-"""The event log as far as a source may know it, in memory: for tests of one source without a folder."""
+"""The part of the event log that a source may use, in memory: for tests of one source without a folder."""
 
 from __future__ import annotations
 

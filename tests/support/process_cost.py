@@ -1,4 +1,4 @@
-"""What another process has used so far, as the kernel counts it."""
+"""The resources that another process has used so far, as the kernel counts them."""
 
 from __future__ import annotations
 

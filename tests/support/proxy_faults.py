@@ -43,7 +43,7 @@ SERVED: Mapping[str, str] = {
     "twice": "the request is served twice",
     "loses_one": "one document of a POST's list is not passed on, and answered as if it were stored",
 }
-"""The server acts on the request; what comes back is not what it said."""
+"""The server acts on the request; what comes back is not its answer."""
 
 KINDS: Mapping[str, str] = {**UNSERVED, **SERVED}
 
@@ -82,7 +82,7 @@ class ProxyFaults:
     _guard: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
 
     def add(self, *faults: ProxyFault | str) -> None:
-        """Let them happen after those that are there; a kind alone happens to the next request."""
+        """Add these after those that are there; a kind alone happens to the next request."""
         with self._guard:
             self._script += [ProxyFault(fault) if isinstance(fault, str) else fault for fault in faults]
 
@@ -93,7 +93,7 @@ class ProxyFaults:
             self._share, self._kinds = share, tuple(ProxyFault(kind).kind for kind in kinds)
 
     def clear(self) -> None:
-        """Let all be well from now on; the counts stay."""
+        """Remove all faults; the counts stay."""
         with self._guard:
             self._script.clear()
             self._share = 0.0

@@ -63,7 +63,10 @@ class Server:
     _process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Begin, and wait until it is up. Another program may take a port that was free a moment ago: then it is tried again."""
+        """Start it, and wait until it is up.
+
+        Another program may take a port that was free a moment ago: then it tries another.
+        """
         for _ in range(_ATTEMPTS):
             port = self.port or _free_port()
             with self.log.open("ab") as output:
@@ -102,7 +105,7 @@ class Server:
         return self._process.pid
 
     def hold(self) -> None:
-        """It accepts connections and answers nothing, until :meth:`go_on`."""
+        """It accepts connections and does not answer, until :meth:`go_on`."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 

@@ -131,7 +131,7 @@ def compare(
 def _basal(truth: Truth, treatments: Sequence[Document], begin: datetime, end: datetime) -> dict[str, Any]:
     first = begin.replace(minute=0, second=0, microsecond=0)
     first = first if first == begin else first + HOUR
-    # nobody can show more than the pump has told: the hour of its last word is not compared
+    # no site can show more than the pump has reported: the hour of its last record is not compared
     end = min(end, truth.basal_known_until or end)
     shown = shown_basal(treatments, begin, end)
     worst, worst_hour, true_u, shown_u = 0.0, None, 0.0, 0.0

@@ -55,7 +55,7 @@ class SourceKind:
     login: str
     """The kind of request that the first login is."""
     private: Callable[[Any], tuple[str, ...]]
-    """What must be nowhere."""
+    """Texts that must be in no output."""
 
 
 def _tandem(cloud: FaultyTandemCloud, context: Context, password: str, history_days: int) -> Source:

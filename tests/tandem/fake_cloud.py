@@ -315,6 +315,6 @@ class TandemHarness:
         return self._source
 
     def poll(self, source: TandemSource | None = None) -> None:
-        """One poll, everything it brings appended; what it raises comes out after that."""
+        """Poll once and append everything it brings; an error is raised after that."""
         for batch in (source or self.running_source).poll(self.log):
             self.log.append(batch.events)

@@ -1,4 +1,4 @@
-"""Binary history logs as files: every record once, whatever the file's form; damage is told with its byte and never read."""
+"""Binary history logs as files: every record once in every form; damage is reported with its byte, not read."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def byte_of(error: FileUnreadable) -> int:
 
 
 def split_or_byte(content: bytes) -> tuple[list[bytes], int | None]:
-    """The records, or the byte that is told."""
+    """The records, or the byte that is reported."""
     try:
         return split(content), None
     except FileUnreadable as error:
@@ -219,7 +219,7 @@ def test_a_lost_line_of_text_costs_its_records() -> None:
 )
 @settings(max_examples=500, deadline=None)
 def test_a_damaged_place_is_never_misread(at: int, noise: bytes, what: str) -> None:
-    """Missing, inserted, doubled and overwritten bytes that show at all: in the file's length or in a header."""
+    """Missing, inserted, doubled and overwritten bytes that can be seen: in the file's length or in a header."""
     size = len(noise)
     right = RECORDS[2:]  # the first two are of years before
     content = b"".join(right)
@@ -264,7 +264,7 @@ def test_a_pumps_clock_may_be_ahead_by_months_not_by_years() -> None:
 
 
 def test_corruption_told_when_looked_through() -> None:
-    """Looking through a file reports corruption, and needs a few events only."""
+    """Examining a file reports corruption, and needs a few events only."""
     options = ImportOptions(pump="90556643", skip_bad=False, received_at=NOW, check_only=True)
     some = [event for batch in read(io.BytesIO(PLAIN), options) for event in batch.events]
     assert some == list(batches(PLAIN)[0].events[:1])

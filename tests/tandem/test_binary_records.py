@@ -1,4 +1,4 @@
-"""Binary records become the entries that the JSON API gives of them, and so the same events."""
+"""Binary records become the entries that the JSON API gives for them, and so the same events."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ NOON_S = int((datetime(2026, 5, 19, 12) - datetime(2008, 1, 1)).total_seconds())
 UNEXPLAINED = (22, 23, 52, 219, 434)
 NO_LAYOUT = 9
 LATER = {61: {"infusionSetType"}, 212: {"sessionStartReason"}, 313: {"weightUnit", "weight", "currentTdIpop"}}
-"""Properties that the JSON API tells, and no binary layout places."""
+"""Properties that the JSON API has, and no binary layout."""
 
 
 @pytest.fixture(scope="module")
 def json_entries() -> list[dict[str, Any]]:
-    """Nine days of a simulated pump, with a change of its clock, as the JSON API tells them."""
+    """Nine days of a simulated pump, with a change of its clock, as the JSON API reports them."""
     pump = simulate(SimulationPlan(seed=5, zone="America/New_York", start=date(2026, 3, 3), days=9))
     return [*pump.records, *pump.clock_changes]
 
@@ -192,7 +192,7 @@ FULLER: dict[int, tuple[bytes, dict[str, Any]]] = {
         {"pumpControlState": 3, "usermode": 1, "sensorType": 3, "weightUnit": 2, "weight": 70, "currentTdIpop": 42},
     ),
 }
-"""Records that the JSON API tells more fully: the older form's payload, and the JSON's properties."""
+"""Records about which the JSON API has more: the older form's payload, and the JSON's properties."""
 
 
 @pytest.mark.parametrize("code", FULLER)

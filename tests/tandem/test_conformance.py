@@ -191,7 +191,7 @@ def test_catalogue_is_read_whole() -> None:
 
 
 def _every_name(raw: dict[str, Any], key: str, table: dict[str, str]) -> None:
-    """Each number of a table ends in its name wherever the record tells it at all."""
+    """Each number of a table means its name wherever the record shows it at all."""
     told = []
     for number in table:
         kind, found = decode({**raw, "eventProperties": {**raw["eventProperties"], key: int(number)}})

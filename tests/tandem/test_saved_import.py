@@ -1,4 +1,4 @@
-"""Saved answers as files: every entry once, whatever the file's form; damage is told with its byte."""
+"""Saved answers as files: every entry once, whatever the file's form; damage is reported with its byte."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_record_is_what_the_source_makes_of_it() -> None:
 
 
 def test_truncated_file_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where it is read in small pieces."""
+    """Also if it is read in small pieces."""
     monkeypatch.setattr(saved_reader, "_CHUNK", 50)
     text = b"[" + ANSWER[:-1] + b"}]"
     for size in range(1, len(text)):
@@ -112,7 +112,7 @@ def test_other_files_are_not_recognised(text: bytes) -> None:
 
 
 def test_looking_through_a_file() -> None:
-    """Looking through a file needs a few events, and one of each device."""
+    """Examining a file needs a few events, and one of each device."""
     entries = hourly(datetime(2026, 6, 1), 3000)
     entries[1234]["deviceAssignmentId"] = "another"
     text = json.dumps({"events": entries}).encode()

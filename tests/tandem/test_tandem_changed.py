@@ -186,7 +186,7 @@ def test_rest_of_window_delivered(
 
 
 def test_unreadable_day_after_months(harness: TandemHarness) -> None:
-    """More has happened since than is looked at of the log."""
+    """More has happened since than the part of the log that is examined."""
     harness.cloud.pumps[0].records = [bolus(5, "2026-11-05T09:30:00")]
     fault = every(of_properties(lambda found: {**found, "insulinDelivered": None}), code=20)
     harness.cloud.faults.append(fault)

@@ -81,7 +81,7 @@ def test_five_minutes_between_the_clocks_are_tolerated(seconds: int) -> None:
 
 
 def test_cached_page_and_clock() -> None:
-    """An old page out of a cache says nothing about the clock."""
+    """An old page from a cache says nothing about the clock."""
     hour_old = {"Date": _http(START.timestamp() - 3600)}
     check_clock(hour_old, START, maybe_cached=True)
     check_clock({**hour_old, "Age": "3600"}, START, maybe_cached=False)

@@ -29,7 +29,7 @@ from tests.support.clocks import FrozenClock
 
 NOW = datetime(2026, 3, 9, tzinfo=timezone.utc)
 LIMITS = {"rate_u_per_h": 100, "delivered_u": 500, "requested_u": 500, "carbs_g": 65_535, "glucose_mg_dl": 1_500}
-"""The most that a body may ever say: a number beyond it would be a wrong dose."""
+"""The highest number that a body may ever have: above it a dose would be wrong."""
 
 ABSURD = [
     "null", "true", "false", "0", "-0", "-1", "1", "65535", "65536", "4294967295", "4294967296", "-2147483649", "9" * 25, "-" + "9" * 25,
@@ -39,7 +39,7 @@ ABSURD = [
     "[" * 90 + "]" * 90, "{}", '{"a": 1}', '{"": null}', '{"kind": "log.gap", "body": {"last_position": 99999999999}}',
     '{"a":' * 80 + "1" + "}" * 80,
 ]  # fmt: skip
-"""JSON texts of values, of which many are none by the book."""
+"""JSON texts of values, many of them invalid."""
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def answered(*pieces: bytes) -> list[Any]:
 
 
 def test_any_value_is_kept(entries: list[dict[str, Any]]) -> None:
-    """Everything once: missing, null, other types, absurd, too large, too deep, half a character."""
+    """All in turn: missing, null, other types, absurd, too large, too deep, half a character."""
     rng = random.Random(7)
     for entry in entries:
         for path in places_of(entry):
@@ -119,7 +119,7 @@ def test_whole_entries_may_be_anything(entries: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize("levels", [90, 300, 600, 850])
 @pytest.mark.parametrize("brackets", ["[]", "{}"])
 def test_entry_nested_too_deeply(entries: list[dict[str, Any]], levels: int, brackets: str) -> None:
-    """Parsers go down by calling themselves: one that has room enough must not leave another one behind without."""
+    """Parsers are recursive: if one of them has room enough, the next one must have it too."""
     opening = brackets[0] + ('"a":' if brackets[0] == "{" else "")
     text = opening * levels + "1" + brackets[1] * levels
     good = json.dumps(entries[3]).encode().replace(b'"sequenceNumber": ', b'"sequenceNumber": 1')
@@ -179,7 +179,7 @@ def test_harmed_answers_are_read_or_refused_with_a_reason(
 
 @pytest.mark.parametrize("text", ABSURD)
 def test_whole_answers_may_be_anything(text: str) -> None:
-    """Refused as something else than "no data", with words."""
+    """Refused with a message that is not "no data"."""
     for body in (
         text,
         f'{{"events": {text}}}',

@@ -1,4 +1,4 @@
-"""Answers with missing, new or strange parts: what can be read is read, the rest is kept and told."""
+"""Answers with missing, new or strange parts: what can be read is read, the rest is kept and reported."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_entry_without_identity(harness: TandemHarness) -> None:
     )
     with pytest.raises(SourceChanged, match="cannot be read"):
         harness.poll()
-    assert harness.log.numbered() == [1, 3]  # a number as text is no riddle
+    assert harness.log.numbered() == [1, 3]  # a number as text is readable
     unknown = harness.log.of("unknown")
     assert len(unknown) == 7
     assert {event.id.split(":")[2] for event in unknown} == {"odd"}

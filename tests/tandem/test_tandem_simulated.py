@@ -55,7 +55,7 @@ class PolledAccount:
         return open_source(given, context, verify_signature=verdict)
 
     def live(self, until: datetime, every_min: float, source: TandemSource | None = None) -> None:
-        """Poll at a rhythm, and get over trouble as the engine would: by asking again later."""
+        """Poll at a rhythm, and handle trouble as the engine would: by asking again later."""
         source = source or self.source()
         while self.clock.time < until:
             try:
@@ -138,9 +138,7 @@ def test_two_pumps_and_one_that_was_never_used(tmp_path: Path) -> None:
     new = simulate(SimulationPlan(serial=SERIAL, seed=2, days=10, worn_from=handed_over, scan_codes=False))
     with home(tmp_path, at(9), old, new, unused_serials=["777"]) as there:
         there.live(at(10), every_min=120)
-        assert (
-            there.paces == len(there.cloud.requests) > 20
-        )  # whoever limits the requests sees each of them, logins too
+        assert there.paces == len(there.cloud.requests) > 20  # a limit of requests sees each of them, logins too
         assert missing(there.log, uploaded(new, at(9), since=at(1, 0))) == []
         assert missing(there.log, uploaded(old, at(9), since=at(1, 0)), "514387") == []
         assert not any(event.seq is not None for event in there.log.events if event.pump == "777")

@@ -61,7 +61,7 @@ def test_busy_server_left_alone(harness: TandemHarness, status: int) -> None:
 def test_window_too_large_for_busy_server(
     harness: TandemHarness,
 ) -> None:
-    """A gateway that gives up on large answers says 504: it must not keep the data away for good."""
+    """A gateway that gives up on large answers says 504. This must not keep the data away permanently."""
     harness.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
     harness.cloud.faults.append(
         FakeCloudFault("pump-logs", times=999, status=504, body=b"", when=lambda query: _length(query) > 7)
@@ -124,7 +124,7 @@ def test_how_often_broken_days_are_asked(
 
 
 def test_broken_day_of_spare_pump(harness: TandemHarness) -> None:
-    """A broken day of a pump in a drawer is nobody's trouble."""
+    """A broken day of a pump in a drawer is not reported as trouble."""
     harness.cloud.pumps.append(
         CloudPump("2222222", "old", uploaded="2024-01-01T00:00:00Z", newest="2024-01-01T00:00:00")
     )
@@ -146,7 +146,7 @@ def test_windows_halve_without_gap_or_overlap() -> None:
 
 
 class _TrackedBody(bytearray):
-    """A body that can be asked whether it is still there."""
+    """A body that can be asked whether it is still in memory."""
 
 
 class _BrokenClient:

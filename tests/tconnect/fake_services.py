@@ -34,7 +34,7 @@ BLOCKED = "<html><h1>Web Page Blocked!</h1><p>Attack ID: 20000051</p></html>"
 
 @attrs.define
 class Services:
-    """What the server answers, and what it was asked."""
+    """The server's answers, and the requests to it."""
 
     clock: FakeClock
     index: int = 1000
@@ -158,7 +158,7 @@ def serving(services: Services) -> Iterator[Services]:
         do_GET = do_POST = _serve  # noqa: N815 - the names that http.server looks for
 
         def log_message(self, *_: Any) -> None:
-            """Nothing: the tests look at what was asked."""
+            """Do nothing: the tests look at the requests."""
 
     with loopback_server.serving(Handler) as services.url:
         yield services

@@ -52,7 +52,7 @@ EXTENDED: Mapping[str, str] = {
 
 @attrs.frozen(kw_only=True)
 class ImportArguments:
-    """What a command line would say."""
+    """The output of a command line."""
 
     pump: str | None = None
     skip_bad: bool = False

@@ -130,7 +130,7 @@ def test_extended_part_uploaded_first() -> None:
 
 
 def test_incomplete_bolus() -> None:
-    """It gives no document yet, and `status` can say that it is waited for."""
+    """It gives no document yet, and `status` can say that its end is awaited."""
     fold, state = BolusFold(), BolusFold().initial()
     found = events_of(export(boluses({**STANDARD, "BolusIsComplete": "0"})), pump=PUMP)
     assert documents_of(fold, found) == []

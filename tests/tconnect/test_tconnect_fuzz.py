@@ -98,5 +98,5 @@ def test_no_minute_counts_twice(
         if stopped:
             assert drawn.get(minute, 0.0) == 0.0
         elif newest is not None and minute < newest + told[newest][0]:
-            rate = told[newest][1] / 10  # a suspension that 0 U/h follows is drawn as far as anything is known
+            rate = told[newest][1] / 10  # a suspension that 0 U/h follows is drawn as far as the data reaches
             assert drawn.get(minute, 0.0 if stops and rate == 0 else None) == rate

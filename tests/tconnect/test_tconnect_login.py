@@ -26,7 +26,7 @@ def test_the_form_is_sent_as_the_website_sends_it(services: Services, tmp_path: 
         "lastSetTextBoxValue": PASSWORD,
     }  # fmt: skip
     assert services.asked.count("POST /") == 1
-    assert services.paces == len(services.asked) > 5  # whoever limits the requests sees each of them
+    assert services.paces == len(services.asked) > 5  # a limit of requests sees each of them
 
 
 def test_a_refusal_has_the_websites_words(services: Services, tmp_path: Path) -> None:

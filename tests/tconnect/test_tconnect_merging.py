@@ -1,4 +1,4 @@
-"""Several services report the same: each dose counts once, with the values of the CSV export."""
+"""Several services report the same facts: each dose counts once, with the values of the CSV export."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def test_sleep_up_to_newest_data() -> None:
 
 
 def test_days_without_any_data_do_not_end_a_sleep() -> None:
-    """Tomorrow is asked for, too: that it is empty says nothing about the night that has begun."""
+    """Tomorrow is requested, too: an empty answer says nothing about the night that has begun."""
     asleep = together(timeline=timeline(segment("2021-04-01T03:00", 1.0, 300), modes=[("2021-04-01T01:00", 1, 7200)]))
     tomorrow = merge_responses(WindowResponses(first=date(2021, 4, 2)), asleep.open_spans)
     assert [event for event in events(tomorrow) if event.body.mode == "normal"] == []

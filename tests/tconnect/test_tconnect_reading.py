@@ -128,7 +128,7 @@ def test_delivered_amount_counts() -> None:
     ],
 )
 def test_bolus_status(number: str, said: str, status: str) -> None:
-    """How a bolus ended comes from the words, else from the number."""
+    """The words say how a bolus ended; without words, the number does."""
     row = {**STANDARD, "CompletionStatusID": number, "CompletionStatusDesc": said}
     assert ended(events_of(export(boluses(row)), pump=PUMP)).body.status == status
 

@@ -50,14 +50,14 @@ def test_when_last_days_are_read(services: Services, tmp_path: Path) -> None:
         polled(source, log)
         assert services.count()["TherapyEvents"] > asked
     assert len(log.of("upload.seen")) == 2
-    # another process goes on where this one was
+    # another process continues where this one was
     asked = services.count()["TherapyEvents"]
     polled(services.source(tmp_path), log)
     assert services.count()["TherapyEvents"] == asked
 
 
 def test_upload_after_weeks(services: Services, tmp_path: Path) -> None:
-    """Also those before the first start, of which nobody knows when they were uploaded up to."""
+    """Also those before the first start, whose last upload is not known."""
     source, log = services.source(tmp_path, history_days=12), MemoryLog()
     polled(source, log)
     for _ in range(16):

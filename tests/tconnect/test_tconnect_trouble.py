@@ -1,4 +1,4 @@
-"""A service that fails, is slow or is asked too much."""
+"""A service that fails, is slow or gets too many requests."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_slow_service_fails(services: Services, tmp_path: Path) -> None:
 
 
 def test_no_answer_about_uploads(services: Services, tmp_path: Path) -> None:
-    """The days are read all the same."""
+    """The days are read nevertheless."""
     fill(services)
     services.fail("getlast", 503)
     log = MemoryLog()
@@ -84,7 +84,7 @@ def test_days_that_always_fail_keep_no_newer_days_back(services: Services, tmp_p
     with pytest.raises(Retryable, match="500"):
         polled(source, log)
     assert [event.body.delivered_u for event in log.of("bolus.completed")] == [13.53]
-    # the days after the failed ones are read again with them: there ends what began in those
+    # the days after the failed ones are read again with them: what began in those may end there
     assert [event.body.first_day for event in log.of("window.fetched")] == WINDOWS[2:]
     polled(source, log)
     assert {event.body.first_day for event in log.of("window.fetched")} == set(WINDOWS)
@@ -93,7 +93,7 @@ def test_days_that_always_fail_keep_no_newer_days_back(services: Services, tmp_p
 
 @pytest.mark.parametrize("history_days", [40, 41])
 def test_few_requests_if_server_is_down(services: Services, tmp_path: Path, history_days: int) -> None:
-    """Whichever way the days come out in pairs: tomorrow's, which a wearer further east may have, are not today's."""
+    """In whichever pairs the days are requested: tomorrow, which exists for users further east, is not today."""
     services.fail("therapytimeline/", 500, times=100)
     with pytest.raises(Retryable, match="500"):
         polled(services.source(tmp_path, history_days=history_days), MemoryLog())
@@ -127,7 +127,7 @@ def test_a_damaged_export_keeps_no_newer_export_back(services: Services, tmp_pat
 
 
 def test_windows_of_a_failing_service(services: Services, tmp_path: Path) -> None:
-    """First two windows are requested, later one and that of today."""
+    """The first poll requests two windows, a later one that and today's."""
     fill(services)
     services.fail("2csv", 500, times=100)
     log = MemoryLog()
@@ -139,7 +139,7 @@ def test_windows_of_a_failing_service(services: Services, tmp_path: Path) -> Non
 
 
 def test_windows_that_always_fail(services: Services, tmp_path: Path) -> None:
-    """They come first in every poll; the others must not be asked for again and again because of them."""
+    """They come first in every poll; the others must not be requested again and again because of them."""
     fill(services)
     log, source = MemoryLog(), services.source(tmp_path, history_days=20)
     for _ in range(2):

@@ -164,7 +164,7 @@ def key_of(event: Event) -> int:
 
 @attrs.define
 class ListLog:
-    """The event log's questions, answered by looking at everything."""
+    """Answers the event log's questions by reading everything."""
 
     log_id: str = "list"
     records: list[Event] = attrs.field(factory=list)
@@ -260,7 +260,7 @@ class ListLog:
 
 
 def placed_times(log: ListLog, zones: Zones, pump: str = "111", group: int = 0) -> dict[int, datetime | None]:
-    """UTC by sequence number as a placer that sees the whole log at once has it."""
+    """UTC by sequence number, as a placer gives it that sees the whole log at once."""
     return times_of(TimelineResolver(log, zones), log, pump, group)
 
 
@@ -275,7 +275,7 @@ def times_of(placer: TimelineResolver, log: ListLog, pump: str = "111", group: i
 
 
 def worst_s(found: dict[int, datetime | None], truth: dict[int, datetime], keys: Iterable[int] | None = None) -> float:
-    """The greatest error in seconds; infinite where a time is unknown."""
+    """The greatest error in seconds; infinite if a time is unknown."""
     errors = []
     for key in truth if keys is None else keys:
         at = found[key]

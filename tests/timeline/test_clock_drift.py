@@ -1,4 +1,4 @@
-"""A clock that had drifted and is set right keeps its offset; a step is half an hour or more, or drift, or both."""
+"""A clock that had drifted and is set right keeps its offset; a step is half an hour or more, drift, or both."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CHANGES = [
 
 
 def live(world: PumpHistory, until: datetime) -> PumpHistory:
-    """Six hours between two events, and an upload with each second one."""
+    """Six hours between two events, and an upload with every second one."""
     while world.now < until:
         world.run(min(until, world.now + timedelta(hours=12)), timedelta(hours=6))
         world.upload()
@@ -40,7 +40,7 @@ def live(world: PumpHistory, until: datetime) -> PumpHistory:
 
 
 def in_cycles(world: PumpHistory, zones: Zones) -> dict[int, datetime | None]:
-    """As a daemon sees it: after each upload its events, and the choice made a fact."""
+    """As a daemon reads it: after each upload its events, and each choice stored as a fact."""
     log = ListLog()
     placer = TimelineResolver(log, zones)
     batch = []
@@ -55,7 +55,7 @@ def in_cycles(world: PumpHistory, zones: Zones) -> dict[int, datetime | None]:
 
 
 def all_at_once(world: PumpHistory, zones: Zones) -> dict[int, datetime | None]:
-    """As a first sync sees it: the whole history, and the last upload."""
+    """As a first sync reads it: the whole history, and the last upload."""
     log = ListLog()
     uploads = [event for event in world.events if event.kind == "upload.seen"]
     log.append([*(event for event in world.events if event.kind != "upload.seen"), *uploads[-1:]])
@@ -236,9 +236,9 @@ def test_steps_abroad_and_back(zone: str, change_min: int, most_drift_min: int) 
 
 @pytest.mark.parametrize("drift_min", range(-20, 21, 4))
 def test_any_step_with_any_drift(drift_min: int) -> None:
-    """Whatever the wearer sets: events are as wrong as the clock is, and half of half an hour where nothing tells.
+    """Whatever the wearer sets: events are as wrong as the clock is, or by half of half an hour if nothing tells.
 
-    Every second step, the even ones or the odd ones by turns.
+    Every second step, the even ones or the odd ones in turn.
     """
     for step_min in range(-90 + drift_min // 4 % 2, 91, 2):
         world = live(PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR), utc("2025-06-02"))

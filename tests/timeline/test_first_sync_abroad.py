@@ -98,7 +98,7 @@ def test_a_late_phone_does_not_make_it_abroad() -> None:
 @pytest.mark.parametrize("setting", [True, False])
 @pytest.mark.parametrize("month", [1, 6])
 def test_clock_off_by_minutes(month: int, setting: bool, drift_min: int) -> None:
-    """The upload seems to hold events of the future: that is the clock, not summer time."""
+    """The upload seems to have events from the future: that is the clock, not summer time."""
     home_s = BERLIN.offset_at(utc(f"2025-{month:02}-03"))
     world = PumpHistory(now=utc(f"2025-{month:02}-03"), offset_s=home_s)
     if setting:

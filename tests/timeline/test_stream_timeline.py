@@ -81,7 +81,7 @@ def test_marks_are_counted_in_true_time_not_by_the_clocks() -> None:
 
 
 def test_settings_go_with_the_pump_that_they_were_read_from() -> None:
-    """They come without a number and show no wear: their pump's other events decide whether they count."""
+    """They come without a number and show no wear, so the other events of their pump decide whether they count."""
     log = ListLog()
     for pump, first, last in (("111", "2025-10-01", "2025-10-10"), ("222", "2025-10-10", "2025-10-20")):
         log.append(PumpHistory(now=utc(first), offset_s=2 * HOUR, pump=pump).run(utc(last)).events)

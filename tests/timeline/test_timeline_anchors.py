@@ -30,7 +30,7 @@ def upload(hours: float, *, ahead_s: float = 0, lag_s: float = 240) -> Upload:
 def live(
     world: PumpHistory, placer: TimelineResolver, log: ListLog, hours: int, *, every: int = 4, lag_s: float = 240
 ) -> None:
-    """Let the world run with an upload every few hours, and the placer see each one."""
+    """Let time pass with an upload every few hours, each of which the placer sees."""
     until = world.now + timedelta(hours=hours)
     while world.now < until:
         world.run(min(until, world.now + timedelta(hours=every)), timedelta(minutes=30))
@@ -212,7 +212,7 @@ def test_first_anchor_waits_for_events() -> None:
 
 
 def test_a_wrong_anchor_is_first_announced_and_then_moved() -> None:
-    """Installed without an upload to look at, on a clock that is an hour ahead of its zone."""
+    """Installed without an upload to compare with, on a clock that is an hour ahead of its zone."""
     log = ListLog()
     placer = TimelineResolver(log, BERLIN)
     world = PumpHistory(now=utc("2025-11-20"), offset_s=2 * HOUR).run(utc("2025-11-22"))
@@ -439,7 +439,7 @@ def settings_worlds(draw: st.DrawFn) -> tuple[PumpHistory, Zones]:
     )
     now = utc("2025-01-05") + timedelta(days=draw(st.integers(0, 330)))
     world = PumpHistory(now=now, offset_s=zones.offset_at(now))
-    world.log()  # the clock is right when the history begins: nothing else could tell
+    world.log()  # the clock is right when the history begins: nothing else could show it
     for _ in range(draw(st.integers(1, 4))):
         world.run(world.now + timedelta(days=draw(st.integers(1, 40))), timedelta(hours=13))
         deed = draw(st.sampled_from(["home", "trip", "drift", "reset"]))

@@ -43,13 +43,13 @@ class SimulatedUploads:
         return self.uploads[-1][0]
 
     def errors_s(self, found: dict[int, datetime | None]) -> list[float]:
-        """By how much each event lies elsewhere, in the pump's order; infinite where nobody knows."""
+        """How far each event is off, in the pump's order; infinite if its time is unknown."""
         assert found.keys() == self.truth.keys()
         ats = [(found[seq], at) for seq, at in sorted(self.truth.items())]
         return [float("inf") if got is None else abs((got - at).total_seconds()) for got, at in ats]
 
     def live(self, zones: Zones) -> Iterator[tuple[TimelineResolver, ListLog]]:
-        """The log and its placer after each upload, every choice made a fact."""
+        """The log and its placer after each upload, every choice stored as a fact."""
         log = ListLog()
         placer = TimelineResolver(log, zones)
         newest: datetime | None = None
@@ -60,7 +60,7 @@ class SimulatedUploads:
             yield placer, log
 
     def shown(self, zones: Zones) -> dict[int, datetime | None]:
-        """Every event's time in the end."""
+        """Every event's time at the end."""
         *_, (placer, log) = self.live(zones)
         return times_of(placer, log, SERIAL)
 
@@ -211,7 +211,7 @@ def test_late_record_of_the_date(seed: int, start: date, away: str, set_after_h:
 
 @pytest.mark.parametrize("wrong", [timedelta(days=-400), timedelta(hours=-7), timedelta(hours=9), timedelta(days=800)])
 def test_this_computers_own_clock_decides_nothing(wrong: timedelta) -> None:
-    """What is stamped by it (when a record was received) may be years off."""
+    """Times that come from it (when a record was received) may be years off."""
     life = simulated_uploads(attrs.evolve(QUIET, zone="Europe/Berlin", start=date(2025, 10, 20), days=9))
     right, log = life.shown(Zones(timezone="Europe/Berlin")), ListLog()
     placer = TimelineResolver(log, Zones(timezone="Europe/Berlin"))
@@ -226,7 +226,7 @@ def test_this_computers_own_clock_decides_nothing(wrong: timedelta) -> None:
 
 @st.composite
 def plans(draw: st.DrawFn) -> SimulationPlan:
-    """A life anywhere, with what happens to clocks there."""
+    """A pump's life in any zone, with everything that happens to clocks."""
     zone = draw(st.sampled_from(sorted({zone for zone, _ in CHANGES} | {"Asia/Kolkata", "Asia/Kathmandu"})))
     start = date(2025, 1, 1) + timedelta(days=draw(st.integers(0, 500)))
     noon = datetime(start.year, start.month, start.day, 12, tzinfo=utc("2025-01-01").tzinfo)

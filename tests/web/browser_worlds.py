@@ -92,7 +92,7 @@ class Worlds:
     syncs: list[str] = attrs.field(factory=list)
 
     def news(self) -> None:
-        """The daemon wrote something."""
+        """Write an event as the daemon does."""
         with (self.live_folder / "log" / "1.jsonl").open("a") as log:
             log.write("{}\n")
 

@@ -21,7 +21,7 @@ ENGINE = ("daemon/state.py", "disk_check.py", "errors.py", "eventlog/damage.py",
 PLUGINS = ("tandem", "tconnect", "nightscout", "mqtt", "influxdb", "file")
 ELSEWHERE = ("/files/", "tconnectsync_tconnect/importer.py", "/csv_tables.py", "/setup", "/adoption.py", "/data_dir.py",
              "delivery/check.py")  # fmt: skip
-"""What only commands print, such as an import."""
+"""Text that only commands print, such as an import."""
 MADE_BY = frozenset(
     {
         "set",
@@ -88,7 +88,7 @@ HELD_IN = frozenset(
 )
 """Names of variables that hold a message, or a part of one."""
 SAMPLE = "x7"
-"""What stands for a value."""
+"""The sample that replaces a value."""
 
 
 @attrs.frozen

@@ -179,7 +179,7 @@ def test_after_signing_out_the_cookie_is_gone(pages: ServedApplication) -> None:
 
 
 def test_ten_thousand_wrong_secrets(pages: ServedApplication) -> None:
-    """Only their sender is shut out."""
+    """Only the sender of wrong secrets is shut out."""
     browser = pages.browser()
     statuses = [pages.post(browser, "/sign-in", secret=str(n)).status_code for n in range(20)]
     assert statuses == [403] * 4 + [429] * 16

@@ -23,7 +23,7 @@ NIGHT = datetime(2026, 6, 11, 1, 12, tzinfo=timezone.utc)
 
 
 def plain(words: str) -> str:
-    """With usual blanks: which one stands before PM depends on the release of Babel."""
+    """With plain blanks: the one before PM depends on the release of Babel."""
     return words.replace("\u202f", " ")
 
 
@@ -132,7 +132,7 @@ def test_the_parts_of_one_site_are_one_problem() -> None:
 
 
 def test_the_most_urgent_comes_first() -> None:
-    """A refused document needs somebody some day; a source that is not read needs attention now."""
+    """A refused document needs somebody some day; a source that cannot be read needs attention now."""
     status = with_source(state="backing_off", since=iso(100), message="no answer", remedy="")
     status["sinks"]["nightscout-treatments"] |= {"dead": 2, "message": "2 documents were set aside"}
     found = shown(status)
@@ -160,7 +160,7 @@ def test_a_service_that_ended_is_named() -> None:
 )
 @pytest.mark.parametrize("group", ["sources", "sinks", "daemon"])
 def test_every_state_has_words(group: str, state: str) -> None:
-    """In German too; no state of any part leaves the top of the page empty."""
+    """In German too: no state of any part leaves the top of the page empty."""
     status, part = (
         good_status(),
         {"state": state, "since": iso(30), "message": "", "remedy": None, "last_fetch": iso(40)},

@@ -94,7 +94,7 @@ def test_a_label_is_at_its_time() -> None:
 
 
 def test_an_extended_bolus_is_a_bar_over_its_time() -> None:
-    """Its immediate part is a label, and a bar as long as the extended part says how much came over which time."""
+    """Its immediate part is a label; a bar as long as the extended part shows how much came over which time."""
     given = Bolus(
         bolus_id=1, started_at=at(240), immediate_u=1.0, extended_u=2.0, extended=True, extended_from=at(240),
         extended_until=at(120), ended_at=at(120),

@@ -106,7 +106,7 @@ def test_what_pages_show_changes_the_version(folder: Path, name: str) -> None:
     "name", ["outbox/x.sqlite-shm", "outbox/x.sqlite-wal", "log/0001.index.sqlite", "state/x.tmp", "other/x.json"]
 )
 def test_what_a_reader_leaves_does_not(folder: Path, name: str) -> None:
-    """Else each page that fetches itself would be news for all others."""
+    """Otherwise each page that fetches itself would be news for all others."""
     before = version_of(folder)
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_text("")
@@ -190,7 +190,7 @@ def test_a_strange_version_is_treated_as_unknown(served: WatchedServer, since: s
 
 
 def test_too_many_listeners(served: WatchedServer) -> None:
-    """One more asks again later, and the page still works."""
+    """Another page asks again later, and still works."""
     shown = version_of(served.folder)
     with contextlib.ExitStack() as open_pages:
         for _ in range(MOST_LISTENERS):
@@ -233,7 +233,7 @@ def test_streams_end_with_the_server(served: WatchedServer) -> None:
 
 
 def test_a_stream_ends_when_it_is_no_longer_admitted(folder: Path) -> None:
-    """As after the view link was revoked."""
+    """As after the view link is revoked."""
     watch = ChangeWatch({"": lambda: version_of(folder)}, look_s=0.02)
     live = Live(watch, still_here_s=0.01)
     admitted = [True]

@@ -50,7 +50,7 @@ class Visit:
     problems: list[str] = attrs.field(factory=list)
 
     def open(self, path: str) -> None:
-        """Go to a page; the browser must have nothing to complain about."""
+        """Go to a page; the browser must report no problem."""
         answer = self.page.goto(self.worlds.url + path)
         assert answer is not None
         assert "default-src 'none'" in (answer.header_value("content-security-policy") or "")
@@ -180,7 +180,7 @@ def test_old_data_are_grey_and_say_their_age(visit: Visit) -> None:
 
 @pytest.mark.parametrize("visit", [DARK_DESKTOP], indirect=True)
 def test_broken_parts_say_what_to_do(visit: Visit) -> None:
-    """The worst comes first, with since when and the next thing to do."""
+    """The worst comes first, with its beginning and the next thing to do."""
     visit.open("broken/")
     problems = visit.page.locator(".state .problem").all_text_contents()
     assert "Tandem refuses the login" in problems[0]
@@ -267,7 +267,7 @@ def test_new_data_appear_without_a_reload(visit: Visit) -> None:
 
 
 def test_a_page_that_lost_its_server_says_so(visit: Visit) -> None:
-    """It must not look as if its values were of now; when the server is back, it goes on."""
+    """It must not look as if its values were current; when the server is back, it continues."""
     visit.page.clock.install()
     visit.open("live/")
     notice = visit.page.locator("#unconnected")

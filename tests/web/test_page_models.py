@@ -33,7 +33,7 @@ def readings(*values: float, newest_min: float = 4) -> list[GlucosePoint]:
 
 
 def test_trend_from_the_last_quarter_of_an_hour() -> None:
-    """The change that is shown is the one that the arrow and the words are from."""
+    """The change that is shown is the one that the arrow and the words come from."""
     found = overview(FakeReader(whole=Therapy(glucose=readings(100, 105, 112, 130), until=at(4))), 3)
     assert found.glucose is not None
     assert (found.glucose.change_mg_dl, found.glucose.change_over) == (30, timedelta(minutes=15))
@@ -168,7 +168,7 @@ def links(status: dict[str, object]) -> dict[str, tuple[Level, Fault | None]]:
 
 
 def test_a_chain_that_works() -> None:
-    """Each link is there, in the order that data take."""
+    """Every link of the chain is there, in the order of the data."""
     found = chain(good_status(), ENGLISH, NOW)
     assert [link.title for link in found] == [
         "Pump",
@@ -208,7 +208,7 @@ def test_links_before_a_refused_login_are_not_known() -> None:
 
 @pytest.mark.parametrize("state", ["refused", "backing_off", "ok"])
 def test_links_before_an_unread_source_are_not_known(state: str) -> None:
-    """If nothing was read for hours, neither the phone nor the pump is known to work, and none of them is blamed."""
+    """If nothing was read for hours, neither phone nor pump is known to work, and neither is blamed."""
     status = good_status()
     status["sources"]["tandem"] |= {
         "state": state,
@@ -224,7 +224,7 @@ def test_links_before_an_unread_source_are_not_known(state: str) -> None:
 
 
 def test_a_source_unread_for_hours_needs_the_reader() -> None:
-    """Also beside a refused source that was read lately: neither tells how pump and phone are."""
+    """Also beside a refused source that was read recently: neither shows how pump and phone are."""
     status = good_status()
     status["sources"]["tandem"]["last_fetch"] = iso(300)
     status["sources"]["tconnect"] = {
@@ -354,7 +354,7 @@ def test_lengths_in_words(length: timedelta, words: str) -> None:
 
 
 def test_boluses_in_words() -> None:
-    """An extended bolus says what came at once and what over which time."""
+    """An extended bolus says how much came at once, and how much over which time."""
     plain = Bolus(bolus_id=1, started_at=at(60), immediate_u=4.25)
     later = attrs.evolve(plain, immediate_u=0.0, extended_u=1.0, extended_from=at(60), extended_until=at(-60))
     both = attrs.evolve(later, immediate_u=1.5)

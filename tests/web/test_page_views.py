@@ -38,7 +38,7 @@ def client(tmp_path: Path, reader: FakeReader) -> FlaskClient:
 
 @pytest.mark.parametrize("day", ["x", "2026-02-30", "9999-12-31", "0001-01-01", "2026-06-12", "2026-06-10/..", "-1"])
 def test_days_that_there_are_not(client: FlaskClient, day: str) -> None:
-    """They are not found, in words."""
+    """They are not found, and the page says so."""
     answer = client.get(f"/days/{day}", headers=HTML)
     assert answer.status_code == 404
 
@@ -111,7 +111,7 @@ def test_values_before_a_fault_are_the_last_known_ones(
 
 
 def test_scripts_get_the_status(client: FlaskClient) -> None:
-    """What asks for JSON, or for anything, is no browser."""
+    """A client that asks for JSON, or for anything, is no browser."""
     for headers in ({}, {"Accept": "application/json"}, {"Accept": "*/*"}):
         assert client.get("/", headers=headers).get_json()["sources"]["tandem"]["state"] == "ok"
 

@@ -46,7 +46,7 @@ class FakeConfig:
 
 @attrs.define
 class FakeEngine:
-    """The engine of one configuration: ``broken`` is why it cannot be read."""
+    """The engine of one configuration. ``broken``: why it cannot be read."""
 
     folder: Path
     web: WebOptions | None = attrs.field(factory=WebOptions)
@@ -218,7 +218,7 @@ def test_cards_show_glucose_and_follow_everybodys_news(engines: dict[str, FakeEn
 
 @pytest.mark.parametrize("units", GlucoseUnits)
 def test_a_card_says_unit_time_and_trust(units: GlucoseUnits) -> None:
-    """A number without its unit is wrong by eighteen times for whoever thinks of the other one."""
+    """A number without its unit is wrong by a factor of eighteen for readers who think of the other unit."""
     texts = Languages().choose(["en-US"])
     reader = FakeReader(whole=Therapy(glucose=[GlucosePoint(at=at(3), glucose_mg_dl=180.0)], until=at(3)), units=units)
     card = person_card("anna", reader, 3, texts)
@@ -301,7 +301,7 @@ def test_if_all_are_broken_the_error_is_the_first_ones(engines: dict[str, FakeEn
 
 
 def test_two_people_and_a_broken_file_as_a_process(tmp_path: Path) -> None:
-    """It serves both, sends news, and ends without waiting for a page that is open."""
+    """It serves both, sends news, and ends without waiting for an open page."""
     said: list[str] = []
     with TandemCloud([recent_pump(1)], ShiftedClock()) as cloud, ExitStack() as open_pages:
         homes = [

@@ -158,7 +158,7 @@ def test_who_guesses_shuts_nobody_else_out(routed: Served) -> None:
 
 
 def test_forged_forwarded_for(routed: Served) -> None:
-    """What a guesser writes before the router's address does not change who he is."""
+    """A client that guesses secrets cannot hide behind an invented address before the router's."""
     for number in range(4):
         assert guesses(routed, 1, f"198.51.100.{number}, 203.0.113.7") == [403]
     assert guesses(routed, 1, "198.51.100.9, 203.0.113.7") == [429]
@@ -291,7 +291,7 @@ def connected(served: Served, sent: bytes = b"") -> socket.socket:
 
 
 def end_of(line: socket.socket) -> bytes:
-    """All that still comes, up to the end of the connection. Fails when there is none."""
+    """Read the rest, up to the end of the connection. Fails if it does not end."""
     got = b""
     with contextlib.suppress(ConnectionResetError):
         while part := line.recv(1 << 16):

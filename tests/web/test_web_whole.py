@@ -77,7 +77,7 @@ def test_disk_wiped_at_every_restart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", [("--host", "::"), ("--behind-router",)])
 def test_without_a_secret_it_does_not_start_for_others(tmp_path: Path, words: tuple[str, ...]) -> None:
-    """Only on this computer's own address is the page open."""
+    """The page is open only on this computer's own address."""
     with FaultyTandemCloud([], ShiftedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, "http://127.0.0.1:1/", "unused", ZONE)
         done = home.run("web", "--port", "0", *words, expect=(2,))

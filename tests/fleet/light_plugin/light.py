@@ -1,7 +1,7 @@
-"""A source and a sink that cost almost nothing: numbered carbs from an HTTP address, posted to another.
+"""A source and a sink that cost almost nothing: numbered carbs from one HTTP address, posted to another.
 
-The receiver on the other side stores a document in the place of the one with its id, as Nightscout does, and counts when a POST
-finds one there: then somebody sent it who did not know of the other.
+The receiver on the other side replaces a document that has the same id, as Nightscout does. It counts each POST that
+finds one there: its sender did not know that it had been sent.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A client's reading and its creating, as the tests of the client ask for them."""
+"""A client's read and create, as the tests of the client call them."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def test_older_bridges_treatments_wait(site: StubSite, receiver: NightscoutRecei
 
 
 def test_own_treatments_do_not_wait(site: StubSite, receiver: NightscoutReceiver) -> None:
-    """Our own treatments hold nothing up."""
+    """Our own treatments stop nothing."""
     taken(receiver.deliver([put("a")]))
     assert receiver.inspect(minutes(-1440), minutes(1440)) is None
 

@@ -33,7 +33,7 @@ def test_lost_answer(site: StubSite, receiver: NightscoutReceiver, version: str,
 def test_lost_answer_forgotten_key(site: StubSite, receiver: NightscoutReceiver, version: str) -> None:
     """A copy under a key that nobody remembers is found.
 
-    Stored at one time, moved with a lost answer, and moved on before that was tried again.
+    It was stored at one time, moved with a lost answer, and moved again before that was retried.
     """
     site.version = version
     (stored,) = taken(receiver.deliver([put("a")]))

@@ -51,7 +51,7 @@ def drain(sender: Sender, clock: FakeClock) -> None:
 
 
 def deliver(outbox: Outbox, site: StubSite, clock: FakeClock, *, rounds: int = 60) -> int:
-    """What a daemon does, with another process for each round. How many rounds it took."""
+    """Act as a daemon does, with another process for each round; return the number of rounds."""
     for number in range(rounds):
         clock.advance(seconds=60)
         receiver = receiver_of(site, clock)
@@ -126,7 +126,7 @@ def test_compressed_breaks(site: StubSite, clock: FakeClock, outbox: Outbox, fau
 def test_compression_after_outage(site: StubSite, clock: FakeClock, outbox: Outbox) -> None:
     """After an outage, bodies are compressed if plain ones are too large.
 
-    What an outage taught about compression is unlearned when it does not hold.
+    What an outage showed about compression is forgotten when it is no longer true.
     """
     down = True
     site.judge = lambda request: (

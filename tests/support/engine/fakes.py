@@ -83,7 +83,7 @@ def _document(stretch: Stretch) -> Document:
 
 
 def one_pass(events: Sequence[Event]) -> dict[str, Document]:
-    """What should be there in the end."""
+    """The documents that should be there in the end."""
     fold, found = StretchFold(), {}
     state = fold.initial()
     for known in sorted(events, key=lambda known: known.seq or 0):
@@ -128,7 +128,7 @@ class MemoryStream:
 
 @attrs.define
 class FakeReceiver:
-    """A receiver that keeps documents by identity, and misbehaves by a dice."""
+    """A receiver that keeps documents by identity and fails at random."""
 
     rng: random.Random = attrs.field(factory=lambda: random.Random(0))
     trouble: float = 0.0
@@ -188,7 +188,7 @@ class FakeReceiver:
 
 @attrs.define
 class ReadableFakeReceiver(FakeReceiver):
-    """A shelf that shows all that stands on it; beside what was put there may be second copies, and others' things."""
+    """A receiver that can be read. Beside our documents it may have second copies and documents of others."""
 
     beside: list[StoredDocument] = attrs.field(factory=list)
     trouble_reading: Exception | None = None

@@ -44,7 +44,7 @@ def hours(numbers: Iterable[int]) -> list[datetime]:
 
 @attrs.define
 class FakePumpSource:
-    """A source: a pump that reports its basal every ``every_min`` minutes, uploaded as it comes. Each poll tells everything."""
+    """A source: a pump that reports its basal every ``every_min`` minutes, uploaded at once. Each poll gives all."""
 
     clock: FakeClock
     decoder: int = 1
@@ -56,7 +56,7 @@ class FakePumpSource:
     stretch_h: int = 1
     """How long a rate lasts."""
     every_min: int = 5
-    """For weeks of polls, thirty or sixty: the documents are the same."""
+    """For weeks of polls, thirty or sixty give the same documents."""
     opened: tuple[HistoryOpened, ...] = (HistoryOpened(first_day="2026-06-01"),)
 
     def event(self, seq: int, kind: str, at: datetime, body: Any) -> Event:
@@ -120,7 +120,7 @@ class EngineHarness:
     zones: Zones = ZONE
     fingerprint: str = "1"
     room: list[str] = attrs.field(factory=list)
-    """Why there is no room on the disk; empty: there is."""
+    """Why there is no room on the disk; empty if there is."""
     folds: dict[str, Any] = attrs.field(factory=lambda: {"stretches": StretchFold()})
     segment_bytes: int = 4 << 20
     files: Files = attrs.field(factory=OsFiles)

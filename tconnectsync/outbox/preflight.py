@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 
 import attrs
 
-from tconnectsync.clock import Clock
+from tconnectsync.clock import Clock, milliseconds
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.outbox.stored_values import (
     ADDRESS,
@@ -21,7 +21,13 @@ from tconnectsync.outbox.stored_values import (
     ForeignAllowed,
     ReadBack,
 )
-from tconnectsync.plugin.receiver import ReceiverConflict, StoredDocument, SupportsFormerAddress
+from tconnectsync.plugin.receiver import (
+    Delivery,
+    ReadableReceiver,
+    ReceiverConflict,
+    StoredDocument,
+    SupportsFormerAddress,
+)
 
 READ_BACK_AT_ONCE = 500
 AHEAD = timedelta(days=1)
@@ -107,6 +113,7 @@ class Preflight:
                 raise
             for document in found:
                 outbox.found.record(document)
+            self._keep_equal(found)
             if found and outbox.values.get(READ_BACK) is None:  # else keep its ``since``
                 outbox.values.put(READ_BACK, ReadBack())
             if len(found) == READ_BACK_AT_ONCE:
@@ -120,6 +127,18 @@ class Preflight:
             if values.get(FOREIGN_ALLOWED) is ForeignAllowed.ONCE:
                 values.forget(FOREIGN_ALLOWED)
         return True
+
+    def _keep_equal(self, found: Sequence[StoredDocument]) -> None:
+        """Record as delivered what the receiver has as it would be sent now. Only the others are sent again."""
+        receiver, queue = self.sender.receiver, self.sender.outbox.queue
+        if not isinstance(receiver, ReadableReceiver):
+            return
+        copies = {copy.document_id: copy for copy in found if receiver.shows(copy.collection)}
+        queue.mark_delivered(
+            (delivery, copies[delivery.document_id].receiver_key)
+            for delivery in queue.pending(self.clock.now(), len(copies), ids=list(copies))
+            if _is_equal(receiver, delivery, copies[delivery.document_id])
+        )
 
     def _read_from(self, first: datetime) -> datetime:
         """Return where the read-back of days begins that were not checked before.
@@ -152,3 +171,11 @@ class Preflight:
             remedy=f"Run `tconnectsync replay {self.name}` to fill the new site, or restore the old address.",
         )
         return DeliveryBlock(conflict=conflict, new_address=address)
+
+
+def _is_equal(receiver: ReadableReceiver, delivery: Delivery, copy: StoredDocument) -> bool:
+    """Whether a copy is what would be sent now, and the only one."""
+    document = delivery.document
+    if document is None or delivery.in_doubt:  # in doubt: there may be a second copy
+        return False
+    return milliseconds(copy.at) == milliseconds(document.at) and not receiver.compare(document, copy)

@@ -54,6 +54,25 @@ def test_wiped_disk_on_nightscout(tmp_path: Path, version: str) -> None:
         assert differences(home, pump, begin=BEGIN + 2 * DAY + timedelta(hours=6)) == []
 
 
+@GENERATIONS
+def test_equal_documents_are_not_sent_again(tmp_path: Path, version: str) -> None:
+    """After the disk was wiped, the site gets only what differs there: a changed document and a lost one, the second."""
+    pump = simulate(plan_of(47))
+    with simulated_home(tmp_path, pump, now=BEGIN + 6 * DAY, version=version, history_days=4) as home:
+        assert home.ask("sync").status == 0
+        before = home.own_documents()
+        changed, _, *others = home.site.documents("treatments")
+        assert len(others) > 800
+        home.site.drop("treatments")
+        home.site.put("treatments", {**changed, "notes": "changed by hand"}, *others)
+        earlier = len(home.site.requests)
+        home.wipe()
+        assert home.ask("sync").status == 0
+        written = [each for each in home.site.requests[earlier:] if each.method != "GET"]
+        assert sum(each.documents for each in written) == 2
+        assert home.own_documents() == before
+
+
 def test_wiped_disk_unreadable_pump(tmp_path: Path) -> None:
     """After a wiped disk, a pump that cannot be read keeps its documents.
 
@@ -87,12 +106,13 @@ def test_wiped_disk_unreadable_pump(tmp_path: Path) -> None:
 def test_wiped_disk_needs_no_consent(tmp_path: Path) -> None:
     """A long history that is sent again after a wiped disk needs no consent.
 
-    Sending again what was read back does not rewrite the past, however slow the site is.
+    An earlier release wrote it, so each document is sent again. That is no rewrite of the past, however slow the site is.
     """
     pump = simulate(plan_of(43))
     with simulated_home(tmp_path, pump, now=BEGIN + 7 * DAY, history_days=6) as home:
         home.ask("sync")
         before = home.treatments()
+        home.site.put("treatments", *({**doc, "notes": "of an earlier release"} for doc in before.values()))
         home.wipe()
         runner = home.running.engine.runners["nightscout-treatments"]
         runner.folding.rewrite_limit = 20

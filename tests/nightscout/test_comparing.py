@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import attrs
@@ -122,6 +122,17 @@ def receiver(site: SimulatedNightscout) -> Iterator[NightscoutReceiver]:
     client = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=FakeClock(NOW))
     yield NightscoutReceiver(client, sink=SINK, collections=("treatments", "activity", "devicestatus"))
     client.close()
+
+
+def test_document_that_cannot_be_sent_differs(receiver: NightscoutReceiver) -> None:
+    """Its copy is not taken for the delivered document."""
+    delivery = put("mine", minutes(-5), insulin=1.5)
+    taken(receiver.deliver([delivery]))
+    (copy,) = receiver.survey(minutes(-60), minutes(0))
+    assert delivery.document is not None
+    impossible = attrs.evolve(delivery.document, at=datetime(3000, 1, 1, tzinfo=timezone.utc))
+    (difference,) = receiver.compare(impossible, copy)
+    assert "3000" in str(difference.ours)
 
 
 def test_survey_shows_everything(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:

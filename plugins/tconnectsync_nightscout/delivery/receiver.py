@@ -264,10 +264,11 @@ class NightscoutReceiver:
     def compare(self, document: Document, stored: StoredDocument) -> Sequence[FieldDiff]:
         """See :class:`tconnectsync.ReadableReceiver`."""
         body = self.rendered(document)
-        found = [] if isinstance(body, Refused) else diff(body, stored.content)
+        if isinstance(body, Refused):
+            return [FieldDiff(field="content", ours=body.reason, theirs=None)]
         return [
             each
-            for each in found
+            for each in diff(body, stored.content)
             if document.content.get("eventType") != ANNOUNCEMENT or each.field not in STAMPED_FIELDS
         ]
 

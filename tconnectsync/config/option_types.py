@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from types import UnionType
@@ -77,6 +78,7 @@ def type_at(options: type[Any], path: Sequence[str]) -> Any:
     return None
 
 
+@functools.cache
 def nested_class(kind: Any) -> type[Any] | None:
     """Return the nested options class of a field's type; None if it is not a table."""
     return next((arm for arm in union_members(kind) if isinstance(arm, type) and attrs.has(arm)), None)

@@ -285,7 +285,7 @@ def _create_index(path: str, log_id: str) -> Index:
     try:
         for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -8000"):
             database.execute(f"PRAGMA {pragma}").fetchall()
-        database.executescript(SCHEMA)
+        database.executescript(f"BEGIN; {SCHEMA} COMMIT")  # one write instead of one for each table
         index = Index(database)
         index.set_meta(version=VERSION, log=log_id, vocabulary=vocabulary_digest(), end=0)
     except BaseException:

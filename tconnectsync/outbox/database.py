@@ -77,15 +77,12 @@ def open_to_write(path: Path) -> sqlite3.Connection:
         version = _require_version(db, 0, 2, 3)
         if version == 2:
             _convert_version_2(db)
-        if version in (2, 3):
-            _convert_version_3(db)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA cache_size=-500")  # kilobytes; more was not faster, and the daemon keeps them for years
         db.execute("PRAGMA journal_size_limit=1048576")
-        db.execute(_DOCUMENT_TABLE)
-        db.executescript(_SCHEMA)
-        db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        if version != SCHEMA_VERSION:
+            _create_tables(db, version)
     except BaseException:
         db.close()
         raise
@@ -139,10 +136,16 @@ def _convert_version_2(db: sqlite3.Connection) -> None:
         db.execute("DROP TABLE document_of_version_2")
 
 
-def _convert_version_3(db: sqlite3.Connection) -> None:
-    """Rename a table: in version 3 the stored values were ``fact``."""
-    with _conversion_to(db, 4):
-        db.execute("ALTER TABLE fact RENAME TO stored_value")
+def _create_tables(db: sqlite3.Connection, version: int) -> None:
+    """Create what is missing, in one transaction: one for each table would wait for the disk each time.
+
+    In versions 2 and 3 the table of stored values was ``fact``.
+    """
+    with _conversion_to(db, SCHEMA_VERSION):
+        if version in (2, 3):
+            db.execute("ALTER TABLE fact RENAME TO stored_value")
+        for statement in (_DOCUMENT_TABLE, *_SCHEMA.split(";")):
+            db.execute(statement)
 
 
 def move_aside(path: Path, error: sqlite3.Error) -> dict[str, str]:

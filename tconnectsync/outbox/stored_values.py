@@ -121,9 +121,11 @@ class StoredValues:
         )
 
     def put_text(self, name: str, text: str) -> None:
-        """Store a value in its stored form."""
+        """Store a value in its stored form. One that is stored already costs no write."""
         self._db.execute(
-            "INSERT INTO stored_value VALUES(?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value", (name, text)
+            "INSERT INTO stored_value VALUES(?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value"
+            " WHERE value IS NOT excluded.value",
+            (name, text),
         )
 
     def forget(self, *stored: StoredValue[Any]) -> None:

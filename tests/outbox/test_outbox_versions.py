@@ -136,6 +136,16 @@ def test_an_interrupted_conversion_changes_nothing(version_2: Path) -> None:
         assert list(contents(db).values()) == list(before.values())
 
 
+def test_opening_again_writes_nothing(version_2: Path) -> None:
+    """Each turn opens the outbox and stores what is usual there: only a change may wait for the disk."""
+    Outbox.opened(version_2).close()
+    before = version_2.read_bytes()
+    outbox = Outbox.opened(version_2)
+    outbox.values.put(ADDRESS, "https://site.example")
+    outbox.close()
+    assert version_2.read_bytes() == before
+
+
 @pytest.mark.parametrize("column", ["ownership_state", "content_state", "delivery_state"])
 def test_states_that_do_not_exist_are_refused(version_2: Path, column: str) -> None:
     """The tables themselves refuse a row in a state that no part of the program knows."""

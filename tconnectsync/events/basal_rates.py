@@ -1,4 +1,8 @@
-"""The limits of how long a recorded basal rate applies. The readers of basal records apply them, each to its own documents."""
+"""The limits of how long a recorded basal rate applies.
+
+Three readers of basal records apply them: ``tconnectsync.statistics.basal`` for sums, and the folds ``basal`` of Nightscout and
+InfluxDB for their documents. Each says in its module why it is not one of the others.
+"""
 
 from __future__ import annotations
 

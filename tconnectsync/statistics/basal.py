@@ -2,6 +2,10 @@
 
 ``basal.delivered`` (record 279, or a row with its own length) is better than ``basal.rate_changed`` (record 3), which reports
 the same delivery: it is ignored while a delivered rate applies.
+
+Nightscout's and InfluxDB's folds read the same records, but not for sums. Sums need the end of each span, and nothing after
+the newest record. Nightscout's fold draws the current span ahead, and InfluxDB's stores no ends. The caller removes the time
+in which another pump was worn, so this reader does not decide that.
 """
 
 from __future__ import annotations

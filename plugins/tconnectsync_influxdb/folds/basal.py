@@ -1,4 +1,9 @@
-"""Basal rates: one point where each span of a constant rate begins."""
+"""Basal rates: one point where each span of a constant rate begins.
+
+``tconnectsync.statistics`` and Nightscout's fold read the same records as spans. A point has one time and no end: a rate lasts
+until the next point, so this fold need not know what confirms a rate. A chart must not continue a rate that has ended:
+a suspension and a pump that is taken off are points with the rate 0.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,10 @@
 
 Sources of the rate, best first: record 279 or a row with its own length (``basal.delivered``), then record 3
 (``basal.rate_changed``). Both describe the same delivery, so a change is ignored while a delivered rate applies.
+
+``tconnectsync.statistics`` reads the same records for sums. This fold differs, because a site shows the scheduled rate where
+no document is: the current span is drawn ahead of the newest record, under an identity that stays while the span grows. It
+ends exactly when another pump takes over, and an impossible rate is set aside with the reason.
 """
 
 from __future__ import annotations

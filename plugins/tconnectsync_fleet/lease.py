@@ -27,6 +27,8 @@ SAFE_SHARE = 0.7
 STREAM_NOT_FOUND = 10059
 RENEWALS = 4
 """How often a lease is renewed in its life."""
+RENEW_AGAIN_S = 1.0
+"""After a renewal that failed, it is tried again this soon: the servers may have elected a new leader meanwhile."""
 STOPPING = "stopping"
 """In a worker's report while it gives its people back. Workers of older releases do not know it."""
 
@@ -49,6 +51,7 @@ class WorkerLease:
     _revision: int = 0
     _safe_until: float = 0.0
     _lost: bool = False
+    _last_failed: bool = False
     _bucket: KeyValue | None = None
 
     @owner.default
@@ -88,6 +91,7 @@ class WorkerLease:
     def renew(self, report: Mapping[str, Any]) -> bool:
         """Prolong the lease, and publish the worker's report. False if it is lost."""
         asked = self.monotonic()
+        self._last_failed = True
         try:
             try:
                 self._update(report)
@@ -102,7 +106,14 @@ class WorkerLease:
         else:
             if self.holds():
                 self._safe_until = asked + self.life_s * SAFE_SHARE
+                self._last_failed = False
         return self.holds()
+
+    @property
+    def next_renewal_s(self) -> float:
+        """Seconds from the last renewal to the next one."""
+        usual = self.life_s / RENEWALS
+        return min(usual, RENEW_AGAIN_S) if self._last_failed else usual
 
     def _update(self, report: Mapping[str, Any]) -> None:
         if self._bucket is None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from tconnectsync_fleet.lease import RENEWALS, WorkerLease
+from tconnectsync_fleet.lease import WorkerLease
 
 log = logging.getLogger("tconnectsync.fleet")
 NO_LEASE_S = 0.2
@@ -68,7 +68,7 @@ class LeaseKeeper:
     def _run(self) -> None:
         while not self._is_finished:
             lease = self.lease()
-            self._wake.wait(lease.life_s / RENEWALS if lease else NO_LEASE_S)
+            self._wake.wait(lease.next_renewal_s if lease else NO_LEASE_S)
             self._wake.clear()
             if not self._is_finished:
                 self.renew()

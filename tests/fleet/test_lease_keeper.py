@@ -20,6 +20,7 @@ class CountedLease:
     life_s: float = 15.0
     owner: str = "w1.counted"
     renewals: int = 0
+    next_renewal_s: float = 100_000.0
 
     def holds(self) -> bool:
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import attrs
@@ -12,6 +12,7 @@ import pytest
 
 from tconnectsync import Retryable
 from tconnectsync_fleet.lease import SAFE_SHARE, WorkerLease, live_workers, worker_for
+from tconnectsync_fleet.lease_keeper import LeaseKeeper
 from tconnectsync_fleet.servers import Servers
 from tests.e2e.installation import eventually
 
@@ -120,6 +121,28 @@ def test_renewal_without_an_answer(
     monkeypatch.undo()
     assert lease.renew({"disk": "a"})
     assert live_workers(servers)[name]["owner"] == lease.owner
+
+
+def test_failed_renewal_is_tried_again_soon(
+    servers: Servers, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only after another quarter of the lease: an election of the servers' leader must not cost the lease."""
+    lease = started_lease(servers, new_name())
+    now, lease.life_s, attempts = lease.monotonic(), 3600.0, list[float]()
+    lease.monotonic = lambda: now
+
+    def failing(renewal: Coroutine[Any, Any, int], *_: float) -> int:
+        renewal.close()
+        attempts.append(now)
+        raise Retryable("no leader")
+
+    assert lease.next_renewal_s == 900.0
+    monkeypatch.setattr(servers, "call", failing)
+    keeper = LeaseKeeper(lambda: lease, lambda: {"disk": "a"})
+    keeper.start()
+    keeper.loop_ended()  # renews at once
+    eventually(lambda: len(attempts) > 1, "another attempt")
+    keeper.finish()
 
 
 def test_lease_ends_while_the_computer_sleeps(servers: Servers, new_name: Callable[[], str]) -> None:

@@ -8,14 +8,14 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import attrs
 import click
-from nats.js.errors import APIError, KeyNotFoundError, KeyWrongLastSequenceError
+from nats.errors import Error as NatsError
+from nats.js.errors import BadRequestError, KeyNotFoundError, KeyWrongLastSequenceError
 
 from tconnectsync import Retryable
 from tconnectsync_fleet import formats
@@ -23,13 +23,13 @@ from tconnectsync_fleet.receivers import ReceiverOwners
 from tconnectsync_fleet.servers import ANSWER_S, PEOPLE, Entry, Servers, has_data
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_SECRET_FILE = re.compile(r"""^(\s*)([A-Za-z0-9_]+)_file(\s*=\s*)(["'])(.+?)\4\s*(?:#.*)?$""", re.MULTILINE)
 _AT_ONCE = 200
 """So many entries are on their way to the servers at once."""
 _ADD_S = 120.0
 _LOOK_AGAIN_S = 0.1
+_NAMED = 5
+"""So many names are in a message about several people."""
 _RECEIVERS = "receivers"
-_OF_THE_MACHINE = ("plugins_dir", "blocked_plugins", "web")
 
 
 class NotPossible(click.ClickException):
@@ -111,45 +111,6 @@ def check_name(name: str) -> str:
     return name
 
 
-def with_secrets_inside(path: Path) -> str:
-    """Return the text of a configuration file, with the content of every secret file in the place of its path.
-
-    Errors: NotPossible if a key is about the machine, or a secret file cannot be read.
-    """
-    import tomli
-
-    text = path.read_text(encoding="utf-8-sig")
-
-    def inside(found: re.Match[str]) -> str:
-        indent, key, equals, _, name = found.groups()
-        try:
-            lines = (path.parent / Path(name).expanduser()).read_text(encoding="utf-8-sig").strip("\r\n").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise NotPossible(f"{path}: {key}_file: {name} cannot be read ({error}).") from error
-        value: str | list[str] = lines[0] if len(lines) == 1 else lines
-        return f"{indent}{key}{equals}{json.dumps(value, ensure_ascii=False)}"
-
-    text = _SECRET_FILE.sub(inside, text)
-    tables = tomli.loads(text)
-    machine = [key for key in _OF_THE_MACHINE if key in tables]
-    if machine:
-        raise NotPossible(f"{path}: {machine[0]}: this is about one computer. Remove it: workers have their own.")
-    left = list(_paths_left(tables))
-    if left:
-        raise NotPossible(f"{path}: {left[0]}: write the secret itself into the file; workers cannot read this path.")
-    return text
-
-
-def _paths_left(table: Mapping[str, Any], prefix: str = "") -> list[str]:
-    found: list[str] = []
-    for key, value in table.items():
-        if isinstance(value, dict):
-            found += _paths_left(value, f"{prefix}{key}.")
-        elif key.endswith("_file"):
-            found.append(prefix + key)
-    return found
-
-
 class People:
     """The bucket of people, for commands. Errors of every method: Retryable if the servers do not answer."""
 
@@ -214,15 +175,13 @@ class People:
             raise _exists(name)
         kept = () if before is None else before.receivers  # what was shared before may stay
         self.check_receivers(name, config, kept)
-        try:
-            revision = self._servers.call(self._put((before or person).with_config(config)))
-        except KeyWrongLastSequenceError:
-            raise _exists(name) if before is None else _changed(name) from None
-        try:
+        wanted = (before or person).with_config(config)
+        with self._undone_on_error([wanted], before):
+            try:
+                revision = self._servers.call(self._put(wanted))
+            except KeyWrongLastSequenceError:
+                raise _exists(name) if before is None else _changed(name) from None
             self.check_receivers(name, config, kept, since=revision)
-        except NotPossible:
-            self._servers.call(self._put_back(name, before, revision))
-            raise
 
     def check_receivers(self, name: str, config: CheckedConfig, kept: Iterable[str] = (), *, since: int = 0) -> None:
         """Check that nobody else delivers where this person will. Errors: NotPossible.
@@ -259,14 +218,15 @@ class People:
             else:
                 owners.add(name, config.receivers)
                 new[name] = Member(name=name, sealed=b"").with_config(config)
-        revisions = self._create_all(list(new.values()))
-        refused |= {name: "" for name in new if name not in revisions}
-        owners = self._owners(max(revisions.values(), default=0))
-        for name, revision in revisions.items():
-            taken = owners.others(name, configs[name].receivers, shared=configs[name].shared)
-            if taken:
-                self._servers.call(self._put_back(name, None, revision))
-                refused[name] = _words(name, taken)
+        with self._undone_on_error(list(new.values())):
+            revisions = self._create_all(list(new.values()))
+            refused |= {name: "" for name in new if name not in revisions}
+            owners = self._owners(max(revisions.values(), default=0))
+            for name in revisions:
+                taken = owners.others(name, configs[name].receivers, shared=configs[name].shared)
+                if taken:
+                    self._servers.call(self._put_back([new[name]]))
+                    refused[name] = _words(name, taken)
         return refused
 
     def _create_all(self, people: Sequence[Member]) -> dict[str, int]:
@@ -295,13 +255,34 @@ class People:
             return await self._bucket.create(person.name, person.value())
         return await self._bucket.update(person.name, person.value(), person.revision)
 
-    async def _put_back(self, name: str, before: Member | None, revision: int) -> None:
-        """Undo what was stored as this revision, unless somebody else has changed it meanwhile."""
-        with contextlib.suppress(APIError):
-            if before is None:
-                await self._bucket.delete(name, revision)
-            else:
-                await self._bucket.update(name, before.value(), revision)
+    @contextlib.contextmanager
+    def _undone_on_error(self, entries: Sequence[Member], before: Member | None = None) -> Iterator[None]:
+        """If the block fails, undo what it stored of these entries: nobody may stay who was not compared with everybody else.
+
+        Errors: the block's; Retryable if that was not possible either.
+        """
+        try:
+            yield
+        except BaseException as error:
+            try:
+                self._servers.call(self._put_back(entries, before), _ADD_S)
+            except (Retryable, NatsError) as failure:
+                raise _left(entries, error, failure) from error
+            raise
+
+    async def _put_back(self, entries: Sequence[Member], before: Member | None = None) -> None:
+        """Put ``before`` in the place of these entries, or nothing; not if somebody else has changed one meanwhile."""
+
+        async def put_back(entry: Member) -> None:
+            with contextlib.suppress(KeyNotFoundError, BadRequestError):  # somebody else was quicker
+                found = await self._bucket.get(entry.name)
+                if found.value == entry.value() and before is None:
+                    await self._bucket.delete(entry.name, found.revision)
+                elif found.value == entry.value() and before is not None:
+                    await self._bucket.update(entry.name, before.value(), found.revision)
+
+        for first in range(0, len(entries), _AT_ONCE):
+            await asyncio.gather(*map(put_back, entries[first : first + _AT_ONCE]))
 
     def store(self, person: Member) -> None:
         """Store a changed entry. Errors: NotPossible if somebody else changed it meanwhile."""
@@ -325,6 +306,17 @@ def _exists(name: str) -> NotPossible:
 
 def _changed(name: str) -> NotPossible:
     return NotPossible(f"Somebody else has just changed {name}. Try again.")
+
+
+def _left(entries: Sequence[Member], error: BaseException, failure: Exception) -> Retryable:
+    """Return what is said if entries may have stayed that were not compared with everybody else's."""
+    names = ", ".join(entry.name for entry in entries[:_NAMED]) + (", …" if len(entries) > _NAMED else "")
+    return Retryable(
+        f"{names}: added or changed perhaps, but it was not found out whether somebody else delivers to the same address ({error}),"
+        f" and undoing it failed ({failure})",
+        remedy="When the NATS servers answer again, remove each of them that `tconnectsync fleet status --json` lists"
+        " (`tconnectsync fleet remove NAME` keeps the log), and add it again.",
+    )
 
 
 def _words(name: str, taken: Mapping[str, str]) -> str:

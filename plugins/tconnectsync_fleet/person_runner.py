@@ -19,7 +19,8 @@ from nats.errors import Error as NatsError
 
 from tconnectsync import LogEnd, Replica, Retryable, TconnectsyncError
 from tconnectsync_fleet.lease import WorkerLease, may_have_lease
-from tconnectsync_fleet.people import CheckedConfig, Member, with_secrets_inside
+from tconnectsync_fleet.people import CheckedConfig, Member
+from tconnectsync_fleet.portable_config import with_secrets_inside
 from tconnectsync_fleet.receivers import place_of
 from tconnectsync_fleet.sealing import opened
 from tconnectsync_fleet.servers import Servers, delete_data

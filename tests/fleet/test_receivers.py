@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
 
 import attrs
 import pytest
 
+from tconnectsync import Retryable
 from tconnectsync_fleet.people import CheckedConfig, Member, NotPossible, People
-from tconnectsync_fleet.receivers import place_of
+from tconnectsync_fleet.receivers import ReceiverOwners, place_of
 from tconnectsync_fleet.servers import PEOPLE, Servers
 
 SITE = "https://site.example/"
@@ -174,6 +176,65 @@ def test_other_person_stored_meanwhile(
     assert first in refusal(people, second, site, replace=replace)
     assert people.has(second) is replace
     assert not replace or people.get(second).sealed == b"before"
+
+
+@pytest.mark.parametrize("lost", ["the answer to the store", "the second look"])
+@pytest.mark.parametrize("replace", [False, True])
+def test_servers_stop_answering_meanwhile(
+    people: People, site: CheckedConfig, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch, lost: str,
+    replace: bool,
+) -> None:  # fmt: skip
+    """Nobody stays who was not compared with everybody else: what was stored is taken back."""
+    name = new_name()
+    elsewhere = CheckedConfig(sealed=b"before", receivers={new_name(): "https://elsewhere.example"})
+    if replace:
+        people.add(name, elsewhere, replace=False)
+    put, look = people._put, people._owners
+
+    async def stored(person: Member) -> int:
+        await put(person)
+        raise Retryable("no answer")
+
+    def unanswered(since: int = 0) -> ReceiverOwners:
+        if since:
+            raise Retryable("no answer")
+        return look(since)
+
+    if lost == "the second look":
+        monkeypatch.setattr(people, "_owners", unanswered)
+    else:
+        monkeypatch.setattr(people, "_put", stored)
+    with pytest.raises(Retryable, match="no answer"):
+        people.add(name, site, replace=replace)
+    assert people.has(name) is replace
+    assert not replace or people.get(name).sealed == b"before"
+    if not replace:
+        with pytest.raises(Retryable, match="no answer"):
+            people.add_all({name: site})
+        assert not people.has(name)
+
+
+def test_servers_that_stay_away(
+    people: People, servers: Servers, site: CheckedConfig, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it cannot be taken back, the message says who may have stayed, and which command mends it."""
+    name, call, calls = new_name(), servers.call, list[object]()
+
+    def until_stored(work: Coroutine[Any, Any, Any], timeout_s: float = 10.0) -> Any:
+        if calls:
+            work.close()
+            raise Retryable("no answer")
+        found = call(work, timeout_s)
+        if isinstance(found, int):  # the revision of what was stored; afterwards everything fails
+            calls.append(found)
+        return found
+
+    monkeypatch.setattr(servers, "call", until_stored)
+    with pytest.raises(Retryable, match=f"{name}.*no answer") as raised:
+        people.add(name, site, replace=False)
+    assert "`tconnectsync fleet remove NAME`" in str(raised.value.remedy)
+    monkeypatch.undo()
+    assert people.has(name)
 
 
 def test_person_of_a_newer_release_keeps_the_site(

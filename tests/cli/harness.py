@@ -15,6 +15,7 @@ from tconnectsync import Secret, SinkSpec, SourceSpec, hookimpl, option
 from tconnectsync.cli.invocation import Invocation
 from tconnectsync.jobs.messages import Progress, Request, Result
 from tconnectsync.plugin.manager import Plugins, load_plugins
+from tests.config.fake_plugins import FakeEntryPoint
 from tests.support.clocks import FrozenClock
 
 NOW = datetime(2025, 11, 18, 13, 12, tzinfo=timezone.utc)
@@ -29,18 +30,6 @@ class AccountOptions:
 @attrs.frozen(kw_only=True)
 class NoSinkOptions:
     """A sink without options."""
-
-
-@attrs.frozen
-class EntryPoint:
-    name: str
-    plugin: Any
-    value: str = "made_up"
-
-    def load(self) -> Any:
-        if isinstance(self.plugin, BaseException):
-            raise self.plugin
-        return self.plugin
 
 
 def made_up_plugin(command: str = "hello") -> ModuleType:
@@ -134,7 +123,7 @@ class CliHarness:
     application: FakeApplication
     capture: Callable[[], tuple[str, str]]
     environ: dict[str, str]
-    plugins: Plugins = attrs.field(factory=lambda: load_plugins([EntryPoint("made-up", made_up_plugin())]))
+    plugins: Plugins = attrs.field(factory=lambda: load_plugins([FakeEntryPoint("made-up", made_up_plugin())]))
 
     def run(self, *arguments: str) -> CommandResult:
         from tconnectsync.cli.root import run

@@ -28,7 +28,8 @@ from tconnectsync.errors import (
 from tconnectsync.eventlog import Damage
 from tconnectsync.plugin.manager import load_plugins
 from tconnectsync.plugin.receiver import CheckResult
-from tests.cli.harness import NOW, CliHarness, EntryPoint, Result, made_up_plugin
+from tests.cli.harness import NOW, CliHarness, Result, made_up_plugin
+from tests.config.fake_plugins import FakeEntryPoint
 from tests.support.clocks import FrozenClock
 
 
@@ -290,7 +291,7 @@ def test_check_ends_with_0_when_all_is_well(harness: CliHarness) -> None:
 
 def test_plugins_tells_what_runs_and_what_does_not(harness: CliHarness) -> None:
     harness.plugins = load_plugins(
-        [EntryPoint("made-up", made_up_plugin()), EntryPoint("acme", ImportError("gone"), "acme_sink")],
+        [FakeEntryPoint("made-up", made_up_plugin()), FakeEntryPoint("acme", ImportError("gone"), "acme_sink")],
         blocked=["simulator"],
     )
     found = json.loads(harness.run("plugins", "--json").out)
@@ -318,7 +319,9 @@ def test_plugins_tells_what_runs_and_what_does_not(harness: CliHarness) -> None:
 
 def test_broken_plugin(harness: CliHarness) -> None:
     """There is a warning, and everything else runs."""
-    harness.plugins = load_plugins([EntryPoint("made-up", made_up_plugin()), EntryPoint("acme", ImportError("gone"))])
+    harness.plugins = load_plugins(
+        [FakeEntryPoint("made-up", made_up_plugin()), FakeEntryPoint("acme", ImportError("gone"))]
+    )
     said = harness.run("sync")
     assert said.status == 0
     assert "plugin acme: " in said.err
@@ -348,7 +351,7 @@ def test_a_command_of_a_plugin_runs(harness: CliHarness) -> None:
 
 
 def test_a_plugin_cannot_take_a_command_of_the_engine(harness: CliHarness) -> None:
-    harness.plugins = load_plugins([EntryPoint("greedy", made_up_plugin("status"))])
+    harness.plugins = load_plugins([FakeEntryPoint("greedy", made_up_plugin("status"))])
     assert "Say hi" not in harness.run("--help").out
     harness.application.status = {"version": "4.0.0", "data_dir": "/data"}
     assert "tconnectsync 4.0.0, data in /data" in harness.run("status").out

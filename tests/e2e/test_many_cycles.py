@@ -13,9 +13,7 @@ from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine
 from tests.e2e.installation import by_identity
-from tests.support.clocks import FakeClock
-from tests.support.faulty_cloud import FaultyTandemCloud
-from tests.support.simulated_nightscout.app import SimulatedNightscout
+from tests.e2e.simulated_home import differences, simulated_home
 from tests.support.simulated_nightscout.faults import SiteFault
 from tests.support.site_comparison import compare
 from tests.support.truths import merge
@@ -49,22 +47,18 @@ def test_late_uploads_clock_change_restarts(tmp_path: Path) -> None:
         scan_codes=False,
     )
     pump = simulate(plan)
-    clock = FakeClock(BEGIN + timedelta(days=3, hours=12))
-    with (
-        FaultyTandemCloud([pump], clock, token_life_s=8 * 3600) as cloud,
-        SimulatedNightscout(version="15.0.6", now=clock.now) as site,
-    ):
-        running = InProcessEngine(tmp_path / "home", cloud, site, clock, poll_s=POLL_S)
-        let_time_pass(running, 6.5, reopen_every_h=13)
+    with simulated_home(
+        tmp_path, pump, now=BEGIN + timedelta(days=3, hours=12), version="15.0.6", poll_s=POLL_S
+    ) as home:
+        let_time_pass(home.running, 6.5, reopen_every_h=13)
         found = compare(
             pump.truth,
-            site.documents("treatments"),
-            window=(BEGIN + timedelta(days=2, hours=12), clock.now() - timedelta(days=2, hours=6)),
+            home.site.documents("treatments"),
+            window=(BEGIN + timedelta(days=2, hours=12), home.clock.now() - timedelta(days=2, hours=6)),
         )
         assert found.lines() == []
         assert found.boluses_compared > 20
-        by_identity(site.documents("treatments"))
-        running.engine.close()
+        by_identity(home.site.documents("treatments"))
 
 
 def test_site_fails_now_and_then(tmp_path: Path) -> None:
@@ -80,14 +74,9 @@ def test_site_fails_now_and_then(tmp_path: Path) -> None:
         scan_codes=False,
     )
     pump = simulate(plan)
-    clock = FakeClock(BEGIN + timedelta(days=2))
-    with (
-        FaultyTandemCloud([pump], clock, token_life_s=8 * 3600) as cloud,
-        SimulatedNightscout(version="15.0.6", now=clock.now) as site,
-    ):
-        running = InProcessEngine(tmp_path / "home", cloud, site, clock, poll_s=POLL_S)
+    with simulated_home(tmp_path, pump, now=BEGIN + timedelta(days=2), version="15.0.6", poll_s=POLL_S) as home:
         for number in range(20):
-            site.fail(
+            home.site.fail(
                 [
                     SiteFault(status=503),
                     SiteFault(status=500),
@@ -96,16 +85,10 @@ def test_site_fails_now_and_then(tmp_path: Path) -> None:
                     SiteFault(status=429),
                 ][number % 5]
             )
-            running.until(clock.now() + timedelta(hours=2))
-        running.until(clock.now() + timedelta(hours=3))
-        found = compare(
-            pump.truth,
-            site.documents("treatments"),
-            window=(BEGIN + timedelta(days=1), clock.now() - timedelta(hours=20)),
-        )
-        assert found.lines() == []
-        by_identity(site.documents("treatments"))
-        running.engine.close()
+            home.running.until(home.clock.now() + timedelta(hours=2))
+        home.running.until(home.clock.now() + timedelta(hours=3))
+        assert differences(home, pump, begin=BEGIN + timedelta(days=1), hours=20) == []
+        by_identity(home.site.documents("treatments"))
 
 
 def test_flight_and_return(tmp_path: Path) -> None:
@@ -116,50 +99,32 @@ def test_flight_and_return(tmp_path: Path) -> None:
         seed=23, zone=ZONE, start=BEGIN.date(), days=10, flights=(away, back), upload_every_min=240, scan_codes=False
     )
     pump = simulate(plan)
-    clock = FakeClock(BEGIN + timedelta(days=2))
-    with FaultyTandemCloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
-        running = InProcessEngine(tmp_path / "home", cloud, site, clock, poll_s=POLL_S)
-        let_time_pass(running, 6.5)
-        found = compare(
-            pump.truth,
-            site.documents("treatments"),
-            window=(BEGIN + timedelta(days=1), clock.now() - timedelta(hours=8)),
-        )
-        assert found.lines() == []
-        running.engine.close()
+    with simulated_home(tmp_path, pump, now=BEGIN + timedelta(days=2), poll_s=POLL_S) as home:
+        let_time_pass(home.running, 6.5)
+        assert differences(home, pump, begin=BEGIN + timedelta(days=1)) == []
 
 
 def test_idle_cycle_requests(tmp_path: Path) -> None:
     """An idle cycle asks the cloud once and the site never."""
     pump = simulate(SimulationPlan(seed=24, zone=ZONE, start=BEGIN.date(), days=3))
-    clock = FakeClock(BEGIN + timedelta(days=3, hours=3))
-    with FaultyTandemCloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
-        running = InProcessEngine(tmp_path / "home", cloud, site, clock, longest_sleep_s=60.0)
-        running.until(clock.now() + timedelta(minutes=10))
-        requests, polls, sent = len(cloud.requests), cloud.count("pumper"), len(site.requests)
-        running.until(clock.now() + timedelta(hours=4))
-        more = cloud.count("pumper") - polls
+    with simulated_home(tmp_path, pump, now=BEGIN + timedelta(days=3, hours=3)) as home:
+        home.running.longest_sleep_s = 60.0
+        home.running.until(home.clock.now() + timedelta(minutes=10))
+        requests, polls, sent = len(home.cloud.requests), home.cloud.count("pumper"), len(home.site.requests)
+        home.running.until(home.clock.now() + timedelta(hours=4))
+        more = home.cloud.count("pumper") - polls
         assert more >= 8
-        assert len(cloud.requests) - requests == more
-        assert len(site.requests) == sent
-        running.engine.close()
+        assert len(home.cloud.requests) - requests == more
+        assert len(home.site.requests) == sent
 
 
 def test_bogus_future_date(tmp_path: Path) -> None:
     """A wrong date in the future stalls nothing."""
     pump = simulate(SimulationPlan(seed=25, zone=ZONE, start=BEGIN.date(), days=4, scan_codes=False))
-    clock = FakeClock(BEGIN + timedelta(days=2))
-    with FaultyTandemCloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
-        cloud.newest_overrides[pump.plan.serial] = "2031-01-01T00:00:00"
-        running = InProcessEngine(tmp_path / "home", cloud, site, clock, poll_s=POLL_S)
-        running.until(BEGIN + timedelta(days=3))
-        found = compare(
-            pump.truth,
-            site.documents("treatments"),
-            window=(BEGIN + timedelta(days=1), clock.now() - timedelta(hours=8)),
-        )
-        assert found.lines() == []
-        running.engine.close()
+    with simulated_home(tmp_path, pump, now=BEGIN + timedelta(days=2), poll_s=POLL_S) as home:
+        home.cloud.newest_overrides[pump.plan.serial] = "2031-01-01T00:00:00"
+        home.running.until(BEGIN + timedelta(days=3))
+        assert differences(home, pump, begin=BEGIN + timedelta(days=1)) == []
 
 
 def test_new_sequence_group(tmp_path: Path) -> None:
@@ -173,23 +138,20 @@ def test_new_sequence_group(tmp_path: Path) -> None:
         record._replace(entry={**record.entry, "deviceAssignmentId": first.assignment_id}) for record in second.log
     )
     merged = attrs.evolve(first, log=(*first.log, *moved))
-    clock = FakeClock(BEGIN + 5 * day)
-    with FaultyTandemCloud([merged], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
-        running = InProcessEngine(tmp_path / "home", cloud, site, clock, history_days=5)
-        running.until(clock.now() + timedelta(minutes=1))
-        assert {"90556643:0", "90556643:1"} <= running.engine.streams.keys()
-        words = " ".join(running.engine.timelines.messages())
+    with simulated_home(tmp_path, merged, now=BEGIN + 5 * day, history_days=5) as home:
+        home.running.until(home.clock.now() + timedelta(minutes=1))
+        assert {"90556643:0", "90556643:1"} <= home.running.engine.streams.keys()
+        words = " ".join(home.running.engine.timelines.messages())
         assert "sequence group 1" in words
-        documents = site.documents("treatments")
+        documents = home.site.documents("treatments")
         found = compare(
-            merge([first.truth, second.truth]), documents, window=(BEGIN + day, clock.now() - timedelta(hours=8)),
+            merge([first.truth, second.truth]), documents, window=(BEGIN + day, home.clock.now() - timedelta(hours=8)),
             parts=("boluses", "basal"),
         )  # fmt: skip
         # the second simulated pump reports its first rate three minutes after the first one's log ends
         assert found.lines(basal_u=0.02) == []
         assert found.boluses_compared > 10
         by_identity(documents)
-        running.engine.close()
 
 
 def test_one_owner_of_data_folder(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tconnectsync.cli.init.legacy_settings import (
     selected_pump,
 )
 from tconnectsync.cli.init.new_file import all_or_nothing, draft_beside, publish_draft, service_hint, write_draft
+from tconnectsync.cli.init.options import account_options, from_env_option, settings_option
 from tconnectsync.cli.init.questions import (
     EMAIL,
     PASSWORD,
@@ -41,28 +42,13 @@ from tconnectsync.exit_status import ExitStatus
 
 
 @click.command("init")
-@click.option("--timezone", metavar="ZONE", help='Time zone where the wearer lives, such as "Europe/Berlin".')
-@click.option("--email", help="Email address of the Tandem Source account.")
-@click.option("--region", help="Region of the account: US or EU.")
-@click.option("--url", help="Address of the Nightscout site.")
-@click.option("--password-file", type=click.Path(path_type=Path), help="File that contains only the password.")
+@account_options
 @click.option(
     "--api-secret-file", type=click.Path(path_type=Path), help="File that contains only the site's API secret."
 )
-@click.option(
-    "--from-env",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Use the settings of an older bridge: its .env or secret.py.",
-)
+@from_env_option
 @click.option("--output", type=click.Path(path_type=Path), metavar="PATH", help="Path of the new file.")
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Set another key, such as sinks.nightscout-cgm.enabled=true. Can be repeated.",
-)
+@settings_option
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @click.option("--no-check", is_flag=True, help="Do not test the login and Nightscout first.")
 @common_options

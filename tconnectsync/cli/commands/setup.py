@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from tconnectsync.cli.init.options import account_options, from_env_option, settings_option
 from tconnectsync.cli.init.questions import ALERT_URLS, PASSWORD, SECRET, Question
 from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import say
@@ -16,11 +17,7 @@ from tconnectsync.exit_status import ExitStatus
 
 
 @click.command("setup")
-@click.option("--timezone", metavar="ZONE", help='Time zone where the wearer lives, such as "Europe/Berlin".')
-@click.option("--email", help="Email address of the Tandem Source account.")
-@click.option("--region", help="Region of the account: US or EU.")
-@click.option("--url", help="Address of the Nightscout site.")
-@click.option("--password-file", type=click.Path(path_type=Path), help="File that contains only the password.")
+@account_options
 @click.option(
     "--api-secret-file",
     type=click.Path(path_type=Path),
@@ -31,19 +28,8 @@ from tconnectsync.exit_status import ExitStatus
     type=click.Path(path_type=Path),
     help="File with addresses for notifications, one in each line.",
 )
-@click.option(
-    "--from-env",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Use the settings of an older bridge: its .env or secret.py.",
-)
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Set another key, such as sinks.nightscout-cgm.enabled=true. Can be repeated.",
-)
+@from_env_option
+@settings_option
 @click.option("--non-interactive", is_flag=True, help="Ask nothing. A missing answer is an error.")
 @click.option(
     "--force", is_flag=True, help="Replace an existing configuration. The old file is kept as config.toml.old."

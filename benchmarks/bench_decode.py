@@ -39,7 +39,7 @@ def simulate_windows(folder: Path, days: int, *, start: date = date(2025, 1, 1),
 
 
 def to_events(body: bytes) -> int:
-    """What a poll does with an answer, but for the log."""
+    """What a poll does with an answer, without the log."""
     from tconnectsync_tandem.api.responses import split_answer
     from tconnectsync_tandem.decode.event_factory import make_event
 
@@ -67,7 +67,7 @@ WAYS = {way.__name__: way for way in (to_events, parse_by_json, parse_by_msgspec
 
 
 def read_windows(folder: Path, way: str) -> None:
-    """Read every window one way; tells events and seconds of CPU."""
+    """Read every window one way; return the events and the seconds of CPU."""
     events, spent_s = 0, 0.0
     WAYS[way](b'{"events":[],"clockChanges":[]}')  # imports are no part of it
     for path in sorted(folder.iterdir()):

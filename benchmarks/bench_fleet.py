@@ -109,7 +109,7 @@ R = TypeVar("R", bound=TableRow)
 
 @attrs.define
 class Measured:
-    """A fleet, and what is asked about it without a process of its own for each question."""
+    """A fleet, with answers about it that need no separate process for each question."""
 
     fleet: LightFleet
     servers: Servers
@@ -198,7 +198,7 @@ def note(words: str) -> None:
 
 
 def begin(measured: Measured, people: int) -> float:
-    """Start two workers with so many people; the seconds until all first documents are delivered."""
+    """Start two workers for this number of people; return the seconds until all first documents are delivered."""
     fleet = measured.fleet
     fleet.cloud.grows = False
     measured.add([f"p{number}" for number in range(people)])
@@ -228,7 +228,7 @@ def measure_takeover(measured: Measured, people: int) -> TakeoverRow:
 
 
 def measure_in(measured: Measured, people: int, interval_s: int) -> FleetRow:
-    """One row: two workers with so many people."""
+    """One row: two workers and this number of people."""
     fleet = measured.fleet
     first_s = begin(measured, people)
     note(f"after {first_s:.0f} s. Turns without news for {interval_s} s")
@@ -248,7 +248,7 @@ def measure_in(measured: Measured, people: int, interval_s: int) -> FleetRow:
 
 @contextlib.contextmanager
 def new_fleet(interval_s: int, limit: float, lease_s: float = LEASE_S) -> Iterator[Measured]:
-    """A fleet on a server of its own, in memory."""
+    """A fleet on its own server, in memory."""
     with tempfile.TemporaryDirectory(prefix="fleet-", dir=memory_folder()) as folder:
         (Path(folder) / "nats").mkdir()
         server = server_in(Path(folder) / "nats")

@@ -36,7 +36,7 @@ LAST_UPLOADS = 20
 
 
 def write_log(folder: Path, days: int) -> tuple[int, list[Event]]:
-    """Write the log of so many days up to now; returns the number of its events, and the newest ones, which it lacks."""
+    """Write the log of these days up to now; return the number of its events, and the newest ones, which it lacks."""
     clock = SystemClock()
     now = clock.now().timestamp()
     plan = SimulationPlan(seed=9, zone=ZONE, start=clock.now().date() - timedelta(days=days), days=days + 1)

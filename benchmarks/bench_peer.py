@@ -148,7 +148,7 @@ def rows(days: int, runs: int, *, real: bool, peer: Path | None) -> Iterator[Row
         answers.mkdir()
         start: date = datetime.now(timezone.utc).date() - timedelta(days=days + LEAD_DAYS)
         simulate_windows(answers, days + LEAD_DAYS, start=start, zone=ZONE)
-        for _ in range(runs):  # in turns, for all share what else the machine does
+        for _ in range(runs):  # in turns, because all of them share the machine with other work
             documents.write_text(json.dumps(run_ours(days, real=real, into=ours)))
             run_bare(days, answers, documents, real=real, into=bare)
             if peer is not None:

@@ -73,7 +73,7 @@ def rows(small: bool = False) -> Iterator[Row]:
         documents = [each for each in bare.held() if each.get("sink") == SINK]
         count = len(documents)
         packed_s, plain_s, ours_s, processor_s = [], [], [], []
-        for _ in range(runs):  # in turns, for the server gets slower and faster with what else the machine does
+        for _ in range(runs):  # in turns, because the server gets slower and faster with the machine's other work
             bare.drop()
             packed_s.append(bare.post_all(documents, packed=True))
             bare.drop()

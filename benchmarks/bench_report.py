@@ -33,7 +33,7 @@ api_secret = "never used here"
 
 
 def write_log(folder: Path, days: int, clock: Clock) -> int:
-    """Write the log of so many days up to yesterday; the number of its events."""
+    """Write the log of these days up to yesterday; return the number of its events."""
     plan = SimulationPlan(seed=9, zone=ZONE, start=clock.now().date() - timedelta(days=days), days=days)
     with EventLog.open(folder, clock=clock, writable=True) as log:
         for day in Simulation(plan).days():

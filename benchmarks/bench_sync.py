@@ -29,7 +29,7 @@ sensor_alerts = true
 
 
 class Promise(NamedTuple):
-    """What a first sync of so many days must not exceed; None: nothing promised."""
+    """The limit for a first sync of this number of days; None: nothing is promised."""
 
     days: int
     wall_s: float
@@ -88,7 +88,7 @@ def rows(small: bool = False) -> Iterator[Row]:
     for promise in PROMISES[: 2 if small else 3]:
         runs = 1 if small or promise.days > 100 else 5
         found = []
-        for _ in range(runs):  # in a world of its own each, so that every one is a first sync
+        for _ in range(runs):  # each in its own world, so that every one is a first sync
             with running_world(days=promise.days + 2) as world:
                 found.append(sync_twice(world, promise.days))
         yield from _first(promise, found)

@@ -25,7 +25,7 @@ MB = 1024.0
 
 
 def live(days: int, idle_h: float, *, under: tuple[str, ...] = ()) -> tuple[dict[str, Any], dict[str, int]]:
-    """Live so long in a world of its own; what the process told, and the requests of the idle hours."""
+    """Run for these days in a separate world; return the output of the process, and the requests of the idle hours."""
     start = datetime.now(timezone.utc).date() - timedelta(days=days + LEAD_DAYS)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

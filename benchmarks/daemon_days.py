@@ -40,7 +40,7 @@ def live_until(engine: Engine, clock: SteppedClock, when: datetime) -> None:
 
 
 def main() -> None:
-    """Live, and tell."""
+    """Run the days, and print the result."""
     config, clock = Path(sys.argv[1]), SteppedClock(Path(sys.argv[2]))
     days, idle_h = int(sys.argv[3]), float(sys.argv[4])
     plugins = load_plugins()
@@ -54,7 +54,7 @@ def main() -> None:
         day_s.append(time.process_time() - before_s)
         resident.append(resident_mb())
     lived_s = time.process_time() - began_s
-    # what came last is through, and its upload is an hour old
+    # the newest data is delivered, and its upload is an hour old
     live_until(engine, clock, clock.now() + timedelta(hours=3))
     print("idle begins", flush=True)
     sys.stdin.readline()

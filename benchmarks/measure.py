@@ -73,9 +73,10 @@ def seconds(work: Callable[[], object]) -> float:
 
 @attrs.frozen(kw_only=True)
 class Ended:
-    """What a process used up in its life. ``peak_mb`` is its resident memory at most (VmHWM), all libraries included.
+    """The resources that a process used in its life.
 
-    ``written_mb`` is what it made the kernel write to the disk, ``told`` the last line that it printed.
+    ``peak_mb`` is its highest resident memory (VmHWM), all libraries included. ``written_mb`` is what it made the
+    kernel write to the disk, ``told`` the last line that it printed.
     """
 
     wall_s: float

@@ -44,7 +44,7 @@ class SteppedClock:
         return datetime.fromtimestamp(struct.unpack("d", self._cell[:8])[0], timezone.utc)
 
     def monotonic(self) -> float:
-        """Goes on a little at every look, so that slices of work end."""
+        """Moves on a little at every reading, so that slices of work end."""
         self.ticks += 0.0005
         return self.ticks
 
@@ -64,7 +64,7 @@ class _RealClock:
 
 @attrs.define
 class SimulatedServices:
-    """What a running world tells."""
+    """The answers of a running world."""
 
     endpoints: dict[str, str]
     site_url: str

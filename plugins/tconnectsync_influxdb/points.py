@@ -115,5 +115,5 @@ def _name(text: str) -> str:
 
 
 def _value(value: Value) -> str:
-    """Numbers are always floats: an integer would make the field an integer for ever."""
+    """Numbers are always floats: the first integer would permanently make the field an integer."""
     return f'"{value.translate(_TEXT_ESCAPES)}"' if isinstance(value, str) else repr(float(value))

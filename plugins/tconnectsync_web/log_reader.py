@@ -20,9 +20,9 @@ RECENT = timedelta(hours=6)
 LONGEST_CARTRIDGE = timedelta(days=8)
 FILLED = frozenset({"cartridge.filled"})
 REOPEN_S = 600.0
-"""The log is opened anew after this time: a restored or repaired log is in other files."""
+"""The log is opened again after this time: a restored or repaired log is in other files."""
 MOST_ANSWERS = 12
-"""So many answers are remembered until the log changes."""
+"""The number of answers that are remembered until the log changes."""
 
 
 @attrs.define(kw_only=True)
@@ -85,7 +85,7 @@ class LogReader:
         return self._thread.submit(self._answer, question, read).result()
 
     def _answer(self, question: Hashable, read: Callable[[PumpLog], Answer]) -> Answer:
-        """Answer in the reading thread; the question None is not remembered. After an error the log is opened anew."""
+        """Answer in the reading thread; the question None is not remembered. After an error the log is opened again."""
         try:
             log = self._current()
             if question is None:

@@ -25,7 +25,7 @@ from tconnectsync_web.people import CommandContext, NotSetUp, Person, people_of,
 PATIENCE_S = 10.0
 """A running cycle may take this long when the application ends. An interrupted cycle resumes at the next start."""
 WARM_UP_S = 3.0
-"""The application waits so long until it can show its first page at once. Then it serves, and a first reader waits instead."""
+"""The longest wait until the first page can be shown at once. After it the server starts, and a first reader waits."""
 
 
 def run_web(

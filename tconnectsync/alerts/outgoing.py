@@ -23,7 +23,7 @@ from tconnectsync.retry.backoff import backoff_s
 log = logging.getLogger("tconnectsync.alerts")
 FILE_NAME = "alerts.json"
 KEPT_FOR = timedelta(days=1)
-"""A notification that no address takes for so long is dropped."""
+"""A notification that no address has taken for this time is dropped."""
 MOST_WAITING = 20
 """More than this drop the oldest ones."""
 

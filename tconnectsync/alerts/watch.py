@@ -35,7 +35,7 @@ SETTLED_S = 90.0
 """What was stored before the start may be old: missing data count only after this long, when the sources were asked."""
 NUDGE_S = 1.0
 STOP_S = 3.0
-"""A notification that is being sent may take so long when the daemon stops. A longer one is sent after the next start."""
+"""The time that a notification has when the daemon stops. One that takes longer is sent after the next start."""
 
 CRASHED = Problem(
     key="crash",
@@ -80,11 +80,11 @@ class Watch:
             self.heartbeat.last_call = self.state.last_call
 
     def look(self) -> None:
-        """Look once. An unexpected failure is logged: watching goes on."""
+        """Look once. An unexpected failure is logged, and watching continues."""
         try:
             self._look()
         except Exception as error:
-            # whatever fails here, the daemon must go on, and the next look may succeed
+            # whatever fails here, the daemon must continue, and the next look may succeed
             if self._failed != repr(error):
                 log.exception("watch_failed")
             self._failed = repr(error)

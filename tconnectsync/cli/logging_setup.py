@@ -135,7 +135,7 @@ class LineHandler(_StreamHandler):
         line = one_line(f"level=error logger=logging a line of {record.pathname}:{record.lineno} could not be written")
         with contextlib.suppress(Exception):
             line = self.format(record)
-        with contextlib.suppress(OSError, ValueError):  # nobody can be told: the stream is full or closed
+        with contextlib.suppress(OSError, ValueError):  # this cannot be reported: the stream is full or closed
             self.stream.write(line + self.terminator)
             self.flush()
 

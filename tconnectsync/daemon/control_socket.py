@@ -66,7 +66,7 @@ class _Conversation:
     received: bytes = b""
     job: Job | None = None
     is_disconnected: bool = False
-    """The client is gone or does not read. Its job is finished all the same."""
+    """The client is gone or does not read. Its job is finished nevertheless."""
 
     def send(self, step: Step) -> None:
         """Send a step, unless the client is gone."""

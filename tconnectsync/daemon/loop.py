@@ -169,7 +169,7 @@ class _RunningDaemon:
             watcher.stop()
 
     def summary(self, *, idle: bool) -> str:
-        """Return the state in one line. Whoever watches hears of it when it changed and nothing is under way."""
+        """Return the state in one line. Watchers get it when it has changed and nothing is under way."""
         words = _summary(self.engine)
         pulse = f"{words} {[poller.state.last_fetch for poller in self.engine.pollers.values()]}"
         if idle and pulse != self._pulse and self.watcher is not None:

@@ -12,7 +12,7 @@ from tconnectsync.filesystem import OsFiles
 from tconnectsync.folder_owner import open_own
 
 RETRIES, RETRY_S = 3, 0.02
-""":func:`lock_holder` holds the lock for a moment, so taking it is retried so often, after so many seconds."""
+"""Attempts, and seconds between them: :func:`lock_holder` holds the lock for a moment, so taking it is retried."""
 
 
 class FolderLock:

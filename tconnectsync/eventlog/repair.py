@@ -195,7 +195,7 @@ class _Repair:
         """Return the header, its checksum, and the damage after it, which may include one more line."""
         try:
             return *self._rebuild_header(segment, text[: damage.end], damage), damage
-        except _Unrepairable:  # nothing tells which checksum the first line continues: give up that line too
+        except _Unrepairable:  # it is unknown which checksum the first line continues: give up that line too
             damage = _extended(text, damage)
             return *self._rebuild_header(segment, text[: damage.end], damage), damage
 

@@ -13,7 +13,7 @@ from tconnectsync.events.basal_rates import CONFIRMED_FOR
 from tconnectsync.events.limits import MAX_BOLUS_U, MAX_RATE_U_PER_H, MAX_VOLUME_U, is_possible
 
 BOLUSES_KEPT = 4
-"""A bolus with several records is counted once. So many boluses may overlap."""
+"""The number of boluses that may overlap. A bolus with several records is counted once."""
 
 KINDS = frozenset(
     {

@@ -16,7 +16,7 @@ from tconnectsync.text.plural import counted
 
 @attrs.frozen(kw_only=True)
 class DeadLetter:
-    """A document that the receiver refused for good, or that has an impossible value, with the reason."""
+    """A document that the receiver never accepts, or that has an impossible value, with the reason."""
 
     id: str
     at: datetime

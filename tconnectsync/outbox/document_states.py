@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 RUNNING = -1
-"""Stands in the column ``interval`` for a document that is not finished. The numbers of intervals begin at 0."""
+"""The value of the column ``interval`` for a document that is not finished. The numbers of intervals begin at 0."""
 
 
 class OwnershipState(str, Enum):
@@ -20,7 +20,7 @@ class OwnershipState(str, Enum):
     UNCLAIMED = "unclaimed"
     """Its interval no longer makes it. Another interval may, until the fold is through."""
     PROTECTED = "protected"
-    """No interval makes it, but a gap of the log lies at its time: it stays until the gap is closed."""
+    """No interval makes it, but the log has a gap at its time: it stays until the gap is closed."""
     FOUND = "found"
     """The receiver had it, and no fold made it yet."""
     WITHDRAWN = "withdrawn"

@@ -34,7 +34,7 @@ AHEAD = timedelta(days=1)
 """The check begins this long before the first document, so that a slightly older one needs no second check."""
 FUTURE = timedelta(days=2)
 SILENCE = timedelta(days=1)
-"""After so long without a delivery, another program may have delivered these days."""
+"""After this time without a delivery, another program may have delivered these days."""
 
 
 @attrs.frozen(kw_only=True)

@@ -32,7 +32,7 @@ from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S
 from tconnectsync.text.plural import counted
 
 HALT_AFTER = 20
-"""After so many refusals in a row the receiver probably refuses everything."""
+"""After this number of refusals in a row the receiver probably refuses everything."""
 POSTPONE_S = 60.0
 UNCONFIRMED_ROUNDS = 3
 """How often in a row a receiver may report success and then not show the documents. Each round may store them again."""

@@ -9,7 +9,7 @@ import attrs
 from tconnectsync.text.plural import counted
 
 STRIKES = 5
-"""A document is set aside after so many failures with accepted documents in between."""
+"""A document is set aside after this number of failures with accepted documents in between."""
 WAIT_S, LONGEST_WAIT_S = 60.0, 1800.0
 KNOWN = 50
 """The maximum number that is remembered: while a receiver has a fault, every new document becomes a suspect."""

@@ -37,7 +37,7 @@ GAP = timedelta(minutes=7)
 """A sensor measures every five minutes: after a longer time a reading is missing."""
 MODES = frozenset({"mode.changed"})
 CHUNK = timedelta(days=14)
-"""Therapy of so many days is in memory at once."""
+"""The days of therapy that are in memory at once."""
 
 
 @attrs.define

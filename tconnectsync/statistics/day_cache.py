@@ -18,10 +18,10 @@ from tconnectsync.timeline.stream_timeline import ALWAYS, timeline_to_json
 from tconnectsync.timeline.zones import Zones
 
 LATEST_EFFECT = timedelta(days=1)
-"""An event may change figures so long before it: a sensor sends readings that the pump missed up to a day later."""
+"""An event may change figures up to this time before it: a sensor sends missed readings up to a day later."""
 MOST_DAYS = 400
 SAVE_AFTER = 7
-"""So many new days are saved at once."""
+"""The number of new days that are saved at once."""
 
 
 @attrs.define
@@ -52,7 +52,7 @@ class DayCache:
             del self._days[min(self._days)]
 
     def save(self, *, at_least: int = SAVE_AFTER) -> None:
-        """Save the days if there are so many new ones."""
+        """Save the days if at least this number is new."""
         if self.path is None or self._unsaved < max(1, at_least):
             return
         log_id, position = self._seen

@@ -134,7 +134,8 @@ class SourceContract:
         world.poll()
         before, end = world.events_by_id(), world.log.end
         days = sorted({event.pump_time.date() for event in world.events()})
-        days = days[len(days) // 2 : -1] or days[-1:]  # the first days may reach beyond the history, the last goes on
+        # the first days may reach beyond the history, and the last one has not ended
+        days = days[len(days) // 2 : -1] or days[-1:]
         world.take(world.open_source().backfill(world.log, days[0], days[-1]))
         require(world.events_by_id() == before, "fetching again changed events")
         added = [event.id for event in world.log.events(end) if event.kind not in FACTS]

@@ -13,7 +13,7 @@ from tconnectsync_nightscout.delivery.announcement_age import SILENCE_WORDS
 from tconnectsync_nightscout.folds.documents import stamp, treatment
 
 SENT_BEFORE = timedelta(minutes=5)
-"""The outbox sends a document so long before its time. Silence must not be announced early."""
+"""The outbox sends a document this time before its own. Silence must not be announced early."""
 
 
 @attrs.frozen(kw_only=True)

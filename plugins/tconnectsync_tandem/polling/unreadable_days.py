@@ -24,7 +24,7 @@ MOST_SHARE = 0.05
 ANY = ("bolus.", "carbs.", "clock.", "pumping.")
 """Kinds of which every record must be readable: doses, suspensions, and the time of all later records."""
 WHOLE_KIND = 2
-"""If so many records of a kind are unreadable and none is readable, this kind has changed, however rare it is."""
+"""If this many records of a kind are unreadable and none is readable, the kind has changed, however rare it is."""
 NOT_MISSED = frozenset({"pump.noted"})
 UNREAD_TYPE, UNREAD_BOLUS = "records of an unreadable type", "bolus records of an unreadable type"
 _DAY = timedelta(days=1)

@@ -90,7 +90,7 @@ class Access:
         return None if gate.admits(offered, client) else message("wrong secret", 403)
 
     def still_admits(self, cookie: str | None) -> bool:
-        """Whether a page that stays connected may go on: its view link may be revoked meanwhile."""
+        """Whether a page that stays connected may continue: its view link may be revoked meanwhile."""
         return self.sessions.role_of(cookie, self.view_link.token()) is not Role.NOBODY
 
     def _admit_to_open_page(self) -> ResponseReturnValue | None:

@@ -20,7 +20,7 @@ from tconnectsync_web.pages.chart_content import ChartContent
 
 GAP_PX, AXIS_PX = 10.0, 20.0
 NOTHING_NEW = timedelta(minutes=16)
-"""After so long without data, the rest of the chart is marked as not known yet."""
+"""After this time without data, the rest of the chart is marked as not known yet."""
 
 
 @attrs.frozen(kw_only=True)

@@ -16,7 +16,7 @@ from tconnectsync_web.pages.reader import ReadEvents
 ROWS = 100
 """Rows on a page; a few more if several events have the same time."""
 MOST_READ = 6_000
-"""So many events are read for one page. If too few of them fit the search, the next page goes on."""
+"""The number of events that are read for one page. If too few of them fit the search, the next page continues."""
 FIRST_WINDOW, LONGEST_WINDOW = timedelta(hours=6), timedelta(days=64)
 FEW = 400
 """A window with fewer events is followed by one of twice the length."""

@@ -11,7 +11,7 @@ from tconnectsync_web.pages.chart_content import Band, ChartMark
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 CLEAR_FOR = timedelta(hours=12)
-"""A time of day of the last so many hours needs no day, also after midnight."""
+"""A time within the last hours (this many) is shown without its day, also after midnight."""
 TARGET_FROM, TARGET_TO = 70, 180
 """The target range in mg/dL, by the international consensus."""
 VERY_LOW, VERY_HIGH = 54, 250

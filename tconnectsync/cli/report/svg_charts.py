@@ -74,7 +74,7 @@ def _grid(units: GlucoseUnits) -> Iterator[str]:
 
 
 def _runs(curve: Sequence[Values | None]) -> Iterator[list[tuple[int, Values]]]:
-    """Yield the parts of the day with readings; a complete day goes on over midnight."""
+    """Yield the parts of the day with readings; a complete day continues over midnight."""
     numbered = list(enumerate(curve))
     if all(curve):
         numbered = [(-1, curve[-1]), *numbered, (HALF_HOURS, curve[0])]

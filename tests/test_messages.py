@@ -70,7 +70,7 @@ def places(text: str) -> list[str]:
 
 @pytest.mark.parametrize("code", TRANSLATED)
 def test_every_message_of_the_program_is_translated(code: str) -> None:
-    """Whatever a part of the program may report, sentence by sentence. A new message without a translation fails here."""
+    """Everything that a part of the program may report, by sentence. A new message needs a translation."""
     texts = LANGUAGES.choose([code])
     assert texts.catalog is not None
     sentences = status_words.sentences_of(texts.catalog)

@@ -24,7 +24,7 @@ mkdir -p node_modules/nightscout
 
 @pytest.fixture
 def npm_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A stand-in for npm; the file has one line for each time that it ran."""
+    """A stand-in for npm; the file has one line for each time it ran."""
     programs, log = tmp_path / "programs", tmp_path / "runs"
     programs.mkdir()
     for name in ("npm", "node"):

@@ -118,7 +118,7 @@ def test_records_become_open_alarms_and_values() -> None:
 
 
 def test_a_real_log_is_read_beside_its_owner(tmp_path: Path) -> None:
-    """A simulated pump's week: reservoir, battery and site are known, and lie in the past."""
+    """A simulated pump's week: reservoir, battery and site are known, and their times are in the past."""
     with FaultyTandemCloud([recent_pump(7)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=7)
         home.run("sync")

@@ -60,7 +60,7 @@ def _never(options: object, context: object) -> Any:
 
 @attrs.define
 class FakeApplication:
-    """Replaces the functions behind the commands: records the requests, and answers as it was told."""
+    """Replaces the functions behind the commands: records the requests, and gives the prepared answers."""
 
     answer: Any = attrs.field(factory=lambda: Result(status=0))
     documents: tuple[dict[str, Any], ...] = ()

@@ -216,7 +216,7 @@ def test_trouble_that_should_pass_and_does_not_is_bad(state: str) -> None:
 
 
 def test_status_exit_code_option(harness: CliHarness) -> None:
-    """Without the option, `status` ends with 0 whatever it finds."""
+    """Without the option, `status` ends with 0, whatever it finds."""
     harness.application.status = a_status(sink={"state": "halted", "message": "no", "remedy": "Look."})
     assert harness.run("status").status == 0
     assert harness.run("status", "--exit-code").status == 9

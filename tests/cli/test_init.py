@@ -211,7 +211,7 @@ def test_full_disk_names_the_command(real: CliHarness, monkeypatch: pytest.Monke
 
 
 def test_without_hard_links(real: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file is written, and none is overwritten."""
+    """The new file is written, and no other one is overwritten."""
 
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")

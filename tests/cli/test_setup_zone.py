@@ -18,7 +18,7 @@ AT = datetime(2026, 7, 15, 18, 5, tzinfo=timezone.utc)
 
 
 def upload(hours_from_utc: float, *, late: timedelta = timedelta(minutes=5)) -> Upload:
-    """An upload whose newest data is ``late`` old, by a clock so many hours ahead of UTC."""
+    """An upload whose newest data is ``late`` old, by a clock this many hours ahead of UTC."""
     return Upload(at=AT, newest=AT.replace(tzinfo=None) + timedelta(hours=hours_from_utc) - late)
 
 

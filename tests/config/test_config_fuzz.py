@@ -96,7 +96,7 @@ def misplaced(content: bytes) -> bool:
 def checked_config(
     content: bytes, folder: Path, plugins: Plugins, environ: dict[str, str] | None = None
 ) -> Config | None:
-    """The configuration, or None where it was refused: in words, each with a place, none with the secret."""
+    """The configuration, or None if it was refused: each problem then has words and a place, and none the secret."""
     path = folder / "config.toml"
     path.write_bytes(content)
     path.chmod(0o600)

@@ -23,7 +23,7 @@ def load(home: Path, **environ: str) -> ConfigError:
 def test_the_first_line_names_the_next_command(
     tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is the same for every command; nothing is listed that a new user has never heard of."""
+    """It is the same for every command, and names nothing that a new user does not know."""
     assert run([command], Invocation(environ={"HOME": str(tmp_path)}, system_file=tmp_path / "none")) == 2
     said = capsys.readouterr()
     first, *others = said.err.splitlines()

@@ -135,7 +135,7 @@ def test_an_empty_secret_file_may_be_filled_later(tmp_path: Path) -> None:
     "line", ["password = 5", 'password_file = "x"\npassword = "y"', "password_file = 5", "prot = 1"]
 )
 def test_what_needs_an_edit_is_still_an_error(tmp_path: Path, line: str) -> None:
-    """A wrong key of a sink is refused, because whoever edits the file is there to see it."""
+    """A wrong key of a sink is refused, because the person who edits the file is there to see it."""
     with pytest.raises(ConfigError):
         load(tmp_path, HEAD + TANDEM + SITE + MQTT + line + "\n")
     with pytest.raises(MachineNotReady):

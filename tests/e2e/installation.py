@@ -48,7 +48,7 @@ class Installation:
     program: tuple[str, ...] = PROGRAM
     """What runs the command line."""
     endpoints: Mapping[str, str] | None = None
-    """Where the cloud is asked, if not directly."""
+    """The address at which the cloud is asked, if not its own."""
     account: SimulatedAccount = attrs.field(factory=SimulatedAccount)
     starts_processes: bool = False
     """Whether each command is a process of its own."""
@@ -125,7 +125,7 @@ class RunningDaemon:
 
     @property
     def heard(self) -> list[str]:
-        """What it has told systemd so far."""
+        """What it has sent to systemd so far."""
         with contextlib.suppress(BlockingIOError):
             while True:
                 self._heard.append(self.systemd.recv(4096).decode())
@@ -250,7 +250,7 @@ class SyncSetup:
         assert not living.ended
 
     def differences(self, pump: SimulatedPump, days: int, *, until_days: float = 0.5) -> list[str]:
-        """The differences between the site and the truth, from so many days ago until so many days ago."""
+        """The differences between the site and the truth, between two times that are given in days ago."""
         now = datetime.now(timezone.utc)
         window = (now - timedelta(days=days), now - timedelta(days=until_days))
         return compare(pump.truth, self.site.documents("treatments"), window=window).lines()

@@ -166,7 +166,7 @@ class KillHarness:
         return False
 
     def killed_after(self, wait_s: float, *words: str) -> None:
-        """Run a daemon and kill it after so many seconds, with a command beside it if there is one."""
+        """Run a daemon and kill it after ``wait_s``, with a command beside it if there is one."""
         self.clock.leap(timedelta(hours=2))
         self.choose_kill_point()
         with daemon(self.home, forked=True) as living:

@@ -151,7 +151,7 @@ def secrets_in_requests(proxy: FaultProxy, secrets: Mapping[str, Iterable[str]])
 
 
 def all_leaks(to_cloud: FaultProxy, to_site: FaultProxy, secret: str) -> list[str]:
-    """Everything that was sent where it does not belong, over both proxies."""
+    """Every secret that was sent to the wrong place, over both proxies."""
     hashed = hashlib.sha1(secret.encode()).hexdigest()
     clouds = {"password": {PASSWORD}, **learned(to_cloud), **{name: {text} for name, text in PERSONAL.items()}}
     sites = {"site secret": {secret}, "site secret, hashed": {hashed}}

@@ -71,7 +71,7 @@ def foreign_stays(home: SimulatedHome) -> bool:
 
 
 def one_day(folder: Path, seed: int) -> AbstractContextManager[SimulatedHome]:
-    """An installation that fetches one day: hundreds of documents, which is enough where the number of days does not matter."""
+    """An installation that fetches one day: hundreds of documents, enough if the number of days does not matter."""
     return simulated_home(folder, simulate(plan_of(seed, days=5)), now=BEGIN + 4 * DAY, history_days=1)
 
 

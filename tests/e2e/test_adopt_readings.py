@@ -191,7 +191,7 @@ def test_adopt_readings_same_reading(item: Mapping[str, Any], minutes: float, sa
 
 
 def test_adopt_readings_where_ours_are_missing() -> None:
-    """Another uploader's reading where we have none is left alone."""
+    """Another uploader's reading stays if we have none at that time."""
     assert match_legacy_readings([], [stored({"sgv": 0, "device": "xDrip"}, 0)]) == []
 
 

@@ -34,7 +34,7 @@ def test_function_exists(name: str) -> None:
         assert function in caller.__code__.co_names, f"{point.caller} does not call {function}"
 
 
-@pytest.mark.timeout(900)  # under a minute, but for a machine that is busy with other things
+@pytest.mark.timeout(900)  # under a minute, except on a machine that is busy with other work
 def test_killed_at_named_points(site: Any, tmp_path: Path) -> None:
     """Killed at every named point, it ends as if nothing had happened.
 

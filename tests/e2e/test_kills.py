@@ -31,7 +31,7 @@ from tests.support.truths import known_at
 
 
 def killed(world: SyncSetup, rng: Random, times: int, *words: str) -> None:
-    """The daemon so many times, killed at some moment of its work, after it was handed the command."""
+    """Run the daemon this many times; kill it at some moment of its work, after it was handed the command."""
     for _ in range(times):
         with daemon(world.home, forked=True) as living:
             asker = None

@@ -1,6 +1,6 @@
 """Faulty networks: whatever they do to answers, in the end the site has the documents of a run without faults.
 
-While a fault lasts, the status names it with the right state and the next thing to do, and nobody is stormed with retries.
+While a fault lasts, the status names it with the right state and the next command, and retries are limited.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ POSTS = {
 """Faults of writes while reads work, if that makes a difference."""
 
 LIES = os.environ.get("TCONNECTSYNC_LIES")
-"""``TCONNECTSYNC_LIES=200 pytest tests/e2e/test_lying_network.py`` tries everything, and so many seeds."""
+"""``TCONNECTSYNC_LIES=200 pytest tests/e2e/test_lying_network.py`` tries everything, with this number of seeds."""
 
 LIKE_503 = set() if LIES else {"500", "502", "504"}
 TABLE = [
@@ -326,7 +326,7 @@ def test_site_writes_twice(tmp_path: Path, without_faults: Path) -> None:
     clock = FakeClock(FIRST)
     with SimulatedNightscout(version="15.0.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
         world.to_site.faults.add(ProxyFault("twice", times=ALWAYS))
-        world.running.until(PASSED - timedelta(minutes=10))  # the newest status is worth something for half an hour
+        world.running.until(PASSED - timedelta(minutes=10))  # the newest status counts for half an hour
         assert world.running.ask("sync").status == 0
         world.to_site.faults.clear()
         assert world.running.ask("verify", sink=IOB).status == 0

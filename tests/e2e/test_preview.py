@@ -24,7 +24,7 @@ def setup(tmp_path: Path) -> Iterator[SyncSetup]:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """What lies in the data folder; SQLite's own side files and the login's token may come and go."""
+    """The files of the data folder; SQLite's own side files and the login's token may come and go."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))

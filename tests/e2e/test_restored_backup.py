@@ -27,7 +27,7 @@ def test_old_backup_restored(tmp_path: Path, version: str, cloud_is_down_first: 
     with simulated_home(tmp_path, pump, now=BEGIN + 3 * DAY, version=version, history_days=1) as home:
         assert home.ask("sync").status == 0
         data = home.running.folder / "data"
-        backup = back_up(data, tmp_path / "b.tar.gz", clock=home.clock)  # the engine holds the folder and goes on
+        backup = back_up(data, tmp_path / "b.tar.gz", clock=home.clock)  # the engine holds the folder and continues
         home.clock.sleep(2 * 86400)
         assert home.ask("sync").status == 0
         before = home.own_documents()

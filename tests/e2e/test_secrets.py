@@ -71,8 +71,7 @@ class MarkedInstallation:
         self.said += [(f"{name} --help", (done.stdout + done.stderr).encode()) for name in names]
 
     def found(self, *more: str) -> list[str]:
-        """Which secret stands in what was said, in a file (but the configuration and the token's), or in the wrong part of a
-        request."""
+        """Which secret is in the output, in a file (except the configuration and the token), or in a wrong part of a request."""
         secrets = {"password": {PASSWORD}, "site secret": {self.secret}, **learned(self.to_cloud), "more": set(more)}
         secrets |= {name: {text} for name, text in PERSONAL.items()}
         texts = [*self.said, *(file for file in files(self.home.folder) if not file[0].endswith("token.json"))]

@@ -34,7 +34,7 @@ def test_overlapping_pumps(tmp_path: Path) -> None:
 
 
 def test_stopped_pump_and_active_pump(tmp_path: Path) -> None:
-    """A pump that stopped is not taken for the active one.
+    """A pump that stopped does not count as the active one.
 
     The old pump's last records are days old, and `status` says which one counts.
     """

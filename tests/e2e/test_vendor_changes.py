@@ -137,7 +137,8 @@ def test_vendor_change_unreadable(tmp_path: Path, tmp_path_factory: pytest.TempP
 def test_vendor_change_times_in_utc(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, hours: int) -> None:
     """Times that become UTC are reported and never stored.
 
-    The wall clock becomes UTC with a Z, which it had as decoration before. The overlap with known records tells.
+    The wall clock becomes UTC with a Z, which was only decoration before. The overlap with known records shows the
+    change.
     """
 
     def in_utc(wall: str) -> str:

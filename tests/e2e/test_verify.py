@@ -129,7 +129,7 @@ TROUBLED, STEPS = 12, 26
 
 
 def together(folder: Path, pump: SimulatedPump, machines: int, version: str) -> dict[str, Document]:
-    """Our documents on the site after so many machines have served it with faults, and have compared it."""
+    """Our documents on the site after this number of machines have served it with faults, and have compared it."""
     with simulated_home(folder, pump, now=BEGIN + 4 * DAY, version=version, history_days=1) as home:
         home.site.put("treatments", *FOREIGN)
         others = foreign(home.site)

@@ -24,7 +24,10 @@ SMALL = 900
 
 @attrs.define
 class LogProcess:
-    """One process on a data folder, and what it was told. The log is in ``files``; the index is a file in ``folder``."""
+    """One process on a data folder, and the events that it knows.
+
+    The log is in ``files``; the index is a file in ``folder``.
+    """
 
     folder: Path
     files: CrashingFiles

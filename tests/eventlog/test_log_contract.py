@@ -330,7 +330,7 @@ class EventLogContract:
         assert log.end == 0
 
     def test_log_mark(self, log: EventLog) -> None:
-        """A mark stands for everything up to its position."""
+        """The checksum at a position covers everything up to it."""
         log.append([basal(1), upload("1")])
         mark = log.checksum_at(2)
         log.append([basal(2)])

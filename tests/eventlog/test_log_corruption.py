@@ -385,7 +385,7 @@ def test_repair_forgets_past_trouble(tmp_path: Path) -> None:
 
 
 def test_vendor_record_like_a_gap(tmp_path: Path) -> None:
-    """A vendor's record that looks like a gap is none."""
+    """A vendor's record that looks like a gap is not a gap."""
     raw = {"kind": "log.gap", "body": {"last_position": 10**9}, "more": {"kind": "log.gap"}}
     with open_log(tmp_path) as log:
         log.append([numbered(1, events.CarbsEntered(carbs_g=1.0), raw=raw), basal(2)])

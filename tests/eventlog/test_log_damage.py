@@ -91,7 +91,7 @@ def test_bit_flip_costs_neighbours_at_most() -> None:
     count=st.integers(0, 9),
 )
 def test_gap_record_before_any_line(chain: int, target: int, first: int, count: int) -> None:
-    """A gap record can stand before any line."""
+    """A gap record can be put before any line."""
     codec = Codec()
     event = gap_event("id", first, first + count, side_file="x.damaged-1", now=RECEIVED)
     line = gap_line(event, codec, chain, target)

@@ -55,7 +55,7 @@ def test_state_empty_bolus() -> None:
 
 
 def test_state_backfilled_reading() -> None:
-    """A backfilled reading is no news."""
+    """A backfilled reading does not count as new."""
     state = state_after((0, glucose(0, 140.0)), (10, glucose(-30, 90.0)))
     assert state.glucose_mg_dl == Reported(value=140.0, at=NOON)
 

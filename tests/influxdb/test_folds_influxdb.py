@@ -43,7 +43,7 @@ def test_bolus_extended() -> None:
 
 
 def test_bolus_number_used_again() -> None:
-    """A number that comes again hours later is another bolus; a bolus without insulin and carbs is none."""
+    """A number that is used again hours later is another bolus; without insulin and carbs it is no bolus."""
     documents = final_documents(
         BolusPointFold(),
         story(
@@ -106,7 +106,7 @@ def test_bolus_impossible() -> None:
 
 
 def test_basal_stretches() -> None:
-    """A point where a rate begins, none where it is repeated; 0 in a suspension; the next rate after it."""
+    """A point when a rate begins, none when it is repeated; 0 in a suspension; the next rate after it."""
     rates = [
         (0, events.BasalDelivered(rate_u_per_h=0.9, rate_source="profile")),
         (5, events.BasalDelivered(rate_u_per_h=0.9, rate_source="profile")),

@@ -127,7 +127,7 @@ def test_doubtful_copy_elsewhere_is_found(database: Database) -> None:
 
 
 def test_doubtful_withdrawal_without_a_place(database: Database) -> None:
-    """Nobody knows where the point of a withdrawn document is: it is found by its identity, and others stay."""
+    """The place of a withdrawn document's point is unknown: it is found by its identity, and others stay."""
     receiver, long_ago = database.receiver, NOW - timedelta(days=400)
     receiver.deliver([put(bolus(1.0, at=long_ago)), put(bolus(2.0, at=long_ago, offset_ns=22, name="two"))])
     receiver.deliver([Delivery(document_id="one", collection="bolus", document=None, in_doubt=True)])
@@ -152,7 +152,7 @@ def test_type_of_another_program(database: Database) -> None:
 
 
 def test_check_against_the_real_server(database: Database, influx: Influx, tmp_path: Any) -> None:
-    """``check`` tells a good place from a wrong password, a missing right and a missing database."""
+    """``check`` distinguishes a good place, a wrong password, a missing right and a missing database."""
     (good,) = database.receiver.check()
     assert good.good
     assert "1." in good.what

@@ -126,7 +126,7 @@ def test_import_of_known_events(home: EngineHarness, tmp_path: Path) -> None:
 
 
 def test_import_partial_events(home: EngineHarness, tmp_path: Path) -> None:
-    """Partial events of a file are taken only where the log has nothing."""
+    """Partial events of a file are imported only if the log has nothing there."""
     home.engine.importers = (VAGUE,)
     home.ask("sync")
     end = home.engine.events.end

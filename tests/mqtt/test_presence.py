@@ -41,7 +41,7 @@ class ConnectedAtOnce:
 
 
 def test_broker_answers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The connection is up before the constructor has ended: the device is announced all the same."""
+    """The connection is up before the constructor has ended, and the device is announced nevertheless."""
     client = ConnectedAtOnce()
     monkeypatch.setattr(presence, "new_client", lambda _options, *, reconnect: client)
     monkeypatch.setattr(presence, "is_login_refused", lambda _answer: False)

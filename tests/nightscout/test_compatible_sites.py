@@ -55,7 +55,7 @@ MANNERS = {
 
 
 class CompatibleSite(StubSite):
-    """Stores whatever it is sent, twice if it is sent twice, and keeps only some of it."""
+    """Stores everything that it is sent, twice if it is sent twice, and keeps only some of its fields."""
 
     def __init__(self, manner: SiteBehaviour) -> None:
         super().__init__("15.0.7")
@@ -208,9 +208,9 @@ def test_lost_answer_on_compatible_site(outbox: Outbox, clock: FakeClock, manner
 
 
 def test_others_documents_not_ours(outbox: Outbox, clock: FakeClock) -> None:
-    """Other programs' documents are never taken for ours.
+    """Other programs' documents never count as ours.
 
-    The same time and type, by someone else; and one of ours that another identity belongs to.
+    They have the same time and type; one of ours belongs to another identity.
     """
     with running(CompatibleSite(MANNERS["keeps neither"])) as site:
         ours = basal(0, 5.0)

@@ -52,14 +52,14 @@ def test_equal_rates_one_document() -> None:
 
 
 def test_drawn_ahead_is_cut() -> None:
-    """What was drawn ahead is cut where the next record says otherwise."""
+    """A rate that was drawn ahead is cut when the next record differs."""
     assert draw((0, delivered(1.0)), (2, delivered(0.5))) == [(0, 2, 1.0), (2, 5, 0.5)]
     assert draw((0, delivered(1.0)), (2, SUSPENDED), (3, RESUMED)) == [(0, 2, 1.0), (2, 1, 0)]
     assert draw((0, delivered(1.0)), (2, events.WearEnded())) == [(0, 2, 1.0)]
 
 
 def test_new_rate_ends_previous() -> None:
-    """A new rate ends the one before exactly where it begins."""
+    """A new rate ends the previous one exactly where it begins."""
     first, second = keep_laws(
         BasalFold(), timeline((0, delivered(1.0)), (5, delivered(0.5)), (10, delivered(0.5)), first_seq=7498)
     )

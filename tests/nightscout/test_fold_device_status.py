@@ -123,7 +123,7 @@ def test_status_suspended() -> None:
 @pytest.mark.parametrize(
     "trouble",
     [
-        (40.0, basal(1.0)),  # nobody knows what was delivered in the half hour of silence
+        (40.0, basal(1.0)),  # it is unknown what was delivered in the half hour of silence
         (5.0, basal(65_535.0)),
         (5.0, events.BolusCompleted(bolus_id=9, status="completed")),
         (5.0, events.BolusCompleted(bolus_id=9, status="completed", delivered_u=300.0)),

@@ -1,4 +1,4 @@
-"""Laws of every fold over random worlds; the incremental run of the engine stands on them."""
+"""Laws of every fold over random worlds; the engine's incremental run depends on them."""
 
 from __future__ import annotations
 

@@ -417,7 +417,7 @@ def test_replay_skips_short_lived(outbox: Outbox) -> None:
 
 
 def test_replay_sends_current_short_lived(outbox: Outbox) -> None:
-    """A replay sends the present status again while it is worth something.
+    """A replay sends the present status again until it expires.
 
     The receiver lost a status of ten minutes ago. An expired status and an announcement that was made are not sent
     again.

@@ -144,7 +144,7 @@ def test_an_upload_is_seen_once_and_brings_what_is_new(world: SimulatedSourceWor
 
 
 def test_check_reads_little(world: SimulatedSourceWorld) -> None:
-    """Whether records can be read is told by one request for a few of them."""
+    """Whether records can be read is shown by one request for a few of them."""
     end = world.log.end
     findings = list(world.source().check())
     assert findings

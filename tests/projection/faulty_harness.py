@@ -172,7 +172,7 @@ class CrashingEngineHarness(EngineHarness):
         self.engine.events.append = dying_step  # type: ignore[method-assign]
 
     def tell(self, units: Sequence[Unit], *, parts: int = 1, half: bool = False) -> None:
-        """Let the vendor report these events with the next poll, in so many answers."""
+        """Let the vendor report these events with the next poll, in this number of answers."""
         self.known.update({each.name: unit for unit in units for each in unit})
         size = max(1, -(-len(units) // parts))
         self.pump.queue.append([opened(pump, self.first_day) for pump in ("1", "2")])
@@ -223,7 +223,7 @@ class CrashingEngineHarness(EngineHarness):
         return document_of_everything(self.engine.events, self.zones, self.folds)
 
     def errors(self) -> dict[str, str]:
-        """Events that are shown at another time than they were (but for what the configured zone is off), or half; by name."""
+        """The names of events that are shown at a wrong time (by more than the configured zone is off), or half."""
         log = self.engine.events
         shift = timedelta(seconds=HOME.offset_at(END) - self.zones.offset_at(END))
         placements = TimelineResolver(log, self.zones).resolve()

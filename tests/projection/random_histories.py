@@ -65,7 +65,7 @@ class PumpRecord:
 
 
 Unit: TypeAlias = tuple[PumpRecord, ...]
-"""What a vendor tells together."""
+"""The records that a vendor reports together."""
 
 
 def decoded(raw: Mapping[str, Any], decoder: int) -> tuple[str, Body]:

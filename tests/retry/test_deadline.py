@@ -181,7 +181,7 @@ def postponing(tmp_path: Path) -> Iterator[EngineHarness]:
 
 
 def live(harness: EngineHarness, stretch: timedelta, over: Callable[[], bool] = lambda: False) -> None:
-    """The daemon's loop, for so long or until it is over."""
+    """Run the daemon's loop for this time, or until it is over."""
     step_s = 1200 if stretch > timedelta(hours=2) else 300
     lived_s = 0
     while lived_s < stretch.total_seconds() and not over():

@@ -18,7 +18,7 @@ PAGE = 4096
 def test_index_page_corrupt(tmp_path: Path) -> None:
     """Whichever page of the index is corrupt, nothing stops and no outbox is blamed.
 
-    The one that finds it closes the log; whoever opens it next has a new index.
+    The process that finds it closes the log; the next one that opens it has a new index.
     """
     before = EngineHarness(tmp_path / "before", segment_bytes=20_000)
     before.ask("sync")

@@ -34,7 +34,7 @@ SEGMENT_BYTES = 12_000
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder in memory, where the machine has one."""
+    """A folder in memory, if the machine has one."""
     with tempfile.TemporaryDirectory(dir=memory_folder()) as name:
         yield Path(name)
 

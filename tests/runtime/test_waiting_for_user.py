@@ -23,7 +23,7 @@ def test_corrected_zone_moves_documents(harness: EngineHarness) -> None:
         pass
     assert harness.runner.health.state == "braked"
     assert harness.starts() == before
-    harness.clock.sleep(3600 * 8)  # the newest documents lie in the future for a while
+    harness.clock.sleep(3600 * 8)  # the newest documents are in the future for a while
     assert harness.ask("replay", sink="shelf").status == 0
     horizon = BEGIN + timedelta(hours=4)
     assert harness.starts() == [at + timedelta(hours=6) for at in before if at + timedelta(hours=6) >= horizon]

@@ -195,7 +195,7 @@ def test_sensor_session(pump: SimulatedPump) -> None:
 
 
 def offsets(pump: SimulatedPump) -> list[tuple[int, int]]:
-    """(true second, pump clock minus UTC in seconds) where it changes; the 14 of a pair left out."""
+    """(true second, pump clock minus UTC in seconds) at each change; the 14 of a pair is left out."""
     found: list[tuple[int, int]] = []
     for record in pump.log:
         if record.entry["eventCode"] == 14:

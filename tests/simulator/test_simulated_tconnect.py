@@ -220,7 +220,7 @@ def test_sleep_exercise_and_suspensions_are_where_they_were(client: BrowserAndPh
         if mode.ended_at is not None
     }
     assert really <= told
-    assert len(told - really) <= 1  # the last night is told as far as the newest record
+    assert len(told - really) <= 1  # the last night is reported up to the newest record
     stops = {true(wall(row["x"])): row["suspendReason"] for row in answer["suspensionDeliveryEvents"]}
     names = {"user": {"manual", "site-cart"}, "alarm": {"alarm"}, "plgs": {"control-iq"}}
     for each in pump.truth.suspensions:

@@ -207,7 +207,7 @@ def test_units_of_the_configuration(terminal: Terminal) -> None:
 
 
 def test_a_terminal_without_unicode(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The chart uses plain characters where the encoding has no blocks."""
+    """The chart uses plain characters if the encoding has no blocks."""
     shown = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="replace")
     monkeypatch.setattr("sys.stdout", shown)
     terminal.report("--days", "2")
@@ -356,7 +356,7 @@ def _not_decoded(event: Event) -> Event:
 
 
 def test_units_of_the_site(terminal: Terminal, sample: SampleLog) -> None:
-    """Without a choice in the configuration, the units are those that the site told; the choice wins."""
+    """Without a choice in the configuration, the units are those that the site reported; the choice wins."""
     terminal.data_dir = terminal.folder / "data"
     shutil.copytree(sample.data_dir, terminal.data_dir)
     (terminal.data_dir / "outbox").mkdir()

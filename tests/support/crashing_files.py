@@ -18,7 +18,7 @@ from typing import TypeAlias
 import attrs
 
 SECTOR = 512
-"""Bytes that a disk writes whole or not at all, at the places where they lie."""
+"""The number of bytes that a disk writes whole or not at all, aligned to multiples of it."""
 
 Image: TypeAlias = Mapping[Path, bytes]
 """The files on the disk after a crash."""
@@ -31,7 +31,7 @@ LOOKS = ("names",)
 
 
 class Crash(BaseException):
-    """The power goes. Whatever is called from then on does nothing."""
+    """The power goes. Every later call does nothing."""
 
 
 @attrs.define(eq=False)

@@ -19,7 +19,7 @@ OLD_FILE = "opt/tconnectsync/only-in-the-older-release"
 
 
 def copy_source(computer: Path) -> None:
-    """Copy this source to where a new user would clone it."""
+    """Copy this source to the folder into which a new user would clone it."""
     shutil.copytree(ROOT, computer / CHECKOUT[1:], ignore=NOT_COPIED, symlinks=True)
 
 

@@ -30,7 +30,10 @@ def find_mosquitto() -> str:
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Callable[..., int]]:
-    """Starts a broker with these further lines of configuration; answers its port. One that has this port already is stopped first."""
+    """Starts a broker with these further lines of configuration; returns its port.
+
+    One that has this port already is stopped first.
+    """
     running: list[subprocess.Popen[bytes]] = []
     ports: dict[int, subprocess.Popen[bytes]] = {}
 

@@ -70,7 +70,7 @@ class ProxyFault:
 
 @attrs.define
 class ProxyFaults:
-    """The faults still to come: those of the script in order, and by chance where the script says nothing."""
+    """The faults still to come: those of the script in order, and random ones for all other requests."""
 
     injected: Counter[str] = attrs.field(factory=Counter)
     """How many of each kind happened."""

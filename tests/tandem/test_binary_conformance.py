@@ -91,7 +91,7 @@ def test_every_captured_record_says_what_was_captured() -> None:
 
 
 def test_published_fields_read() -> None:
-    """Every published field is read where it is, and nothing else is."""
+    """Every published field is read at its place, and nothing else is read."""
     published = {int(code): spec for code, spec in load("history_log.json").items() if code.isdigit()}
     with_fields = {code for code, spec in published.items() if spec["fields"]}
     assert {code for code, line in LAYOUTS.items() if line} == with_fields

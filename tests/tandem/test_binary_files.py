@@ -209,7 +209,7 @@ def test_a_lost_line_of_text_costs_its_records() -> None:
     lines = LINES.split(b"\r\n")
     found = split(b"\n".join([*lines[:5], *lines[6:]]), skip_bad=True)
     assert set(found) <= set(RECORDS)
-    assert len(found) >= len(RECORDS) - 7  # three that the line held, three before them and one behind
+    assert len(found) >= len(RECORDS) - 7  # three that the line had, three before them and one after
 
 
 @given(

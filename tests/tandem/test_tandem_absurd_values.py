@@ -108,7 +108,7 @@ def test_absurd_value_in_window(
     for batch in reader.read(pump, [(date(2026, 11, 19), date(2026, 11, 19))]):
         log.append(batch.events)
     if len(path) == 1:
-        return  # an answer that is broken as a whole; the rows above tell those apart
+        return  # an answer that is broken as a whole; the rows above distinguish those
     untouched = {1, 2, 3, 4} if path[0] == "clockChanges" else {1, 2, 3, 4} - {path[1] + 1}
     known = {event.seq for event in log.events if event.kind not in ("unknown", "window.fetched")}
     assert untouched <= known

@@ -1,4 +1,4 @@
-"""Error statuses, broken connections and answers without end: never taken for "no data"."""
+"""Error statuses, broken connections and endless answers never count as "no data"."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from tests.tandem.fake_cloud import START, FakeCloudFault, TandemHarness, basal
 def test_error_rows_are_no_data(
     harness: TandemHarness, path: str, fault: dict[str, Any], error: type[Exception], after_s: float | None
 ) -> None:
-    """Every error row is recognised, and never taken for "no data"."""
+    """Every error row is recognised, and never counts as "no data"."""
     harness.cloud.faults.append(FakeCloudFault(path, times=999, **fault))
     with pytest.raises(error) as caught:
         harness.poll()
@@ -140,7 +140,7 @@ def test_a_read_that_times_out_is_a_broken_answer(harness: TandemHarness, monkey
 def test_connection_or_answer_failed(
     harness: TandemHarness, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str, halvable: bool
 ) -> None:
-    """A failing connection is not taken for a failing answer."""
+    """A failing connection does not count as a failing answer."""
     harness.poll()
 
     def fail(*_: Any, **__: Any) -> Any:

@@ -157,7 +157,7 @@ def test_one_odd_entry_costs_no_other(entries: list[dict[str, Any]]) -> None:
 def test_harmed_answers_are_read_or_refused_with_a_reason(
     entries: list[dict[str, Any]], rng: random.Random, text: bytes
 ) -> None:
-    """Bytes changed, cut and put in: half an answer is never taken for a whole one with less in it."""
+    """Bytes changed, cut and inserted: half an answer never counts as a whole one with less in it."""
     chosen = rng.sample(entries, 4)
     body = bytearray(json.dumps({"events": chosen, "clockChanges": []}).encode())
     at = rng.randrange(len(body))

@@ -49,7 +49,7 @@ def test_hidden_worn_pump_told(harness: TandemHarness, lacking: dict[str, Any]) 
     assert "phone" in caught.value.message
     assert "website" in (caught.value.remedy or "")
     assert caught.value.after_s == 3600
-    assert {fact.pump for fact in harness.log.of("window.fetched")} == {"2222222"}  # the others are read all the same
+    assert {fact.pump for fact in harness.log.of("window.fetched")} == {"2222222"}  # the others are read nevertheless
     findings = list(harness.source().check())
     assert sum("cannot be read" in finding.what and not finding.good for finding in findings) == 1
     assert not any("probably the active pump" in finding.what for finding in findings)

@@ -114,7 +114,7 @@ def test_a_comma_at_the_end_of_each_row_is_nothing_to_tell() -> None:
 
 @given(st.integers(1, len(BOLUS_COLUMNS) - 6), st.sampled_from(["0", "2.5", "", "x", "2021-04-01T12:00:00"]))
 def test_extra_or_missing_cell(at: int, cell: str) -> None:
-    """Wherever it stands: the dose is right, unknown, or the file is refused."""
+    """Wherever the cell is: the dose is right, unknown, or the file is refused."""
     whole = [{**EXTENDED, "NoteID": "0", "IndexID": "118"}.get(column, "") for column in BOLUS_COLUMNS]
     for cells in ([*whole[:at], cell, *whole[at:]], [*whole[:at], *whole[at + 1 :]]):
         text = boluses() + ",".join(f'"{each}"' for each in cells) + "\r\n"

@@ -19,7 +19,7 @@ ZONE = "Asia/Tokyo"
 
 
 def ago(hours: float) -> str:
-    """The wearer's wall clock so many hours ago."""
+    """The wearer's wall clock this many hours ago."""
     at = datetime.now(ZoneInfo(ZONE)) - timedelta(hours=hours)
     return at.replace(tzinfo=None, microsecond=0).isoformat()
 

@@ -68,7 +68,7 @@ class PumpHistory:
     ) -> PumpHistory:
         """The wearer sets the clock: 14 with the new date and the old time, then 13, or the other way round.
 
-        ``between``: events that lie between the two, a second apart.
+        ``between``: events between the two, a second apart.
         """
         self.deeds.append(f"{self.now:%m-%d %H:%M} set {offset_s / 3600:g} h")
         before = self.wall

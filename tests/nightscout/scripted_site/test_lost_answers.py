@@ -1,4 +1,4 @@
-"""Answers that are lost, and copies that come of it: nothing is lost, nothing doubled, whatever fails."""
+"""Lost answers, and the copies that result from them: nothing is lost, nothing doubled, whatever fails."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_doubled_copies_become_one(site: StubSite, receiver: NightscoutReceiver,
 
 
 def test_old_copy_gone_in_doubt(site: StubSite, receiver: NightscoutReceiver) -> None:
-    """A document whose old copy is gone is in doubt, whatever became of the new one."""
+    """A document whose old copy is gone is in doubt, whether or not the new one was stored."""
     site.version = "15.0.6"
     (stored,) = taken(receiver.deliver([put("a")]))
     site.fail("POST", "treatments", StubFault(status=429))

@@ -7,7 +7,7 @@ from tests.support.real_servers import Site
 
 
 def test_wrong_secret_cannot_write(server: Site) -> None:
-    """`verifyauth` answers 200 all the same."""
+    """`verifyauth` answers 200 nevertheless."""
     wrong = {"api-secret": "0" * 40}
     for method, path in (
         ("POST", "treatments"),

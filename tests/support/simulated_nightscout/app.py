@@ -205,7 +205,7 @@ class SimulatedNightscout:
             return {name: held.copied() for name, held in self._collections.items()}, self._ids
 
     def restore(self, snapshot: tuple[dict[str, Collection], int]) -> None:
-        """Hold what it held then, and nothing else."""
+        """Store what it held then, and nothing else."""
         with self._lock:
             collections, self._ids = snapshot
             self._collections = {name: held.copied() for name, held in collections.items()}

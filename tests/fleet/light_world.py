@@ -15,10 +15,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attrs
+from nats.errors import Error as NatsError
 
-from tconnectsync import Event, LogEnd, ReplicaFailed
+from tconnectsync import Event, LogEnd, ReplicaFailed, Retryable
 from tconnectsync.clock import SystemClock
 from tconnectsync.eventlog import EventLog
+from tconnectsync_fleet.lease import live_workers
 from tconnectsync_fleet.nats_login import NatsLogin
 from tconnectsync_fleet.servers import Servers
 from tconnectsync_fleet.stream_replica import StreamReplica
@@ -169,6 +171,8 @@ class LightFleet:
         return self.folder / f"{name}.log"
 
     def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to a worker. Errors: AssertionError if it has ended by itself."""
+        assert self.workers[name].poll() is None, f"{name} has ended by itself\n{self.logs()}"
         self.workers[name].send_signal(number)
         if number is signal.SIGKILL:
             self.workers[name].wait(10)
@@ -212,15 +216,25 @@ class LightFleet:
         self.cloud.stop_growing(self.people)
         self.eventually(lambda: not self.cloud.verdict(self.people)["lost"], "everything delivered", within_s)
         self.wait_until_all_asked(within_s)  # what comes too late, or is deleted again, is seen too
+        self.eventually(self._all_have_a_lease, "a lease of every worker", within_s, every_s=0.5)
         found = self.cloud.verdict(self.people)
         for kind, words in self._logs_verdict().items():
             found[kind] += words
         return found
 
+    def _all_have_a_lease(self) -> bool:
+        """Whether every worker works: one that has ended or hangs has none."""
+        with contextlib.suppress(Retryable, NatsError), self._servers() as servers:
+            return self.workers.keys() <= live_workers(servers).keys()
+        return False
+
+    def _servers(self) -> contextlib.closing[Servers]:
+        return contextlib.closing(Servers(NatsLogin(servers=self.nats_url.split(",")), name="tests"))
+
     def _logs_verdict(self) -> dict[str, list[str]]:
         """What is lost, doubled or wrong in the shared logs, by person and number. Errors: LogCorrupt, ReplicaFailed."""
         found: dict[str, list[str]] = {"lost": [], "doubled": [], "wrong": []}
-        with contextlib.closing(Servers(NatsLogin(servers=self.nats_url.split(",")), name="tests")) as servers:
+        with self._servers() as servers:
             for person in self.people:
                 events = [each for each in read_log(servers, person, self.folder / "read" / person) if each.seq]
                 wanted, where = range(1, self.cloud.numbers.get(person, 0) + 1), f"the log of {person}:"

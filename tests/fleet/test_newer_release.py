@@ -130,7 +130,9 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LightFleet]:
     folder = tmp_path_factory.mktemp("mixed")
     server = server_in(folder)
     server.start()
-    world = LightFleet(folder, f"nats://127.0.0.1:{server.port}", programs={"newer": [sys.executable, "-c", NEWER]})
+    # A lease that is long enough for a busy computer: if the older worker lost it, its person would be of the newer release, too.
+    programs = {"newer": [sys.executable, "-c", NEWER]}
+    world = LightFleet(folder, f"nats://127.0.0.1:{server.port}", lease_s=8.0, programs=programs)
     try:
         for worker in ("older", "newer"):
             world.start(worker)

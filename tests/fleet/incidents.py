@@ -12,9 +12,9 @@ from tests.fleet.light_world import LightFleet
 from tests.support.nats_cluster import NatsCluster
 
 SILENT_LEASES = 1.5
-"""For so many leases a worker is stopped or cut off, so that others have its people when it comes back."""
+"""The number of leases for which a worker is stopped or cut off, so that others have its people when it comes back."""
 HELD_S = 3.0
-"""For so long a server answers late: about as long as others need to notice."""
+"""The time for which a server answers late: about as long as others need to notice."""
 
 
 def kill(fleet: LightFleet, _nats: NatsCluster, name: str) -> None:

@@ -23,10 +23,10 @@ from tests.support.site_comparison import Differences, compare
 from tests.support.truths import known_at
 
 FIRST_DAY_H = 20
-"""So many hours back the site is compared: a whole day was asked for, and its first hours may belong to the day before."""
+"""The site is compared this many hours back: a whole day was requested, and its first hours may belong to the day before."""
 ALL_PARTS = ("boluses", "basal", "fills", "suspensions", "modes", "alarms")
 OPEN = timedelta(hours=6)
-"""A mode or a suspension may last so long."""
+"""A mode or a suspension may last this long."""
 
 
 @attrs.frozen(kw_only=True)
@@ -85,7 +85,7 @@ class RealPeople:
         return home
 
     def arrive(self, hours_ago: float, *people: RealPerson) -> None:
-        """Let the uploads arrive that were made up to so many hours ago, for some people or all."""
+        """Let the uploads up to this many hours ago arrive, for some people or all."""
         until = datetime.now(timezone.utc) - timedelta(hours=hours_ago)
         for person in people or self.people:
             self.cloud.arrived[person.account] = until

@@ -184,7 +184,7 @@ class FleetMachine(RuleBasedStateMachine):
 
     @rule(worker=workers, name=people, knows=st.booleans(), answers=st.sampled_from([True, True, False]))
     def take(self, worker: str, name: str, knows: bool, answers: bool) -> None:
-        """A person is free if nobody with a lease has it, whatever the worker knows of the others. The outbox fits to the log.
+        """A person is free if nobody with a lease has it, whatever the worker knows of the others. The outbox fits the log.
 
         If the answer to the claim is lost, the worker counts as the owner, so that it gives the person back.
         """

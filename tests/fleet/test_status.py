@@ -38,7 +38,7 @@ def added(servers: Servers, new_name: Callable[[], str], monkeypatch: pytest.Mon
 
 
 def test_state_of_each_person(servers: Servers, added: Callable[[bytes], str]) -> None:
-    """By exit status, and "behind" if nothing was read for hours. What is no state of ours does not hide the others."""
+    """By exit status, and "behind" if nothing was read for hours. A strange entry does not hide the others."""
     recent, old = ((NOW - age).isoformat() for age in (timedelta(minutes=1), LATE + timedelta(minutes=1)))
     people = {
         "ok": added(json.dumps({"status": 0, "lines": [], "last_fetch": recent}).encode()),

@@ -131,7 +131,7 @@ def test_corrupt_disk_is_read_again(replica: StreamReplica, tmp_path: Path) -> N
 
 
 def test_log_that_is_gone_is_not_continued(replica: StreamReplica, tmp_path: Path) -> None:
-    """After a purge, or after the stream was lost, nobody owns the log: a worker claims it again before it goes on."""
+    """After a purge, or after the stream was lost, nobody owns the log: a worker claims it again before it continues."""
     with closing(opened(tmp_path, replica)) as log:
         log.append([basal(1)])
     replica.servers.call(replica.servers.js.purge_stream(EVENTS, subject=replica.subject))

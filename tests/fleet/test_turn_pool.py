@@ -150,7 +150,7 @@ def test_threads_end_with_their_turns(turns: HangingTurns) -> None:
 
 
 def test_no_more_threads(turns: HangingTurns, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the system gives no thread, the turn has not begun, a running one goes on, and another is tried a moment later."""
+    """If the system gives no thread, the turn has not begun, a running one continues, and another is tried a moment later."""
     running = turns.start_for(ScheduledPerson(cast(PersonRunner, None)))
 
     def no_thread(_: threading.Thread) -> None:

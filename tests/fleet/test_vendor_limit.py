@@ -200,7 +200,7 @@ def test_late_answers_end(servers: Servers, limited: Callable[[float], None], sl
 
 
 def test_steadily_late_answers(servers: Servers, limited: Callable[[float], None], slow: SlowAnswersClock) -> None:
-    """If every answer takes half a second, the fleet goes on at a lower rate. Few permits are wasted."""
+    """If every answer takes half a second, the fleet continues at a lower rate. Few permits are wasted."""
     limited(1000)
     limit = VendorLimit(servers, monotonic=slow.time, sleep=slow.sleep)
     limit.read()
@@ -227,7 +227,7 @@ def test_steadily_late_answers(servers: Servers, limited: Callable[[float], None
 def test_late_permits_and_quick_refusals(
     servers: Servers, limited: Callable[[float], None], slow: SlowAnswersClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A permit is stored by several servers, a refusal comes from one. The fleet goes on at a lower rate here, too."""
+    """A permit is stored by several servers, a refusal comes from one. The fleet continues at a lower rate here, too."""
     limited(1000)
     answer, asked = servers.js.publish, itertools.count()
 

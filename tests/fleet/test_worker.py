@@ -221,7 +221,7 @@ def test_refused_tries_are_no_turns(servers: Servers, tmp_path: Path) -> None:
 
 
 def test_turn_without_a_thread(servers: Servers, tmp_path: Path) -> None:
-    """The system gives no thread: the worker goes on, and the person is still in the queue. The turn does not count."""
+    """The system gives no thread: the worker continues, and the person is still in the queue. The turn does not count."""
     worker = worker_in(tmp_path, servers)
     worker._rate = TurnRate(1.0)
     worker._lease = cast(WorkerLease, HeldLease())

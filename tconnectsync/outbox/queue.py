@@ -13,7 +13,6 @@ import msgspec
 from tconnectsync.clock import milliseconds, moment
 from tconnectsync.outbox.checkpoints import Checkpoints
 from tconnectsync.outbox.document_states import RUNNING
-from tconnectsync.outbox.encoded_document import EncodedDocument
 from tconnectsync.plugin.fold import Document
 from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S
 from tconnectsync.retry.deadline import TOLERANCE_S
@@ -80,13 +79,13 @@ class DeliveryQueue:
         self._db.execute(sql, (int(in_doubt), msgspec.json.encode(list(ids)).decode()))
 
     def mark_delivered(self, accepted: Iterable[tuple[Delivery, str]]) -> None:
-        """Record what the receiver accepted, each with its key there, even if another content is desired by now."""
+        """Record what the receiver accepted of :meth:`pending`, each with its key there, even if another content is desired by now."""
         withdrawn, delivered = [], []
         for delivery, receiver_key in accepted:
             if delivery.document is None:
                 withdrawn.append((delivery.document_id,))
             else:
-                hashed = EncodedDocument.of(delivery.document).content_hash()
+                hashed = delivery.content_hash
                 delivered.append((hashed, receiver_key, hashed, delivery.document_id))
         self._db.executemany(
             "UPDATE document SET delivery_state = 'never', delivered_hash = NULL, receiver_key = NULL, in_doubt = 0,"
@@ -223,6 +222,7 @@ def _deliveries(rows: Iterable[Any]) -> list[Delivery]:
                 document=document,
                 receiver_key=receiver_key,
                 in_doubt=bool(in_doubt),
+                content_hash=desired_hash or b"",
             )
         )
     return found

@@ -17,7 +17,8 @@ class Delivery:
     """One document to store, or to delete if ``document`` is None.
 
     ``receiver_key`` is the receiver's own text from the last time it accepted this document (None: never). It needs it to
-    find the old copy. ``in_doubt``: an earlier attempt ended without an answer, so a copy may be there.
+    find the old copy. ``in_doubt``: an earlier attempt ended without an answer, so a copy may be there. ``content_hash`` is the
+    outbox's own.
     """
 
     document_id: str
@@ -25,6 +26,7 @@ class Delivery:
     document: Document | None
     receiver_key: str | None = None
     in_doubt: bool = False
+    content_hash: bytes = attrs.field(default=b"", eq=False, repr=False)
 
 
 @attrs.frozen(kw_only=True)

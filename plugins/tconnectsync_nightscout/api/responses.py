@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 import attrs
+import msgspec
 
 from tconnectsync import (
     CredentialsRefused,
@@ -78,7 +79,7 @@ def value_of(answer: Answer, question: SiteRequestInfo, now: datetime) -> Any:
     if answer.status in {201, 204} and question.method == "POST" and not answer.body.strip():
         return []  # some compatible sites return nothing for what they store
     try:
-        return json.loads(answer.body)
+        return _parsed(answer.body)
     except (ValueError, RecursionError):
         kind = answer.headers.get("Content-Type", "").split(";")[0].strip() or "something"
         kind = kind if answer.body.strip() else "nothing"
@@ -95,6 +96,14 @@ def value_of(answer: Answer, question: SiteRequestInfo, now: datetime) -> Any:
             narrow=question.writing,
             remedy=f"Open {question.site} in a browser: is it this Nightscout site, and is it awake? If not, correct nightscout.url.",
         ) from None
+
+
+def _parsed(body: bytes) -> Any:
+    """Parse JSON. What msgspec refuses, such as a number that is too large, is for the tolerant and slower parser."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, RecursionError):
+        return json.loads(body)
 
 
 _RIGHTS = {"GET": "read", "POST": "create", "PUT": "update", "DELETE": "delete"}

@@ -73,6 +73,19 @@ def test_changed_document_replaces(outbox: Outbox) -> None:
     assert [known.content for known in receiver.there.values()] == [{"number": 11}]
 
 
+def test_changed_while_it_was_sent(outbox: Outbox) -> None:
+    """The receiver has what was sent, not what is desired by now: the change is sent, and a change back is not."""
+    want(outbox, document(1))
+    sent = outbox.queue.pending(NOW, 10)
+    want(outbox, document(1, content={"number": 11}))
+    outbox.queue.mark_delivered((delivery, "key") for delivery in sent)
+    [again] = outbox.queue.pending(NOW, 10)
+    assert again.document is not None
+    assert again.document.content == {"number": 11}
+    want(outbox, document(1))
+    assert not outbox.queue.pending(NOW, 10)
+
+
 def test_folded_is_on_disk_before_it_is_sent(outbox: Outbox, tmp_path: Path) -> None:
     """Folding does not wait for the disk, so each attempt does, also if all its documents were in doubt already."""
     written = tmp_path / "sink.sqlite-wal"

@@ -98,7 +98,7 @@ def value_of(answer: Answer, question: SiteRequestInfo, now: datetime) -> Any:
         ) from None
 
 
-def _parsed(body: bytes) -> Any:
+def _parsed(body: bytes | bytearray) -> Any:
     """Parse JSON. What msgspec refuses, such as a number that is too large, is for the tolerant and slower parser."""
     try:
         return msgspec.json.decode(body)

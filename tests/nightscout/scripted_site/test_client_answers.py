@@ -127,3 +127,12 @@ def test_web_page_with_200(site: StubSite, client: NightscoutClient) -> None:
     site.fail("DELETE", "treatments", page)
     with pytest.raises(Retryable, match="text/html"):
         client.delete("treatments", "0" * 24)
+
+
+@pytest.mark.parametrize(
+    "body", [b'[{"sgv": NaN}]', b'[{"sgv": 1e400}]', b'\xef\xbb\xbf[{"sgv": 1}]', b'[{"notes": "\\ud800"}]']
+)
+def test_answer_of_a_tolerant_site(site: StubSite, client: NightscoutClient, body: bytes) -> None:
+    """JSON that only a tolerant parser reads is an answer, because other programs can have written what a site holds."""
+    site.fail("GET", "treatments", StubFault(status=200, body=body))
+    assert len(read(client)) == 1

@@ -18,6 +18,7 @@ from tconnectsync.ingest.poller import Poller
 from tconnectsync.plugin.spec import Importer
 from tconnectsync.reconcile.daily import MAX_SOURCE_AGE
 from tconnectsync.retry.deadline import RememberedDeadline
+from tconnectsync.runtime.memory_limit import return_free_memory
 from tconnectsync.runtime.sink_runner import SinkRunner
 from tconnectsync.timeline.event_stream import EventStream, event_streams
 from tconnectsync.timeline.resolver import TimelineResolver
@@ -164,6 +165,7 @@ class Engine:
         self.log_problem = error
 
     def _maintain(self) -> None:
+        return_free_memory()
         if self._next_maintenance is not None and not self._next_maintenance.is_over(self.clock):
             return
         self._next_maintenance = RememberedDeadline.after(MAINTAIN_EVERY_S, self.clock)

@@ -103,6 +103,35 @@ print(sum(begin % (64 << 20) == 0 for begin in begins))  # where glibc puts a th
     assert (int(done.stdout) == 0) is told
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+@pytest.mark.parametrize("told", [True, False])
+def test_holes_in_the_heap_are_returned(told: bool) -> None:
+    """What many turns at once needed is returned, although blocks that were allocated later lie above it.
+
+    Within the same minute it is not looked for again.
+    """
+    script = f"""
+from pathlib import Path
+from unittest.mock import patch
+from tconnectsync.runtime.memory_limit import return_free_memory
+def resident_mb():
+    return int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
+before_mb = resident_mb()
+blocks = [bytearray(b"x") * 50_000 for _ in range(500)]
+del blocks[:-1]
+with patch("time.monotonic", return_value=600.0):
+    if {told}:
+        return_free_memory()
+    freed_mb = resident_mb() - before_mb
+    blocks += [bytearray(b"x") * 50_000 for _ in range(500)]
+    del blocks[:-1]
+    return_free_memory()
+print(freed_mb < 8, resident_mb() - before_mb < 8)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(told), str(not told)]
+
+
 def test_other_c_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """A C library without such settings does no harm."""
     release_large_blocks()

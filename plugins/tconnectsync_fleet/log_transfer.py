@@ -14,7 +14,7 @@ from tconnectsync_fleet.person_runner import NO_SNAPSHOT, FleetContext, checked_
 from tconnectsync_fleet.sealing import hasher, sealer
 from tconnectsync_fleet.servers import Servers
 from tconnectsync_fleet.snapshots import store_snapshot
-from tconnectsync_fleet.stream_replica import LogReader, StreamReplica
+from tconnectsync_fleet.stream_replica import SharedLogReader, StreamReplica
 
 
 def move_in(
@@ -63,7 +63,7 @@ def move_out(servers: Servers, engine: FleetContext, name: str, target: Path) ->
 
     Errors: NotPossible, TconnectsyncError.
     """
-    replica = LogReader(servers, check_name(name))
+    replica = SharedLogReader(servers, check_name(name))
     if not replica.look().end.position:
         raise NotPossible(f"The fleet has no event log of {name}. List the people: `tconnectsync fleet status`.")
     replica.check_format()

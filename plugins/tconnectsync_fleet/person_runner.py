@@ -25,7 +25,7 @@ from tconnectsync_fleet.receivers import place_of
 from tconnectsync_fleet.sealing import opened
 from tconnectsync_fleet.servers import Servers, delete_data
 from tconnectsync_fleet.snapshots import clear, restore_snapshot, store_snapshot
-from tconnectsync_fleet.stream_replica import LogReader, StreamReplica
+from tconnectsync_fleet.stream_replica import SharedLogReader, StreamReplica
 
 NO_SNAPSHOT = "none"
 OWNERS = "fleet-owners"
@@ -208,7 +208,7 @@ class PersonRunner:
 
     def copy_log(self) -> None:
         """Copy the log as far as it goes, without owning it, so that :meth:`take` leaves less to do. Errors: TconnectsyncError, OSError."""
-        reader = LogReader(self.servers, self.person.name)
+        reader = SharedLogReader(self.servers, self.person.name)
         if self._replica is None and reader.end().position:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.engine.copy_log(reader, self.folder)

@@ -184,7 +184,7 @@ class StreamReplica:
 
 
 @attrs.define
-class LogReader(StreamReplica):
+class SharedLogReader(StreamReplica):
     """The log of a person whom any worker may own: it can only be read."""
 
     owner: str = ""

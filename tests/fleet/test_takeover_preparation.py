@@ -21,7 +21,7 @@ from tconnectsync_fleet.people import Member
 from tconnectsync_fleet.person_runner import PersonRunner
 from tconnectsync_fleet.schedule import ScheduledPerson
 from tconnectsync_fleet.servers import Entry, Servers
-from tconnectsync_fleet.stream_replica import LogReader, StreamReplica, TakenOver
+from tconnectsync_fleet.stream_replica import SharedLogReader, StreamReplica, TakenOver
 from tconnectsync_fleet.takeover_preparation import TakeoverPreparation
 from tests.eventlog.sample_events import basal
 from tests.fleet.conftest import HeldLease
@@ -156,7 +156,7 @@ def test_reader_cannot_write(servers: Servers, new_name: Callable[[], str]) -> N
     """Whatever the opening of a log wants to repair: somebody else's is not appended to."""
     owner = StreamReplica(servers, new_name(), "w2.1")
     owner.claim()
-    reader = LogReader(servers, owner.person)
+    reader = SharedLogReader(servers, owner.person)
     assert reader.end() == owner.last.end
     with pytest.raises(TakenOver):
         reader.append(b"a line\n", owner.last.end)

@@ -19,7 +19,7 @@ from nats.js.kv import KeyValue
 from tconnectsync import Retryable
 from tconnectsync_fleet import formats
 from tconnectsync_fleet.nats_errors import meaning_of
-from tconnectsync_fleet.servers import PEOPLE, WORKERS, Entry, Servers
+from tconnectsync_fleet.servers import PEOPLE, WORKERS, Servers
 
 log = logging.getLogger("tconnectsync.fleet")
 SAFE_SHARE = 0.7
@@ -139,11 +139,7 @@ class WorkerLease:
 
 def live_workers(servers: Servers) -> dict[str, dict[str, Any]]:
     """Return the reports of the workers with a lease, by name; any server answers, perhaps a moment late. Errors: Retryable, NatsError."""
-    return live_reports(servers.newest(WORKERS))
-
-
-def live_reports(found: Mapping[str, Entry]) -> dict[str, dict[str, Any]]:
-    """Return the reports in these entries of the bucket of workers."""
+    found = servers.newest(WORKERS)
     reports = {name: _report(entry.value) for name, entry in found.items()}
     return {name: report for name, report in reports.items() if "owner" in report}
 

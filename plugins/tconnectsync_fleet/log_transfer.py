@@ -7,6 +7,8 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
+import attrs
+
 from tconnectsync import LogEnd
 from tconnectsync_fleet.lease import live_workers
 from tconnectsync_fleet.people import NotPossible, People, check_name
@@ -14,7 +16,7 @@ from tconnectsync_fleet.person_runner import NO_SNAPSHOT, FleetContext, checked_
 from tconnectsync_fleet.sealing import hasher, sealer
 from tconnectsync_fleet.servers import Servers
 from tconnectsync_fleet.snapshots import store_snapshot
-from tconnectsync_fleet.stream_replica import SharedLogReader, StreamReplica
+from tconnectsync_fleet.stream_replica import StreamReplica
 
 
 def move_in(
@@ -58,12 +60,20 @@ def move_in(
     return replica.last.end.position
 
 
+@attrs.define
+class _LogReader(StreamReplica):
+    """The log of a person whom any worker may own."""
+
+    def end(self) -> LogEnd:
+        return self.look().end
+
+
 def move_out(servers: Servers, engine: FleetContext, name: str, target: Path) -> tuple[Path, int, bool]:
     """Write a person's log to a backup file; return its path, its last position, and whether workers still work for the person.
 
     Errors: NotPossible, TconnectsyncError.
     """
-    replica = SharedLogReader(servers, check_name(name))
+    replica = _LogReader(servers, check_name(name), owner="")
     if not replica.look().end.position:
         raise NotPossible(f"The fleet has no event log of {name}. List the people: `tconnectsync fleet status`.")
     replica.check_format()

@@ -25,7 +25,7 @@ from tconnectsync_fleet.receivers import place_of
 from tconnectsync_fleet.sealing import opened
 from tconnectsync_fleet.servers import Servers, delete_data
 from tconnectsync_fleet.snapshots import clear, restore_snapshot, store_snapshot
-from tconnectsync_fleet.stream_replica import SharedLogReader, StreamReplica
+from tconnectsync_fleet.stream_replica import StreamReplica
 
 NO_SNAPSHOT = "none"
 OWNERS = "fleet-owners"
@@ -85,9 +85,6 @@ class FleetContext(Protocol):
         self, path: Path, *, data_dir: Path, replica: Replica | None, pace: Callable[[], None] = lambda: None
     ) -> PersonContext:
         """Return the context of one person, whose configuration is not read yet."""
-
-    def copy_log(self, replica: Replica, data_dir: Path) -> None:
-        """Copy what the replica has into the log of a data folder that nobody uses, and index it. Errors: TconnectsyncError, OSError."""
 
     def resting_log(self, source: Path) -> AbstractContextManager[Path]:
         """Give a data folder that nobody else uses: ``source`` itself, locked, or the backup file ``source`` unpacked."""
@@ -205,13 +202,6 @@ class PersonRunner:
         replica.claim()
         self._is_doubtful = False
         return True
-
-    def copy_log(self) -> None:
-        """Copy the log as far as it goes, without owning it, so that :meth:`take` leaves less to do. Errors: TconnectsyncError, OSError."""
-        reader = SharedLogReader(self.servers, self.person.name)
-        if self._replica is None and reader.end().position:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.engine.copy_log(reader, self.folder)
 
     def _is_alive(self, owner: str, live: Container[str]) -> bool:
         """Whether this owner has a lease. It may have begun since ``live`` was read; its claim came after its lease."""

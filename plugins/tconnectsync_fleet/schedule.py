@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,14 +13,6 @@ import attrs
 
 from tconnectsync_fleet.person_runner import PersonRunner
 from tconnectsync_fleet.servers import Entry
-
-RETRY_S = (2.0, 300.0)
-"""The shortest and the longest wait after a failure of one person's turn."""
-
-
-def with_jitter(pause_s: float) -> float:
-    """Return a pause that is somewhat shorter or longer, so that not everybody comes at once."""
-    return pause_s * random.uniform(0.7, 1.3)  # noqa: S311 - no secret
 
 
 @attrs.define(eq=False)
@@ -51,13 +42,6 @@ class ScheduledPerson:
     """The state for ``fleet status`` that the servers have confirmed."""
     lock: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
     """Held during a turn."""
-
-    def failed(self) -> float:
-        """Count a turn that failed; return the seconds until the next attempt."""
-        self.failures += 1
-        self.published = None
-        shortest, longest = RETRY_S
-        return with_jitter(min(longest, shortest * 2.0 ** min(self.failures - 1, 10)))
 
 
 @attrs.define

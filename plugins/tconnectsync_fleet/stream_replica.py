@@ -183,20 +183,6 @@ class StreamReplica:
                 servers.call(servers.end_reading(reading, EVENTS, config))
 
 
-@attrs.define
-class SharedLogReader(StreamReplica):
-    """The log of a person whom any worker may own: it can only be read."""
-
-    owner: str = ""
-    lease_holds: Callable[[], bool] = lambda: False
-
-    def end(self) -> LogEnd:
-        """Return the end, whoever owns the log. Errors: ReplicaFailed, NewerRelease."""
-        self.look()
-        self.check_format()
-        return self.last.end
-
-
 def _taken_over(person: str) -> TakenOver:
     return TakenOver(
         f"{person}: another worker owns the event log now",

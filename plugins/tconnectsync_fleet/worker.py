@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,11 +22,10 @@ from tconnectsync_fleet.outage import ServersOutage, connection_ended
 from tconnectsync_fleet.people import Member, person_of
 from tconnectsync_fleet.people_watch import PeopleWatch
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
-from tconnectsync_fleet.schedule import RETRY_S, DueQueue, ScheduledPerson, TurnRate, with_jitter
+from tconnectsync_fleet.schedule import DueQueue, ScheduledPerson, TurnRate
 from tconnectsync_fleet.servers import Entry, Servers
 from tconnectsync_fleet.state_publisher import StatePublisher
 from tconnectsync_fleet.stream_replica import TakenOver
-from tconnectsync_fleet.takeover_preparation import TakeoverPreparation
 from tconnectsync_fleet.turn_pool import TurnPool
 from tconnectsync_fleet.vendor_limit import VendorLimit
 from tconnectsync_fleet.worker_report import Rates, people_report
@@ -36,6 +36,8 @@ LOOP_S = 0.02
 LOOK_S = 1.0
 """How often the worker looks for changed people and workers."""
 BUSY_ELSEWHERE_S = 1.0
+RETRY_S = (2.0, 300.0)
+"""The shortest and the longest wait after a failure of one person's turn."""
 SERVERS_RETRY_S = 10.0
 """The longest wait if the NATS servers failed: it was not this person's fault."""
 
@@ -72,9 +74,6 @@ class Worker:
     _rate: TurnRate = attrs.Factory(lambda self: TurnRate(self.turns_per_minute), takes_self=True)
     _outage: ServersOutage = attrs.field(factory=ServersOutage)
     _keeper: LeaseKeeper = attrs.Factory(lambda self: LeaseKeeper(lambda: self._lease, self.report), takes_self=True)
-    _preparation: TakeoverPreparation = attrs.Factory(
-        lambda self: TakeoverPreparation(self.servers, self.name, lambda: self._lease, self.people), takes_self=True
-    )
     _states: StatePublisher = attrs.Factory(
         lambda self: StatePublisher(self.servers, self.engine, self.name), takes_self=True
     )
@@ -95,7 +94,6 @@ class Worker:
         """
         ended: Exception | None = None
         self._keeper.start()
-        self._preparation.start()
         pool = TurnPool(self.threads)
         while not self.is_stopping:
             try:
@@ -120,7 +118,6 @@ class Worker:
                     self._start_turns(pool)
                 pool.wait(LOOP_S)
         self._keeper.loop_ended()
-        self._preparation.finish()
         pool.finish(self._give_back, self.people.values())
         self._keeper.finish()
         if self._lease is not None:
@@ -290,20 +287,18 @@ class Worker:
             log.warning('log_not_owned message="%s"', error.message)
             scheduled.runner.doubt()
             self.failed_turns += 1
-            pause_s = with_jitter(RETRY_S[0])
+            pause_s = _with_jitter(RETRY_S[0])
         except (TconnectsyncError, NatsError, OSError) as error:
             log.warning('turn_failed message="%s"', error)
-            self.failed_turns += 1
-            pause_s = scheduled.failed()
+            pause_s = self._after_failure(scheduled)
             if isinstance(error, ReplicaFailed):
                 scheduled.runner.doubt()
-                pause_s = min(pause_s, with_jitter(SERVERS_RETRY_S))
+                pause_s = min(pause_s, _with_jitter(SERVERS_RETRY_S))
             scheduled.status = int(getattr(error, "person_status", getattr(error, "exit_status", 1)))
             self._states.publish(person.name, status=scheduled.status, lines=[str(error)])
         except Exception as error:
             log.exception("turn_failed")  # the border between people
-            self.failed_turns += 1
-            pause_s = scheduled.failed()
+            pause_s = self._after_failure(scheduled)
             lines = [f"failed unexpectedly ({type(error).__name__}); see the worker's log"]
             scheduled.status = 1
             self._states.publish(person.name, status=1, lines=lines)
@@ -322,6 +317,13 @@ class Worker:
         outcome = scheduled.runner.work(self._stops)
         self._states.publish_outcome(scheduled, outcome)
         return outcome.due_s
+
+    def _after_failure(self, scheduled: ScheduledPerson) -> float:
+        scheduled.failures += 1
+        scheduled.published = None
+        self.failed_turns += 1
+        shortest, longest = RETRY_S
+        return _with_jitter(min(longest, shortest * 2.0 ** min(scheduled.failures - 1, 10)))
 
     def _give_back(self, scheduled: ScheduledPerson) -> None:
         with log_person(scheduled.runner.person.name), scheduled.lock:
@@ -342,3 +344,7 @@ class Worker:
                 scheduled.due_back = time.monotonic() + RETRY_S[0]
             finally:
                 self._ended(scheduled)
+
+
+def _with_jitter(pause_s: float) -> float:
+    return pause_s * random.uniform(0.7, 1.3)  # noqa: S311 - so that not everybody comes at once

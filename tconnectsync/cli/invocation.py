@@ -104,16 +104,6 @@ class Invocation:
         person._plugins = self.plugins(tolerant=True)
         return person
 
-    def copy_log(self, replica: Replica, data_dir: Path) -> None:
-        """Copy what the replica has into the log of a data folder that nobody uses, and index it.
-
-        Errors: ReplicaFailed, LogCorrupt, DataDirLocked, OSError.
-        """
-        from tconnectsync.eventlog import EventLog, FolderLock
-
-        with FolderLock(data_dir):
-            EventLog.open(data_dir, clock=self.clock, writable=True, replica=replica).close()
-
     @contextlib.contextmanager
     def resting_log(self, source: Path) -> Iterator[Path]:
         """Give a data folder that nobody else uses: ``source`` itself, locked, or the backup file ``source`` unpacked.

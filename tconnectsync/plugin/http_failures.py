@@ -229,6 +229,8 @@ def _reason_of_link(link: BaseException) -> HttpFailure | None:
         return HttpFailure.CA_BUNDLE
     if isinstance(link, OSError) and link.errno in _NOT_CONNECTED:
         return _NOT_CONNECTED[link.errno or 0]
+    if isinstance(link, UnicodeEncodeError) and link.encoding == "idna":  # a host's name, from Python 3.13 on
+        return HttpFailure.BAD_ADDRESS
     for kinds, reason in _BY_TYPE:
         if isinstance(link, kinds):
             if reason is HttpFailure.NO_SOCKS and "SOCKS" not in str(link):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import json
 import threading
@@ -97,12 +98,15 @@ class Servers:
 
     def call(self, work: Coroutine[Any, Any, T], timeout_s: float = ANSWER_S) -> T:
         """Run ``work`` in the loop and return its result. Errors: its own, and Retryable if the servers do not answer."""
-        future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, timeout_s), self._loop)
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            return future.result()
-        except (asyncio.TimeoutError, NoServersError, OSError) as error:
+            return future.result(timeout_s)
+        except (asyncio.TimeoutError, concurrent.futures.TimeoutError, NoServersError, OSError) as error:
             why = self._connection.why(error)
             raise Retryable(why.message, remedy=why.remedy) from error
+        finally:
+            future.cancel()  # unless it has ended
+            del future  # it holds its error, whose traceback holds it and all that the callers hold
 
     def bucket(self, name: str) -> KeyValue:
         """Return a key-value bucket. Errors: Retryable if the fleet was not set up."""

@@ -15,34 +15,31 @@ Location: TypeAlias = tuple[int, int]
 
 
 class FactReader:
-    """Reads records of one kind by position. ``read`` returns the event at (position, offset). Errors: those of ``read``.
+    """Reads records of one kind by position. A written line never changes, so a fact that was read once is not read again."""
 
-    A written line never changes, so a fact that was read once is not read again.
-    """
-
-    def __init__(self, index: IndexReader, read: Callable[[Location], Event]) -> None:
+    def __init__(self, index: IndexReader) -> None:
         self._index = index
-        self._read = read
         self._remembered: dict[Location, Event] = {}
 
-    def newest(self, kind: str, *, source: str | None, pump: str | None, limit: int) -> list[Event]:
-        """See :meth:`tconnectsync.eventlog.EventLog.facts`."""
+    def newest(
+        self, kind: str, read: Callable[[Location], Event], *, source: str | None, pump: str | None, limit: int
+    ) -> list[Event]:
+        """See :meth:`tconnectsync.eventlog.EventLog.facts`. ``read`` returns the event at (position, offset). Errors: those of ``read``."""
         is_fact = kind in FACTS
         locations = self._index.fact_locations(kind, pump) if is_fact else self._index.kind_locations(kind, pump)
-        read = self._fact if is_fact else self._read
         found: list[Event] = []
         for location in locations:
             if len(found) >= limit:
                 break
-            event = read(location)
+            event = self._fact(location, read) if is_fact else read(location)
             if source is None or event.source == source:
                 found.append(event)
         return found
 
-    def _fact(self, location: Location) -> Event:
+    def _fact(self, location: Location, read: Callable[[Location], Event]) -> Event:
         event = self._remembered.get(location)
         if event is None:
-            event = self._remembered[location] = self._read(location)
+            event = self._remembered[location] = read(location)
             if len(self._remembered) > MOST_REMEMBERED:
                 for old in sorted(self._remembered)[: max(1, MOST_REMEMBERED // 2)]:
                     del self._remembered[old]

@@ -57,7 +57,7 @@ class EventLog:
         self._writer = opened.writer
         self._tail_damage = opened.tail_damage
         self._reader = IndexReader(opened.index.database)
-        self._facts = FactReader(self._reader, self._event_at)
+        self._facts = FactReader(self._reader)
         self._codec = codec
         self._segments = segments
         self._index_path = index_path
@@ -268,7 +268,7 @@ class EventLog:
 
     def facts(self, kind: str, *, source: str | None = None, pump: str | None = None, limit: int = 100) -> list[Event]:
         """Return the newest records of ``kind``, newest position first: facts about the data, or rare events of a pump."""
-        return self._facts.newest(kind, source=source, pump=pump, limit=limit)
+        return self._facts.newest(kind, self._event_at, source=source, pump=pump, limit=limit)
 
     def events(
         self,

@@ -7,6 +7,7 @@ import gc
 import linecache
 import time
 from contextlib import suppress
+from typing import Any
 
 _MMAP_THRESHOLD = -3
 """``M_MMAP_THRESHOLD`` in glibc's ``malloc.h``: larger blocks are mapped separately, and unmapped when they are freed."""
@@ -42,9 +43,15 @@ def _mallopt(parameter: int, value: int) -> None:
 def _call_c_library(function: str, *arguments: int) -> None:
     """Call a function of glibc. Another C library may not have it: then nothing happens."""
     with suppress(ImportError, OSError, AttributeError, MemoryError):
-        import ctypes
+        getattr(_c_library(), function)(*arguments)
 
-        getattr(ctypes.CDLL(None), function)(*arguments)
+
+@functools.cache
+def _c_library() -> Any:
+    """Load the C library. Once: each time makes classes, which stay until Python searches for cycles."""
+    import ctypes
+
+    return ctypes.CDLL(None)
 
 
 def share_one_heap() -> None:

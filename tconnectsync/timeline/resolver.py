@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -45,7 +46,9 @@ class TimelineResolver:
     _active_pump: ActivePump = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._active_pump = ActivePump(self._index)
+        # weak, and no bound method: a closed log and what was read of it would stay until Python searches for cycles
+        weak = weakref.proxy(self)
+        self._active_pump = ActivePump(lambda stream: weak.index_of(stream))  # noqa: PLW0108
 
     def resolve(self) -> dict[int, StreamTimeline]:
         """Return the timeline of every stream by its id in the log. Raises LogCorrupt if a record that it needs is corrupt."""
@@ -223,14 +226,15 @@ class TimelineResolver:
 
         There are none if no event of the stream could be superseded (settings only).
         """
-        index, keys = self._index(stream), (stream.first_key, stream.last_key)
+        index, keys = self.index_of(stream), (stream.first_key, stream.last_key)
         bounds = None if index.bounds(keys, SUPERSEDING) is None else index.bounds(keys)
         if bounds is None:
             return (EARLIEST, LATEST), []
         others = [other for other in self._streams.values() if other.numbered and other.pump == stream.pump]
-        return bounds, [self._index(other) for other in others]
+        return bounds, [self.index_of(other) for other in others]
 
-    def _index(self, stream: Stream) -> TimeIndex:
+    def index_of(self, stream: Stream) -> TimeIndex:
+        """Return the index of a stream's times."""
         return TimeIndex.of(self.log, stream, self._clock(stream))
 
     def _clock(self, stream: Stream) -> PumpClock | ZoneClock:

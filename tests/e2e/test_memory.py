@@ -7,12 +7,18 @@ import gc
 import platform
 import subprocess
 import sys
+import weakref
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
+from tconnectsync.runtime import memory_limit
 from tconnectsync.runtime.memory_limit import collect_cycles_less_often, release_large_blocks
+from tconnectsync_simulator.pump.plan import SimulationPlan
+from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.installation import ZONE, Installation, recent_pump
+from tests.e2e.simulated_home import simulated_home
 from tests.support.clocks import ShiftedClock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
@@ -143,4 +149,24 @@ def test_other_c_library(monkeypatch: pytest.MonkeyPatch) -> None:
             return library
 
         monkeypatch.setattr(ctypes, "CDLL", load)
+        memory_limit._c_library.cache_clear()
         release_large_blocks()
+    memory_limit._c_library.cache_clear()
+
+
+def test_a_closed_engine_is_freed_at_once(tmp_path: Path) -> None:
+    """A worker of a fleet opens an engine for each turn. None waits for the search for cycles, with all that it has read."""
+    begin = datetime(2026, 3, 16, tzinfo=timezone.utc)
+    pump = simulate(SimulationPlan(seed=7, zone=ZONE, start=begin.date(), days=2))
+    gc.collect()
+    gc.disable()
+    try:
+        with simulated_home(tmp_path, pump, now=begin + timedelta(days=2), history_days=1) as home:
+            assert home.ask("sync").status == 0
+            engine = home.running.engine
+            alive = [weakref.ref(each) for each in (engine, engine.events, engine.timelines, *engine.runners.values())]
+            del engine
+            home.wipe("nothing")
+            assert [each() for each in alive] == [None] * len(alive)
+    finally:
+        gc.enable()

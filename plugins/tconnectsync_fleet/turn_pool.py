@@ -121,8 +121,12 @@ class TurnPool:
             self._changed.wait(timeout_s)
 
     def finish(self, turn: Callable[[ScheduledPerson], None], people: Iterable[ScheduledPerson]) -> None:
-        """Let each of these people have a last turn, ``places`` at once, and wait for the end of all turns."""
-        waiting = deque(people)
+        """Let each of these people have a last turn, ``places`` at once, and wait for the end of all turns.
+
+        Those whose turn runs come last: it may wait for a site that hangs, and the process may be killed before it ends.
+        """
+        with self._changed:
+            waiting = deque(sorted(people, key=lambda each: each in self._turns))
 
         def work() -> None:
             with contextlib.suppress(IndexError):  # nobody is left

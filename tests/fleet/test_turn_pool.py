@@ -200,6 +200,21 @@ def test_last_turns_without_more_threads(turns: HangingTurns, monkeypatch: pytes
     assert sorted(map(id, ended)) == sorted(map(id, everybody))
 
 
+def test_last_turn_of_who_waits_is_the_last(turns: HangingTurns) -> None:
+    """A worker that is killed while a site hangs has given everybody else back."""
+    hanging = turns.start(2)
+    others = [ScheduledPerson(cast(PersonRunner, None)) for _ in range(3)]
+    ended: list[ScheduledPerson] = []
+
+    def last_turn(scheduled: ScheduledPerson) -> None:
+        ended.append(scheduled)
+        turns.let_turns_end()
+
+    turns.pool.places = 1  # one after the other
+    turns.pool.finish(last_turn, [*hanging, *others])
+    assert [id(each) for each in ended] == [id(each) for each in (*others, *hanging)]
+
+
 def test_failed_turn_leaves_its_place(turns: HangingTurns, caplog: pytest.LogCaptureFixture) -> None:
     """Also if a turn ends with an error, which is in the log."""
 

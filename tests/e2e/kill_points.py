@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import json
 import mmap
 import os
@@ -197,7 +198,7 @@ def resolve(target: str) -> tuple[Any, str]:
 def arm(point: KillPoint, nth: int) -> None:
     """Wrap the point's function, so that its ``nth`` fitting call kills the process."""
     holder, name = resolve(point.target)
-    original = holder.__dict__[name]
+    original = inspect.getattr_static(holder, name)
     caller_code = getattr(*resolve(point.caller)).__code__ if point.caller else None
     calls = 0
 

@@ -282,7 +282,12 @@ class People:
                     await self._bucket.update(entry.name, before.value(), found.revision)
 
         for first in range(0, len(entries), _AT_ONCE):
-            await asyncio.gather(*map(put_back, entries[first : first + _AT_ONCE]))
+            together = map(put_back, entries[first : first + _AT_ONCE])
+            for failure in await asyncio.gather(
+                *together, return_exceptions=True
+            ):  # each is tried, also after one that failed
+                if isinstance(failure, BaseException):
+                    raise failure
 
     def store(self, person: Member) -> None:
         """Store a changed entry. Errors: NotPossible if somebody else changed it meanwhile."""

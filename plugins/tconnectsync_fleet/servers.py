@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import json
 import threading
@@ -98,15 +97,18 @@ class Servers:
 
     def call(self, work: Coroutine[Any, Any, T], timeout_s: float = ANSWER_S) -> T:
         """Run ``work`` in the loop and return its result. Errors: its own, and Retryable if the servers do not answer."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, timeout_s), self._loop)
+        # Neither the future nor the error's traceback may outlive this: with them, all that the callers hold would stay until Python
+        # searches for cycles.
         try:
-            return future.result(timeout_s)
-        except (asyncio.TimeoutError, concurrent.futures.TimeoutError, NoServersError, OSError) as error:
+            return future.result()
+        except (asyncio.TimeoutError, NoServersError, OSError) as error:
             why = self._connection.why(error)
-            raise Retryable(why.message, remedy=why.remedy) from error
+            raise Retryable(why.message, remedy=why.remedy) from error.with_traceback(None)
+        except NatsError as error:
+            raise error.with_traceback(None)  # noqa: B904 - the same one
         finally:
-            future.cancel()  # unless it has ended
-            del future  # it holds its error, whose traceback holds it and all that the callers hold
+            del future
 
     def bucket(self, name: str) -> KeyValue:
         """Return a key-value bucket. Errors: Retryable if the fleet was not set up."""

@@ -123,10 +123,11 @@ class TurnPool:
     def finish(self, turn: Callable[[ScheduledPerson], None], people: Iterable[ScheduledPerson]) -> None:
         """Let each of these people have a last turn, ``places`` at once, and wait for the end of all turns.
 
-        Those whose turn runs come last: it may wait for a site that hangs, and the process may be killed before it ends.
+        Those come last for whom a turn or an operator's request runs: it may wait for a site that hangs, and the process may be
+        killed before it ends.
         """
         with self._changed:
-            waiting = deque(sorted(people, key=lambda each: each in self._turns))
+            waiting = deque(sorted(people, key=lambda each: each in self._turns or each.lock.locked()))
 
         def work() -> None:
             with contextlib.suppress(IndexError):  # nobody is left

@@ -78,7 +78,14 @@ def type_at(options: type[Any], path: Sequence[str]) -> Any:
     return None
 
 
-@functools.cache
 def nested_class(kind: Any) -> type[Any] | None:
     """Return the nested options class of a field's type; None if it is not a table."""
+    try:
+        return _nested_class(kind)
+    except TypeError:  # a plugin's ``Annotated`` may have a dict
+        return _nested_class.__wrapped__(kind)
+
+
+@functools.cache
+def _nested_class(kind: Any) -> type[Any] | None:
     return next((arm for arm in union_members(kind) if isinstance(arm, type) and attrs.has(arm)), None)

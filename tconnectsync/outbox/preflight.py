@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
@@ -14,6 +15,7 @@ from tconnectsync.outbox.stored_values import (
     ADDRESS,
     ADMITTED_FOLDS,
     ADMITTED_FROM,
+    CONFIRMED,
     FOREIGN_ALLOWED,
     LAST_DELIVERED,
     LOOKED_AT,
@@ -29,6 +31,7 @@ from tconnectsync.plugin.receiver import (
     SupportsFormerAddress,
 )
 
+log = logging.getLogger("tconnectsync.sinks")
 READ_BACK_AT_ONCE = 500
 AHEAD = timedelta(days=1)
 """The check begins this long before the first document, so that a slightly older one needs no second check."""
@@ -57,6 +60,8 @@ class Preflight:
     delivery_begin: Callable[[], datetime | None] = lambda: None
     """Returns the earliest time whose documents are delivered, if it is known and limited."""
     _reading: Iterator[StoredDocument] | None = None
+    _kept: int = 0
+    """How many documents the present read-back found as they would be sent."""
 
     def step(self) -> DeliveryBlock | bool:
         """Return True if delivery may start, False if the read-back needs more steps, or why delivery is blocked."""
@@ -101,25 +106,40 @@ class Preflight:
         return bool(admitted) and not set(self.folds) <= set(admitted)
 
     def _read_back(self, first: datetime, last: datetime) -> bool:
-        """Record our own documents at the receiver. Once everything is folded, those that no fold makes are withdrawn."""
-        receiver, outbox = self.sender.receiver, self.sender.outbox
+        """Record our own documents at the receiver. Once everything is folded, those that no fold makes are withdrawn.
+
+        Return False if it needs more steps. While nothing is left to send, nobody asks for the next step: then it goes on here.
+        """
         if self._reading is None:
-            self._reading = receiver.read_back(self._read_from(first), last)
+            self._reading, self._kept = self.sender.receiver.read_back(self._read_from(first), last), 0
+        while not self._read_page(self._reading, first):
+            if self.sender.outbox.queue.first_to_put() is not None:
+                return False
+        if self._kept:
+            log.info("equal_documents_kept sink=%s count=%d", self.name, self._kept)
+        return True
+
+    def _read_page(self, reading: Iterator[StoredDocument], first: datetime) -> bool:
+        """Record one page of our documents; return True if it was the last."""
+        receiver, outbox = self.sender.receiver, self.sender.outbox
         with outbox.transaction():
             try:
-                found = list(islice(self._reading, READ_BACK_AT_ONCE))
+                found = list(islice(reading, READ_BACK_AT_ONCE))
             except BaseException:
                 self.start_over()  # a generator that raised is exhausted, and would look like a complete read
                 raise
             for document in found:
                 outbox.found.record(document)
-            self._keep_equal(found)
-            if found and outbox.values.get(READ_BACK) is None:  # else keep its ``since``
-                outbox.values.put(READ_BACK, ReadBack())
+            values = outbox.values
+            if kept := self._keep_equal(found):
+                self._kept += kept
+                values.put(CONFIRMED, True)
+                values.put(ADDRESS, receiver.address)  # with them: another address must not get the others only
+            if found and values.get(READ_BACK) is None:  # else keep its ``since``
+                values.put(READ_BACK, ReadBack())
             if len(found) == READ_BACK_AT_ONCE:
                 return False
             self._reading = None
-            values = outbox.values
             values.put(ADDRESS, receiver.address)
             values.put(LOOKED_AT, self.clock.now())
             values.put(ADMITTED_FROM, min(first, values.get(ADMITTED_FROM) or first))
@@ -128,17 +148,19 @@ class Preflight:
                 values.forget(FOREIGN_ALLOWED)
         return True
 
-    def _keep_equal(self, found: Sequence[StoredDocument]) -> None:
-        """Record as delivered what the receiver has as it would be sent now. Only the others are sent again."""
+    def _keep_equal(self, found: Sequence[StoredDocument]) -> int:
+        """Record as delivered what the receiver has as it would be sent now; return the number. Only the others are sent again."""
         receiver, queue = self.sender.receiver, self.sender.outbox.queue
         if not isinstance(receiver, ReadableReceiver):
-            return
+            return 0
         copies = {copy.document_id: copy for copy in found if receiver.shows(copy.collection)}
-        queue.mark_delivered(
+        equal = [
             (delivery, copies[delivery.document_id].receiver_key)
             for delivery in queue.pending(self.clock.now(), len(copies), ids=list(copies))
             if _is_equal(receiver, delivery, copies[delivery.document_id])
-        )
+        ]
+        queue.mark_delivered(equal)
+        return len(equal)
 
     def _read_from(self, first: datetime) -> datetime:
         """Return where the read-back of days begins that were not checked before.
@@ -174,8 +196,8 @@ class Preflight:
 
 
 def _is_equal(receiver: ReadableReceiver, delivery: Delivery, copy: StoredDocument) -> bool:
-    """Whether a copy is what would be sent now, and the only one."""
+    """Whether a copy is what would be sent now, and no other copy is known."""
     document = delivery.document
-    if document is None or delivery.in_doubt:  # in doubt: there may be a second copy
+    if document is None or copy.ephemeral or delivery.in_doubt or delivery.receiver_key != copy.receiver_key:
         return False
     return milliseconds(copy.at) == milliseconds(document.at) and not receiver.compare(document, copy)

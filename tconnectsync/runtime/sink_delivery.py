@@ -16,7 +16,7 @@ from tconnectsync.health.states import HealthState
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.preflight import DeliveryBlock, Preflight
 from tconnectsync.outbox.sender import UNCONFIRMED_WORDS, Sender, unconfirmed_remedy
-from tconnectsync.outbox.stored_values import REWRITES_ALLOWED
+from tconnectsync.outbox.stored_values import LOOKED_AT, REWRITES_ALLOWED
 from tconnectsync.runtime.delivery_report import DeliveryReport
 from tconnectsync.runtime.sink_health import SinkHealth
 from tconnectsync.text.plural import counted
@@ -68,6 +68,7 @@ class SinkDelivery:
 
     def _deliver_batch(self, now: datetime) -> bool:
         self.sender.batch_shrunk = False
+        looked_at = self.outbox.values.get(LOOKED_AT)
         try:
             self.outbox.queue.expire(now)
             admitted = self.preflight.step()
@@ -96,7 +97,8 @@ class SinkDelivery:
                 "This is a bug of the sink plugin; the log has the details. The daemon retries.",
             )
         else:
-            self._record_success(now, done=bool(done))
+            # a complete look at the receiver proves that it works, also if it has everything already
+            self._record_success(now, done=bool(done) or self.outbox.values.get(LOOKED_AT) != looked_at)
             return bool(done)
         return False
 

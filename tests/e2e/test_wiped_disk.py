@@ -73,6 +73,23 @@ def test_equal_documents_are_not_sent_again(tmp_path: Path, version: str) -> Non
         assert home.own_documents() == before
 
 
+def test_site_that_has_everything_ends_the_trouble(tmp_path: Path) -> None:
+    """After a lost outbox the site is away for a while. When it is back and has everything, nothing is sent, and all is well."""
+    pump = simulate(plan_of(48))
+    with simulated_home(tmp_path, pump, now=BEGIN + 4 * DAY, history_days=2) as home:
+        assert home.ask("sync").status == 0
+        home.wipe("outbox")
+        with home.site.down():
+            assert home.ask("sync").status == 5
+        runner = home.running.engine.runners["nightscout-treatments"]
+        assert runner.health.state == "backing_off"
+        home.clock.sleep(1800)
+        earlier = len(home.site.requests)
+        home.ask("sync")
+        assert not [each for each in home.site.requests[earlier:] if each.method != "GET" and "treatments" in each.path]
+        assert runner.health.state == "ok"
+
+
 def test_wiped_disk_unreadable_pump(tmp_path: Path) -> None:
     """After a wiped disk, a pump that cannot be read keeps its documents.
 

@@ -223,7 +223,9 @@ class LightFleet:
         return found
 
     def _all_have_a_lease(self) -> bool:
-        """Whether every worker works: one that has ended or hangs has none."""
+        """Whether every worker runs and has a lease. One whose main loop hangs keeps its lease for two minutes."""
+        if any(process.poll() is not None for process in self.workers.values()):
+            return False
         with contextlib.suppress(Retryable, NatsError), self._servers() as servers:
             return self.workers.keys() <= live_workers(servers).keys()
         return False

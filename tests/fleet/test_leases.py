@@ -127,7 +127,7 @@ def test_failed_renewal_is_tried_again_soon(
     servers: Servers, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not only after another quarter of the lease: an election of the servers' leader must not cost the lease."""
-    lease = started_lease(servers, new_name())
+    lease = started_lease(servers, new_name(), clock=HandMovedClock())
     now, lease.life_s, attempts = lease.monotonic(), 3600.0, list[float]()
     lease.monotonic = lambda: now
 

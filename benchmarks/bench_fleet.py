@@ -33,7 +33,7 @@ from tests.support.memory_folder import memory_folder
 from tests.support.nats_servers import server_in
 from tests.support.process_cost import cpu_s, memory_kb
 
-WORKERS = ("w1", "w2")
+WORKERS = 2
 FIRST, NEWS = 5, 12
 """Records of each person at the start, and those that come at once: an hour at one in five minutes."""
 LONGEST_S = 1500.0
@@ -42,8 +42,8 @@ TURNS_PER_S = 70
 """How many turns this machine can carry beside the servers, the simulated cloud and receivers: sets the interval between two turns."""
 SHORTEST_INTERVAL_S = 30
 TAKEOVER_COLUMNS = (
-    "people", "of two workers one is killed: people it had", "the first of them works again after", "half of them after",
-    "all of them after", "processor time of the survivor for each", "of the NATS server",
+    "people", "of the workers one is killed: people it had", "the first of them works again after", "half of them after",
+    "all of them after", "processor time of the others for each", "of the NATS server",
 )  # fmt: skip
 COLUMNS = (
     "people", "turn of each every", "processor time a turn", "memory of a worker", "first documents of all after",
@@ -86,7 +86,7 @@ class TableRow(Protocol):
 
 @attrs.frozen(kw_only=True)
 class TakeoverRow:
-    """One death of a worker. ``worker_ms``, ``server_ms``: processor time of the survivor and of the NATS server for each person."""
+    """One death of a worker. ``worker_ms``, ``server_ms``: processor time of the other workers and of the NATS server for each person."""
 
     people: int
     moved: int
@@ -114,6 +114,7 @@ class Measured:
     fleet: LightFleet
     servers: Servers
     server_pid: int
+    workers: Sequence[str]
 
     def reports(self, name: str) -> dict[str, int]:
         """A number of each worker's report. It is renewed four times in a lease."""
@@ -143,20 +144,20 @@ class Measured:
 
     def idle(self, seconds: float) -> tuple[float, float]:
         """Processor milliseconds of a turn without news, and the memory of a worker in MB. ``seconds``: a turn of each person."""
-        pids = [self.fleet.workers[name].pid for name in WORKERS]
+        pids = [self.fleet.workers[name].pid for name in self.workers]
         time.sleep(self.fleet.lease_s / 4 + 1)  # until the reports are renewed
         begun, at = self.turns(), sum(map(cpu_s, pids))
         time.sleep(seconds)
         turns, used = self.turns() - begun, sum(map(cpu_s, pids)) - at
-        return 1000 * used / max(turns, 1), sum(map(memory_kb, pids)) / 1024 / len(WORKERS)
+        return 1000 * used / max(turns, 1), sum(map(memory_kb, pids)) / 1024 / len(pids)
 
     def turns(self) -> int:
         return sum(self.reports("turns").values())
 
     def kill_one(self) -> tuple[int, float, float, float]:
         """Kill the first worker: how many people it had, and after how long the first, half and all of them were asked for again."""
-        killed = WORKERS[0]
-        left = {name for name in self.fleet.people if worker_for(name, WORKERS) == killed}
+        killed = self.workers[0]
+        left = {name for name in self.fleet.people if worker_for(name, self.workers) == killed}
         moved, first_s, half_s = len(left), 0.0, 0.0
         self.fleet.signal(killed, signal.SIGKILL)
         began, before = time.monotonic(), dict(self.fleet.cloud.asked)
@@ -181,11 +182,11 @@ class Measured:
         return time.monotonic() - began
 
     def takeover(self) -> TakeoverRow:
-        """Kill the first worker, and measure what taking over its people costs the second and the machine."""
-        survivor, server = self.fleet.workers[WORKERS[1]].pid, self.server_pid
-        before, server_before = cpu_s(survivor), cpu_s(server)
+        """Kill the first worker, and measure what taking over its people costs the others and the machine."""
+        survivors, server = [self.fleet.workers[name].pid for name in self.workers[1:]], self.server_pid
+        before, server_before = sum(map(cpu_s, survivors)), cpu_s(server)
         moved, first_s, half_s, all_s = self.kill_one()
-        used_s, server_s = cpu_s(survivor) - before, cpu_s(server) - server_before
+        used_s, server_s = sum(map(cpu_s, survivors)) - before, cpu_s(server) - server_before
         return TakeoverRow(
             people=len(self.fleet.people), moved=moved, first_s=first_s, half_s=half_s, all_s=all_s,
             worker_ms=1000 * used_s / max(moved, 1), server_ms=1000 * server_s / max(moved, 1),
@@ -202,7 +203,7 @@ def begin(measured: Measured, people: int) -> float:
     fleet = measured.fleet
     fleet.cloud.grows = False
     measured.add([f"p{number}" for number in range(people)])
-    for name in WORKERS:
+    for name in measured.workers:
         fleet.start(name)
     note(f"{people} people: the first documents")
     first_s = measured.bring(FIRST)
@@ -247,7 +248,7 @@ def measure_in(measured: Measured, people: int, interval_s: int) -> FleetRow:
 
 
 @contextlib.contextmanager
-def new_fleet(interval_s: int, limit: float, lease_s: float = LEASE_S) -> Iterator[Measured]:
+def new_fleet(interval_s: int, limit: float, lease_s: float, workers: int) -> Iterator[Measured]:
     """A fleet on its own server, in memory."""
     with tempfile.TemporaryDirectory(prefix="fleet-", dir=memory_folder()) as folder:
         (Path(folder) / "nats").mkdir()
@@ -257,7 +258,7 @@ def new_fleet(interval_s: int, limit: float, lease_s: float = LEASE_S) -> Iterat
         fleet = LightFleet(Path(folder), url, lease_s=lease_s, poll_s=interval_s, requests_per_second=limit, threads=8)
         try:
             with contextlib.closing(Servers(NatsLogin(servers=[url]), name="bench")) as servers:
-                yield Measured(fleet, servers, server.pid)
+                yield Measured(fleet, servers, server.pid, [f"w{number}" for number in range(1, workers + 1)])
         finally:
             fleet.close()
             server.stop()
@@ -266,7 +267,7 @@ def new_fleet(interval_s: int, limit: float, lease_s: float = LEASE_S) -> Iterat
 def slopes(rows: Sequence[FleetRow]) -> Iterable[str]:
     """What each person more costs, from the smallest and the largest row."""
     few, many = rows[0], rows[-1]
-    more = (many.people - few.people) / len(WORKERS)
+    more = (many.people - few.people) / WORKERS
     if more > 0:
         yield f"memory for each person more: {1024 * (many.memory_mb - few.memory_mb) / more:.1f} kB"
         yield f"a turn with {many.people:,} people costs {many.cpu_ms / few.cpu_ms:.2f} times what it costs with {few.people:,}"
@@ -285,7 +286,7 @@ def measure_each(
     for people in chosen.people:
         interval_s = chosen.interval or max(SHORTEST_INTERVAL_S, people // TURNS_PER_S)
         try:
-            with new_fleet(interval_s, chosen.limit, chosen.lease) as measured:
+            with new_fleet(interval_s, chosen.limit, chosen.lease, chosen.workers) as measured:
                 rows.append(measure(measured, people, interval_s))
         except SystemExit as failure:
             print(f"{people:,} people: {failure}", file=sys.stderr, flush=True)
@@ -304,7 +305,10 @@ def main() -> None:
     options.add_argument("--limit", type=float, default=150.0, help="requests per second towards the simulated vendor")
     options.add_argument("--lease", type=float, default=LEASE_S, help="seconds of a worker's lease")
     options.add_argument("--takeover", action="store_true", help="only the death of a worker")
+    options.add_argument("--workers", type=int, default=WORKERS, help="with --takeover: how many there are")
     chosen = options.parse_args()
+    if chosen.workers != WORKERS and not chosen.takeover:
+        options.error("the other figures are those of two workers")
     if chosen.takeover:
         done = len(
             measure_each(chosen, lambda measured, people, _: measure_takeover(measured, people), TAKEOVER_COLUMNS)

@@ -26,10 +26,11 @@ def test_sync_delivers_in_utc(harness: EngineHarness) -> None:
 def test_first_batch_has_the_newest(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first batch of a first sync has the newest documents, however many slices the folding takes."""
     monkeypatch.setattr(sink_folding, "SLICE_S", 0.0)
+    harness.clock.sleep(6 * 86400)  # more than one row of intervals, which a slice folds together
     harness.reopen(receiver=FakeReceiver(batch_size=3))
     while not harness.receiver.calls:
         assert harness.engine.run_once()
-    assert harness.starts() == hours([21, 22, 23])
+    assert harness.starts() == hours([165, 166, 167])
 
 
 def test_second_sync_sends_nothing(harness: EngineHarness) -> None:

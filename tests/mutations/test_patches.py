@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,14 @@ def test_named_tests_exist(mutation: Mutation) -> None:
             *(ROOT / "tconnectsync" / "testing").glob("*_contract.py"),
         ]  # a class may inherit its tests
         assert set(parts) <= {found for file in files for found in definitions(file)}
+
+
+def test_named_cases_exist() -> None:
+    """Also the case of a test that a header names, such as ``test_x[a-1]``: pytest finds it."""
+    cases = sorted({test for mutation in MUTATIONS for test in mutation.tests if "[" in test})
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *cases]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_names_are_unique() -> None:

@@ -121,31 +121,33 @@ class Preflight:
 
     def _read_page(self, reading: Iterator[StoredDocument], first: datetime) -> bool:
         """Record one page of our documents; return True if it was the last."""
+        try:
+            with self.sender.outbox.transaction():
+                return self._record_page(list(islice(reading, READ_BACK_AT_ONCE)), first)
+        except BaseException:
+            self.start_over()  # a generator does not give a page again that could not be read or stored, and ends after an error
+            raise
+
+    def _record_page(self, found: Sequence[StoredDocument], first: datetime) -> bool:
         receiver, outbox = self.sender.receiver, self.sender.outbox
-        with outbox.transaction():
-            try:
-                found = list(islice(reading, READ_BACK_AT_ONCE))
-            except BaseException:
-                self.start_over()  # a generator that raised is exhausted, and would look like a complete read
-                raise
-            for document in found:
-                outbox.found.record(document)
-            values = outbox.values
-            if kept := self._keep_equal(found):
-                self._kept += kept
-                values.put(CONFIRMED, True)
-                values.put(ADDRESS, receiver.address)  # with them: another address must not get the others only
-            if found and values.get(READ_BACK) is None:  # else keep its ``since``
-                values.put(READ_BACK, ReadBack())
-            if len(found) == READ_BACK_AT_ONCE:
-                return False
-            self._reading = None
-            values.put(ADDRESS, receiver.address)
-            values.put(LOOKED_AT, self.clock.now())
-            values.put(ADMITTED_FROM, min(first, values.get(ADMITTED_FROM) or first))
-            values.put(ADMITTED_FOLDS, sorted({*self.folds, *values.get(ADMITTED_FOLDS)}))
-            if values.get(FOREIGN_ALLOWED) is ForeignAllowed.ONCE:
-                values.forget(FOREIGN_ALLOWED)
+        for document in found:
+            outbox.found.record(document)
+        values = outbox.values
+        if kept := self._keep_equal(found):
+            self._kept += kept
+            values.put(CONFIRMED, True)
+            values.put(ADDRESS, receiver.address)  # with them: another address must not get the others only
+        if found and values.get(READ_BACK) is None:  # else keep its ``since``
+            values.put(READ_BACK, ReadBack())
+        if len(found) == READ_BACK_AT_ONCE:
+            return False
+        self._reading = None
+        values.put(ADDRESS, receiver.address)
+        values.put(LOOKED_AT, self.clock.now())
+        values.put(ADMITTED_FROM, min(first, values.get(ADMITTED_FROM) or first))
+        values.put(ADMITTED_FOLDS, sorted({*self.folds, *values.get(ADMITTED_FOLDS)}))
+        if values.get(FOREIGN_ALLOWED) is ForeignAllowed.ONCE:
+            values.forget(FOREIGN_ALLOWED)
         return True
 
     def _keep_equal(self, found: Sequence[StoredDocument]) -> int:

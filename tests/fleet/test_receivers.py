@@ -184,7 +184,7 @@ def test_servers_stop_answering_meanwhile(
     people: People, site: CheckedConfig, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch, lost: str,
     replace: bool,
 ) -> None:  # fmt: skip
-    """Nobody stays who was not compared with everybody else: what was stored is taken back."""
+    """A person who could not be compared with everybody else is removed again."""
     name = new_name()
     elsewhere = CheckedConfig(sealed=b"before", receivers={new_name(): "https://elsewhere.example"})
     if replace:
@@ -217,7 +217,7 @@ def test_servers_stop_answering_meanwhile(
 def test_servers_that_stay_away(
     people: People, servers: Servers, site: CheckedConfig, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If it cannot be taken back, the message says who may have stayed, and which command mends it."""
+    """If removing fails too, the message names the people who may still be there, and the command to run."""
     name, call, calls = new_name(), servers.call, list[object]()
 
     def until_stored(work: Coroutine[Any, Any, Any], timeout_s: float = 10.0) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -133,4 +134,18 @@ def test_other_copies_are_sent_again(tmp_path: Path, changes: dict[str, Any]) ->
     assert preflight.step() is True
     assert [delivery.document_id for delivery in outbox.queue.pending(NOW, 10)] == ["d0001", "d0002"]
     assert outbox.values.get(CONFIRMED)
+    outbox.close()
+
+
+def test_a_page_that_was_not_stored_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk: otherwise what that page had would be sent as if it were not there."""
+    outbox, preflight = rebuilt(tmp_path, 3, [copy_of(number) for number in range(3)])
+    with monkeypatch.context() as full:
+        full.setattr(
+            Preflight, "_keep_equal", lambda *_: (_ for _ in ()).throw(sqlite3.OperationalError("disk is full"))
+        )
+        with pytest.raises(sqlite3.OperationalError):
+            preflight.step()
+    assert preflight.step() is True
+    assert outbox.queue.first_to_put() is None, "all three are there"
     outbox.close()

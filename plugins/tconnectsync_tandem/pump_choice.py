@@ -25,7 +25,7 @@ def choice_findings(pumps: Sequence[Pump], choice: Choice) -> Iterator[CheckResu
     known = {pump.serial: pump for pump in pumps}
     for serial in choice:
         if serial not in known:
-            what = f"tandem: pump {serial} is not on the account; there are {', '.join(known)}"
+            what = f"tandem: pump {serial} is not on the account, which has {', '.join(known)}"
             yield CheckResult(good=False, what=what, remedy=_CORRECT)
     newest = newest_used(pumps)
     if newest.serial not in choice and any(serial in known for serial in choice):
@@ -74,7 +74,7 @@ def hidden_findings(listed: PumpList, choice: Choice) -> Iterator[CheckResult]:
 def hidden_active_pump(pump: HiddenPump, choice: Choice) -> tuple[str, str]:
     """Return message and remedy if the data of the most recently used pump cannot be requested."""
     message = (
-        f"the pump that was used last ({pump.words}) cannot be read: Tandem's list has {pump.missing} of it. Its data is not"
+        f"the pump that was used last ({pump.words}) cannot be read: Tandem's list has {pump.missing} for it. Its data is not"
         " fetched. The phone is not the cause"
     )
     if choice != "all":
@@ -85,4 +85,4 @@ def hidden_active_pump(pump: HiddenPump, choice: Choice) -> tuple[str, str]:
 def no_pump_selected(pumps: Sequence[Pump]) -> tuple[str, str]:
     """Return message and remedy if no selected pump is on the account."""
     known = ", ".join(pump.serial for pump in pumps)
-    return f"none of the pumps in `pumps` of [sources.tandem] is on the account; there are {known}", _CORRECT
+    return f"none of the pumps in `pumps` of [sources.tandem] is on the account, which has {known}", _CORRECT

@@ -158,7 +158,7 @@ class TandemSource:
                 token = self.account.token()
                 until = f"{token.expires_at:%Y-%m-%d %H:%M} UTC"
                 yield CheckResult(
-                    good=True, what=f"tandem: logged in, region {self.endpoints.region}, token good until {until}"
+                    good=True, what=f"tandem: logged in, region {self.endpoints.region}, token valid until {until}"
                 )
                 listed = read_pumps(whole_answer(client.pumper(), "list of pumps"))
                 yield from hidden_findings(listed, self.options.pumps)

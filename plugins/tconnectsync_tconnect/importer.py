@@ -95,7 +95,7 @@ def _facts(stream: BinaryIO, looked: _Scan, *, skip_bad: bool) -> Iterator[Prove
             if row.table == PUMP:
                 continue
             if row.ends_file and not skip_bad:
-                raise BadRow("is cut off, and the file with it")
+                raise BadRow("is cut off, so the file is not complete")
             found = readable(row)
             if found.damage is not None and not skip_bad:
                 raise found.damage
@@ -173,7 +173,7 @@ def _named_once(names: dict[str, RowEvent], facts: Iterable[RowEvent]) -> None:
     """Refuse two boluses with one id: they would become one in the log, and a dose would be lost."""
     for fact in facts:
         if fact.kind.startswith("bolus.") and names.setdefault(fact.name, fact) != fact:
-            raise BadRow("names a bolus that another row tells otherwise", column="BolusRequestID")
+            raise BadRow("contradicts another row about the same bolus", column="BolusRequestID")
 
 
 def _refused(line: int, table: str, problem: BadRow) -> FileUnreadable:

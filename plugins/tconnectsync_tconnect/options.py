@@ -75,7 +75,5 @@ def problems_of(options: TconnectOptions) -> Sequence[str]:
         )
     if (options.client_id is None) != (options.client_secret is None):
         missing = "client_id" if options.client_id is None else "client_secret"
-        found.append(
-            f"sources.tconnect.{missing}: found nothing, expected it too: client_id and client_secret belong together"
-        )
+        found.append(f"sources.tconnect.{missing}: found nothing; client_id and client_secret must be set together")
     return found

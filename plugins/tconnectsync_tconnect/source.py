@@ -134,7 +134,7 @@ class TconnectSource:
             with self._api() as api:
                 token = self.account.token()
                 yield CheckResult(
-                    good=True, what=f"tconnect: logged in, token good until {token.expires_at:%Y-%m-%d %H:%M} UTC"
+                    good=True, what=f"tconnect: logged in, token valid until {token.expires_at:%Y-%m-%d %H:%M} UTC"
                 )
                 since = api.control_iq_since()
                 words = "has no Control:IQ" if since is None else f"has had Control:IQ since {since}"

@@ -167,5 +167,5 @@ def test_redirect_to_no_address(harness: TandemHarness) -> None:
     harness.cloud.faults.append(
         FakeCloudFault("authorize", status=302, headers={"Location": "http://["}, body=b"", times=9)
     )
-    with pytest.raises(SourceChanged, match="no address"):
+    with pytest.raises(SourceChanged, match="valid address"):
         harness.poll()

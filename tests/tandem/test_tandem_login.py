@@ -148,7 +148,7 @@ def test_refused_credentials_message(harness: TandemHarness) -> None:
         (FakeCloudFault("/authorize", status=302, headers={"Location": "/accounts/api/connect/authorize"}, times=99), SourceChanged, "too often"),
         (FakeCloudFault("/hop", status=302, headers={"Location": "https://sso.example.org/auth/callback?error=consent_required"}), SourceChanged, "consent_required"),
         (FakeCloudFault("/hop", status=302, headers={"Location": "ftp://example.org/"}), SourceChanged, "unsafe"),
-        (FakeCloudFault("/hop", status=302, headers={"Location": "https://[broken"}), SourceChanged, "to no address"),
+        (FakeCloudFault("/hop", status=302, headers={"Location": "https://[broken"}), SourceChanged, "valid address"),
         (FakeCloudFault("/token", status=400, body=b'{"error": "invalid_client"}'), SourceChanged, "400"),
         (FakeCloudFault("/token", body=b"[]"), SourceChanged, "has changed"),
         (FakeCloudFault("/token", change=lambda granted: {**granted, "access_token": None}), SourceChanged, "access_token"),

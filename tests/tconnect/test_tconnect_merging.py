@@ -178,7 +178,7 @@ def test_two_boluses_of_one_name_are_not_made_one() -> None:
     found = together(therapy=[bolus(7007, "2021-04-01T12:00:00", units, requestDateTime=asked) for units in (2.0, 3.0)])
     assert doses(found) == [2.0]
     assert [event.body.reason for event in events(found) if event.kind == "unknown"] == [
-        "names a bolus that another row tells otherwise"
+        "contradicts another row about the same bolus"
     ]
 
 

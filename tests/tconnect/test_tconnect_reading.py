@@ -307,16 +307,16 @@ def test_another_file_is_not_recognised(content: bytes) -> None:
 
 
 BAD_BOLUSES = [
-    ("InsulinDelivered", "12,5", "is no number"),
-    ("InsulinDelivered", "nan", "is no number"),
-    ("InsulinDelivered", "9" * 400, "is no number"),
-    ("BolusRequestID", "", "names no bolus"),
-    ("BolusRequestID", "0", "names no bolus"),
-    ("BolusRequestID", "7.5", "is no whole number"),
+    ("InsulinDelivered", "12,5", "is not a number"),
+    ("InsulinDelivered", "nan", "is not a number"),
+    ("InsulinDelivered", "9" * 400, "is not a number"),
+    ("BolusRequestID", "", "does not name a bolus"),
+    ("BolusRequestID", "0", "does not name a bolus"),
+    ("BolusRequestID", "7.5", "is not a whole number"),
     ("BolusIsComplete", "maybe", "is neither 0 nor 1"),
-    ("CompletionDateTime", "2021-04-31T00:00:00", "is no time of a pump"),
-    ("CompletionDateTime", "04/01/2021 12:58", "is no time of a pump"),
-    ("CompletionDateTime", "1999-04-01T12:58:26", "is no time of a pump"),
+    ("CompletionDateTime", "2021-04-31T00:00:00", "is not a time of a pump"),
+    ("CompletionDateTime", "04/01/2021 12:58", "is not a time of a pump"),
+    ("CompletionDateTime", "1999-04-01T12:58:26", "is not a time of a pump"),
 ]
 
 
@@ -353,7 +353,7 @@ def test_two_boluses_with_one_id() -> None:
     """They are refused; a repeated row is not."""
     once = named(events_of(export(boluses(STANDARD)), pump=PUMP))
     assert named(events_of(export(boluses(STANDARD, STANDARD)), pump=PUMP)) == once
-    with pytest.raises(FileUnreadable, match="names a bolus that another row tells otherwise"):
+    with pytest.raises(FileUnreadable, match="contradicts another row about the same bolus"):
         events_of(export(boluses(STANDARD, {**STANDARD, "CompletionDateTime": "2021-04-02T08:00:00"})), pump=PUMP)
 
 
@@ -395,14 +395,14 @@ def test_rows_left_out_are_told() -> None:
 def test_truncated_file() -> None:
     """It is refused without --skip-bad."""
     content = export(TABLES[0], TABLES[2]) + b'"Basal","3","2021-04-01T08:00:00","0.8'
-    with pytest.raises(FileUnreadable, match="is cut off, and the file with it"):
+    with pytest.raises(FileUnreadable, match="is cut off, so the file is not complete"):
         events_of(content)
     rates = [event.body.span_s for event in events_of(content, skip_bad=True) if event.kind == "basal.delivered"]
     assert rates == [23400, 1800, 3600]  # 07:00 to 08:00 too; 0.8 may have been 0.85
 
 
 def test_a_row_of_another_table_is_refused() -> None:
-    with pytest.raises(FileUnreadable, match="the row is no IOB row"):
+    with pytest.raises(FileUnreadable, match="the row is not a row of the IOB table"):
         events_of(export(TABLES[0], iob(("00:00:19", "1"))) + b'"Bolus","81","2021-04-01T00:05:19","1"\r\n')
 
 

@@ -59,7 +59,7 @@ class Login:
         pumper_id = claims.get("pumperId")
         if not isinstance(pumper_id, str) or not pumper_id:
             raise login_changed(
-                "the login has no pump user (no pumperId)",
+                "no pump belongs to this login (it has no pumperId)",
                 "Is this the account that the pump uploads to? Log in to Tandem Source in a browser to check.",
             )
         life = _life(granted, claims, now)
@@ -148,7 +148,7 @@ class Login:
             target = urljoin(url, location)
             scheme = urlsplit(target).scheme
         except ValueError:
-            raise login_changed("the authorization redirects to no address") from None
+            raise login_changed("the authorization redirects without a valid address") from None
         if scheme not in {"https", urlsplit(self.endpoints.authorize).scheme}:
             raise login_changed("the authorization redirects to an unsafe address")
         return target

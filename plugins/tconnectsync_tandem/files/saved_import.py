@@ -22,7 +22,7 @@ def read(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
     reader = EntryReader(stream=stream, skip_bad=options.skip_bad)
 
     def note(count: int) -> str:
-        return f"pump {options.pump}, {counted(count, 'entry')} of {counted(reader.answers, 'saved answer')}{left_out(reader.skipped)}"
+        return f"pump {options.pump}, {counted(count, 'entry')} of {counted(reader.answers, 'saved response')}{left_out(reader.skipped)}"
 
     return batches(reader.entries(), options, note, entry_of=lambda entry: entry, device_of=_device_of)
 

@@ -31,7 +31,7 @@ def bolus_facts(cells: Cells) -> list[RowEvent]:
     """
     bolus_id = values.identity(cells, "BolusRequestID")
     if bolus_id is None:
-        raise BadRow("names no bolus", column="BolusRequestID")
+        raise BadRow("does not name a bolus", column="BolusRequestID")
     complete, extended = values.flag(cells, "BolusIsComplete"), _is_extended(cells)
     ended = _immediate(cells, bolus_id, extended=extended) if complete else None
     facts = _request(cells, bolus_id, ended, extended=extended)
@@ -45,7 +45,7 @@ def bolus_facts(cells: Cells) -> list[RowEvent]:
 def _immediate(cells: Cells, bolus_id: int, *, extended: bool) -> RowEvent:
     at = values.time(cells, "CompletionDateTime") or values.time(cells, TIME)
     if at is None:
-        raise BadRow("is no time, although the bolus is complete", column="CompletionDateTime")
+        raise BadRow("is not a time, although the bolus is complete", column="CompletionDateTime")
     delivered_u = values.number(cells, "InsulinDelivered")
     if delivered_u is None:
         raise BadRow("is empty, although the bolus is complete", column="InsulinDelivered")
@@ -76,7 +76,7 @@ def _request(cells: Cells, bolus_id: int, ended: RowEvent | None, *, extended: b
     """
     at = values.time(cells, "RequestDateTime") or values.time(cells, TIME)
     if at is None and ended is None:
-        raise BadRow("is no time", column="RequestDateTime")
+        raise BadRow("is not a time", column="RequestDateTime")
     if at is None or (ended is not None and at >= ended.at):
         return []
     amounts = events.BolusRequested(
@@ -108,7 +108,7 @@ def _extended(cells: Cells, bolus_id: int) -> list[RowEvent]:
     size_u = values.number(cells, "BolexSize")
     complete = values.flag(cells, "ExtendedBolusIsComplete")
     if complete and end is None:
-        raise BadRow("is no time, although the extended part is complete", column="BolexCompletionDateTime")
+        raise BadRow("is not a time, although the extended part is complete", column="BolexCompletionDateTime")
     facts = []
     # if it starts and ends at the same second, only the end counts; it must not be read before the start
     if begin is not None and (not complete or end is None or begin < end):

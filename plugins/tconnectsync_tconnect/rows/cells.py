@@ -28,10 +28,10 @@ def number(cells: Mapping[str, str], column: str) -> float | None:
     if not found:
         return None
     if not _NUMBER.fullmatch(found):
-        raise BadRow("is no number", column=column)
+        raise BadRow("is not a number", column=column)
     value = float(found) + 0.0
     if not math.isfinite(value):
-        raise BadRow("is no number", column=column)
+        raise BadRow("is not a number", column=column)
     return value
 
 
@@ -51,7 +51,7 @@ def identity(cells: Mapping[str, str], column: str) -> int | None:
     if found is None or found == 0:
         return None
     if found != int(found) or found < 0:
-        raise BadRow("is no whole number", column=column)
+        raise BadRow("is not a whole number", column=column)
     return int(found)
 
 
@@ -68,7 +68,7 @@ def time(cells: Mapping[str, str], column: str) -> datetime | None:
     if at is not None and at.year == NO_TIME_YEAR:
         return None
     if at is None or at.year < FIRST_YEAR:
-        raise BadRow("is no time of a pump (2021-04-01T00:00:19)", column=column)
+        raise BadRow("is not a time of a pump (2021-04-01T00:00:19)", column=column)
     return at
 
 
@@ -84,5 +84,5 @@ def needed_time(cells: Mapping[str, str], column: str) -> datetime:
     """Like :func:`time`, but an empty cell is an error."""
     found = time(cells, column)
     if found is None:
-        raise BadRow("is no time", column=column, empty=True)
+        raise BadRow("is not a time", column=column, empty=True)
     return found

@@ -93,7 +93,7 @@ def _reading(row: CsvRow) -> float:
     column = reading_column(row)
     glucose = values.needed_number(row.cells, column)
     if glucose <= 0:
-        raise BadRow("is no glucose value", column=column)
+        raise BadRow("is not a glucose value", column=column)
     return glucose
 
 

@@ -156,7 +156,7 @@ def _table(cells: Sequence[str], header: Sequence[str], header_line: int) -> str
 def _row(table: str, header: Sequence[str], row: TextRow) -> CsvRow | Damaged:
     cells = row.cells
     if table not in (DEVICE, PUMP) and cells[0].strip() != table:
-        return Damaged(table=table, line=row.line, problem=BadRow(f"is no {table} row"), rest=cells)
+        return Damaged(table=table, line=row.line, problem=BadRow(f"is not a row of the {table} table"), rest=cells)
     if row.cut:
         whole = cells[:-1]  # the last cell may be incomplete: 13. of 13.53
         rest, cells = cells[len(whole) :], whole

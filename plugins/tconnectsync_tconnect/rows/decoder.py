@@ -26,7 +26,7 @@ def csv_facts(row: Mapping[str, Any], _around: Mapping[str, Any]) -> Sequence[Ro
     first = cells.get("Type", "").strip()
     table = first if first in (BOLUS, IOB, BASAL_TABLE) else DEVICE
     if table == BASAL_TABLE:
-        raise BadRow("does not say how long it held")
+        raise BadRow("does not say how long it lasted")
     return facts_of(CsvRow(table=table, line=0, cells=cells))
 
 
@@ -37,7 +37,7 @@ def csv_basal_facts(row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequen
         at = datetime.fromisoformat(str(around["at"]))
         end = at + timedelta(seconds=int(around["span_s"]))
     except (KeyError, ValueError, OverflowError):
-        raise BadRow("does not say how long it held") from None
+        raise BadRow("does not say how long it lasted") from None
     return [basal_fact(BasalStart(at=at, rate_u_per_h=start.rate_u_per_h), end)]
 
 

@@ -119,7 +119,7 @@ class _BadRows:
         found = []
         for row in rows if isinstance(rows, (list, tuple)) else ():
             if not isinstance(row, Mapping):
-                self.add(origin, row, "is no row")
+                self.add(origin, row, "is not a row")
                 continue
             try:
                 read = reader(row)
@@ -268,5 +268,5 @@ def _each_once(facts: Sequence[ProvenancedRow], bad: _BadRows) -> list[Provenanc
     for one in facts:
         other = found.setdefault(one.fact.name, one)
         if other.fact != one.fact and _sort(one) == BOLUS:
-            bad.add(str(one.raw["from"]), one.raw["row"], "names a bolus that another row tells otherwise")
+            bad.add(str(one.raw["from"]), one.raw["row"], "contradicts another row about the same bolus")
     return list(found.values())

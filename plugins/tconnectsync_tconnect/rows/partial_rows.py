@@ -108,7 +108,7 @@ def readable(row: CsvRow) -> Readable:
 def _must_fit(row: CsvRow) -> None:
     for column, check in _MATTERS.get(row.table, {}).items():
         if not _fits(row.cells, column, check):
-            raise BadRow(f"{row.misfit}, and what stands here belongs to another column", column=column)
+            raise BadRow(f"{row.misfit}, and the value here belongs to another column", column=column)
     if row.table == BOLUS and "BolusIsComplete" not in row.cells:
         raise BadRow(row.misfit)
 

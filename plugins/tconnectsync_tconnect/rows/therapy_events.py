@@ -26,7 +26,7 @@ def therapy_facts(row: Mapping[str, Any], _around: Mapping[str, Any]) -> Sequenc
     """Return the facts of a therapy event. Raises BadRow."""
     kind = row.get("type")
     if not isinstance(kind, str) or not kind:
-        raise BadRow("is no type of a therapy event", column="type")
+        raise BadRow("is not a type of therapy event", column="type")
     kind = _TYPES.get(kind.lower(), kind)
     if kind == "Bolus":
         return bolus_facts(bolus_cells(row))

@@ -108,7 +108,7 @@ def resumed(_row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequence[RowE
     try:
         at = datetime.fromisoformat(str(around.get("at")))
     except ValueError:
-        raise BadRow("is no time", column="at") from None
+        raise BadRow("is not a time", column="at") from None
     return [named("pumping.resumed", at, events.PumpingResumed())]
 
 
@@ -133,5 +133,5 @@ def named(kind: str, at: datetime, body: events.Body) -> RowEvent:
 def _span_s(row: Mapping[str, Any]) -> int:
     found = wall.number(row, "duration")
     if not 0 <= found <= _MOST_S:
-        raise BadRow("is no length of something", column="duration")
+        raise BadRow("is not a duration", column="duration")
     return round(found)

@@ -21,7 +21,7 @@ def at_seconds(row: Mapping[str, Any], key: str = "x") -> datetime:
     """The Pacific rule: read as a Pacific wall clock, the seconds give the user's wall clock in any zone."""
     found = plain(row.get(key))
     if isinstance(found, bool) or not isinstance(found, (int, float)):
-        raise BadRow("is no time in seconds", column=key)
+        raise BadRow("is not a time in seconds", column=key)
     return _pacific(found, key)
 
 
@@ -29,7 +29,7 @@ def at_date(row: Mapping[str, Any], key: str = "EventDateTime") -> datetime:
     """``/Date(1638663490000-0000)/``: milliseconds, by the same rule."""
     match = _DATE.fullmatch(str(row.get(key)))
     if match is None:
-        raise BadRow("is no /Date(milliseconds)/", column=key)
+        raise BadRow("is not /Date(milliseconds)/", column=key)
     return _pacific(int(match[1]) / 1000, key)
 
 
@@ -44,9 +44,9 @@ def _pacific(seconds: float, key: str) -> datetime:
     try:
         found = datetime.fromtimestamp(seconds, timezone.utc).astimezone(ZoneInfo(_PACIFIC))
     except (ValueError, OverflowError, OSError):
-        raise BadRow("is no time", column=key) from None
+        raise BadRow("is not a time", column=key) from None
     if not FIRST_YEAR <= found.year <= _LAST_YEAR:
-        raise BadRow("is no time of a pump", column=key)
+        raise BadRow("is not a time of a pump", column=key)
     return found.replace(tzinfo=None, microsecond=0, fold=0)
 
 
@@ -54,5 +54,5 @@ def number(row: Mapping[str, Any], key: str) -> float:
     """Return a required number."""
     found = plain(row.get(key))
     if isinstance(found, bool) or not isinstance(found, (int, float)):
-        raise BadRow("is no number", column=key)
+        raise BadRow("is not a number", column=key)
     return float(found) + 0.0

@@ -203,5 +203,5 @@ class RecordReader:
 
     def _report(self, position: int, what: str) -> None:
         if not self.skip_bad:
-            raise FileUnreadable(f"Byte {position:,}: {what}. Nothing of the file was taken.")
+            raise FileUnreadable(f"Byte {position:,}: {what}. Nothing was imported.")
         self.skipped.append(position)

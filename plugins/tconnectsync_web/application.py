@@ -23,11 +23,15 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class WebApplication:
-    """The application, and what must know that the server ends. ``warm_up`` reads what the first page needs."""
+    """The application, and what must know that the server ends.
+
+    ``warm_up`` reads what the first page needs. ``close`` closes the people's logs; the server must have ended.
+    """
 
     app: WSGIApplication
     live: ChangeWatch
     warm_up: Callable[[], None]
+    close: Callable[[], None]
 
 
 def open_application(people: Sequence[Person], data_dir: Path, secret: bytes | None) -> WebApplication:
@@ -35,14 +39,11 @@ def open_application(people: Sequence[Person], data_dir: Path, secret: bytes | N
     access = open_access(data_dir, secret)
     versions: dict[str, Callable[[], str]] = {person.name: partial(_version, person) for person in people}
     live = Live(ChangeWatch({**versions, EVERYBODY: lambda: joint_version(version() for version in versions.values())}))
-    app: WSGIApplication
     if len(people) == 1:
         pages = PersonPages.of(people[0], access, live)
-        app, warm_up = pages.app, pages.warm_up
-    else:
-        app = several = PeoplePages(people={person.name: person for person in people}, access=access, live=live)
-        warm_up = several.warm_up
-    return WebApplication(app=app, live=live.watch, warm_up=warm_up)
+        return WebApplication(app=pages.app, live=live.watch, warm_up=pages.warm_up, close=pages.close)
+    several = PeoplePages(people={person.name: person for person in people}, access=access, live=live)
+    return WebApplication(app=several, live=live.watch, warm_up=several.warm_up, close=several.close)
 
 
 def _version(person: Person) -> str:

@@ -57,6 +57,12 @@ class PeoplePages:
             if pages is not None:
                 pages.warm_up()
 
+    def close(self) -> None:
+        """Close the logs of all people. The pages answer nothing afterwards."""
+        with self._lock:
+            for pages in self._opened.values():
+                pages.close()
+
     def _pages_of(self, name: str) -> PersonPages | None:
         """Return a person's pages; None if there is no such person, or if the configuration is broken."""
         person = self._people.get(name)

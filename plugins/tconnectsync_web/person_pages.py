@@ -52,6 +52,10 @@ class PersonPages:
         )
         return cls(app=app, reader=reader, status=status)
 
+    def close(self) -> None:
+        """Close the reader's log. The pages answer nothing afterwards."""
+        self.reader.close()
+
     def warm_up(self) -> None:
         """Read what the overview needs, and compile the templates, so that the first page comes at once."""
         try:

@@ -100,6 +100,7 @@ def _serve(people: Sequence[Person], data_dir: Path, options: WebOptions, secret
         server.close()
         for person in people:
             person.wait_for_cycle(PATIENCE_S)
+        application.close()
     return 0
 
 

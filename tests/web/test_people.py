@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -18,7 +18,7 @@ from tconnectsync import CheckResult, GlucosePoint, GlucoseUnits, PumpLog, Secre
 from tconnectsync.clock import SystemClock
 from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_web.access.path_prefix import PathPrefix
-from tconnectsync_web.application import open_application
+from tconnectsync_web.application import WebApplication, open_application
 from tconnectsync_web.blueprint import frame_blueprint
 from tconnectsync_web.languages import Languages
 from tconnectsync_web.options import WebOptions
@@ -53,6 +53,7 @@ class FakeEngine:
     broken: Exception | None = None
     fails: Exception | None = None
     loads: int = 0
+    logs: list[PumpLog] = attrs.field(factory=list)
     others: dict[Path, FakeEngine] = attrs.field(factory=dict)
 
     def with_config(self, path: Path) -> FakeEngine:
@@ -79,7 +80,8 @@ class FakeEngine:
         return GlucoseUnits.MG_DL
 
     def open_log(self) -> PumpLog:
-        return PumpLog.open(self.folder, Zones(timezone="Europe/Berlin"), clock=SystemClock())
+        self.logs.append(PumpLog.open(self.folder, Zones(timezone="Europe/Berlin"), clock=SystemClock()))
+        return self.logs[-1]
 
     def findings(self) -> Iterator[CheckResult]:
         yield CheckResult(good=True, what=f"{self.folder.name} marked-secret")
@@ -97,13 +99,27 @@ def engines(tmp_path: Path) -> dict[str, FakeEngine]:
     return {name: FakeEngine(tmp_path / name) for name in ("anna", "ben", "cleo")}
 
 
-def asker(engines: dict[str, FakeEngine], base_path: str = "", secret: bytes | None = None) -> Any:
+OPENED = ExitStack()
+"""Closes the applications of a test."""
+
+
+@pytest.fixture(autouse=True)
+def _closed_at_the_end() -> Iterator[None]:
+    with OPENED:
+        yield
+
+
+def application_of(engines: Mapping[str, FakeEngine], secret: bytes | None = None) -> WebApplication:
     files = [engine.folder / f"{name}.toml" for name, engine in engines.items()]
     front = FakeEngine(Path("unused"), others=dict(zip(files, engines.values(), strict=True)))
     people = people_of(front, files)
-    application: Any = PathPrefix(
-        app=open_application(people, settings_of(people).data_dir, secret).app, base_path=base_path, trusts_proxy=False
-    )
+    return open_application(people, settings_of(people).data_dir, secret)
+
+
+def asker(engines: dict[str, FakeEngine], base_path: str = "", secret: bytes | None = None) -> Any:
+    opened = application_of(engines, secret)
+    OPENED.callback(opened.close)
+    application: Any = PathPrefix(app=opened.app, base_path=base_path, trusts_proxy=False)
     browser = Client(application)
 
     def ask(path: str, headers: Mapping[str, str] = HTML, method: str = "GET", **more: Any) -> TestResponse:
@@ -138,6 +154,27 @@ def test_a_broken_configuration_shows_on_its_card_only(engines: dict[str, FakeEn
     assert ask("/p/cleo/", {}).status_code == 200
     assert ask("/", {}).json["ben"] == {"problem": True}
     assert "marked-secret" not in front.text + broken.text
+
+
+@pytest.mark.parametrize("many", [1, 3])
+def test_closing_the_application_closes_every_log(
+    engines: dict[str, FakeEngine], many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[PumpLog] = []
+    really_close = PumpLog.close
+
+    def close(log: PumpLog) -> None:
+        closed.append(log)
+        really_close(log)
+
+    monkeypatch.setattr(PumpLog, "close", close)
+    shown = dict(list(engines.items())[:many])
+    application = application_of(shown)
+    assert Client(cast(Any, application.app)).get("/", headers=HTML).status_code == 200
+    application.close()
+    opened = [log for engine in shown.values() for log in engine.logs]
+    assert len(opened) == many
+    assert closed == opened
 
 
 def test_a_corrected_configuration_is_noticed(engines: dict[str, FakeEngine]) -> None:

@@ -88,7 +88,7 @@ def raise_for_status(answer: HttpResponse, place: Place) -> None:
             remedy="Check sinks.influxdb.url: it ends with the port, often 8086.",
         )
     if status == 413:
-        raise Retryable(f"{place} refuses the size of the request ({said}); a smaller one is next", narrow=True)
+        raise Retryable(f"{place} refuses the size of the request ({said}); a smaller one follows", narrow=True)
     wait = retry_after_s(answer)
     raise Retryable(f"{place} cannot do this now ({said})", after_s=wait, in_doubt=status >= 500)
 

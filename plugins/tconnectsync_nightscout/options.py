@@ -34,13 +34,13 @@ def _one_of(*words: str) -> Callable[[object], str | None]:
 
 
 def _words(value: object) -> str | None:
-    return None if isinstance(value, str) and value.strip() else "a text that is not empty"
+    return None if isinstance(value, str) and value.strip() else "text that is not empty"
 
 
 def _silence(value: object) -> str | None:
     span = parse_duration(value) if isinstance(value, str) else None
     wrong = value is not None and (span is None or span < timedelta(minutes=30))
-    return 'a duration from 30m on, such as "3h"' if wrong else None
+    return 'a duration of at least 30m, such as "3h"' if wrong else None
 
 
 def _sendable(token: Secret | None) -> str | None:
@@ -153,7 +153,7 @@ class PumpEventsOptions:
     control_modes: bool = option(False, help="notes when the control loop changes its state")
     sensor_alerts: bool = option(False, help="notes for sensor alerts")
     announce_silence: str | None = option(
-        None, check=_silence, help="announce that no pump data came for so long, for example 3h"
+        None, check=_silence, help="announce when no pump data has arrived for this long, for example 3h"
     )
 
 

@@ -36,7 +36,7 @@ def _web_address(url: Secret | None) -> str | None:
 
 def _duration(text: str) -> str | None:
     span = parse_duration(text)
-    return None if span is not None and span >= _SHORTEST else 'a duration from 30m on, such as "3h"'
+    return None if span is not None and span >= _SHORTEST else 'a duration of at least 30m, such as "3h"'
 
 
 def _between(least: float, most: float) -> Callable[[Any], str | None]:

@@ -301,7 +301,7 @@ class _OptionMerger:
             self.take_secret(path, str(path), where)
             if readable_by_everyone(path):
                 self.overlay.notes.append(
-                    f"{where}: every user of this machine can read the secret in {path}: run `chmod 600 {path}` as its owner"
+                    f"{where}: every user of this computer can read the secret in {path}: run `chmod 600 {path}` as its owner"
                 )
 
     def _from_companion(self) -> None:

@@ -64,4 +64,4 @@ class Health:
 
 def with_resume_hint(remedy: str | None, name: str) -> str:
     """Return the remedy for refused credentials. Changed ones are tried at once, the same ones only after `resume`."""
-    return f"{remedy or ''} If they were right all along: `tconnectsync resume {name}`.".lstrip()
+    return f"{remedy or ''} If they were right all along, run `tconnectsync resume {name}`.".lstrip()

@@ -67,7 +67,7 @@ class FailureText:
     """Whether the request may have reached the server."""
 
 
-_AGAIN = "Nothing to do: there will be a retry."
+_AGAIN = "Nothing to do: it is retried automatically."
 _BUNDLE = (
     "If your own certificate authority signed it, put its certificate into a PEM file and set REQUESTS_CA_BUNDLE to the file's"
     " path in the environment of tconnectsync (docs/user/network.md)."
@@ -80,19 +80,19 @@ FAILURE_TEXTS: Mapping[HttpFailure, FailureText] = {
     ),
     HttpFailure.LOOKUP_FAILED: FailureText(
         "cannot be reached: no connection, because its name cannot be looked up (DNS does not answer)",
-        "Is this computer online? Look at its network and its DNS server. There will be a retry.",
+        "Is this computer online? Check its network and its DNS server. It is retried automatically.",
     ),
     HttpFailure.REFUSED: FailureText(
         "cannot be reached: no connection, because no program listens there ({detail} refuses it)",
-        "Check that the server is running, and the port in its address. There will be a retry.",
+        "Check that the server is running and that the port in its address is right. It is retried automatically.",
     ),
     HttpFailure.NO_ROUTE: FailureText(
         "cannot be reached: no connection, because there is no route to it from this computer",
-        "Check this computer's network, router or VPN. There will be a retry.",
+        "Check this computer's network, router or VPN. It is retried automatically.",
     ),
     HttpFailure.CONNECT_TIMEOUT: FailureText(
         "cannot be reached: no connection within {connect_s:g} s",
-        "Check that the server is running, the address, and any firewall between. There will be a retry.",
+        "Check that the server is running, that its address is right, and that no firewall blocks the connection. It is retried automatically.",
     ),
     HttpFailure.NO_CONNECTION: FailureText("cannot be reached: no connection", "Is this computer online?"),
     HttpFailure.PROXY: FailureText(
@@ -106,15 +106,15 @@ FAILURE_TEXTS: Mapping[HttpFailure, FailureText] = {
     ),
     HttpFailure.CERTIFICATE_EXPIRED: FailureText(
         "cannot be trusted: its certificate has expired (this computer's clock says {now})",
-        "If the clock is wrong, set it: `timedatectl` shows whether it is synchronised. Else renew the server's certificate.",
+        "If the clock is wrong, set it: `timedatectl` shows whether it is synchronised. Otherwise renew the server's certificate.",
     ),
     HttpFailure.CERTIFICATE_NOT_YET_VALID: FailureText(
         "cannot be trusted: its certificate is not valid yet; this computer's clock says {now} and is probably behind",
         "Set this computer's clock: `timedatectl` shows whether it is synchronised.",
     ),
     HttpFailure.CERTIFICATE_OTHER_HOST: FailureText(
-        "cannot be trusted: its certificate is made for another host",
-        "Use the host name that the certificate is made for, or give the server a certificate for {host}.",
+        "cannot be trusted: its certificate was issued for another host",
+        "Use the host name that the certificate was issued for, or give the server a certificate for {host}.",
     ),
     HttpFailure.CERTIFICATE_UNKNOWN_AUTHORITY: FailureText(
         "cannot be trusted: this computer does not know the authority that signed its certificate", _BUNDLE
@@ -129,7 +129,7 @@ FAILURE_TEXTS: Mapping[HttpFailure, FailureText] = {
     ),
     HttpFailure.PLAIN_PORT: FailureText(
         "cannot be reached: the address says https, but {detail} does not speak TLS",
-        "Write http:// if the server has no TLS, or name the port where it speaks TLS.",
+        "Write http:// if the server has no TLS, or use the port on which it speaks TLS.",
     ),
     HttpFailure.TLS_PORT: FailureText(
         "cannot be reached: the address says http, but {detail} speaks TLS",

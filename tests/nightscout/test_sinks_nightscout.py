@@ -125,8 +125,8 @@ def test_option_skip_tls_verify(text: str, verify: bool) -> None:
     ("options", "key", "bad", "expected"),
     [
         (TreatmentsOptions, "carbs", "yes", '"on" or "note" or "off"'),
-        (PumpEventsOptions, "cannula", " ", "a text that is not empty"),
-        (NightscoutOptions, "entered_by", "", "a text that is not empty"),
+        (PumpEventsOptions, "cannula", " ", "text that is not empty"),
+        (NightscoutOptions, "entered_by", "", "text that is not empty"),
     ],
 )
 def test_option_impossible_value(options: type[Any], key: str, bad: object, expected: str) -> None:

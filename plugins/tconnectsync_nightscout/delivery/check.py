@@ -75,12 +75,12 @@ def _site(client: NightscoutClient, status: SiteStatus) -> Iterator[CheckResult]
     if ahead_s is None:
         return
     if abs(ahead_s) <= CLOCK_LIMIT_S:
-        yield CheckResult(good=True, what=f"this machine's clock agrees with the site's to {abs(ahead_s):.0f} s")
+        yield CheckResult(good=True, what=f"this computer's clock agrees with the site's to {abs(ahead_s):.0f} s")
     else:
         yield CheckResult(
             good=False,
-            what=f"this machine's clock is {abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} the site's",
-            remedy="Run `timedatectl` and see that the clock is synchronized.",
+            what=f"this computer's clock is {abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} the site's",
+            remedy="Set this computer's clock: `timedatectl` shows whether it is synchronised.",
         )
 
 

@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeAlias
 
-import attrs
+import msgspec
 
 Body: TypeAlias = Any
 """An instance of one of the classes in :data:`tconnectsync.events.BODIES`."""
 
 
-@attrs.frozen(kw_only=True)
-class Event:
-    """One fact that the pump reported, as the log stores it.
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One fact that the pump reported, as the log stores it. ``msgspec.structs.replace`` returns a changed copy.
 
     - ``seq``: the pump's sequence number within ``group``; None if the source has no numbers, and then ``pump_time`` gives the
       order and ``id`` the identity.

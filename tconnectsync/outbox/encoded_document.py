@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 
-import attrs
 import msgspec
 
 from tconnectsync.clock import milliseconds
 from tconnectsync.plugin.fold import Document
 
 
-@attrs.frozen
-class EncodedDocument:
+class EncodedDocument(msgspec.Struct, frozen=True):
     """A document, its UTC time in milliseconds, and its content as JSON. Each is needed several times."""
 
     document: Document

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-import attrs
+import msgspec
 
 from tconnectsync.events import Event
 
@@ -29,9 +29,8 @@ def document_id(*parts: str | int) -> str:
     return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
-@attrs.frozen(kw_only=True)
-class Document:
-    """Something that an outside system should store.
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that an outside system should store. ``msgspec.structs.replace`` returns a changed copy.
 
     - ``id`` comes from :func:`document_id`, never from the current time or chance.
     - ``at`` is the UTC time of the fact. ``content`` has JSON values.

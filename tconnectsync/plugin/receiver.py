@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 import attrs
+import msgspec
 
 from tconnectsync.plugin.fold import Document
 from tconnectsync.text.glucose_units import GlucoseUnits, parse_glucose_units
 
 
-@attrs.frozen(kw_only=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """One document to store, or to delete if ``document`` is None.
 
     ``receiver_key`` is the receiver's own text from the last time it accepted this document (None: never). It needs it to
@@ -26,18 +26,16 @@ class Delivery:
     document: Document | None
     receiver_key: str | None = None
     in_doubt: bool = False
-    content_hash: bytes = attrs.field(default=b"", eq=False, repr=False)
+    content_hash: bytes = b""
 
 
-@attrs.frozen(kw_only=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     """The receiver stored or deleted it. ``receiver_key`` comes back with the next delivery of this document."""
 
     receiver_key: str
 
 
-@attrs.frozen(kw_only=True)
-class Postponed:
+class Postponed(msgspec.Struct, frozen=True, kw_only=True):
     """Not now; ``after_s`` is the minimum wait in seconds.
 
     ``unconfirmed``: the receiver reported success, but does not show the document. If all documents of a sink are
@@ -49,8 +47,7 @@ class Postponed:
     unconfirmed: bool = False
 
 
-@attrs.frozen(kw_only=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
     """Never: the document becomes a dead letter with this reason. ``receiver_fault`` as in :class:`tconnectsync.Rejected`."""
 
     reason: str
@@ -61,8 +58,7 @@ class Refused:
 Outcome: TypeAlias = Accepted | Postponed | Refused
 
 
-@attrs.frozen(kw_only=True)
-class StoredDocument:
+class StoredDocument(msgspec.Struct, frozen=True, kw_only=True):
     """One stored copy of a document.
 
     - ``document_id`` is "" for a document of another program. Its ``receiver_key`` is "" too, unless no document of this sink
@@ -82,7 +78,7 @@ class StoredDocument:
     pump: str = ""
     ephemeral: bool = False
     author: str = ""
-    content: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    content: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
 @attrs.frozen(kw_only=True)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 import attrs
+import msgspec
 
 from tconnectsync.clock import Clock, milliseconds, moment
 from tconnectsync.errors import LogCorrupt, TconnectsyncError
@@ -236,7 +237,7 @@ class Verifier:
             return self._mismatch(
                 "waiting", row, copies, note=why.message if why else "its content is being computed again"
             )
-        document = attrs.evolve(made.document, at=made.document.at + row.time_shift_ms * _MS)
+        document = msgspec.structs.replace(made.document, at=made.document.at + row.time_shift_ms * _MS)
         if row.ttl_s is not None and not (copies and period.first <= row.at <= period.last):
             return False  # it expires, so it may be missing; and it may have been sent later than it happened
         if not period.first <= row.at <= period.last:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import attrs
+import msgspec
 
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog import EventLog, Stream
@@ -84,7 +85,9 @@ class EventStream:
             if at is not None and event.kind in ACCOUNT_KINDS:  # the account's time may be in another zone
                 at = min(at, event.received_at)
             if at is not None and not timeline.is_superseded(at):
-                object.__setattr__(event, "at", at)  # nobody else has it yet, and a copy takes a fifth of all reading
+                msgspec.structs.force_setattr(
+                    event, "at", at
+                )  # nobody else has it yet, and a copy takes a fifth of all reading
                 yield event
 
     def _marks(self, first_key: int, last_key: int, kinds: frozenset[str]) -> Iterator[Event]:

@@ -88,7 +88,7 @@ def test_codec_round_trip(event: Event, position: int) -> None:
     draft = CODEC.draft(event)
     draft.entry.pos, draft.entry.offset = position, 17
     record = CODEC.record(draft)
-    assert CODEC.event(record) == attrs.evolve(event, pos=position)
+    assert CODEC.event(record) == msgspec.structs.replace(event, pos=position)
     assert CODEC.entry(record, 17) == draft.entry
     assert CODEC.rank(CODEC.event(record)) == CODEC.rank(event)
 
@@ -99,7 +99,7 @@ def test_codec_round_trip(event: Event, position: int) -> None:
 def test_codec_every_kind(kind: str, data: st.DataObject) -> None:
     """Every kind of event reads back."""
     body = data.draw(bodies(kind))
-    event = attrs.evolve(basal(1), kind=kind, body=body)
+    event = msgspec.structs.replace(basal(1), kind=kind, body=body)
     assert CODEC.event(CODEC.record(CODEC.draft(event))).body == body
 
 
@@ -117,7 +117,7 @@ def test_codec_body_bytes(data: st.DataObject, kind: str) -> None:
     found = REFERENCE.unstructure(body)
     ordered = sorted(found, key=lambda name: name in optional)
     expected = {name: found[name] for name in ordered if name not in optional or found[name] is not None}
-    draft = CODEC.draft(attrs.evolve(basal(1), kind=kind, body=body))
+    draft = CODEC.draft(msgspec.structs.replace(basal(1), kind=kind, body=body))
     assert draft.body == msgspec.json.encode(expected)
 
 
@@ -126,7 +126,7 @@ def test_codec_body_bytes(data: st.DataObject, kind: str) -> None:
 def test_codec_check_as_reading(data: st.DataObject, kind: str) -> None:
     """What the quick check accepts can be read, and nothing else."""
     codec = body_codecs()[kind]
-    found = json.loads(CODEC.draft(attrs.evolve(basal(1), kind=kind, body=data.draw(bodies(kind)))).body)
+    found = json.loads(CODEC.draft(msgspec.structs.replace(basal(1), kind=kind, body=data.draw(bodies(kind)))).body)
     names = [field.name for field in attrs.fields(BODIES[kind])]
     found |= data.draw(st.dictionaries(st.sampled_from(names), json_values, max_size=2)) if names else {}
     for name in data.draw(st.lists(st.sampled_from(names), max_size=2)) if names else ():
@@ -151,7 +151,7 @@ def written(event: Event) -> dict[str, Any]:
 
 def test_codec_documented_record() -> None:
     """A record is what the documentation shows."""
-    event = attrs.evolve(basal(98765), pump_time=datetime(2025, 11, 18, 13, 12, 40))
+    event = msgspec.structs.replace(basal(98765), pump_time=datetime(2025, 11, 18, 13, 12, 40))
     assert list(written(event).items()) == [
         ("pos", 42),
         ("id", "tandem:123:0:98765"),
@@ -174,7 +174,9 @@ def test_codec_times() -> None:
     body = events.UploadSeen(
         uploaded_at=datetime(2025, 5, 1, 12, 0, tzinfo=east), newest_pump_time=datetime(2025, 5, 1, 11, 59)
     )
-    event = attrs.evolve(upload("1"), body=body, received_at=datetime(2025, 5, 1, 14, 0, 0, 250_000, tzinfo=east))
+    event = msgspec.structs.replace(
+        upload("1"), body=body, received_at=datetime(2025, 5, 1, 14, 0, 0, 250_000, tzinfo=east)
+    )
     record = written(event)
     assert record["received_at"] == "2025-05-01T12:00:00.250000Z"
     assert record["body"] == {"uploaded_at": "2025-05-01T10:00:00Z", "newest_pump_time": "2025-05-01T11:59:00"}
@@ -210,7 +212,7 @@ def test_codec_unreadable_body(change: dict[str, Any]) -> None:
 
 def test_codec_unwritable_fact() -> None:
     """A fact that cannot be written is a bug of ours."""
-    event = attrs.evolve(upload("1"), body=events.CarbsEntered(carbs_g=1.0))
+    event = msgspec.structs.replace(upload("1"), body=events.CarbsEntered(carbs_g=1.0))
     with pytest.raises(ValueError, match=r"upload\.seen"):
         CODEC.draft(event)
 

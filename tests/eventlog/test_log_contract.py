@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import attrs
+import msgspec
 import pytest
 
 from tconnectsync import events
@@ -46,9 +46,9 @@ class EventLogContract:
         event = basal(7, at=START.replace(microsecond=120_000))
         log.append([event])
         [stream] = log.streams()
-        assert log.read(stream.id, 7, 7) == [attrs.evolve(event, pos=1)]
-        assert list(log.events()) == [attrs.evolve(event, pos=1)]
-        assert log.newest(stream.id) == attrs.evolve(event, pos=1)
+        assert log.read(stream.id, 7, 7) == [msgspec.structs.replace(event, pos=1)]
+        assert list(log.events()) == [msgspec.structs.replace(event, pos=1)]
+        assert log.newest(stream.id) == msgspec.structs.replace(event, pos=1)
 
     def test_append_again(self, log: EventLog) -> None:
         """Appending the same events again appends nothing."""
@@ -67,7 +67,7 @@ class EventLogContract:
     def test_append_other_raw_same_body(self, log: EventLog) -> None:
         """Another vendor record with the same body is a duplicate."""
         log.append([basal(1)])
-        assert log.append([attrs.evolve(basal(1), raw={"n": 1, "estimated": "later"})]).duplicates == 1
+        assert log.append([msgspec.structs.replace(basal(1), raw={"n": 1, "estimated": "later"})]).duplicates == 1
 
     def test_append_revision(self, log: EventLog) -> None:
         """Another body is a revision, and the best one is read."""
@@ -135,7 +135,7 @@ class EventLogContract:
     def test_revision_of_corrected_row(self, log: EventLog, amounts: tuple[float, float], turned: bool) -> None:
         """A corrected row is as it was read last."""
         told = [
-            attrs.evolve(
+            msgspec.structs.replace(
                 row("a", START),
                 kind="bolus.completed",
                 body=events.BolusCompleted(bolus_id=4, status="completed", delivered_u=amount),
@@ -282,7 +282,7 @@ class EventLogContract:
         world += [basal(seq, at=basal(seq).pump_time - timedelta(hours=3, minutes=6)) for seq in range(40, 50)]
         chance = random.Random(5)
         for pump in range(12):
-            mine = [attrs.evolve(event, pump=str(pump), id=f"{pump}:{event.seq}") for event in world]
+            mine = [msgspec.structs.replace(event, pump=str(pump), id=f"{pump}:{event.seq}") for event in world]
             chance.shuffle(mine)
             size = chance.randrange(1, 20)
             for start in range(0, len(mine), size):
@@ -318,13 +318,15 @@ class EventLogContract:
 
     def test_append_odd_raw(self, log: EventLog) -> None:
         """An odd vendor record does not stop the rest."""
-        odd = attrs.evolve(basal(1), raw={"text": "\ud800", "huge": 1 << 70, "object": {1, 2}, "list": [(1,), None]})
+        odd = msgspec.structs.replace(
+            basal(1), raw={"text": "\ud800", "huge": 1 << 70, "object": {1, 2}, "list": [(1,), None]}
+        )
         log.append([odd, basal(2)])
         assert [event.seq for event in log.events()] == [1, 2]
 
     def test_append_wrong_time_zones(self, log: EventLog) -> None:
         """Times that break the rules about zones are refused."""
-        aware = attrs.evolve(basal(1), pump_time=basal(1).received_at)
+        aware = msgspec.structs.replace(basal(1), pump_time=basal(1).received_at)
         with pytest.raises(ValueError, match="pump_time"):
             log.append([basal(2), aware])
         assert log.end == 0

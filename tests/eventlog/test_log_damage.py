@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 from datetime import timedelta, timezone
 from pathlib import Path
 
-import attrs
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -97,7 +97,7 @@ def test_gap_record_before_any_line(chain: int, target: int, first: int, count: 
     line = gap_line(event, codec, chain, target)
     assert is_intact(line, chain)
     assert int(line[8:16], 16) == target
-    assert codec.event(line[24:-2]) == attrs.evolve(event, pos=first)
+    assert codec.event(line[24:-2]) == msgspec.structs.replace(event, pos=first)
 
 
 # --- a torn end -----------------------------------------------------------------------------------------------------

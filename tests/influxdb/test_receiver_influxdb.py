@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 
 from tconnectsync import Accepted, CredentialsRefused, Delivery, Document, Rejected, Retryable, Secret
@@ -262,7 +263,9 @@ def test_differences(bucket: Bucket, tmp_path: Any) -> None:
     (copy,) = receiver.survey(NOW, NOW)
     assert list(receiver.compare(bolus(1.0, requested_u=1.0), copy)) == []
     assert [each.field for each in receiver.compare(bolus(2.0), copy)] == ["insulin_u", "requested_u"]
-    moved = attrs.evolve(copy, receiver_key=attrs.evolve(PointKey.from_text(copy.receiver_key), tags={}).to_text())
+    moved = msgspec.structs.replace(
+        copy, receiver_key=attrs.evolve(PointKey.from_text(copy.receiver_key), tags={}).to_text()
+    )
     assert [each.field for each in receiver.compare(bolus(1.0, requested_u=1.0), moved)] == ["tags"]
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import attrs
+import msgspec
 import pytest
 
 from tconnectsync import Event
@@ -38,7 +38,7 @@ def log(tmp_path: Path, known: list[Event]) -> Iterator[EventLog]:
 
 
 def an_hour_later(event: Event) -> Event:
-    return attrs.evolve(event, pump_time=event.pump_time + timedelta(hours=1))
+    return msgspec.structs.replace(event, pump_time=event.pump_time + timedelta(hours=1))
 
 
 def test_old_event_beside_new_ones_is_cheap(log: EventLog, known: list[Event], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import attrs
+import msgspec
 import pytest
 
 from tconnectsync import Accepted, CredentialsRefused, Delivery, Retryable, Secret
@@ -79,7 +79,7 @@ def test_the_entities_of_earlier_releases_are_kept(broker: Callable[..., int]) -
             before.client.publish(topic, b'{"name": "old"}', qos=1, retain=True)
         before.until(*older)
         first = Broker(options, version="4", clock=NoonClock())
-        first.deliver([attrs.evolve(each, receiver_key="of an earlier release") for each in deliveries()])
+        first.deliver([msgspec.structs.replace(each, receiver_key="of an earlier release") for each in deliveries()])
         before.until("tconnectsync/lasting")
         for topic in older:
             assert before.heard[topic] == [b'{"name": "old"}', b'{"migrate_discovery":true}', b""]
@@ -87,7 +87,7 @@ def test_the_entities_of_earlier_releases_are_kept(broker: Callable[..., int]) -
         assert order.index(older[-1]) < order.index(DEVICE)
         again = Broker(options, version="4", clock=NoonClock())
         again.recall(first.memory())
-        again.deliver([attrs.evolve(each, receiver_key="of this release") for each in deliveries()])
+        again.deliver([msgspec.structs.replace(each, receiver_key="of this release") for each in deliveries()])
         before.until("tconnectsync/lasting", DEVICE)
         assert {len(before.heard[topic]) for topic in older} == {3}
     with listening(port) as later:

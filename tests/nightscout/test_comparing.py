@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-import attrs
+import msgspec
 import pytest
 
 from tconnectsync import Secret
@@ -103,7 +103,7 @@ def test_bolus_glucose_in_site_units(units: str, shown: tuple[float, str]) -> No
         client.status()
         (copy,) = receiver.survey(minutes(-10), minutes(0))
         assert receiver.compare(delivery.document, copy) == []
-        taken(receiver.deliver([attrs.evolve(delivery, receiver_key=copy.receiver_key)]))  # a replay
+        taken(receiver.deliver([msgspec.structs.replace(delivery, receiver_key=copy.receiver_key)]))  # a replay
         (stored,) = site.documents("treatments")
         assert stored["units"] != shown[1]
         client.close()
@@ -130,7 +130,7 @@ def test_document_that_cannot_be_sent_differs(receiver: NightscoutReceiver) -> N
     taken(receiver.deliver([delivery]))
     (copy,) = receiver.survey(minutes(-60), minutes(0))
     assert delivery.document is not None
-    impossible = attrs.evolve(delivery.document, at=datetime(3000, 1, 1, tzinfo=timezone.utc))
+    impossible = msgspec.structs.replace(delivery.document, at=datetime(3000, 1, 1, tzinfo=timezone.utc))
     (difference,) = receiver.compare(impossible, copy)
     assert "3000" in str(difference.ours)
 
@@ -181,7 +181,7 @@ def test_late_alarm_announced(
     assert timedelta() < minutes(0) - copy.at <= timedelta(seconds=2)
     assert delivery.document is not None
     assert receiver.compare(delivery.document, copy) == []
-    again = attrs.evolve(delivery, in_doubt=True)
+    again = msgspec.structs.replace(delivery, in_doubt=True)
     receiver.client.clock.sleep(300)
     taken(receiver.deliver([again]))  # after a lost answer
     (stored,) = site.documents("treatments")

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 
 from tconnectsync import Document, Event, events
@@ -25,7 +26,7 @@ def reading(
         trend_mg_dl_per_min=trend,
         backfilled=measured is not None,
     )
-    return attrs.evolve(made, kind="glucose.reading", body=body)
+    return msgspec.structs.replace(made, kind="glucose.reading", body=body)
 
 
 def entries(*world: Event) -> list[Document]:
@@ -74,7 +75,7 @@ def test_reading_repeated_hour() -> None:
     """
     before, after = reading(0, 1), reading(60, 2)
     body = attrs.evolve(after.body, reading_time=before.body.reading_time)
-    again = attrs.evolve(after, pump_time=before.pump_time, body=body)
+    again = msgspec.structs.replace(after, pump_time=before.pump_time, body=body)
     assert [entry.at for entry in entries(before, again)] == [NOON, NOON + timedelta(hours=1)]
 
 

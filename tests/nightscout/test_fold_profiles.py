@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-import attrs
+import msgspec
 import pytest
 
 from tconnectsync import Document, Event, events
@@ -46,7 +46,7 @@ DETAILS: dict[str, Any] = {
 
 def captured(details: Any, seconds: float = 0) -> Event:
     made = event(events.SettingsCaptured(settings_hash="A1", details=details), seconds, None)
-    return attrs.evolve(made, id=f"tandem:90556643:settings:{seconds}")
+    return msgspec.structs.replace(made, id=f"tandem:90556643:settings:{seconds}")
 
 
 def run(*world: Event) -> list[Document]:

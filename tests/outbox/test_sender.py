@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import attrs
+import msgspec
 import pytest
 
 from tconnectsync import Delivery, Document, Outcome, Retryable, document_id
@@ -33,7 +34,7 @@ def document(number: int, *, at: datetime | None = None, **changes: object) -> D
         at=START + timedelta(minutes=number) if at is None else at,
         content={"number": number},
     )
-    return attrs.evolve(known, **changes)
+    return msgspec.structs.replace(known, **changes)
 
 
 def want(outbox: Outbox, *documents: Document) -> None:

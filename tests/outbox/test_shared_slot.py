@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-import attrs
+import msgspec
 
 from tconnectsync import Document
 from tconnectsync.outbox import Outbox
@@ -21,7 +21,7 @@ def times(outbox: Outbox) -> list[datetime]:
 def test_slot_claimed_again(tmp_path: Path) -> None:
     """A document that no interval made for a while still moves the other one when it comes back."""
     lesser = Document(id="a", collection="things", unique_slot="rate", at=AT, content={"rate": 1.0})
-    greater = attrs.evolve(lesser, id="b", content={"rate": 0.0})
+    greater = msgspec.structs.replace(lesser, id="b", content={"rate": 0.0})
     outbox = Outbox.opened(tmp_path / "outbox.sqlite")
     with outbox.transaction():
         outbox.documents.upsert(lesser, "rates", "1:0", 4)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
+import msgspec
 
 from tconnectsync import Document, Event, document_id
 from tconnectsync.eventlog import EventLog
@@ -178,7 +179,7 @@ def document_of_everything(log: EventLog, zones: Zones, folds: Mapping[str, Fold
     for id_ in sorted(found):  # of two in one place, the greater id moves by a millisecond
         place = found[id_].unique_slot, found[id_].at
         rank = taken[place] = taken.get(place, -1) + 1
-        found[id_] = attrs.evolve(found[id_], at=found[id_].at + timedelta(milliseconds=rank))
+        found[id_] = msgspec.structs.replace(found[id_], at=found[id_].at + timedelta(milliseconds=rank))
     return found
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 
 from tconnectsync import Document, document_id
@@ -31,7 +32,9 @@ class EphemeralFold(StretchFold):
         return [self._ephemeral(document) for document in StretchFold.running(self, state)]
 
     def _ephemeral(self, document: Document) -> Document:
-        return attrs.evolve(document, id=document_id("ephemeral", document.id), unique_slot="ephemeral", ttl_s=1800.0)
+        return msgspec.structs.replace(
+            document, id=document_id("ephemeral", document.id), unique_slot="ephemeral", ttl_s=1800.0
+        )
 
 
 def test_verify_lapsed_document(tmp_path: Path, receiver: ReadableFakeReceiver) -> None:
@@ -91,7 +94,7 @@ def test_wiped_disk_keeps_other_kinds(harness: EngineHarness, receiver: Readable
     """
     known = at_hour(receiver, 3)
     for kind in ("another kind", "stretch"):
-        other = attrs.evolve(known, id=document_id(kind), unique_slot=kind, at=BEGIN + 3.5 * HOUR)
+        other = msgspec.structs.replace(known, id=document_id(kind), unique_slot=kind, at=BEGIN + 3.5 * HOUR)
         receiver.there[other.id] = other
     wiped(harness)
     assert document_id("another kind") in receiver.there

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-import attrs
+import msgspec
 import pytest
 
 from tconnectsync import Retryable
@@ -34,7 +34,7 @@ def test_repair_ours_only(harness: EngineHarness, receiver: ReadableFakeReceiver
     before = dict(receiver.there)
     lost, altered, doubled = (at_hour(receiver, hour) for hour in (3, 4, 5))
     del receiver.there[lost.id]
-    receiver.there[altered.id] = attrs.evolve(altered, content={**altered.content, "rate": 9.9})
+    receiver.there[altered.id] = msgspec.structs.replace(altered, content={**altered.content, "rate": 9.9})
     receiver.beside.append(receiver.copy_of(doubled))
     theirs = receiver.copy_of(lost, document_id="", receiver_key="", author="me")
     receiver.beside.append(theirs)
@@ -102,7 +102,7 @@ def test_repair_brake(harness: EngineHarness, receiver: ReadableFakeReceiver) ->
     before = dict(receiver.there)
     for hour in range(20):
         known = at_hour(receiver, hour)
-        receiver.there[known.id] = attrs.evolve(known, content={**known.content, "rate": 9.9})
+        receiver.there[known.id] = msgspec.structs.replace(known, content={**known.content, "rate": 9.9})
     result = harness.ask("verify", sink="shelf")
     assert result.status == 6
     assert "tconnectsync resume shelf" in " ".join(result.lines)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import attrs
+import msgspec
 import pytest
 
 from tconnectsync import Retryable, StoredDocument, document_id
@@ -71,9 +72,9 @@ def test_verify_kinds_of_difference(harness: EngineHarness, receiver: ReadableFa
     """Missing, changed, doubled and unclaimed documents are told apart."""
     lost, altered, doubled = (at_hour(receiver, hour) for hour in (3, 4, 5))
     del receiver.there[lost.id]
-    receiver.there[altered.id] = attrs.evolve(altered, content={**altered.content, "rate": 9.9})
+    receiver.there[altered.id] = msgspec.structs.replace(altered, content={**altered.content, "rate": 9.9})
     receiver.beside.append(receiver.copy_of(doubled))
-    stale = attrs.evolve(lost, id=document_id("stale"), at=BEGIN + 3.5 * HOUR)
+    stale = msgspec.structs.replace(lost, id=document_id("stale"), at=BEGIN + 3.5 * HOUR)
     receiver.beside.append(receiver.copy_of(stale))
     receiver.beside.append(receiver.copy_of(lost, document_id="", receiver_key="", author="me"))
     tally = compared(harness)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-import attrs
+import msgspec
 
 from tests.support.engine.harness import BEGIN, EngineHarness, hours
 
@@ -36,7 +36,7 @@ def test_wiped_disk(harness: EngineHarness, tmp_path: Path) -> None:
     harness.ask("sync")
     there = dict(harness.receiver.there)
     other = EngineHarness(tmp_path / "fresh", clock=harness.clock, receiver=harness.receiver)
-    stale = attrs.evolve(
+    stale = msgspec.structs.replace(
         next(iter(there.values())), id="11111111-2222-5333-8444-555555555555", at=BEGIN + timedelta(hours=5, minutes=1)
     )
     harness.receiver.there[stale.id] = stale

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import attrs
+import msgspec
 import pytest
 
 from tconnectsync import Document, Event, ReceiverConflict, Retryable
@@ -23,10 +24,10 @@ class RewordedFold(StretchFold):
 
     def step(self, state: State, event: Event) -> tuple[State, Sequence[Document]]:
         state, finished = super().step(state, event)
-        return state, [attrs.evolve(known, content={"words": "new"}) for known in finished]
+        return state, [msgspec.structs.replace(known, content={"words": "new"}) for known in finished]
 
     def running(self, state: State) -> Sequence[Document]:
-        return [attrs.evolve(known, content={"words": "new"}) for known in super().running(state)]
+        return [msgspec.structs.replace(known, content={"words": "new"}) for known in super().running(state)]
 
 
 @pytest.fixture

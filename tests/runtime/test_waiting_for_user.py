@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import attrs
+import msgspec
 
 from tconnectsync import ReceiverConflict
 from tconnectsync.outbox.stored_values import REWRITES_ALLOWED
@@ -37,11 +37,11 @@ def test_rewrites_wait_for_user(harness: EngineHarness) -> None:
 
     class RewordedFold(StretchFold):
         def running(self, state):  # type: ignore[no-untyped-def]
-            return [attrs.evolve(known, content={"new": 1}) for known in super().running(state)]
+            return [msgspec.structs.replace(known, content={"new": 1}) for known in super().running(state)]
 
         def step(self, state, event):  # type: ignore[no-untyped-def]
             state, finished = super().step(state, event)
-            return state, [attrs.evolve(known, content={"new": 1}) for known in finished]
+            return state, [msgspec.structs.replace(known, content={"new": 1}) for known in finished]
 
     harness.reopen(fingerprint="2")
     harness.runner.fold_runner.folds = {"stretches": RewordedFold()}

@@ -14,6 +14,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import attrs
+import msgspec
 import pytest
 
 from tconnectsync import Event, GlucoseUnits, events, units_word
@@ -276,7 +277,8 @@ def test_one_bolus(terminal: Terminal) -> None:
     terminal.data_dir = terminal.folder / "data"
     body = events.BolusCompleted(bolus_id=1, status="completed", delivered_u=2.0)
     write_events(
-        terminal.data_dir, attrs.evolve(reading(1, datetime(2025, 11, 17, 9), 1.0), kind="bolus.completed", body=body)
+        terminal.data_dir,
+        msgspec.structs.replace(reading(1, datetime(2025, 11, 17, 9), 1.0), kind="bolus.completed", body=body),
     )
     before, day = csv.DictReader(io.StringIO(terminal.report("--csv", "--days", "2").out))
     assert (day["bolus_u"], day["boluses"], day["basal_u"], day["total_u"]) == ("2.0", "1", "", "")
@@ -352,7 +354,9 @@ def test_records_that_an_older_release_could_not_decode(terminal: Terminal, samp
 def _not_decoded(event: Event) -> Event:
     if not event.kind.startswith("bolus."):
         return event
-    return attrs.evolve(event, kind="unknown", body=events.Unknown(code="?", reason="no such code"), decoder=0)
+    return msgspec.structs.replace(
+        event, kind="unknown", body=events.Unknown(code="?", reason="no such code"), decoder=0
+    )
 
 
 def test_units_of_the_site(terminal: Terminal, sample: SampleLog) -> None:
@@ -385,5 +389,5 @@ def test_a_day_with_missing_records(terminal: Terminal, sample: SampleLog) -> No
 
 def _lost_on_the_16th(event: Event) -> Event:
     if event.kind == "basal.delivered" and datetime(2025, 11, 16, 8) < event.pump_time < datetime(2025, 11, 16, 14):
-        return attrs.evolve(event, kind="unknown", body=events.Unknown(code="279", reason="lost"), raw=None)
+        return msgspec.structs.replace(event, kind="unknown", body=events.Unknown(code="279", reason="lost"), raw=None)
     return event

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -263,7 +264,7 @@ def test_log_of_absurd_entries(tmp_path: Path, entries: list[dict[str, Any]]) ->
         for stream in log.streams():
             found = log.read(stream.id, stream.first_key, stream.last_key)
             timed = [
-                attrs.evolve(event, at=event.pump_time.replace(tzinfo=timezone.utc) + timedelta(hours=5))
+                msgspec.structs.replace(event, at=event.pump_time.replace(tzinfo=timezone.utc) + timedelta(hours=5))
                 for event in found
             ]
             for fold in (

@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-import attrs
+import msgspec
 import pytest
 
 from tests.tandem.fake_cloud import ASSIGNMENT, TandemHarness
@@ -68,7 +68,7 @@ def test_newer_settings_lie_later(harness: TandemHarness) -> None:
     pump = harness.cloud.pumps[0]
     pump.settings = {**SETTINGS, "uploadedTimeStamp": "2026-11-20T11:50:00"}
     harness.poll()
-    harness.log._by_kind["settings.captured", pump.serial][0] = attrs.evolve(
+    harness.log._by_kind["settings.captured", pump.serial][0] = msgspec.structs.replace(
         harness.log.of("settings.captured")[0], pump_time=datetime(2026, 11, 20, 11, 50)
     )
     harness.clock.advance(hours=1)

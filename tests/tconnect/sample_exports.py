@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import attrs
+import msgspec
 
 from tconnectsync import Document, Event, Fold
 from tconnectsync_tconnect.importer import read
@@ -105,6 +106,6 @@ def documents_of(fold: Fold[Any], events: Sequence[Event]) -> list[Document]:
     for event in sorted(events, key=lambda each: each.pump_time):
         if event.kind in fold.kinds:
             at = event.pump_time.replace(tzinfo=timezone.utc)
-            state, documents = fold.step(state, attrs.evolve(event, at=at))
+            state, documents = fold.step(state, msgspec.structs.replace(event, at=at))
             finished.extend(documents)
     return [*finished, *fold.running(state)]

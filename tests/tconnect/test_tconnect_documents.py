@@ -225,6 +225,6 @@ def test_the_newest_iob_row_is_the_iob() -> None:
 
 
 def _placed(event: Any) -> Any:
-    import attrs
+    import msgspec
 
-    return attrs.evolve(event, at=event.pump_time.replace(tzinfo=timezone.utc))
+    return msgspec.structs.replace(event, at=event.pump_time.replace(tzinfo=timezone.utc))

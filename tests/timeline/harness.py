@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 
 import attrs
+import msgspec
 
 from tconnectsync import events as ev
 from tconnectsync.events import FACTS, Event
@@ -182,7 +183,7 @@ class ListLog:
             if event.id in self._ids:
                 continue
             self._ids.add(event.id)
-            placed = attrs.evolve(event, pos=len(self.records) + 1)
+            placed = msgspec.structs.replace(event, pos=len(self.records) + 1)
             self.records.append(placed)
             if event.kind not in FACTS:
                 name = (event.pump, event.group, None if event.seq is not None else event.source)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import attrs
+import msgspec
 import pytest
 
 from tconnectsync import events as ev
@@ -29,7 +29,7 @@ def with_bodies(events: Iterable[Event]) -> list[Event]:
         "bolus.completed": ev.BolusCompleted(bolus_id=1, status="completed"),
         "glucose.reading": ev.GlucoseReading(mark="high", reading_time=datetime(2025, 10, 1)),
     }
-    return [event if event.body else attrs.evolve(event, body=bodies[event.kind]) for event in events]
+    return [event if event.body else msgspec.structs.replace(event, body=bodies[event.kind]) for event in events]
 
 
 def worlds() -> list[Event]:
@@ -77,7 +77,7 @@ def test_newest_data_is_of_the_pump(tmp_path: Path) -> None:
     newest = world.now
     world.now += timedelta(hours=4)
     broken = world.log("unknown", ev.Unknown(code="279", reason="commandedRate is missing"))
-    settings = attrs.evolve(
+    settings = msgspec.structs.replace(
         broken, id="s", kind="settings.captured", group=None, seq=None, pump_time=datetime(2025, 10, 3, 6),
         body=ev.SettingsCaptured(settings_hash="A", details={}),
     )  # fmt: skip

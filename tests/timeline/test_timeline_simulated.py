@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
 
 import attrs
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -218,7 +219,7 @@ def test_this_computers_own_clock_decides_nothing(wrong: timedelta) -> None:
     newest: list[datetime] = []
     for at, events in life.uploads:
         newest.append(max([event.pump_time for event in events] + newest[-1:]))
-        told = [attrs.evolve(event, received_at=at + wrong) for event in [*events, seen(at, newest[-1])]]
+        told = [msgspec.structs.replace(event, received_at=at + wrong) for event in [*events, seen(at, newest[-1])]]
         log.append(told)
         log.append(placer.pending_facts(at + wrong))
     assert times_of(placer, log, SERIAL) == right

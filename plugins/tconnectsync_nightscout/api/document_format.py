@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-import attrs
 import msgspec
 
 from tconnectsync import Delivery, Document, Refused
@@ -31,22 +30,19 @@ _FINITE = json.JSONEncoder(allow_nan=False)
 _FIRST_YEAR, _LAST_YEAR = 1990, 2100
 
 
-@attrs.frozen(kw_only=True)
-class Key:
-    """The key of a treatment on older servers: UTC time in milliseconds, and event type ("" in other collections).
-
-    ``created_at`` is the time as a site stores it.
-    """
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """The key of a treatment on older servers: UTC time in milliseconds, and event type ("" in other collections)."""
 
     at: datetime
     event_type: str = ""
-    created_at: str = attrs.field(
-        init=False, eq=False, repr=False, default=attrs.Factory(lambda self: created_at_text(self.at), takes_self=True)
-    )
+
+    @property
+    def created_at(self) -> str:
+        """The time as a site stores it."""
+        return created_at_text(self.at)
 
 
-@attrs.frozen(kw_only=True)
-class Task:
+class Task(msgspec.Struct, frozen=True, kw_only=True):
     """A prepared delivery. Afterwards the site is to have ``body`` under ``key``; None: no document.
 
     ``old`` is the key of the last accepted version, if known. ``mongo_id`` is the site's own id, known only if the site
@@ -79,7 +75,7 @@ class Task:
 def created_at_text(at: datetime) -> str:
     """Format as ``2026-01-31T12:00:00.123Z``: servers compare times as text, so there is only this format."""
     text = at.astimezone(timezone.utc).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
+    return text.removesuffix("+00:00") + "Z"
 
 
 def moment_of(value: object) -> datetime | None:
@@ -162,10 +158,10 @@ def prepare(delivery: Delivery, *, entered_by: str, sink: str) -> Task | Refused
         return Refused(reason=reason)
     key = Key(at=whole_ms(document.at), event_type=_slot_there(document))
     body = {name: value for name, value in document.content.items() if name not in _RECEIVERS_OWN}
+    body["created_at"] = key.created_at
     if document.collection == ENTRIES:
         body["date"] = epoch_ms(key.at)
-        body["dateString"] = key.created_at
-    body["created_at"] = key.created_at
+        body["dateString"] = body["created_at"]
     body["identifier"] = document.id
     body["enteredBy"] = entered_by
     body[SINK_FIELD] = sink

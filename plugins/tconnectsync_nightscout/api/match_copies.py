@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-import attrs
+import msgspec
 
 from tconnectsync_nightscout.api.document_format import SYNC_IDENTIFIER, Key, Task, moment_of, slot_of, whole_ms
 
@@ -16,8 +16,7 @@ _TIMES = ("created_at", "dateString", "timestamp", "eventTime")
 _NUMBERS = ("mills", "date")
 
 
-@attrs.frozen(kw_only=True)
-class StoredName:
+class StoredName(msgspec.Struct, frozen=True, kw_only=True):
     """A document of ours in a response. ``mongo_id``: the site's own id, if the site does not keep ours."""
 
     mongo_id: str = ""
@@ -101,7 +100,7 @@ def time_of_document(item: Mapping[str, Any]) -> datetime | None:
 
 
 def _second(key: Key) -> Key:
-    return attrs.evolve(key, at=key.at.replace(microsecond=0))
+    return msgspec.structs.replace(key, at=key.at.replace(microsecond=0))
 
 
 def stored_name(identity: str, item: Mapping[str, Any]) -> StoredName:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-import attrs
+import msgspec
 
 from tconnectsync import Document, counted
 
@@ -32,11 +32,11 @@ def with_age(document: Document, now: datetime) -> Document:
     at = (now - _SECOND).replace(microsecond=document.at.microsecond)
     age = now - document.at
     if str(document.content.get("notes", "")).startswith(SILENCE_WORDS):
-        return attrs.evolve(document, at=at)
+        return msgspec.structs.replace(document, at=at)
     if age < LATE:
-        return attrs.evolve(document, at=max(at, document.at))
+        return msgspec.structs.replace(document, at=max(at, document.at))
     notes = f"{document.content.get('notes', 'Alarm')}, {age_text(age)} ago"
-    return attrs.evolve(document, at=at, content={**document.content, "notes": notes})
+    return msgspec.structs.replace(document, at=at, content={**document.content, "notes": notes})
 
 
 def age_text(age: timedelta) -> str:

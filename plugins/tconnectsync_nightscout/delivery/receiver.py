@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import attrs
+import msgspec
 
 from tconnectsync import (
     CheckResult,
@@ -105,7 +105,7 @@ class NightscoutReceiver:
         for delivery in batch:
             document = None if delivery.document is None else with_age(delivery.document, now)
             is_same = document is delivery.document
-            task = self._prepare(delivery if is_same else attrs.evolve(delivery, document=document))
+            task = self._prepare(delivery if is_same else msgspec.structs.replace(delivery, document=document))
             if isinstance(task, Refused):
                 outcomes[delivery.document_id] = task
             else:
@@ -144,7 +144,9 @@ class NightscoutReceiver:
         if document is not None and document.collection == TREATMENTS:
             content = in_units(document.content, self.client.known_units)
             if content is not document.content:
-                delivery = attrs.evolve(delivery, document=attrs.evolve(document, content=content))
+                delivery = msgspec.structs.replace(
+                    delivery, document=msgspec.structs.replace(document, content=content)
+                )
         return prepare(delivery, entered_by=self.entered_by, sink=self.sink)
 
     def _deliver_tasks(self, tasks: Mapping[str, Sequence[Task]]) -> dict[str, Outcome]:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import attrs
+import msgspec
 
 from tconnectsync import (
     Accepted,
@@ -95,7 +96,7 @@ def one_pass(events: Sequence[Event]) -> dict[str, Document]:
         document = found[id_]
         rank = by_time.get(document.at, 0)
         by_time[document.at] = rank + 1
-        found[id_] = attrs.evolve(document, at=document.at + timedelta(milliseconds=rank))
+        found[id_] = msgspec.structs.replace(document, at=document.at + timedelta(milliseconds=rank))
     return found
 
 
@@ -205,7 +206,7 @@ class ReadableFakeReceiver(FakeReceiver):
             document_id=document.id, collection=document.collection, at=document.at, receiver_key="here", unique_slot=document.unique_slot,
             pump=self.pump_of.get(document.id, "1"), content=document.content, ephemeral=document.unique_slot == "ephemeral",
         )  # fmt: skip
-        return attrs.evolve(copy, **changes)
+        return msgspec.structs.replace(copy, **changes)
 
     def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
         yield from map(self.copy_of, list(self.there.values()))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # every command imports this module
     multiple=True,
     type=click.Path(path_type=Path, readable=False),
     metavar="FILE",
-    help="Read this configuration file. Several times: one page for each person.",
+    help="Read this configuration file. Can be repeated: one page for each person.",
 )
 @click.option("--host", help="Address to listen on; 0.0.0.0: all interfaces.  [default: 127.0.0.1]")
 @click.option(

@@ -142,7 +142,7 @@ def _limiter(slots: threading.Semaphore) -> Callable[[View], View]:
         @functools.wraps(view)
         def run_if_free(**values: Any) -> ResponseReturnValue:
             if not slots.acquire(blocking=False):
-                return retry_later("too many requests at a time; try again", 503, BUSY_S)
+                return retry_later("too many requests at once; try again", 503, BUSY_S)
             try:
                 return view(**values)
             finally:

@@ -115,7 +115,7 @@ def change_view_link(data_dir: Path, options: WebOptions, *, revoke: bool) -> in
         click.echo("Note: without a secret under [web] the page is open on this computer and needs no link.", err=True)
     click.echo(f"{page_address(options.host, options.port, options.base_path)}view#{link.create()}")
     click.echo(
-        "Whoever has this link sees the pages and can change nothing. If the page has another address for others, replace"
+        "Anyone with this link can see the pages but cannot change anything. If others reach the page under another address, replace"
         " the part before `view#`. To make the link invalid: `tconnectsync web --revoke-view-link`.",
         err=True,
     )

@@ -95,7 +95,7 @@ def daemon_health(folder: Path, control_path: Path) -> tuple[Health, int | None]
         ), None
     if state is None or state.pid != holder:
         who = f"process {holder}" if holder else "another process"
-        return Health(state=HealthState.OFF, message=f"not running; {who} uses the data folder (a command)"), None
+        return Health(state=HealthState.OFF, message=f"not running; a command uses the data folder ({who})"), None
     if state.reload_refused is not None:
         return Health(
             state=HealthState.REFUSED,

@@ -43,10 +43,10 @@ def check_times(log: EventLog, events: Sequence[Event]) -> None:
         return
     number, before, now = moved[0]
     raise SourceChanged(
-        f"the times of known records have changed: {len(moved):,} of {known:,} have another time than before"
+        f"the times of known records have changed: {len(moved):,} of {known:,} have a different time than before"
         f" (record {number} was at {before:%Y-%m-%d %H:%M}, now {now:%Y-%m-%d %H:%M})",
-        remedy="Nothing of this answer was stored, because its times may be wrong. It is requested again about once an hour."
-        " Look for a newer release of tconnectsync.",
+        remedy="Nothing from this answer was stored, because its times may be wrong. It is requested again about once an hour."
+        " Check for a newer release of tconnectsync.",
     )
 
 

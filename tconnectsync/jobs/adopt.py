@@ -38,7 +38,7 @@ def adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any
     runs = start_runs(engine, lambda poller: poller.request_poll())
     yield from poll(engine, runs)
     while engine.timeline_is_current and runner.folding.fold(engine.streams, version=engine.version):
-        yield Progress(message="folding")
+        yield Progress(message="preparing documents")
     days, keep_unclear = utc_range(args, zone_at), bool(args.get("keep_unclear"))
     blocked = adoption_blocker(engine, runner, *days)
     if blocked is not None:

@@ -81,7 +81,7 @@ class DeviceIdentityCheck:
             theirs = self._known.get(pump, set()) if devices else set()
             if theirs and not devices & theirs:
                 yield (
-                    f"ATTENTION: for pump {pump} the log has another device id than this data. If this is another pump's data,"
+                    f"ATTENTION: the log has a different device id for pump {pump} than this data. If this is another pump's data,"
                     " its doses are now stored as this pump's: compare the serial numbers."
                 )
 

@@ -27,7 +27,7 @@ def poll(engine: Engine, runs: Sequence[Fetch]) -> Iterator[Progress]:
                 yield Progress(message=batch.note or f"asking {poller.name}", done=batch.done, total=batch.total)
                 break
         else:
-            yield Progress(message="folding and delivering")
+            yield Progress(message="preparing and delivering documents")
 
 
 def with_failures(result: Result, runs: Sequence[Fetch]) -> Result:
@@ -38,7 +38,7 @@ def with_failures(result: Result, runs: Sequence[Fetch]) -> Result:
         status=ExitStatus.SOURCE,
         lines=(
             *result.lines,
-            "not everything could be read; run the command again; records that are known are skipped",
+            "not everything could be read. Run the command again: records that are already in the log are skipped",
         ),
     )
 
@@ -47,7 +47,7 @@ def drain(engine: Engine, only: tuple[str, ...] | None = None) -> Iterator[Progr
     """Run until nothing more can be folded or delivered now."""
     runners = [runner for name, runner in engine.runners.items() if only is None or name in only]
     most = 0
-    progress, next_count_s = Progress(message="folding"), engine.clock.monotonic()
+    progress, next_count_s = Progress(message="preparing documents"), engine.clock.monotonic()
     while engine.run_once(polling=False, only=only):
         # rarely, because counting a year's backlog takes longer than sending a batch of it
         if engine.clock.monotonic() >= next_count_s:
@@ -56,7 +56,7 @@ def drain(engine: Engine, only: tuple[str, ...] | None = None) -> Iterator[Progr
             pending = sum(runner.outbox.queue.waiting(engine.clock.now()) for runner in runners)
             most = max(most, folding + pending)
             words = (
-                f"folding, {counted(folding, 'interval')} to go"
+                f"preparing documents, {counted(folding, 'part')} of the log to go"
                 if folding
                 else f"delivering, {counted(pending, 'document')} to go"
             )

@@ -59,7 +59,7 @@ def replay(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], An
     while engine.run_once(polling=False, only=()):  # wait for a running poll
         yield Progress(message="reading the log")
     while engine.timeline_is_current and runner.folding.fold(engine.streams, version=engine.version):
-        yield Progress(message="folding")
+        yield Progress(message="preparing documents")
     if not engine.timeline_is_current:
         yield conclude(engine)
         return

@@ -204,7 +204,7 @@ class FoldRunner:
             where = f"interval {interval}" if last is None else f"event {last.id or (last.kind, last.seq)}"
             message = f"{name!r} fails at {where} ({type(error).__name__}): its later documents wait"
             remedy = (
-                "This is a bug of the sink plugin: update it, or report what the log says. Everything else continues."
+                "This is a bug in the sink's plugin: update it, or report what the log says. Everything else continues."
             )
             raise FoldFailed(message, remedy=remedy) from error
 

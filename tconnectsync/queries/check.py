@@ -63,9 +63,7 @@ def _all_results(config: Config, plugins: Plugins, clock: Clock) -> Iterator[Che
         yield CheckResult(good=False, what=error.message, remedy=error.remedy)
         return
     if not _may_use(config.data_dir):
-        remedy = (
-            "Put `sudo` before the command if tconnectsync runs as a service, else run it as the owner of the folder."
-        )
+        remedy = "If tconnectsync runs as a service, put `sudo` before the command. Otherwise run it as the owner of the folder."
         yield CheckResult(good=False, what=f"data folder: this user may not use {config.data_dir}", remedy=remedy)
     disk = look_at_disk(config.data_dir)
     free = (disk.free_bytes or 0) >> 20
@@ -118,7 +116,7 @@ def _check_clock(config: Config, clock: Clock) -> Iterator[CheckResult]:
         yield CheckResult(
             good=False,
             what=f"clock: this computer's date is {now:%Y-%m-%d}, which is wrong: nothing can be fetched",
-            remedy="Set the clock, then see `timedatectl`.",
+            remedy="Set this computer's clock: `timedatectl` shows whether it is synchronised.",
         )
     else:
         zone = config.zone_of(now.date())

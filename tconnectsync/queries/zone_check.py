@@ -51,7 +51,7 @@ class ZoneDoubt:
             remedy = f"Set the date and time on the pump to those of {self.zone}; then run `tconnectsync check` again."
             return CheckResult(good=not self.sure, what=self.words, remedy=remedy)
         places = " or ".join(f'"{place}"' for place in self.places[:MOST_NAMED])
-        remedy = f"If the wearer lives elsewhere, correct `timezone` (its clock is that of {places}); else set the pump's clock."
+        remedy = f"If the wearer lives elsewhere, correct `timezone` (the pump's clock shows the time of {places}). Otherwise set the pump's clock."
         return CheckResult(good=not self.sure, what=self.words, remedy=remedy)
 
 

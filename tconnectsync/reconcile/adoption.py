@@ -44,20 +44,20 @@ class AdoptionReport:
         lines = [f"{_kinds(self.replaced)} of an older bridge {replaced if done else 'would be replaced by ours'}"]
         if self.impossible:
             deleted = "were deleted" if done else "would be deleted"
-            lines.append(f"{_kinds(self.impossible)} of it cannot be true (such as a glucose of 0), and {deleted}")
+            lines.append(f"{_kinds(self.impossible)} of it are impossible (such as a glucose of 0) and {deleted}")
         if self.left:
-            lines.append(f"{_kinds(self.left)} of it are of events that we do not deliver, and stay")
+            lines.append(f"{_kinds(self.left)} of it show events that this sink does not deliver, and stay")
         if self.unclear:
             lines.append(
-                f"{len(self.unclear):,} may be of the same events as ours or of others (they have no record numbers, several pumps"
-                " were used, or another uploader wrote them):"
+                f"{len(self.unclear):,} may or may not show the same events as ours (they have no record numbers, several pumps were"
+                " used, or another uploader wrote them):"
             )
             lines += [f"  {line}" for line in self.unclear[:_LISTED]]
             lines += [f"  and {len(self.unclear) - _LISTED:,} more"] * (len(self.unclear) > _LISTED)
             if not keep_unclear:
                 lines.append(
-                    "nothing is replaced while these are there. Look at them on the site and delete those of the pump's events,"
-                    f" or keep them beside ours: `tconnectsync adopt {sink} --keep-unclear`"
+                    "nothing is replaced while these are there. Look at them on the site and delete those that show the pump's"
+                    f" events, or keep them beside ours: `tconnectsync adopt {sink} --keep-unclear`"
                 )
         return tuple(lines)
 

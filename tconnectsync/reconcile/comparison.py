@@ -222,7 +222,9 @@ class Verifier:
         if row is None:
             return self._without_row(period, id_, copies)
         if row.dead_reason is not None or row.given_up:
-            return self._mismatch("set_aside", row, copies, note=row.dead_reason or "given up: `dead-letters drop`")
+            return self._mismatch(
+                "set_aside", row, copies, note=row.dead_reason or "given up with `tconnectsync dead-letters drop`"
+            )
         if row.is_expired(self.clock.now()) or not self.receiver.shows(row.collection):
             return False
         if row.fold is not None and row.fold not in self.fold_runner.folds:
@@ -273,13 +275,13 @@ class Verifier:
                 return False
             return Mismatch(
                 verdict="missing", id=id_, collection=document.collection, kind=document.unique_slot or document.collection,
-                at=document.at, note="the outbox does not know it", repairable=True, origin=made.origin,
+                at=document.at, note="the list of what was delivered (the outbox) does not have it", repairable=True, origin=made.origin,
             )  # fmt: skip
         copy = copies[0]
         if copy.ephemeral:
             return False
         if not self.all_folded:
-            return _copy_mismatch("waiting", copy, note="not all of the log is folded yet")
+            return _copy_mismatch("waiting", copy, note="not all of the log is processed yet")
         if self._is_ours(copy):
             return _copy_mismatch("orphaned", copy, note=_NO_EVENT, repairable=True)
         return _copy_mismatch("foreign", copy, note=_NO_EVENT, author="tconnectsync elsewhere")
@@ -303,7 +305,7 @@ class Verifier:
         )  # fmt: skip
 
 
-_NO_EVENT = "nothing in the log makes it"
+_NO_EVENT = "no record in the log belongs to it"
 
 
 def _copy_mismatch(

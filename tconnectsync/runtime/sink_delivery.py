@@ -85,8 +85,8 @@ class SinkDelivery:
             self.preflight.start_over()
             self._record_failure(error)
         except sqlite3.OperationalError as error:
-            message = f"the outbox cannot be written ({error})"
-            self.health.back_off(message, "Make room on the disk; nothing is lost.")
+            message = f"the list of what was delivered (the outbox) cannot be written ({error}): nothing is sent until it can be"
+            self.health.back_off(message, "Free some space on the disk (`df -h`). Nothing is lost.")
         except sqlite3.DatabaseError:
             raise  # corrupt: the engine has the outbox rebuilt
         except Exception as error:
@@ -94,7 +94,7 @@ class SinkDelivery:
             log.exception("sink_failed sink=%s", self.name)
             self.health.back_off(
                 f"the sink failed unexpectedly: {type(error).__name__}",
-                "This is a bug of the sink plugin; the log has the details. The daemon retries.",
+                "This is a bug in the sink's plugin; the log has the details. The daemon retries.",
             )
         else:
             # a complete look at the receiver proves that it works, also if it has everything already
@@ -122,7 +122,7 @@ class SinkDelivery:
             self.health.set(
                 HealthState.HALTED,
                 f"{counted(refused, 'document')} in a row {'was' if refused == 1 else 'were'} refused: nothing more is sent",
-                remedy=f"See why with `tconnectsync dead-letters list`, then `tconnectsync resume {self.name}`.",
+                remedy=f"See why with `tconnectsync dead-letters list`, then run `tconnectsync resume {self.name}`.",
             )
         elif done and (not self.sender.inconclusive or self.health.state is HealthState.OK):
             self.health.recover()

@@ -83,8 +83,8 @@ class SinkFolding:
             self.health.set(HealthState.DAMAGED, error.message, remedy=error.remedy)
             return False
         except sqlite3.OperationalError as error:
-            message = f"the outbox cannot be written ({error}): this sink waits"
-            remedy = "Make room on the disk; nothing is lost."
+            message = f"the list of what was delivered (the outbox) cannot be written ({error}): nothing is sent until it can be"
+            remedy = "Free some space on the disk (`df -h`). Nothing is lost."
             self.health.set(HealthState.WAITING, message, remedy=remedy, wait_s=60.0)
             return False
         self._seen_version = version

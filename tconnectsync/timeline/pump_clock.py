@@ -214,7 +214,7 @@ def drift_message(
     day = (began + timedelta(seconds=offset_s)).date()
     when = f"{day.day} {_MONTHS[day.month - 1]}" + (f" {day.year}" if day.year != newest.year else "")
     side = "ahead" if difference_s > 0 else "behind"
-    looks = f"The clock of pump {pump} looks {exact_span_words(abs(difference_s))} {side} since {when}."
+    looks = f"The clock of pump {pump} seems to have been {exact_span_words(abs(difference_s))} {side} since {when}."
     advice = f"{looks} Times in the documents are corrected for it. Set the pump's clock when it suits you."
     if offset_s not in REAL_OFFSETS_S:  # no zone has this offset
         return advice

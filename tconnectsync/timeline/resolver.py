@@ -81,7 +81,7 @@ class TimelineResolver:
             ):
                 messages.append(
                     f"Pump {stream.pump} started a new numbering of its events (sequence group {stream.group}). "
-                    "The two numberings are stored separately. You need to do nothing."
+                    "The two numberings are stored separately. You do not need to do anything."
                 )
         return messages
 

@@ -164,8 +164,8 @@ class StreamClock:
             if choice.anchor is None and jump is not None:
                 words.append(
                     f"The clock of pump {pump} went back from {jump.before:%Y-%m-%d %H:%M} to {jump.after:%Y-%m-%d %H:%M} without "
-                    "a record. The times of the events after that are unknown, so their documents wait. Set the date and time on "
-                    "the pump. The documents are sent after its next upload."
+                    "a record of the change. The times of the events after that are unknown, so their documents wait. Set the date "
+                    "and time on the pump. The documents are sent after its next upload."
                 )
             if choice.proposed is not None and choice.anchor is not None:
                 now_s = each.component.offsets(choice.anchor.at_key, choice.anchor.offset_s)[-1]

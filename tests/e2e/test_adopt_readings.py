@@ -84,7 +84,7 @@ def test_adopt_readings_replaces(tmp_path: Path, version: str, numbered: bool) -
         assert entries(home) == {}
         result = home.ask("adopt", sink=CGM)
         assert result.status == 0, result.lines
-        assert f"{ZEROS} documents ({ZEROS} sgv) of it cannot be true" in " ".join(result.lines)
+        assert f"{ZEROS} documents ({ZEROS} sgv) of it are impossible" in " ".join(result.lines)
         assert (entries(home), others(home)) == (before, [])
         assert home.ask("sync").status == 0
         assert entries(home) == before

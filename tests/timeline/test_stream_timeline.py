@@ -399,7 +399,7 @@ def test_a_clock_an_hour_ahead_is_a_message() -> None:
     log = ListLog()
     log.append(world.events)
     assert [words.split(".")[0] for words in TimelineResolver(log, BERLIN).messages()] == [
-        "The clock of pump 111 looks 1 h ahead since 26 October"
+        "The clock of pump 111 seems to have been 1 h ahead since 26 October"
     ]
 
 

@@ -53,7 +53,7 @@ PIECES = (
     "Wait until the clock is set, or check it with `timedatectl`. If the clock is right and the record is wrong:",
     " and x7 more day",
     " and x7 more days",
-    "The clock of pump x7 looks x7 x7 since x7.",
+    "The clock of pump x7 seems to have been x7 x7 since x7.",
     "this computer's clock (x7 UTC) is x7 x7 Tandem's (x7 UTC)",
 )  # fmt: skip
 """Texts that are put together from pieces; whole ones are in :data:`WHOLE`."""
@@ -63,7 +63,7 @@ WHOLE = (
     "2 documents fail and are tried again, while others are accepted: x7",
     "Wait until the clock is set, or check it with `timedatectl`. If the clock is right and the record is wrong: `tconnectsync resume x7`.",
     "x7 redirects to x7 (HTTP 301); the secret is not sent to another address",
-    *(f"The clock of pump x7 looks x7 {way} since x7." for way in ("ahead", "behind")),
+    *(f"The clock of pump x7 seems to have been x7 {way} since x7." for way in ("ahead", "behind")),
     *(f"this computer's clock (x7 UTC) is x7 {way} Tandem's (x7 UTC)" for way in ("ahead of", "behind")),
     *(f"2 {unit}" for unit in ("minute", "minutes", "hour", "hours", "day", "days")),
     "1 document",

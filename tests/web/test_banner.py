@@ -149,7 +149,7 @@ def test_a_service_that_ended_is_named() -> None:
         "remedy": "Run `systemctl start tconnectsync`.",
     }
     found = shown(status)
-    assert "service of tconnectsync has ended" in found.problems[0].what
+    assert "tconnectsync service has stopped" in found.problems[0].what
     assert "computer" in found.problems[0].step
     status["daemon"]["state"] = "off"
     assert shown(status).problems == ()

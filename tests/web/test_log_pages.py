@@ -214,7 +214,7 @@ def test_strange_questions_get_a_page(tmp_path: Path, query: str) -> None:
 
 def test_an_empty_log_says_so(tmp_path: Path) -> None:
     assert "first sync" in asker(tmp_path, BrowsingReader())("/log").text
-    assert "No event fits" in asker(tmp_path, BrowsingReader())("/log?q=x").text
+    assert "No event matches" in asker(tmp_path, BrowsingReader())("/log?q=x").text
 
 
 def test_what_a_pump_wrote_is_shown_as_text(tmp_path: Path) -> None:

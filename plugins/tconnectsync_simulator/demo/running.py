@@ -146,7 +146,7 @@ def _live(world: _DemoSetup, port: int) -> int:
         address = _address(web)
         if address is None:
             return web.wait()
-        click.echo(f"The page is at {address} (new data appear by themselves). Press Ctrl-C to end the demo.")
+        click.echo(f"The page is at {address} (new data appears by itself). Press Ctrl-C to end the demo.")
         click.echo(
             "Try in another terminal:\n"
             f"  {world.typed('status')}\n"

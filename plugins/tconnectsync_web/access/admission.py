@@ -63,7 +63,7 @@ class Access:
         """Return None to admit the request, else the refusal."""
         g.role, g.by_cookie = Role.NOBODY, False
         if isinstance(request.routing_exception, BadRequest):  # no link could be made for this name
-            return message("the Host header names no computer", HTTPStatus.BAD_REQUEST)
+            return message("the Host header does not name a computer", HTTPStatus.BAD_REQUEST)
         if request.endpoint == "healthz":
             return None
         if self.gate is None:

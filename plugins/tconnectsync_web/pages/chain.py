@@ -174,7 +174,7 @@ def _service(found: Mapping[str, Any], texts: Texts, now: datetime) -> Iterator[
     """The daemon, if something is wrong with it. Without one, ``sync`` may run at intervals."""
     state = str(found.get("state") or "off")
     if state not in ("ok", "off"):
-        link = _link(texts.gettext("Service of tconnectsync"), found, "", texts, now)
+        link = _link(texts.gettext("tconnectsync service"), found, "", texts, now)
         yield attrs.evolve(link, fault=SERVICE_FAULTS.get(state, Fault.SERVICE_WAITS))
 
 

@@ -84,7 +84,7 @@ FAULTS: Mapping[Fault, FaultWords] = {
     ),
     Fault.SOURCE_FAILS: FaultWords(
         msg("Reading from %(name)s fails."),
-        msg("Nothing at first: it is tried again automatically. If it lasts, check the Internet connection at home."),
+        msg("Nothing at first: it is tried again automatically. If it continues, check the Internet connection at home."),
         IF,
     ),
     Fault.NOT_READ: FaultWords(
@@ -94,7 +94,7 @@ FAULTS: Mapping[Fault, FaultWords] = {
     ),
     Fault.FIRST_READ: FaultWords(
         msg("The first read from %(name)s is not complete yet."),
-        msg("Wait some minutes: the data appear here by themselves."),
+        msg("Wait some minutes: the data appears here by itself."),
         Urgency.NONE,
     ),
     Fault.SOURCE_STOPPED: FaultWords(msg("Reading from %(name)s has stopped."), TELL, IF),
@@ -104,29 +104,29 @@ FAULTS: Mapping[Fault, FaultWords] = {
         IF,
     ),
     Fault.DISK: FaultWords(
-        msg("The computer that runs tconnectsync cannot store new data: its disk is full or not in order."),
+        msg("The computer that runs tconnectsync cannot store new data: its disk is full or has a fault."),
         msg("Tell the person who looks after this computer. Delete nothing in the data folder."),
         IF,
     ),
     Fault.SERVICE_ENDED: FaultWords(
-        msg("The service of tconnectsync has ended, so no new data arrives."),
+        msg("The tconnectsync service has stopped, so no new data arrives."),
         msg("Restart the computer that runs tconnectsync: switch it off and on again."),
         IF,
     ),
     Fault.CONFIGURATION: FaultWords(
-        msg("The changed configuration of tconnectsync cannot be used; the old one still counts."),
+        msg("The changed configuration of tconnectsync cannot be used; the old one is still used."),
         TELL,
         Urgency.NONE,
     ),
     Fault.SERVICE_WAITS: FaultWords(
-        msg("The service of tconnectsync does nothing at the moment."),
-        msg("Wait a minute. If it stays so, restart the computer that runs tconnectsync."),
+        msg("The tconnectsync service is not doing anything at the moment."),
+        msg("Wait a minute. If this does not change, restart the computer that runs tconnectsync."),
         IF,
     ),
     Fault.NOT_ADMITTED: FaultWords(msg("%(name)s refuses the password (API secret or token) of tconnectsync."), TELL, UNLESS),
     Fault.NOT_DELIVERED: FaultWords(
         msg("New data does not reach %(name)s."),
-        msg("Nothing at first: it is tried again automatically. If it lasts, check that %(name)s is running."),
+        msg("Nothing at first: it is tried again automatically. If it continues, check that %(name)s is running."),
         UNLESS,
     ),
     Fault.PAUSED: FaultWords(msg("Delivery to %(name)s is paused until somebody decides."), TELL, UNLESS),
@@ -139,7 +139,7 @@ FAULTS: Mapping[Fault, FaultWords] = {
     ),
     Fault.SET_ASIDE: FaultWords(
         msg("%(name)s refused some documents for good. Everything else is delivered."),
-        msg("Nothing soon. The page “Problems” shows these documents."),
+        msg("Nothing urgent. The page “Problems” shows these documents."),
         Urgency.NONE,
     ),
 }  # fmt: skip

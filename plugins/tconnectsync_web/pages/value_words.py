@@ -27,7 +27,7 @@ BAND_WORDS: Mapping[str, str] = {
 REASON_WORDS: Mapping[str, str] = {
     "user": msg("stopped by the wearer"),
     "alarm": msg("stopped by an alarm"),
-    "malfunction": msg("stopped by a fault of the pump"),
+    "malfunction": msg("stopped by a pump malfunction"),
     "plgs": msg("stopped because low glucose was predicted"),
 }
 SINK_WORDS: Mapping[str, str] = {

@@ -56,7 +56,7 @@ def _findings(invocation: Invocation) -> Iterator[CheckResult]:
         yield CheckResult(
             good=False,
             what=f"configuration: {note}",
-            remedy="Correct it in the configuration, or leave it if you want it so.",
+            remedy="Correct it in the configuration, or leave it if you want it this way.",
         )
     yield from run_check(config, invocation.plugins(), clock=invocation.clock)
 
@@ -76,9 +76,7 @@ def _with_zones(invocation: Invocation, error: ConfigError) -> ConfigError:
         places = zones_of_pump_clock(config, invocation.plugins(), clock=invocation.clock)
     if places:
         words = " or ".join(f'"{place}"' for place in places)
-        error.remedy = (
-            f"The pump's clock is that of {words}: is one of them the wearer's zone? {error.remedy or ''}".rstrip()
-        )
+        error.remedy = f"The pump's clock shows the time of {words}: is one of them the wearer's zone? {error.remedy or ''}".rstrip()
     return error
 
 

@@ -70,13 +70,13 @@ def _text(report: AlertReport, heading: str, now: datetime, zone: tzinfo) -> str
     lines = [_sentence(heading)]
     began = report.began and time_words(report.began, now, zone)
     if report.kind is ReportKind.OVER and report.began:
-        lines.append(f"The trouble began at {began} and lasted {span_words(now - report.began)}.")
+        lines.append(f"The problem began at {began} and lasted {span_words(now - report.began)}.")
     if report.kind in (ReportKind.OVER, ReportKind.UNSTEADY) and report.changes > 2:
         lines.append(f"It came and went: {counted(report.changes, 'change')} since the last notification.")
     if report.key == "crash" and report.changes > 1:
         lines.append(f"This happened {counted(report.changes, 'time')} since the last notification.")
     if report.kind is ReportKind.UNSTEADY:
-        lines.append("At this moment it is " + ("in trouble." if report.problem else "well."))
+        lines.append("At the moment " + ("there is a problem." if report.problem else "all is well."))
     problem = report.problem
     if problem is not None:
         lines += [_sentence(problem.message)] if problem.message else []

@@ -113,7 +113,7 @@ def _machine(status: Mapping[str, Any]) -> Iterator[Problem]:
         yield _problem("disk", {**disk, "state": "halted"}, "The disk cannot be used", "The disk can be used again")
     if log.get("damaged"):
         damage = {"state": "damaged", "message": log["damaged"], "remedy": log.get("remedy")}
-        yield _problem("log", damage, "The event log is corrupt", "The event log is whole again")
+        yield _problem("log", damage, "The event log is corrupt", "The event log is no longer corrupt")
     if daemon.get("state") == "refused":
         yield _problem(
             "daemon", daemon, "The changed configuration is not used", "The changed configuration is used now"
@@ -153,7 +153,7 @@ def _sinks(status: Mapping[str, Any], now: datetime) -> Iterator[Problem]:
             (sink for sink in sinks if has_lasted(sink, now)), key=lambda sink: WORST.index(str(sink["state"]))
         )
         if bad:
-            title = _headline(SINK_TITLES.get(str(bad[0]["state"]), "Delivery to {name} is in trouble"), receiver)
+            title = _headline(SINK_TITLES.get(str(bad[0]["state"]), "Delivery to {name} has a problem"), receiver)
             yield _problem(f"sink {receiver}", bad[0], title, f"Delivery to {receiver} works again")
         yield from _refused_documents(receiver, sinks)
 

@@ -32,7 +32,9 @@ def report_error(error: TconnectsyncError) -> int:
         noun = counted(count, "problem")
         not_ready = isinstance(error, MachineNotReady)
         about = (
-            "A file or folder of the configuration cannot be used now" if not_ready else f"The configuration has {noun}"
+            "A file or folder that the configuration names cannot be used now"
+            if not_ready
+            else f"The configuration has {noun}"
         )
         say(f"{about}. Nothing was done:", err=True)
         for problem in error.problems:
@@ -48,7 +50,7 @@ def report_permission_denied(error: PermissionError) -> int:
     """Print which file this user may not read or write, and return the exit status 1."""
     say(f"Permission denied: this user may not use {error.filename}. Nothing was done.", err=True)
     say(
-        "Put `sudo` before the command if tconnectsync runs as a service, else run it as the owner of the data folder.",
+        "If tconnectsync runs as a service, put `sudo` before the command. Otherwise run it as the owner of the data folder.",
         err=True,
     )
     return int(ExitStatus.FAILED)

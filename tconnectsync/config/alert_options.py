@@ -55,17 +55,19 @@ class AlertOptions:
         check=_addresses,
         help="Apprise addresses that get notifications",
     )
-    no_data_after: str = option("3h", check=_duration, help="report that no new pump data came for so long")
-    repeat_after: str = option("12h", check=_duration, help="report a problem that lasts again after so long")
+    no_data_after: str = option("3h", check=_duration, help="notify when no new pump data has arrived for this long")
+    repeat_after: str = option("12h", check=_duration, help="notify again after this long while a problem lasts")
 
     pump_alarms: tuple[str, ...] = option((), help="alarms of the pump that are reported, by name")
     low_reservoir_u: float | None = option(
-        None, check=_between(1, 200), help="report that less insulin is left, in units"
+        None, check=_between(1, 200), help="notify when less insulin is left, in units"
     )
     low_battery_percent: float | None = option(
-        None, check=_between(1, 90), help="report that the battery has less charge"
+        None, check=_between(1, 90), help="notify when the battery has less charge"
     )
-    site_older_than_days: float | None = option(None, check=_between(0.5, 14), help="report an older infusion site")
+    site_older_than_days: float | None = option(
+        None, check=_between(0.5, 14), help="notify when the infusion site is older"
+    )
 
     @property
     def no_data_span(self) -> timedelta:

@@ -136,7 +136,9 @@ class ConfigBuilder:
         for name in core.alerts.pump_alarms:
             if not name.isdigit() and not any(names_match(name, known) for known in alarm_names()):
                 hint = did_you_mean(name, alarm_names(), "; config.toml.example lists them")
-                self.tables.add_problem("alerts.pump_alarms", f'found "{name}", which no alarm is named{hint}')
+                self.tables.add_problem(
+                    "alerts.pump_alarms", f'found "{name}", which is not the name of an alarm{hint}'
+                )
         days = [move.first_day for move in core.zones]
         for day in sorted({day for day in days if days.count(day) > 1}):
             self.tables.add_problem("zones", f"found two moves on {day}, expected one for each day")
@@ -152,8 +154,8 @@ class ConfigBuilder:
         hint = f'; TZ is "{ambient}", which is not a place' if ambient else ""
         tables.add_problem(
             "timezone",
-            f"found nothing, expected {EXPECTED} (or TIMEZONE_NAME in the environment); there is no default, because a "
-            f"wrong zone moves every dose{hint}",
+            f"found nothing, expected {EXPECTED} (or TIMEZONE_NAME in the environment); there is no default, because "
+            f"with a wrong zone, every dose would be shown at a wrong time{hint}",
         )
         return None
 
@@ -301,7 +303,7 @@ class ConfigBuilder:
                 chosen.add(name.upper())
             else:
                 hint = did_you_mean(name, known)
-                self.tables.problems.append(f'{origin}: found "{name}", which no sink has{hint}')
+                self.tables.problems.append(f'{origin}: found "{name}", which is not a feature of any sink{hint}')
         return frozenset(chosen)
 
     def _add_plugin_problems(

@@ -114,7 +114,7 @@ def read_file(path: Path | None) -> ConfigFile:
         tables = tomli.loads(text)
     except tomli.TOMLDecodeError as error:
         raise ConfigError(
-            (f"{path}: not TOML: {error}",), remedy='Texts need quotes: email = "me@example.org".'
+            (f"{path}: not TOML: {error}",), remedy='Put text in quotes: email = "me@example.org".'
         ) from None
     except RecursionError:
         raise ConfigError((f"{path}: not usable: nested too deeply",), remedy=_EXAMPLE) from None

@@ -48,7 +48,7 @@ def core_parts(core: MergedTable) -> Iterator[UnusablePart]:
 def section_part(name: str, problems: Sequence[str], plugins: Plugins) -> UnusablePart:
     """Return the section of a plugin that has neither sources nor sinks: only its commands need it."""
     commands = plugins.provided_by(plugins.owner_of("sections", name))["commands"]
-    words = " and ".join(f"`tconnectsync {command}`" for command in commands) or f"What needs [{name}]"
+    words = " and ".join(f"`tconnectsync {command}`" for command in commands) or f"Whatever needs [{name}]"
     return UnusablePart(
         name=name,
         problems=tuple(problems),

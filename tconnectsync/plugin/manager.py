@@ -205,7 +205,7 @@ def load_plugins(
         try:
             plugin = load()
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to a plugin
-            plugins.problem(name, f"{origin} does not import: {_words(error)}")
+            plugins.problem(name, f"{origin} cannot be imported: {_words(error)}")
             continue
         fault = _registration_fault(hooks, plugin, name)
         if fault:

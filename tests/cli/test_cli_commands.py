@@ -309,12 +309,12 @@ def test_plugins_tells_what_runs_and_what_does_not(harness: CliHarness) -> None:
         ],
         "blocked": ["simulator"],
         "blocked_in_vain": ["simulator"],
-        "problems": [{"plugin": "acme", "message": "acme_sink does not import: ImportError: gone"}],
+        "problems": [{"plugin": "acme", "message": "acme_sink cannot be imported: ImportError: gone"}],
     }
     words = harness.run("plugins").out
     assert "sink site" in words
     assert "simulator  is blocked, but there is no such plugin" in words
-    assert "acme: acme_sink does not import" in words
+    assert "acme: acme_sink cannot be imported" in words
 
 
 def test_broken_plugin(harness: CliHarness) -> None:

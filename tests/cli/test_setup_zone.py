@@ -41,7 +41,7 @@ def test_zones_offered_without_local_zone(monkeypatch: pytest.MonkeyPatch, capsy
     assert answers is not None
     assert answers.timezone == "America/New_York"
     said = capsys.readouterr().out
-    assert "clock is that of America/New_York" in said
+    assert "clock shows the time of America/New_York" in said
     assert "fits America/New_York" in said
 
 
@@ -69,7 +69,7 @@ def test_old_data_is_no_proof_for_a_zone(monkeypatch: pytest.MonkeyPatch, capsys
     said = capsys.readouterr().out
     assert "fits" not in said
     assert "too old" in said
-    assert "clock is that of" not in said
+    assert "clock shows the time of" not in said
 
 
 def test_a_script_with_an_impossible_zone_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -329,7 +329,7 @@ def test_no_secret_is_ever_in_a_problem(problems: Problems) -> None:
 @pytest.mark.parametrize(
     ("features", "words"),
     [
-        ("BASL", 'found "BASL", which no sink has; did you mean "BASAL"?'),
+        ("BASL", 'found "BASL", which is not a feature of any sink; did you mean "BASAL"?'),
         (" , ", "found nothing, expected some of BASAL, BOLUS, PROFILES"),
     ],
 )

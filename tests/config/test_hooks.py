@@ -90,7 +90,7 @@ def broken_source() -> list[SourceSpec]:
     ("broken", "words"),
     [
         pytest.param(FakeEntryPoint("bad", ImportError("no module named foo")), "no module named foo", id="import"),
-        pytest.param(FakeEntryPoint("bad", SystemExit(3)), "does not import", id="exits"),
+        pytest.param(FakeEntryPoint("bad", SystemExit(3)), "cannot be imported", id="exits"),
         pytest.param(FakeEntryPoint("bad", None), "found None", id="nothing"),
         pytest.param(
             make_plugin("bad", tconnectsync_sources=broken_source), "tconnectsync_sources() failed", id="raises"

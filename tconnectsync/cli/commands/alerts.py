@@ -45,7 +45,7 @@ def test(invocation: Invocation) -> int:
     title = "Test of the notifications of tconnectsync"
     message = Notification(
         title=f"{label}: {title}" if label else title,
-        body="If you can read this, you will be told when the pump's data stops.\nNothing is wrong now.",
+        body="If you can read this, notifications work. You will get one when pump data stops arriving.\nNothing is wrong now.",
     )
     status = ExitStatus.DONE
     for number, url in enumerate(config.alerts.urls, start=1):

@@ -65,13 +65,15 @@ def _read_file(path: Path, environ: Mapping[str, str]) -> OldSettings:
     for key, unread in found.unread.items():
         if key in NAMES:
             why = (
-                f"the quotes of {key} do not match" if unread.bad_quotes else f"{key} cannot be read without running it"
+                f"the quotes of {key} do not match"
+                if unread.bad_quotes
+                else f"{key} is computed there, and the file is not run"
             )
             say(f"{path} line {unread.line}: {why}. This line was ignored.", err=True)
     for key, names in found.unset.items():
         if key in NAMES:
             say(
-                f"{path}: {key} refers to {', '.join(names)}, which is not set; it was replaced by nothing.",
+                f"{path}: {key} refers to {', '.join(names)}, which is not set; it was replaced with an empty text.",
                 err=True,
             )
     known = OldSettings(

@@ -31,7 +31,7 @@ def read_email(text: str) -> str:
     address = without_unseen(text)
     name, at, host = address.rpartition("@")
     if not (name and at and host) or " " in address:
-        raise ValueError("the address that the account was made with, such as me@example.org")
+        raise ValueError("the address that the account was created with, such as me@example.org")
     return address
 
 
@@ -39,7 +39,7 @@ def read_region(text: str) -> str:
     """Parse ``US`` or ``EU``. Errors: ValueError with what was expected."""
     region = without_unseen(text).upper()
     if region not in {"US", "EU"}:
-        raise ValueError('"US" or "EU": where the account was made')
+        raise ValueError('"US" or "EU": where the account was created')
     return region
 
 

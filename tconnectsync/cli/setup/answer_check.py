@@ -95,7 +95,7 @@ def try_notification(invocation: Invocation, url: str) -> TrialResult:
 
     address = Secret(url)
     title = "Test of the notifications of tconnectsync"
-    body = "If you can read this, you will be told when the pump's data stops.\nNothing is wrong now."
+    body = "If you can read this, notifications work. You will get one when pump data stops arriving.\nNothing is wrong now."
     attempt = AppriseSender().send(address, Notification(title=title, body=body))
     sent = attempt.result is SendResult.SENT
     what = f"{service_of(address)}: {'a test notification was sent' if sent else attempt.words}"

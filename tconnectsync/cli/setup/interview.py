@@ -39,12 +39,12 @@ ACCOUNT_INTRO = """
 1 of 4: the Tandem account
   The pump's app on the phone uploads to this account (Tandem Source). Example: me@example.org
   The password is not shown while you type.
-  The region is where the account was made: US or EU. In the wrong region, Tandem says that the password is wrong.
+  The region is where the account was created: US or EU. In the wrong region, Tandem says that the password is wrong.
 """
 ZONE_INTRO = """
 2 of 4: the time zone
   The place where the wearer lives, as Region/City. Examples: America/New_York, Europe/Berlin, Australia/Sydney
-  A wrong zone moves every dose.
+  With a wrong zone, every dose is shown at a wrong time.
 """
 SITE_INTRO = """
 3 of 4: the Nightscout site
@@ -52,11 +52,11 @@ SITE_INTRO = """
   The secret is the site's API_SECRET, or an access token such as uploader-0123456789abcdef. It is not shown.
 """
 ALERTS_INTRO = """
-4 of 4: be told when data stops (not required)
+4 of 4: notifications when data stops (optional)
   The easiest way: install the app ntfy on your phone, subscribe to a topic that nobody can guess, and enter its address here.
   Example: ntfy://pump-k7w2x9q4      Others (e-mail, Telegram, Pushover, Home Assistant): docs/user/alerts.md
 """
-_AGAIN = "Type the answers again? (n keeps them as they are)"
+_AGAIN = "Type the answers again? (n: keep them as they are)"
 
 
 @attrs.frozen(kw_only=True)
@@ -156,7 +156,7 @@ class Interview:
         """Ask for the zone until it fits the pump's clock or the same zone is given twice."""
         say(ZONE_INTRO.rstrip())
         if self.here is None and upload is not None and (places := places_of_clock(upload)):
-            say(f"  The pump's clock is that of {' or '.join(places)}.")
+            say(f"  The pump's clock shows the time of {' or '.join(places)}.")
         zone = self._answer(ZONE, self.given.timezone, self._likely_zone(upload))
         while upload is not None:
             doubt = zone_doubt(upload, Zones(timezone=zone))

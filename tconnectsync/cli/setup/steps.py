@@ -30,7 +30,7 @@ from tconnectsync.cli.setup.write_config import write_configuration
 from tconnectsync.exit_status import INTERRUPTED, ExitStatus
 from tconnectsync.folder_owner import as_owner_of
 
-_WELCOME = """Setup of tconnectsync: four groups of questions. Every answer is tested at once.
+_WELCOME = """Setup of tconnectsync: four groups of questions. Every answer is tested immediately.
 Nothing is written before the end. Ctrl+C stops."""
 
 
@@ -81,7 +81,7 @@ def needs_answers(paths: SetupPaths, options: SetupOptions) -> bool:
     if options.has_values:
         raise click.UsageError(f"{paths.config} exists already: use --force to replace it. Nothing was written.")
     say(f"There is a configuration already: {paths.config}")
-    return options.terminal and not click.confirm("Keep it? (n asks everything again)", default=True)
+    return options.terminal and not click.confirm("Keep it? (n: answer everything again)", default=True)
 
 
 def configure(invocation: Invocation, paths: SetupPaths, options: SetupOptions) -> int:

@@ -217,7 +217,7 @@ def _unpack(path: Path, folder: Path, progress: Progress) -> Manifest:
         )
     wrong = sorted(name for name in {*found, *manifest.files} if found.get(name) != manifest.files.get(name))
     if wrong:
-        raise _not_a_backup(path, f"{wrong[0]} is not what the manifest says")
+        raise _not_a_backup(path, f"{wrong[0]} differs from the manifest")
     return manifest
 
 
@@ -242,7 +242,7 @@ def _verify_log(path: Path, folder: Path, manifest: Manifest, progress: Progress
     for _ in copy.contents() if copy is not None else ():
         pass
     if copy is None or (copy.log_id, copy.end) != (manifest.log, manifest.positions):
-        raise _not_a_backup(path, "its log is not the one of the manifest")
+        raise _not_a_backup(path, "its log is not the one that the manifest names")
     OsFiles().sync_folder(folder / LOG)
 
 

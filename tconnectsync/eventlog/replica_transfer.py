@@ -48,7 +48,7 @@ def batches_after(data_dir: Path, end: LogEnd, *, remedy: str) -> Iterator[tuple
             yield text[start:stop], here
     if not begun:
         raise RequestRefused(
-            f"The log in {data_dir} is another one than the stored copy, or an older one. Nothing was changed.",
+            f"The log in {data_dir} is not the one of the stored copy, or it is older than the copy. Nothing was changed.",
             remedy=remedy,
         )
 

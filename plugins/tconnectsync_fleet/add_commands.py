@@ -89,5 +89,5 @@ def _checked(
         except Exception as error:  # noqa: BLE001 - the border between people: a plugin's error stops nobody else
             yield (
                 name,
-                f"it cannot be checked ({type(error).__name__}: {error}). This is a bug of tconnectsync or of a plugin.",
+                f"it cannot be checked ({type(error).__name__}: {error}). This is a bug in tconnectsync or in a plugin.",
             )

@@ -86,7 +86,7 @@ def ask(servers: Servers, name: str, command: str, args: Mapping[str, Any]) -> I
                 step = talk.next_step(0.0 if wait_s == SILENCE_S else SILENCE_S)
                 if step is None:
                     raise Retryable(
-                        f"the worker of {name} no longer answers. The command had begun: it may be done in part, or go on",
+                        f"the worker of {name} no longer answers. The command had begun: it may be partly done or still running",
                         remedy=f"See what was done: `tconnectsync fleet show {name}`. Then run the command again.",
                     )
             wait_s = SILENCE_S
@@ -100,11 +100,11 @@ def ask(servers: Servers, name: str, command: str, args: Mapping[str, Any]) -> I
 
 def _not_begun(servers: Servers, name: str, *, was_taken: bool) -> Retryable:
     worker = worker_for(name, serving(live_workers(servers)))
-    remedy = "See `tconnectsync fleet status`, then run it again. After a worker's end, another one has its people within a minute."
+    remedy = "See `tconnectsync fleet status`, then run it again. If a worker has ended, another one takes over its people within a minute."
     if was_taken:
         cause = f"the worker of {name} no longer answers, and had not begun"
     elif worker is None:
         cause, remedy = "there is no worker", "Start one: `tconnectsync fleet worker`."
     else:
-        cause = f"no worker has {name} at the moment; {worker} should have"
+        cause = f"no worker has {name} at the moment; {worker} should have this person"
     return Retryable(f"{cause}. Nothing was done, and the command will not run later", remedy=remedy)

@@ -42,5 +42,5 @@ def check_format(found: int, what: str) -> None:
         raise NewerRelease(
             f"{what} were written by a newer release of tconnectsync (format {found}; release {RELEASE} knows {FORMAT})."
             " Nothing was changed.",
-            remedy="Install the newer release on this computer, then run the same again.",
+            remedy="Install the newer release on this computer, then run the command again.",
         )

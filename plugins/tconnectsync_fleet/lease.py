@@ -73,8 +73,8 @@ class WorkerLease:
                 before = self.servers.call(bucket.get(self.worker))
                 if _report(before.value).get("disk") != report["disk"]:
                     raise Retryable(
-                        f"another worker named {self.worker} has a lease: give this one a --name of its own."
-                        f" After a restart of this computer it begins within {self.life_s:.0f} s"
+                        f"another worker named {self.worker} has a lease: give this one another --name. If this computer was just"
+                        f" restarted, wait: the worker begins within {self.life_s:.0f} s"
                     )
                 self._revision = self.servers.call(bucket.update(self.worker, value, before.revision))
             except KeyNotFoundError:

@@ -9,7 +9,7 @@ from tconnectsync import Retryable
 
 _NO_MAJORITY = (
     "the NATS servers have no majority, so JetStream stores and reads nothing",
-    "Nothing is lost: the work goes on when most servers run again. Start those that are stopped; `curl http://127.0.0.1:8222/healthz` on each server's computer says what it waits for.",
+    "Nothing is lost: work continues when most servers run again. Start those that are stopped; `curl http://127.0.0.1:8222/healthz` on each server's computer says what it waits for.",
 )
 _NOT_ENABLED = (
     "JetStream is not enabled on the NATS servers, or not for this login's account",
@@ -24,7 +24,7 @@ _NO_SPACE = (
     "Nothing is lost. Make space on their disks, or raise `max_file_store` in their configuration and reload them.",
 )
 _TOO_FEW = (
-    "there are not as many NATS servers as --replicas says",
+    "fewer NATS servers run than --replicas asks for",
     "Start the others, and wait until they have found each other. For a single server: `tconnectsync fleet init --replicas 1`.",
 )
 _MEANINGS = {

@@ -60,9 +60,9 @@ class NatsLogin:
                 parts = urlsplit(address if "://" in address else f"nats://{address}")
                 port = parts.port or 4222
             except ValueError:
-                raise LoginProblem("An address of --servers is not like nats://HOST:4222.") from None
+                raise LoginProblem("An address in --servers is not of the form nats://HOST:4222.") from None
             if parts.scheme not in {"nats", "tls"} or not parts.hostname:
-                raise LoginProblem("An address of --servers is not like nats://HOST:4222 or tls://HOST:4222.")
+                raise LoginProblem("An address in --servers is not of the form nats://HOST:4222 or tls://HOST:4222.")
             if parts.username is not None and more.get("user") is None:
                 more |= {"user": unquote(parts.username), "password": unquote(parts.password or "")}
             host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -93,13 +93,13 @@ class NatsLogin:
         try:
             context = ssl.create_default_context(cafile=None if self.ca is None else str(self.ca))
         except (ssl.SSLError, OSError) as error:
-            raise LoginProblem(f"{self.ca}: this is no certificate file ({error.strerror or error}).") from error
+            raise LoginProblem(f"{self.ca}: this is not a certificate file ({error.strerror or error}).") from error
         if self.cert is not None:
             try:
                 context.load_cert_chain(self.cert, self.cert_key)
             except (ssl.SSLError, OSError) as error:
                 raise LoginProblem(
-                    f"{self.cert} and {self.cert_key}: they are no certificate and its key ({error.strerror or error})."
+                    f"{self.cert} and {self.cert_key}: these are not a certificate and its key ({error.strerror or error})."
                 ) from error
         return context
 
@@ -189,7 +189,7 @@ class Connection:
         if isinstance(found, ssl.SSLCertVerificationError):
             return CredentialsRefused(
                 f"the certificate of a NATS server is not trusted ({found.verify_message})",
-                remedy="Give the authority that signed it: `--ca FILE`. The address must be a name that the certificate has.",
+                remedy="Give the authority that signed it: `--ca FILE`. The address in --servers must be a name that is in the certificate.",
             )
         if isinstance(found, NotEncrypted):
             return CredentialsRefused(
@@ -215,7 +215,7 @@ class Connection:
         return Retryable(
             f"the NATS servers do not answer ({words})",
             remedy=(
-                "Nothing is lost: the work goes on when they answer. Check that they run, and the addresses of `--servers`:"
+                "Nothing is lost: work continues when they answer. Check that they run, and the addresses of `--servers`:"
                 f" {', '.join(self._login.servers)}"
             ),
         )

@@ -40,7 +40,7 @@ class ServersOutage:
     def is_over(self) -> None:
         """The servers do what they are asked for."""
         if self._since is not None:
-            log.warning("fleet_reached after_s=%.0f the work goes on", self.monotonic() - self._since)
+            log.warning("fleet_reached after_s=%.0f work continues", self.monotonic() - self._since)
             self._since = None
 
 

@@ -107,7 +107,7 @@ def person_of(name: str, entry: Entry) -> Member | None:
 def check_name(name: str) -> str:
     """Return the name. Errors: NotPossible."""
     if NAME.fullmatch(name) is None:
-        raise NotPossible(f"{name!r} is no name: use small letters, digits and hyphens, at most 63 of them.")
+        raise NotPossible(f"{name!r} is not a valid name: use small letters, digits and hyphens, at most 63 of them.")
     return name
 
 
@@ -306,18 +306,18 @@ class People:
 
 
 def _exists(name: str) -> NotPossible:
-    return NotPossible(f"{name} exists. To change the configuration: `fleet add --replace {name} …`.")
+    return NotPossible(f"{name} exists. To change the configuration: `tconnectsync fleet add --replace {name} …`.")
 
 
 def _changed(name: str) -> NotPossible:
-    return NotPossible(f"Somebody else has just changed {name}. Try again.")
+    return NotPossible(f"Somebody else has just changed {name}. Run the command again.")
 
 
 def _left(entries: Sequence[Member], error: BaseException, failure: Exception) -> Retryable:
     """Return what is said if entries may have stayed that were not compared with everybody else's."""
     names = ", ".join(entry.name for entry in entries[:_NAMED]) + (", …" if len(entries) > _NAMED else "")
     return Retryable(
-        f"{names}: added or changed perhaps, but it was not found out whether somebody else delivers to the same address ({error}),"
+        f"{names}: possibly added or changed. It could not be checked whether somebody else delivers to the same address ({error}),"
         f" and undoing it failed ({failure})",
         remedy="When the NATS servers answer again, remove each of them that `tconnectsync fleet status --json` lists"
         " (`tconnectsync fleet remove NAME` keeps the log), and add it again.",
@@ -329,5 +329,5 @@ def _words(name: str, taken: Mapping[str, str]) -> str:
     meant = " ".join(f"--shared-receiver {address}" for address in taken)
     return (
         f"{there}. Two people's doses would mix there, so {name} was not added or changed. Correct the address in the configuration, or"
-        f" remove the other person: `tconnectsync fleet remove {next(iter(taken.values()))}`. Only if it is meant to be for both: add `{meant}`."
+        f" remove the other person: `tconnectsync fleet remove {next(iter(taken.values()))}`. Only if both are meant to deliver there: add `{meant}`."
     )

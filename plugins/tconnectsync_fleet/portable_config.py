@@ -36,7 +36,9 @@ def with_secrets_inside(path: Path) -> str:
     tables = tomli.loads(text)
     machine = [key for key in _OF_THE_MACHINE if key in tables]
     if machine:
-        raise NotPossible(f"{path}: {machine[0]}: this is about one computer. Remove it: workers have their own.")
+        raise NotPossible(
+            f"{path}: {machine[0]}: this setting is about one computer. Remove it: each worker has its own."
+        )
     left = list(_paths_left(tables))
     if left:
         raise NotPossible(f"{path}: {left[0]}: write the secret itself into the file; workers cannot read this path.")

@@ -77,7 +77,7 @@ def _read(path: Path, word: str) -> bytes:
             f" `tconnectsync fleet key {path}`."
         ) from error
     except ValueError as error:
-        raise KeyProblem(f"{path} is not a key of the fleet. Create one: `tconnectsync fleet key FILE`.") from error
+        raise KeyProblem(f"{path} is not a fleet key. Create one: `tconnectsync fleet key FILE`.") from error
     if (label, kind, len(found)) != (_LABEL, word, 32):
-        raise KeyProblem(f"{path} is not the {word} half of a key of the fleet.")
+        raise KeyProblem(f"{path} is not the {word} half of a fleet key.")
     return found

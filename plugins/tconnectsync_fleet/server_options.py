@@ -112,7 +112,7 @@ shared_option = click.option(
     "shared",
     multiple=True,
     metavar="ADDRESS",
-    help="This address is meant to be other people's, too, such as a common database. Several times, if there are more.",
+    help="This address is meant to be other people's, too, such as a common database. Can be repeated.",
 )
 
 
@@ -125,7 +125,7 @@ _OPTIONS = (
         default=["nats://127.0.0.1:4222"],
         show_default=True,
         metavar="URL",
-        help="Address of a NATS server; several times, or with commas. tls://… encrypts.",
+        help="Address of a NATS server. Can be repeated, or several with commas. tls://… encrypts.",
     ),
     click.option("--user", envvar="TCONNECTSYNC_FLEET_USER", show_envvar=True, help="User name at the servers."),
     click.option(

@@ -144,7 +144,7 @@ def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
     )
     limit = found["requests_per_second"]
     most = f"at most {limit:g} a second" if limit else "no limit"
-    yield f"{counted(round(turns), 'turn')} and {counted(round(requests), 'request')} to vendors a minute ({most})"
+    yield f"{counted(round(turns), 'turn')} and {counted(round(requests), 'request')} to vendors per minute ({most})"
     releases = {name: report.get("release", "unknown") for name, report in workers.items()}
     for name, report in sorted(workers.items()):
         own, share = counted(report.get("people", 0), "person", "people"), found["shares"].get(name, 0)

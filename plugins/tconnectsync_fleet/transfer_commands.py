@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tconnectsync_fleet.person_runner import FleetContext
 
 
-@click.command("import", short_help="Move a single daemon's data in.")
+@click.command("import", short_help="Move the data of a single daemon into the fleet.")
 @click.argument("name")
 @click.option("--config", "file", required=True, type=file_path(exists=True), help="The person's configuration file.")
 @click.option(

@@ -181,7 +181,7 @@ class VendorLimit:
         if self.monotonic() - max(begin, self._answered) > ANSWER_S:
             raise Retryable(
                 f"no permit from the NATS servers for a request to the vendor ({cause or 'they do not answer in time'})",
-                remedy="Nothing is lost: the work goes on when the NATS servers answer in time. `tconnectsync fleet limit` shows the limit.",
+                remedy="Nothing is lost: work continues when the NATS servers answer in time. `tconnectsync fleet limit` shows the limit.",
             ) from cause
 
     def _widen(self, late_s: Sequence[float]) -> None:

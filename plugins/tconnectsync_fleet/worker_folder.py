@@ -23,7 +23,8 @@ def check_worker_name(name: str) -> str:
     """Return the name, which becomes a key in NATS. Errors: BadParameter."""
     if _NAME.fullmatch(name) is None or ".." in name:
         raise click.BadParameter(
-            f"{name!r} is no worker's name: use letters, digits and hyphens, at most 63 of them.", param_hint="--name"
+            f"{name!r} is not a valid name for a worker: use letters, digits and hyphens, at most 63 of them.",
+            param_hint="--name",
         )
     return name
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-import attrs
+import msgspec
 
 from tconnectsync.events.boluses import BolusEnd, BolusProgress, JoinedBolus
 from tconnectsync.events.envelope import Event
@@ -127,7 +127,7 @@ def _with(bolus: _Bolus, event: Event, record: SourceRecord) -> _Bolus:
     repeats = isinstance(body, BolusDelivered) and "whole" not in changes and changes.get("delivery_started") != record
     if not repeats and record.key not in bolus.sources:
         changes["sources"] = (*bolus.sources, record.key)
-    return attrs.evolve(bolus, last_at=max(bolus.last_at, record.at), **changes)
+    return msgspec.structs.replace(bolus, last_at=max(bolus.last_at, record.at), **changes)
 
 
 def _is_valid_end(end: BolusEnd, event: Event) -> bool:

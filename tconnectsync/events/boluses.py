@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import attrs
+import msgspec
 
 from tconnectsync.events.source_record import SourceRecord
 
@@ -16,8 +16,7 @@ def is_automatic(record: object) -> bool:
     return not _AUTOMATIC.isdisjoint(getattr(record, name, None) for name in ("bolus_type", "options", "bolus_source"))
 
 
-@attrs.frozen(kw_only=True)
-class BolusEnd:
+class BolusEnd(msgspec.Struct, frozen=True, kw_only=True):
     """The end of the immediate or extended part (records 20, 21), or of the whole bolus (280).
 
     Amounts in U, as recorded.
@@ -31,16 +30,14 @@ class BolusEnd:
     duration_min: float | None = None
 
 
-@attrs.frozen(kw_only=True)
-class BolusProgress:
+class BolusProgress(msgspec.Struct, frozen=True, kw_only=True):
     """The delivered amount of both parts at one moment (a 280 that is not the end)."""
 
     record: SourceRecord
     delivered_u: float
 
 
-@attrs.frozen(kw_only=True)
-class JoinedBolus:
+class JoinedBolus(msgspec.Struct, frozen=True, kw_only=True):
     """The records of one bolus. Amounts as recorded, perhaps impossible; -1 for NaN; None: not recorded.
 
     ``first``: the record that was read first. ``sources``: the keys of its records. A reader that keeps more of a bolus has a

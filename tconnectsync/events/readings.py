@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-import attrs
+import msgspec
 
 from tconnectsync.events.envelope import Event
 from tconnectsync.events.glucose import GlucoseReading
@@ -49,8 +49,7 @@ def valid_trend(mg_dl_per_min: float | None) -> float | None:
     return mg_dl_per_min if is_possible(mg_dl_per_min, -STEEPEST_MG_DL_PER_MIN, STEEPEST_MG_DL_PER_MIN) else None
 
 
-@attrs.frozen(kw_only=True)
-class ReadingMinutes:
+class ReadingMinutes(msgspec.Struct, frozen=True, kw_only=True):
     """The minutes of the last days with a reading: bit n of ``seen`` (hexadecimal) is n minutes before ``newest``."""
 
     newest: datetime | None = None
@@ -68,4 +67,4 @@ def with_minute(minutes: ReadingMinutes, measured_at: datetime) -> ReadingMinute
         return ReadingMinutes(newest=minute, seen=f"{kept | 1:x}")
     if seen >> before & 1:
         return None
-    return attrs.evolve(minutes, seen=f"{seen | 1 << before:x}")
+    return msgspec.structs.replace(minutes, seen=f"{seen | 1 << before:x}")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import attrs
+import msgspec
 
 from tconnectsync.events.envelope import Event
 
 
-@attrs.frozen(kw_only=True)
-class SourceRecord:
+class SourceRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A record and its UTC time. ``key`` names it within its stream: the sequence number, else the event's id."""
 
     pump: str

@@ -56,8 +56,8 @@ class Fold(Protocol[S]):
     """Events in, documents out. Write one fold for each kind of fact, so that its state stays small.
 
     ``name`` is unique within the sink. Raise ``version`` when the same events give other documents. ``step`` sees the event
-    ``kinds`` in the pump's own order, each with ``event.at`` set. The state is a frozen attrs class (``state_type``) of
-    comparable JSON values; datetimes and tuples of attrs classes are allowed.
+    ``kinds`` in the pump's own order, each with ``event.at`` set. The state (``state_type``) is a frozen attrs class
+    or msgspec struct of comparable JSON values; datetimes and tuples of such classes are allowed.
     """
 
     name: str

@@ -19,7 +19,6 @@ import msgspec
 from tconnectsync.clock import milliseconds
 from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.events import Event, WearBegan, WearEnded
-from tconnectsync.json_converter import CONVERTER
 from tconnectsync.outbox import RUNNING, Outbox
 from tconnectsync.outbox.encoded_document import EncodedDocument
 from tconnectsync.outbox.stored_values import CURSOR
@@ -280,12 +279,12 @@ class FoldRunner:
 
 def load_state(fold: Fold[Any], state: bytes | None) -> Any:
     """Return a stored state of ``fold``; without one the initial state."""
-    return fold.initial() if state is None else CONVERTER.structure(msgspec.json.decode(state), fold.state_type)
+    return fold.initial() if state is None else msgspec.json.decode(state, type=fold.state_type)
 
 
 def dump_state(state: Any) -> bytes:
     """Return a fold's state as JSON. Times keep their zone; tuples become lists."""
-    return msgspec.json.encode(CONVERTER.unstructure(state))
+    return msgspec.json.encode(state)
 
 
 def _encoded(documents: Iterable[Document]) -> dict[str, EncodedDocument]:

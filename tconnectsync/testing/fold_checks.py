@@ -13,10 +13,9 @@ from typing import Any
 import attrs
 
 from tconnectsync.events import Event
-from tconnectsync.json_converter import CONVERTER
 from tconnectsync.outbox import Outbox
 from tconnectsync.plugin.fold import Document, Fold
-from tconnectsync.projection.fold_runner import FoldRunner
+from tconnectsync.projection.fold_runner import FoldRunner, dump_state, load_state
 from tconnectsync.projection.intervals import order_key
 
 _FOREVER = datetime(9000, 1, 1, tzinfo=timezone.utc)
@@ -55,10 +54,9 @@ def check_fold(fold: Fold[Any], events: Sequence[Event], cuts: Collection[int] =
         if event.kind not in fold.kinds:
             continue
         if number in cuts:
-            text = json.dumps(CONVERTER.unstructure(state), allow_nan=False)
-            loaded = CONVERTER.structure(json.loads(text), fold.state_type)
-            again = json.dumps(CONVERTER.unstructure(loaded), allow_nan=False)
-            same = loaded == state and again == text  # 5 and 5.0 are equal, but not in a document
+            text = dump_state(state)
+            loaded = load_state(fold, text)
+            same = loaded == state and dump_state(loaded) == text  # 5 and 5.0 are equal, but not in a document
             require(same, f"a saved state is loaded as another one:\n{state}\n{loaded}")
             state = loaded
         state, documents = fold.step(state, event)

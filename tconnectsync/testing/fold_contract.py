@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import attrs
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,7 +48,8 @@ class FoldContract:
         require(bool(fold.kinds), "the fold sees no kind of event")
         require(fold.kinds <= BODIES.keys(), f"no such kinds of events: {sorted(fold.kinds - BODIES.keys())}")
         require(times_of(fold) <= fold.kinds, "only_times has kinds that the fold does not see")
-        require(attrs.has(fold.state_type), "state_type is not an attrs class")
+        is_value = attrs.has(fold.state_type) or issubclass(fold.state_type, msgspec.Struct)
+        require(is_value, "state_type is neither an attrs class nor a struct of msgspec")
         require(isinstance(fold.initial(), fold.state_type), "initial() returns something else than state_type")
 
     def test_example(self, fold: Fold[Any]) -> None:

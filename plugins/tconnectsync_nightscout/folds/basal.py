@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import attrs
+import msgspec
 
 from tconnectsync import Document, Event, events
 from tconnectsync.events.basal_rates import CONFIRMED_FOR, JOINT, RESUME_PAIR
@@ -33,8 +34,7 @@ diagnostics (a third of a whole response; reading them is not worth it).
 """
 
 
-@attrs.frozen(kw_only=True)
-class BasalState:
+class BasalState(msgspec.Struct, frozen=True, kw_only=True):
     """The current span, whether this pump is active, and when it last recorded a delivered rate."""
 
     worn: bool = True
@@ -80,7 +80,7 @@ class BasalFold:
             return _put_on(state, event)
         run = state.run
         if run is not None and run.until is None:
-            return attrs.evolve(state, run=run.seen(utc_of(event))), ()
+            return msgspec.structs.replace(state, run=run.seen(utc_of(event))), ()
         return state, ()
 
     def running(self, state: BasalState) -> Sequence[Document]:
@@ -102,7 +102,7 @@ def _delivered(state: BasalState, event: Event, body: events.BasalDelivered) -> 
         return state, ()
     rate, rate_source = milli(body.rate_u_per_h), body.rate_source or "unknown"
     if run is not None and run.suspended and rate == 0:
-        return attrs.evolve(state, run=run.seen(at, record), delivered=record), ()
+        return msgspec.structs.replace(state, run=run.seen(at, record), delivered=record), ()
     hold = CONFIRMED_FOR if span_s is None else timedelta(seconds=span_s)
     until, spanned = at + hold, span_s is not None
     if (
@@ -137,7 +137,7 @@ def _changed(state: BasalState, event: Event, body: events.BasalRateChanged) -> 
         return _unknown_rate(state, record, body.rate_u_per_h)
     rate = milli(body.rate_u_per_h)
     if run is not None and run.suspended and rate == 0:
-        return attrs.evolve(state, run=run.seen(at, record)), ()
+        return msgspec.structs.replace(state, run=run.seen(at, record)), ()
     # if a pump records deliveries, a gap means missing data, and a change applies no longer than a delivery
     until = None if state.delivered is None else at + CONFIRMED_FOR
     if (
@@ -148,7 +148,7 @@ def _changed(state: BasalState, event: Event, body: events.BasalRateChanged) -> 
         and run.begin <= at
         and (run.until is None or at <= run.until)
     ):
-        return attrs.evolve(state, run=run.confirmed(record, until)), ()
+        return msgspec.structs.replace(state, run=run.confirmed(record, until)), ()
     started = RateSpan(
         first=record,
         begin=at,
@@ -157,13 +157,13 @@ def _changed(state: BasalState, event: Event, body: events.BasalRateChanged) -> 
         until=until,
         seen_at=at,
     )
-    return attrs.evolve(state, run=started), _ended_by(state, record)
+    return msgspec.structs.replace(state, run=started), _ended_by(state, record)
 
 
 def _suspended(state: BasalState, event: Event, body: events.PumpingSuspended) -> tuple[BasalState, Sequence[Document]]:
     run, record = state.run, record_of(event)
     if run is not None and run.suspended:
-        return attrs.evolve(state, run=run.seen(record.at, record)), ()
+        return msgspec.structs.replace(state, run=run.seen(record.at, record)), ()
     started = RateSpan(
         first=record,
         begin=record.at,
@@ -173,7 +173,7 @@ def _suspended(state: BasalState, event: Event, body: events.PumpingSuspended) -
         reason=body.reason,
         seen_at=record.at,
     )
-    return attrs.evolve(state, run=started), _ended_by(state, record)
+    return msgspec.structs.replace(state, run=started), _ended_by(state, record)
 
 
 def _resumed(state: BasalState, event: Event) -> tuple[BasalState, Sequence[Document]]:
@@ -182,30 +182,30 @@ def _resumed(state: BasalState, event: Event) -> tuple[BasalState, Sequence[Docu
         return state, ()
     if run.suspended or run.rate_source == SUSPENDED:
         record = record_of(event)
-        return attrs.evolve(state, run=None), _drawn(
+        return msgspec.structs.replace(state, run=None), _drawn(
             state, run.seen(at, record).ended(at, shown=stamp(record.at, record.seq))
         )
     if at - run.newest_at <= RESUME_PAIR or run.spanned:
         return state, ()  # the rate with which it resumed came first
     # the suspension before it is missing: the rate is unknown after its last confirmation
-    return attrs.evolve(state, run=None), _drawn(state, run.ended(run.seen_at))
+    return msgspec.structs.replace(state, run=None), _drawn(state, run.ended(run.seen_at))
 
 
 def _taken_off(state: BasalState, event: Event) -> tuple[BasalState, Sequence[Document]]:
     if not state.worn:
         return state, ()
     ended = () if state.run is None else _drawn(state, state.run.ended(utc_of(event)))
-    return attrs.evolve(state, worn=False), ended
+    return msgspec.structs.replace(state, worn=False), ended
 
 
 def _put_on(state: BasalState, event: Event) -> tuple[BasalState, Sequence[Document]]:
     if state.worn:
         return state, ()
     if state.run is None:
-        return attrs.evolve(state, worn=True), ()
+        return msgspec.structs.replace(state, worn=True), ()
     # the part before the pump change may have been shown with the span's own identity
-    run = attrs.evolve(state.run, begin=utc_of(event), part=state.run.part + 1)
-    return attrs.evolve(state, worn=True, run=run), ()
+    run = msgspec.structs.replace(state.run, begin=utc_of(event), part=state.run.part + 1)
+    return msgspec.structs.replace(state, worn=True, run=run), ()
 
 
 def _unknown_rate(state: BasalState, record: SourceRecord, rate: float) -> tuple[BasalState, Sequence[Document]]:
@@ -214,8 +214,8 @@ def _unknown_rate(state: BasalState, record: SourceRecord, rate: float) -> tuple
     if run is None:
         return state, (problem,)
     if run.suspended:
-        return attrs.evolve(state, run=run.seen(record.at)), (problem,)
-    return attrs.evolve(state, run=None), (*_drawn(state, run.ended(record.at)), problem)
+        return msgspec.structs.replace(state, run=run.seen(record.at)), (problem,)
+    return msgspec.structs.replace(state, run=None), (*_drawn(state, run.ended(record.at)), problem)
 
 
 def _ended_by(state: BasalState, record: SourceRecord) -> Sequence[Document]:

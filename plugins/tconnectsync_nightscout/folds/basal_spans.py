@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-import attrs
+import msgspec
 
 from tconnectsync import Document
 from tconnectsync.events.source_record import SourceRecord
@@ -27,8 +27,7 @@ SUSPENSION_WORDS = {
 }
 
 
-@attrs.frozen(kw_only=True)
-class RateSpan:
+class RateSpan(msgspec.Struct, frozen=True, kw_only=True):
     """One constant rate. ``first`` names it; it is shown from ``begin`` (later than ``first.at`` after a pump change).
 
     ``until``: how long it applies at most (None: until something ends it). ``seen_at``: the newest event that confirms
@@ -64,13 +63,13 @@ class RateSpan:
 
     def seen(self, at: datetime, record: SourceRecord | None = None) -> RateSpan:
         """Return the span, still current at ``at``; ``record`` confirms it."""
-        return attrs.evolve(self, seen_at=max(self.seen_at, at), last=record or self.last)
+        return msgspec.structs.replace(self, seen_at=max(self.seen_at, at), last=record or self.last)
 
     def confirmed(self, record: SourceRecord, until: datetime | None) -> RateSpan:
         """Return the span, confirmed by another record of the same rate."""
         if until is not None and self.until is not None:
             until = max(until, self.until)
-        return attrs.evolve(self, seen_at=max(self.seen_at, record.at), until=until, last=record)
+        return msgspec.structs.replace(self, seen_at=max(self.seen_at, record.at), until=until, last=record)
 
     def ended(self, at: datetime, *, shown: datetime | None = None) -> Sequence[Document]:
         """The final document of a span that ended at ``at`` (its document at ``shown``); none if it has no length."""

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
-import attrs
-
 from tconnectsync import Document
 from tconnectsync.events.boluses import BolusEnd, JoinedBolus
 from tconnectsync.events.limits import GLUCOSE_MG_DL, MAX_BOLUS_U, MAX_CARBS_G, is_possible
@@ -39,8 +37,7 @@ _PHONE_OPTIONS = frozenset({"ble_standard", "ble_extended", "ble_aid_recommendat
 _PHONE_SOURCES = frozenset({"ble", "ble_aid_recommendation"})
 
 
-@attrs.frozen(kw_only=True)
-class LabelledBolus(JoinedBolus):
+class LabelledBolus(JoinedBolus, frozen=True, kw_only=True):
     """A bolus with what only its treatment needs.
 
     ``label`` tells it from another bolus with the same id. ``glucose_typed``: whether the wearer had typed the calculator's

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
+import msgspec
 
 from tconnectsync import Document, Event, events
 from tconnectsync.events.bolus_join import KINDS, join_record
@@ -31,8 +32,7 @@ EPOCH_DAYS = 64
 _MOST_UNFINISHED = 20
 
 
-@attrs.frozen(kw_only=True)
-class Fingerstick:
+class Fingerstick(msgspec.Struct, frozen=True, kw_only=True):
     """The newest glucose value entered in the bolus calculator (record 16)."""
 
     at: datetime
@@ -40,8 +40,7 @@ class Fingerstick:
     typed: bool
 
 
-@attrs.frozen(kw_only=True)
-class UnfinishedBolus:
+class UnfinishedBolus(msgspec.Struct, frozen=True, kw_only=True):
     """A bolus that was dropped without an end."""
 
     bolus_id: int
@@ -49,8 +48,7 @@ class UnfinishedBolus:
     text: str
 
 
-@attrs.frozen(kw_only=True)
-class BolusState:
+class BolusState(msgspec.Struct, frozen=True, kw_only=True):
     """Boluses of the last hours, those without an end, and data to tell repeated ids apart."""
 
     open: tuple[LabelledBolus, ...] = ()
@@ -85,7 +83,7 @@ class BolusFold:
         """Return the state after ``event``, and the boluses that are now finished."""
         record, body = record_of(event), event.body
         if isinstance(body, events.GlucoseFingerstick):
-            return attrs.evolve(state, fingerstick=_fingerstick(body, record)), ()
+            return msgspec.structs.replace(state, fingerstick=_fingerstick(body, record)), ()
         still_open, finished = join_record(state.open, event, LabelledBolus)
         bolus, epoch, newest_id = still_open[-1], state.epoch, state.newest_id
         changes: dict[str, Any] = {}
@@ -97,9 +95,9 @@ class BolusFold:
             newest_id = max(newest_id, bolus.bolus_id)
         if isinstance(body, events.BolusRequested) and body.part == 1 and body.glucose_mg_dl is not None:
             changes["glucose_typed"] = _is_typed(body.glucose_mg_dl, record, state.fingerstick)
-        state = attrs.evolve(
+        state = msgspec.structs.replace(
             state,
-            open=(*still_open[:-1], attrs.evolve(bolus, **changes)) if changes else still_open,
+            open=(*still_open[:-1], msgspec.structs.replace(bolus, **changes)) if changes else still_open,
             unfinished=_unfinished(state.unfinished, finished, bolus.bolus_id, record.at),
             epoch=epoch,
             newest_id=newest_id,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import attrs
+import msgspec
 
 from tconnectsync import Document, Event, document_id, events
 from tconnectsync.events.limits import MAX_IOB_U, is_possible
@@ -17,8 +18,7 @@ SHOWN_FOR_S = 1800.0
 """Nightscout shows device statuses younger than half an hour."""
 
 
-@attrs.frozen(kw_only=True)
-class IobState:
+class IobState(msgspec.Struct, frozen=True, kw_only=True):
     """The newest insulin on board in the pump's own order, and whether this pump is the worn one."""
 
     worn: bool = True
@@ -62,7 +62,7 @@ class IobFold:
     def step(self, state: IobState, event: Event) -> tuple[IobState, Sequence[Document]]:
         """Return the state with the event's IOB, if it is valid."""
         if isinstance(event.body, events.WearBegan | events.WearEnded):
-            return attrs.evolve(state, worn=isinstance(event.body, events.WearBegan)), ()
+            return msgspec.structs.replace(state, worn=isinstance(event.body, events.WearBegan)), ()
         iob_u = event.body.iob_u
         if iob_u is None:
             return state, ()
@@ -72,7 +72,7 @@ class IobFold:
                 "insulin on board in U", iob_u, record, "iob-impossible", record.key, collection="activity"
             )
             return state, (problem,)
-        return attrs.evolve(state, mark=record, iob_u=milli(iob_u)), ()
+        return msgspec.structs.replace(state, mark=record, iob_u=milli(iob_u)), ()
 
     def running(self, state: IobState) -> Sequence[Document]:
         """The newest IOB, while this pump is active."""

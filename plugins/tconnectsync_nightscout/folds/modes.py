@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import attrs
+import msgspec
 
 from tconnectsync import Document, Event, each, events
 from tconnectsync.events.source_record import SourceRecord, record_of, utc_of
@@ -16,8 +17,7 @@ _SIGNS_OF_LIFE = frozenset({"basal.delivered", "day.summary", "pumping.resumed",
 """Event kinds that show how far a current mode has come; an unreadable record counts too."""
 
 
-@attrs.frozen(kw_only=True)
-class RunningMode:
+class RunningMode(msgspec.Struct, frozen=True, kw_only=True):
     """A current mode, up to the pump's newest record. ``in_doubt`` since a change of the mode that cannot be read."""
 
     mode: str
@@ -26,8 +26,7 @@ class RunningMode:
     in_doubt: bool = False
 
 
-@attrs.frozen(kw_only=True)
-class ModesState:
+class ModesState(msgspec.Struct, frozen=True, kw_only=True):
     """The current mode, if it is shown."""
 
     mode: RunningMode | None = None
@@ -59,13 +58,13 @@ class ModesFold:
                 return state, ()
             in_doubt = isinstance(body, events.Unknown) and body.likely_kind == "mode.changed"
             seen_at = max(going.seen_at, utc_of(event))
-            return ModesState(mode=attrs.evolve(going, seen_at=seen_at, in_doubt=in_doubt)), ()
+            return ModesState(mode=msgspec.structs.replace(going, seen_at=seen_at, in_doubt=in_doubt)), ()
         mode = "normal" if body.action == "stop_all" else body.mode
         record = record_of(event)
         if going is not None and going.mode == body.previous:
-            going = attrs.evolve(going, in_doubt=False)  # it went on until now
+            going = msgspec.structs.replace(going, in_doubt=False)  # it went on until now
         if going is not None and going.mode == mode and not going.in_doubt:
-            return ModesState(mode=attrs.evolve(going, seen_at=max(record.at, going.seen_at))), ()
+            return ModesState(mode=msgspec.structs.replace(going, seen_at=max(record.at, going.seen_at))), ()
         ended = _ended(going, record)
         begun = RunningMode(mode=mode, first=record, seen_at=record.at) if mode in _SHOWN else None
         return ModesState(mode=begun), ended

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import attrs
+import msgspec
 
 from tconnectsync import Document, Event, events
 from tconnectsync.events.source_record import SourceRecord, record_of
@@ -16,8 +17,7 @@ SENT_BEFORE = timedelta(minutes=5)
 """The outbox sends a document this time before its own. Silence must not be announced early."""
 
 
-@attrs.frozen(kw_only=True)
-class SilenceState:
+class SilenceState(msgspec.Struct, frozen=True, kw_only=True):
     """The newest event, the time that the pump showed, and whether the pump is worn."""
 
     newest: SourceRecord | None = None
@@ -47,11 +47,11 @@ class SilenceFold:
     def step(self, state: SilenceState, event: Event) -> tuple[SilenceState, Sequence[Document]]:
         """Return the newest event."""
         if isinstance(event.body, events.WearBegan | events.WearEnded):
-            return attrs.evolve(state, worn=isinstance(event.body, events.WearBegan)), ()
+            return msgspec.structs.replace(state, worn=isinstance(event.body, events.WearBegan)), ()
         record = record_of(event)
         if state.newest is not None and record.at < state.newest.at:
             return state, ()
-        return attrs.evolve(state, newest=record, pump_time=f"{event.pump_time:%H:%M}"), ()
+        return msgspec.structs.replace(state, newest=record, pump_time=f"{event.pump_time:%H:%M}"), ()
 
     def running(self, state: SilenceState) -> Sequence[Document]:
         """Return the announcement, while this pump is worn."""

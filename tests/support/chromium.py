@@ -1,4 +1,4 @@
-"""A real Chromium, as the distribution brings it, for tests of pages. One browser for all tests of a module."""
+"""A real Chromium, as the distribution brings it, for tests of pages. A module's tests share one browser."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def find_chromium() -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A running Chromium without a window."""
+    """A running headless Chromium."""
     program = find_chromium()
     from playwright.sync_api import sync_playwright
 

@@ -3,8 +3,8 @@
 | class | what it shows |
 |---|---|
 | :class:`FakeClock` | a simulated time: it moves a little at each reading, and far when somebody sleeps or advances it |
-| :class:`FrozenClock` | one time for good, where nothing may wait |
-| :class:`ShiftedClock` | the computer's own time, moved by a span |
+| :class:`FrozenClock` | one fixed time, for code that must not wait |
+| :class:`ShiftedClock` | the computer's own time, moved by a fixed amount |
 
 A clock that stands still between two readings hides bugs: a deadline that was set from one reading and is compared with another
 looks due at once.
@@ -19,12 +19,12 @@ import attrs
 READING = timedelta(microseconds=1)
 """How far apart two readings of the time of day are."""
 WORK_S = 0.001
-"""How far apart two readings of the monotonic clock are, in seconds: code that runs uses up its slice of time."""
+"""How far apart two readings of the monotonic clock are, in seconds: running code takes time."""
 
 
 @attrs.define(slots=False)
 class FakeClock:
-    """A simulated clock. ``sleep`` and ``advance`` let time pass; setting ``time`` is what a user does who sets the host's clock.
+    """A simulated clock. ``sleep`` and ``advance`` let time pass; setting ``time`` is like a user who sets the host's clock.
 
     No two readings are alike, unless it is ``still``, which is for tests that compare exact times.
     """
@@ -59,7 +59,7 @@ class FakeClock:
 
 @attrs.frozen
 class FrozenClock:
-    """A clock that always shows ``time``. Code that sleeps by it fails the test."""
+    """A clock that always shows ``time``. Code that sleeps on it fails the test."""
 
     time: datetime
 

@@ -31,7 +31,7 @@ LOOKS = ("names",)
 
 
 class Crash(BaseException):
-    """The power goes. Every later call does nothing."""
+    """The power fails. Every later call does nothing."""
 
 
 @attrs.define(eq=False)
@@ -100,7 +100,7 @@ class CallFaults:
     """Counts the calls, and lets the one whose turn it is be the last (``crash_at``) or fail (``fail_at``).
 
     ``partly``: how much of a failing write or sync is done all the same, from 0 to 1. ``forever``: all later ones fail too.
-    ``looks_too``: looking at a folder may fail as well.
+    ``looks_too``: listing a folder may fail as well.
     """
 
     crash_at: int | None = None
@@ -114,7 +114,7 @@ class CallFaults:
     failed: list[str] = attrs.field(factory=list)
 
     def next(self, call: str) -> bool:
-        """Whether this call fails. Raises Crash if the power goes before it."""
+        """Whether this call fails. Raises Crash if the power fails before it."""
         if self.dead:
             raise Crash
         if call in LOOKS and not self.looks_too:
@@ -147,7 +147,7 @@ class CrashingFiles:
     # --- the port ---------------------------------------------------------------------------------------------------
 
     def make_folder(self, folder: Path) -> None:
-        """Folders are there, durably, when this returns."""
+        """The folders exist, durably, when this returns."""
 
     def names(self, folder: Path) -> Sequence[str]:
         self._turn("names", folder)
@@ -280,4 +280,4 @@ class CrashingFile:
         self.inode.change((size, None))
 
     def close(self) -> None:
-        """Makes nothing durable."""
+        """Does not make anything durable."""

@@ -1,4 +1,4 @@
-"""Simulated clouds that record their requests and have faults: what both share, and Tandem's."""
+"""Simulated clouds that record requests and have faults: the common part, and Tandem's cloud."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class FaultyTandemCloud(FaultyService, TandemCloud):
             return {**self.login._tokens}, {**self.login._sessions}
 
     def restore_tokens(self, tokens: tuple[dict[str, Any], dict[str, Any]]) -> None:
-        """Let these be valid, and no others."""
+        """Make these valid, and no others."""
         with self._guard:
             self.login._tokens, self.login._sessions = {**tokens[0]}, {**tokens[1]}
 

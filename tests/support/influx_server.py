@@ -48,7 +48,7 @@ class Influx:
 
 @pytest.fixture(scope="session")
 def influx() -> Iterator[Influx]:
-    """One real InfluxDB for the whole run. Each test takes a database of its own name."""
+    """One real InfluxDB for the whole run. Each test uses its own database."""
     program = shutil.which("influxd")
     if program is None:
         reason = "InfluxDB is not installed (apt-get install influxdb)"

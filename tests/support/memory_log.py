@@ -34,7 +34,7 @@ class MemoryLog:
                 self._by_kind.setdefault((event.kind, pump), []).append(event)
 
     def facts(self, kind: str, *, pump: str | None = None, limit: int = 100) -> Sequence[Event]:
-        """What a source may ask: events of a kind, the newest first."""
+        """Events of a kind, the newest first: what a source may ask for."""
         return self._by_kind.get((kind, pump), [])[: -limit - 1 : -1]
 
     def of(self, kind: str) -> list[Event]:
@@ -42,5 +42,5 @@ class MemoryLog:
         return [event for event in self.events if event.kind == kind]
 
     def numbered(self) -> list[int]:
-        """The sequence numbers that there are, in order."""
+        """The known sequence numbers, in order."""
         return sorted(event.seq for event in self.events if event.seq is not None)

@@ -95,7 +95,7 @@ class NatsCluster:
             server.stop()
 
     def next_victim(self) -> int:
-        """The number of the server that something happens to: each in turn."""
+        """The number of the server that the next incident hits: each in turn."""
         return next(self._victims)
 
     def lose_disk(self, number: int) -> None:
@@ -104,7 +104,7 @@ class NatsCluster:
         shutil.rmtree(self.disk(number))
 
     def wait_until_current(self) -> None:
-        """Wait until every server has a leader and the newest messages. Errors: RuntimeError if that does not come."""
+        """Wait until every server has a leader and the newest messages. Errors: RuntimeError if that does not happen."""
         end = time.monotonic() + _READY_S
         while not all(map(self._is_current, self._monitors)):
             if time.monotonic() > end:
@@ -134,7 +134,7 @@ def _server(words: Sequence[str], log: Path) -> Server:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody used a moment ago."""
+    """Ports that were free a moment ago."""
     with contextlib.ExitStack() as stack:
         taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [each.getsockname()[1] for each in taken]

@@ -105,7 +105,7 @@ class Server:
         return self._process.pid
 
     def hold(self) -> None:
-        """It accepts connections and does not answer, until :meth:`go_on`."""
+        """Accept connections without answering until :meth:`go_on`."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
@@ -115,7 +115,7 @@ class Server:
         self._process.send_signal(signal.SIGCONT)
 
     def reload(self) -> None:
-        """Have it read its configuration again, as ``systemctl reload`` does."""
+        """Make it read its configuration again, as ``systemctl reload`` does."""
         assert self._process is not None
         self._process.send_signal(signal.SIGHUP)
 
@@ -152,7 +152,7 @@ class Site:
         return self.session.request(method, f"{self.url}api/v1/{path}", headers=headers, timeout=60, **arguments)
 
     def documents(self, collection: str) -> list[dict[str, Any]]:
-        """All that a collection holds, whatever its date, newest first, as stored."""
+        """All documents of a collection, whatever their date, newest first, as stored."""
         # A condition on `_id` lifts the default of the last days; `count` lifts the default number.
         everything = {"find[_id][$exists]": "true", "count": "10000000"}
         answer = self.ask("GET", f"{collection}", params={} if collection == "profile" else everything)
@@ -163,7 +163,7 @@ class Site:
         return [{key: value for key, value in body.items() if value is not None or key not in shown} for body in found]
 
     def drop(self, collection: str) -> None:
-        """Lose a collection's documents, as a site does that lost its database; its indexes stay."""
+        """Delete a collection's documents, as if the site had lost its database; the indexes stay."""
         if collection in {"activity", "profile"}:
             for document in self.documents(collection):
                 self.ask("DELETE", f"{collection}/{document['_id']}").raise_for_status()
@@ -171,7 +171,7 @@ class Site:
             self.ask("DELETE", f"{collection}/", params={"find[_id][$exists]": "true"}).raise_for_status()
 
     def drop_all(self) -> None:
-        """Lose every collection."""
+        """Delete the documents of every collection."""
         for collection in COLLECTIONS:
             if self.documents(collection):
                 self.drop(collection)
@@ -189,7 +189,7 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 
 
 def find_programs(cache: Path) -> Programs:
-    """The programs, fetched where they are not in the cache yet. Raises ServersMissing."""
+    """The programs; those that are not in the cache are fetched. Raises ServersMissing."""
     node_package = _NODES.get(platform.machine())
     if platform.system() != "Linux" or node_package is None:
         raise ServersMissing(f"no servers for {platform.system()} on {platform.machine()}")
@@ -266,7 +266,7 @@ def _run_npm(command: Sequence[str], folder: Path) -> None:
 
 @contextlib.contextmanager
 def running_nightscout(programs: Programs, folder: Path) -> Iterator[Site]:
-    """A Nightscout over its own empty MongoDB, both ended on leaving. ``folder`` takes the database and the servers' logs."""
+    """A Nightscout with its own empty MongoDB; both end with the block. ``folder`` gets the database and the servers' logs."""
     database = folder / "database"
     database.mkdir()
     mongod = Server(
@@ -342,7 +342,7 @@ def _answers(session: requests.Session, port: int) -> bool:
 
 
 def main() -> int:
-    """Fetch what the tests need; says so where that cannot be. Exit status 1 in CI then."""
+    """Fetch what the tests need, or print why that is impossible. In CI the exit status is 1 then."""
     try:
         find_programs(cache_folder(os.environ))
     except ServersMissing as error:

@@ -1,4 +1,4 @@
-"""The harness that the Tandem source is tested in."""
+"""The harness for tests of the Tandem source."""
 
 from __future__ import annotations
 

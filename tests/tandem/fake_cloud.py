@@ -92,7 +92,7 @@ def holding(day: str) -> Callable[[dict[str, str]], bool]:
 
 
 def hourly(first: datetime, hours: int, seq: int = 1000) -> list[dict[str, Any]]:
-    """A basal record an hour."""
+    """One basal record per hour."""
     return [basal(seq + i, (first + timedelta(hours=i)).isoformat()) for i in range(hours)]
 
 
@@ -288,7 +288,7 @@ def running(cloud: FakeCloud) -> Iterator[FakeCloud]:
 
 @attrs.define
 class TandemHarness:
-    """A cloud, a clock, a log, and as many restarts of the source as a test wants."""
+    """A cloud, a clock, a log, and a source that a test can restart."""
 
     cloud: FakeCloud
     clock: FakeClock
@@ -309,7 +309,7 @@ class TandemHarness:
 
     @property
     def running_source(self) -> TandemSource:
-        """One source that lives on between polls."""
+        """A source that stays alive between polls."""
         if self._source is None:
             self._source = self.source()
         return self._source

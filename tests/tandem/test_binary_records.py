@@ -88,11 +88,11 @@ VALUES = {
 FLOATS = [0, 1, -1, 0.3, 1.0332867, 0.89000005, 8.330001, 347.5515, 185.6]
 STATUS_BITS = {140, 203}
 PLAIN = {(211, "cgmDataType"), (64, "bolusType")}
-"""Numbers, where other records have set bits under the same name."""
+"""Fields that are numbers here and sets of bits in other records."""
 
 
 def values_of(code: int) -> list[dict[str, Any]]:
-    """Property values for a record, each field's own so that two that change places show."""
+    """Property values for a record. Each field has its own value, so that two swapped fields are noticed."""
     form, *names = MEMORY[code].split()
     kinds = [mark for mark in form[1:].replace("2x", "").replace("3x", "").replace("4x", "") if mark != "x"]
     found = []

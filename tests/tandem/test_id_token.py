@@ -17,7 +17,7 @@ from tests.tandem.fake_cloud import FakeCloudFault, TandemHarness
 
 @pytest.fixture
 def checked_in_subprocess(harness: TandemHarness) -> TandemHarness:
-    """A harness whose source asks a process of its own, as it does outside of tests."""
+    """A harness whose source starts a subprocess for the check, as in production."""
     harness.judge = verify_in_subprocess
     return harness
 

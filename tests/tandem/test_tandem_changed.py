@@ -146,7 +146,7 @@ def test_a_time_that_may_mean_something_else_is_none(time: Any) -> None:
 
 @pytest.mark.parametrize(("change", "words"), UNREADABLE.values(), ids=UNREADABLE)
 def test_unreadable_comes_once_readable(harness: TandemHarness, change: Change, words: str) -> None:
-    """Over restarts, and though nothing was uploaded since."""
+    """Also after restarts, and although nothing was uploaded since."""
     harness.cloud.pumps[0].records = records()
     harness.cloud.faults.append(every(change))
     for _ in range(3):
@@ -186,7 +186,7 @@ def test_rest_of_window_delivered(
 
 
 def test_unreadable_day_after_months(harness: TandemHarness) -> None:
-    """More has happened since than the part of the log that is examined."""
+    """The log has grown by more than the part that is examined."""
     harness.cloud.pumps[0].records = [bolus(5, "2026-11-05T09:30:00")]
     fault = every(of_properties(lambda found: {**found, "insulinDelivered": None}), code=20)
     harness.cloud.faults.append(fault)

@@ -1,4 +1,4 @@
-"""Logging in, keeping the token, and every way in which that goes wrong."""
+"""Logging in, keeping the token, and everything that can go wrong."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_damaged_token_file_costs_a_login_and_no_more(harness: TandemHarness, 
 
 
 def test_unusable_token_file(harness: TandemHarness) -> None:
-    """A token file that cannot be read or written costs a login and no more."""
+    """A token file that cannot be read or written costs one login, nothing else."""
     (harness.folder / "token.json").mkdir(parents=True)
     harness.poll()
     harness.poll()
@@ -233,7 +233,7 @@ def test_a_life_that_is_not_told_is_the_id_tokens(harness: TandemHarness, told: 
 
 @pytest.mark.parametrize(("off_s", "words"), [(600, "behind"), (-600, "ahead of")])
 def test_wrong_host_clock_saves_password(harness: TandemHarness, off_s: float, words: str) -> None:
-    """A host clock that is off stops it before the password is sent a second time."""
+    """If the host's clock is wrong, the login stops before the password is sent a second time."""
     harness.cloud.date_off_s = off_s
     with pytest.raises(Retryable, match=f"this computer's clock .* {words}") as caught:
         harness.poll()
@@ -244,7 +244,7 @@ def test_wrong_host_clock_saves_password(harness: TandemHarness, off_s: float, w
 
 
 def test_wrong_host_clock_with_kept_token(harness: TandemHarness) -> None:
-    """A host clock that is off is noticed with a kept token too."""
+    """A wrong host clock is noticed with a kept token, too."""
     harness.poll()
     harness.cloud.date_off_s = 400
     with pytest.raises(Retryable, match="this computer's clock"):

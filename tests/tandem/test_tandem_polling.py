@@ -12,7 +12,7 @@ from tests.tandem.fake_cloud import PUMPER, SERIAL, CloudPump, FakeCloudFault, T
 
 
 def days(harness: TandemHarness) -> set[str]:
-    """Every day asked for so far."""
+    """Every day that was requested so far."""
     found: set[str] = set()
     for first, last in harness.cloud.windows():
         day = date.fromisoformat(first)
@@ -100,7 +100,7 @@ def test_silent_phone_fetched_back(harness: TandemHarness) -> None:
 
 @pytest.mark.parametrize("newest", ["2099-12-31T00:00:00", "2009-01-01T00:00:00", None])
 def test_bogus_newest_date(harness: TandemHarness, newest: str | None) -> None:
-    """A bogus newest date does not keep it from fetching."""
+    """A wrong newest date does not stop fetching."""
     harness.poll()
     harness.cloud.pumps[0].newest = newest
     harness.cloud.pumps[0].records = [basal(7, "2026-11-20T07:30:00")]

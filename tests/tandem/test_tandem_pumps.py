@@ -138,7 +138,7 @@ def test_serial_number_in_no_log_line(harness: TandemHarness, caplog: pytest.Log
 
 
 def test_trouble_with_spare_pump(harness: TandemHarness, caplog: pytest.LogCaptureFixture) -> None:
-    """Trouble with a pump in a drawer is logged, and slows nothing down."""
+    """A problem with an unused pump is logged and delays nothing."""
     harness.cloud.pumps.append(
         CloudPump("2222222", "gone", uploaded="2024-01-01T00:00:00Z", newest="2024-01-01T00:00:00")
     )

@@ -76,7 +76,7 @@ def test_window_too_large_for_busy_server(
 
 
 def test_busy_server_and_spare_pump(harness: TandemHarness) -> None:
-    """A spare pump that the server is too busy for keeps nothing from the one in use."""
+    """If the server is too busy for a spare pump, the pump in use is not affected."""
     harness.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
     old = CloudPump(serial="2222222", assignment="other", uploaded="2026-06-01T11:55:00Z", newest="2026-06-01T06:50:00")
     harness.cloud.pumps.insert(0, old)
@@ -91,7 +91,7 @@ def _length(query: dict[str, str]) -> int:
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"events": {}}', b'{"clockChanges": []}'])
 def test_broken_day_asked_again(harness: TandemHarness, body: bytes) -> None:
-    """A day that stays broken costs that day only, and is requested again."""
+    """A day that stays broken costs only that day, and is requested again."""
     harness.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
     harness.cloud.faults.append(FakeCloudFault("pump-logs", times=99, when=holding("2026-11-05"), body=body))
     with pytest.raises(Retryable, match="5 November 2026 of pump …111 could not be read") as caught:
@@ -166,7 +166,7 @@ class _BrokenClient:
 
 @pytest.mark.parametrize("content", [b"<html>maintenance</html>", b'{"events": [1, 2', b'{"events": {}}', b"[]", b""])
 def test_the_bodies_of_broken_windows_are_not_kept(tmp_path: Path, content: bytes) -> None:
-    """Twelve of a hundred megabytes would be more than a small computer has."""
+    """Twelve bodies of a hundred megabytes would need more memory than a small computer has."""
     client = _BrokenClient(content)
     reader = WindowReader(
         client=client,  # type: ignore[arg-type]  # stands in for it

@@ -52,7 +52,7 @@ class State:
 
 
 class StretchFold:
-    """Equal rates in a row are one document; more than an hour of silence ends it."""
+    """Consecutive equal rates are one document; a silence of more than an hour ends it."""
 
     name = "stretches"
     version = 1
@@ -189,7 +189,7 @@ class FakeReceiver:
 
 @attrs.define
 class ReadableFakeReceiver(FakeReceiver):
-    """A receiver that can be read. Beside our documents it may have second copies and documents of others."""
+    """A receiver that can be read. In addition to our documents, it may have second copies and other programs' documents."""
 
     beside: list[StoredDocument] = attrs.field(factory=list)
     trouble_reading: Exception | None = None

@@ -38,13 +38,13 @@ SUMMER = timedelta(hours=2)
 
 
 def hours(numbers: Iterable[int]) -> list[datetime]:
-    """The beginnings of these hours of the pump's history, in UTC."""
+    """The starts of these hours of the pump's history, in UTC."""
     return [BEGIN + timedelta(hours=number) for number in numbers]
 
 
 @attrs.define
 class FakePumpSource:
-    """A source: a pump that reports its basal every ``every_min`` minutes, uploaded at once. Each poll gives all."""
+    """A source: a pump that reports its basal every ``every_min`` minutes and uploads immediately. Each poll returns everything."""
 
     clock: FakeClock
     decoder: int = 1
@@ -111,7 +111,7 @@ class FakePumpSource:
 class EngineHarness:
     """An open engine: source ``pump`` (:class:`FakePumpSource`), sink ``shelf`` (:class:`.FakeReceiver` and ``folds``).
 
-    Fields that are changed take effect with :meth:`reopen`, as after a restart of the process.
+    Changed fields take effect with :meth:`reopen`, as after a restart of the process.
     """
 
     folder: Path
@@ -120,7 +120,7 @@ class EngineHarness:
     zones: Zones = ZONE
     fingerprint: str = "1"
     room: list[str] = attrs.field(factory=list)
-    """Why there is no room on the disk; empty if there is."""
+    """Why the disk has no free space; empty if it has."""
     folds: dict[str, Any] = attrs.field(factory=lambda: {"stretches": StretchFold()})
     segment_bytes: int = 4 << 20
     files: Files = attrs.field(factory=OsFiles)

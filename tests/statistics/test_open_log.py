@@ -153,6 +153,7 @@ def test_the_examples_of_the_document(
         if "to_frame" in example and not _has_pandas():
             continue
         exec(example, names)  # noqa: S102 - the document's own code
+    names["log"].close()
     assert "in range" in capsys.readouterr().out
 
 

@@ -27,5 +27,5 @@ def check_records(client: Client, pump: Pump, *, today: date, now: datetime) -> 
     but = f", but {odd:,}" if odd else ""
     records = counted(found.read, "record")
     return CheckResult(
-        good=True, what=f"tandem: pump {pump.serial}, {records} of {last} and the day before can be read{but}"
+        good=True, what=f"tandem: pump {pump.serial}, {records} from {last} and the day before can be read{but}"
     )

@@ -33,7 +33,7 @@ def tconnectsync_sources() -> Sequence[SourceSpec]:
 @hookimpl
 def tconnectsync_importers() -> Sequence[Importer]:
     """The importer of the website's CSV export."""
-    return [Importer(name="CSV export of t:connect's therapy timeline", recognises=_is_export, read=_read_export)]
+    return [Importer(name="CSV exports of t:connect's therapy timeline", recognises=_is_export, read=_read_export)]
 
 
 def _is_export(head: bytes) -> bool:

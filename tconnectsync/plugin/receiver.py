@@ -18,7 +18,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
     ``receiver_key`` is the receiver's own text from the last time it accepted this document (None: never). It needs it to
     find the old copy. ``in_doubt``: an earlier attempt ended without an answer, so a copy may be there. ``content_hash`` is the
-    outbox's own.
+    outbox's own; empty if the document does not come from an outbox.
     """
 
     document_id: str

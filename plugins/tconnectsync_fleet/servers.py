@@ -31,6 +31,7 @@ from nats.js.kv import KV_OP, KV_PURGE, KeyValue
 from tconnectsync import Retryable
 from tconnectsync_fleet import formats
 from tconnectsync_fleet.nats_login import Connection, NatsLogin
+from tconnectsync_fleet.server_waits import waits_of_this_thread
 
 T = TypeVar("T")
 _FETCH = 500
@@ -101,7 +102,8 @@ class Servers:
         # Neither the future nor the error's traceback may outlive this: with them, all that the callers hold would stay until Python
         # searches for cycles.
         try:
-            return future.result()
+            with waits_of_this_thread().counted():
+                return future.result()
         except (asyncio.TimeoutError, NoServersError, OSError) as error:
             why = self._connection.why(error)
             raise Retryable(why.message, remedy=why.remedy) from error.with_traceback(None)

@@ -1,7 +1,8 @@
 """The threads for turns. A turn that waits long, because a site hangs, does not keep other people waiting.
 
 A turn has one of the ``places`` until it has waited for :data:`SLOW_S`. Then it goes on without a place, and another turn may begin. A
-turn that computes keeps its place, also when it shares the processor with all others: otherwise many rebuilds would run at once.
+turn that computes keeps its place, also when it shares the processor with all others: otherwise many rebuilds would run at once. So
+does one that waits for the NATS servers: the others would wait for them, too, each with its memory.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterable
 import attrs
 
 from tconnectsync_fleet.schedule import ScheduledPerson
+from tconnectsync_fleet.server_waits import waits_of_this_thread
 
 log = logging.getLogger("tconnectsync.fleet")
 SLOW_S = 5.0
@@ -49,18 +51,22 @@ class _Turn:
     """Its thread's processor time."""
     used: float = 0.0
     """What this clock showed then."""
+    server_waits: Callable[[], float] = lambda: 0.0
+    """How long its thread has waited for the NATS servers."""
+    excused: float = 0.0
+    """What that was then."""
     waited_s: float = 0.0
 
     def waited(self, now: float, running: int) -> float:
-        """Return for how many seconds it has waited, to a second.
+        """Return for how many seconds it has waited for others than the NATS servers, to a second.
 
         A turn that used half of its fair share of one processor, or more, has computed all the time.
         """
         passed = now - self.looked
         if passed >= LOOK_S:
-            used = self.clock()
-            self.waited_s += max(0.0, passed - 2 * running * (used - self.used))
-            self.looked, self.used = now, used
+            used, excused = self.clock(), self.server_waits()
+            self.waited_s += max(0.0, passed - 2 * running * (used - self.used) - (excused - self.excused))
+            self.looked, self.used, self.excused = now, used, excused
         return self.waited_s
 
 
@@ -71,6 +77,7 @@ class TurnPool:
     places: int
     monotonic: Callable[[], float] = time.monotonic
     clock: Callable[[], Callable[[], float]] = thread_clock
+    server_waits: Callable[[], Callable[[], float]] = lambda: waits_of_this_thread().seconds
     _turns: dict[ScheduledPerson, _Turn] = attrs.field(factory=dict)
     """The turns that run now."""
     _changed: threading.Condition = attrs.field(factory=threading.Condition)
@@ -147,9 +154,10 @@ class TurnPool:
             self._changed.wait_for(lambda: not self._turns)
 
     def _run(self, turn: Callable[[ScheduledPerson], None], scheduled: ScheduledPerson, running: _Turn) -> None:
-        clock = self.clock()
+        clock, server_waits = self.clock(), self.server_waits()
         with self._changed:
             running.clock, running.used = clock, clock()
+            running.server_waits, running.excused = server_waits, server_waits()
         try:
             _logged(turn, scheduled)
         finally:

@@ -12,21 +12,28 @@ import pytest
 
 from tconnectsync_fleet.person_runner import PersonRunner
 from tconnectsync_fleet.schedule import ScheduledPerson
+from tconnectsync_fleet.server_waits import ServerWaits, waits_of_this_thread
 from tconnectsync_fleet.turn_pool import LOOK_S, MOST_PLACES, SLOW_FOR_S, SLOW_PLACES, SLOW_S, TurnPool, thread_clock
 from tests.e2e.installation import eventually
 
 
 @attrs.define
 class HangingTurns:
-    """A pool with two places, whose turns last until :meth:`go_on`. ``used``: the processor time of each of their threads."""
+    """A pool with two places, whose turns last until :meth:`go_on`. ``used``: the processor time of each of their threads.
+
+    ``served_s``: how long each of them has waited for the NATS servers.
+    """
 
     now: float = 1000.0
     used: float = 0.0
+    served_s: float = 0.0
     pool: TurnPool = attrs.Factory(lambda self: self.new_pool(), takes_self=True)
     _goes_on: threading.Event = attrs.field(factory=threading.Event)
 
     def new_pool(self) -> TurnPool:
-        return TurnPool(2, monotonic=lambda: self.now, clock=lambda: lambda: self.used)
+        return TurnPool(
+            2, monotonic=lambda: self.now, clock=lambda: lambda: self.used, server_waits=lambda: lambda: self.served_s
+        )
 
     def start(self, count: int) -> list[ScheduledPerson]:
         """Start turns of new people."""
@@ -70,6 +77,34 @@ def test_slow_turn_leaves_its_place(turns: HangingTurns) -> None:
     turns.now += SLOW_S
     turns.start(2)
     assert not turns.pool.has_room()
+
+
+def test_wait_for_the_nats_servers_keeps_the_place(turns: HangingTurns) -> None:
+    """While the servers do not answer, no more turns begin than else, and afterwards nobody counts as slow."""
+    people = turns.start(2)
+    for _ in range(30):
+        turns.now += SLOW_S
+        turns.served_s += SLOW_S
+        assert not turns.pool.has_room()
+    turns.go_on()
+    assert all(each.slow_until == 0.0 for each in people)
+
+
+def test_waits_of_a_thread() -> None:
+    """They grow while the thread waits, and stay afterwards. Another thread has its own."""
+    waits = waits_of_this_thread()
+    before = waits.seconds()
+    with waits.counted():
+        time.sleep(0.01)
+        during = waits.seconds() - before
+    assert 0.01 <= during <= waits.seconds() - before
+    assert waits.seconds() == waits.seconds()
+    found = list[ServerWaits]()
+    thread = threading.Thread(target=lambda: found.append(waits_of_this_thread()))
+    thread.start()
+    thread.join()
+    assert found[0].seconds() == 0.0
+    assert waits_of_this_thread() is waits
 
 
 def test_slow_people_have_places_of_their_own(turns: HangingTurns) -> None:

@@ -1,4 +1,4 @@
-"""Marks the log lines of a turn with the person's name, and shortens serial numbers in them."""
+"""Marks the log lines of a turn with the person's name."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from contextvars import ContextVar
-
-from tconnectsync_fleet.pump_serials import with_short_serials
 
 _person: ContextVar[str] = ContextVar("person", default="")
 
@@ -31,7 +29,5 @@ def mark_lines() -> None:
 def _marked(record: logging.LogRecord) -> bool:
     name = _person.get()
     if name and not getattr(record, "is_marked", False):
-        with contextlib.suppress(Exception):  # wrong arguments must not stop anything: the handler reports them
-            record.msg, record.args = with_short_serials(record.getMessage()), None
         record.msg, record.is_marked = f"person={name} {record.msg}", True
     return True

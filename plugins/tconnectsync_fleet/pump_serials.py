@@ -6,10 +6,12 @@ import re
 
 from tconnectsync import short_serial
 
-_SERIAL = re.compile(r"(?:(?<=pump=)|(?<![\w.,…=:/-]))\d{6,10}(?!\w|[.,]\d)")
-"""A number that stands alone; not one of ``events=123456``, of a time, or with a point or commas in it."""
+_SERIAL = re.compile(r"(?:(?<=pump=)|(?<=[a-z]:)(?=\d+:\d)|(?<![\w.,…=:/-]))\d{6,10}(?!\w|[.,]\d)")
+"""A number that stands alone, or in an event's id (``tandem:90556643:0:55``); not one of ``events=123456``, of a time, or with a point
+or commas in it."""
+_MAY_NAME_A_PUMP = re.compile(r"pump|error=\"|traceback|[a-z]:\d{6,10}:\d", re.IGNORECASE)
 
 
 def with_short_serials(text: str) -> str:
-    """Return a sentence about a pump with the ends of the serial numbers only; any other text as it is."""
-    return _SERIAL.sub(lambda found: short_serial(found[0]), text) if "pump" in text.lower() else text
+    """Return a text about a pump, or about an unexpected error, with the ends of the serial numbers only; any other text as it is."""
+    return _SERIAL.sub(lambda found: short_serial(found[0]), text) if _MAY_NAME_A_PUMP.search(text) else text

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, TextIO
 from urllib.parse import quote
 
@@ -95,6 +95,8 @@ class LineFormatter(logging.Formatter):
     def __init__(self, redactor: Redactor, *, journal: bool) -> None:
         super().__init__()
         self.verbose = False
+        self.shorten: Callable[[str], str] = str
+        """What a service for several people also leaves out of each line and traceback."""
         self._redactor = redactor
         self._journal = journal
 
@@ -104,9 +106,10 @@ class LineFormatter(logging.Formatter):
             error = record.exc_info[1]
             message = f'{message} error="{type(error).__name__}: {error}"'
         line = f"level={record.levelname.lower()} logger={record.name.removeprefix('tconnectsync.')} {message}"
-        line = one_line(self._redactor(line))
+        line = one_line(self.shorten(self._redactor(line)))
         if self.verbose and record.exc_info:
-            line += "\n" + printable(self._redactor("".join(traceback.format_exception(*record.exc_info)).rstrip()))
+            steps = "".join(traceback.format_exception(*record.exc_info)).rstrip()
+            line += "\n" + printable(self.shorten(self._redactor(steps)))
         if self._journal:
             return f"<{_PRIORITIES.get(record.levelno, 6)}>{line}"
         return f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(record.created))} {line}"
@@ -162,6 +165,10 @@ class Logs:
     def lines(self) -> bool:
         """Whether one line is written per record, as for a service."""
         return self.handler.formatter is self.formatter
+
+    def shorten(self, text: Callable[[str], str]) -> None:
+        """Write each line as this function returns it, from now on."""
+        self.formatter.shorten = text
 
     def level(self, name: str) -> None:
         """Write lines from this level on ("debug", "info", "warning", "error"). If verbose, the level is always debug."""

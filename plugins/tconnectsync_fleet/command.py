@@ -293,6 +293,14 @@ def _ask(options: ServerOptions, name: str, command: str, arguments: dict[str, s
     type=click.FloatRange(0),
     help="At most this many turns begin in a minute; 0: no limit.",
 )
+@click.option(
+    "--snapshots-every",
+    default=24.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    metavar="HOURS",
+    help="Store everybody's outboxes at the servers so often, for the case that this computer is lost; 0: never.",
+)
 @click.option("--metrics", default="", metavar="HOST:PORT", help="Serve /metrics and /healthz there.")
 @key_option
 @with_servers
@@ -304,11 +312,14 @@ def worker(
     name: str | None,
     threads: int,
     turns_per_minute: float,
+    snapshots_every: float,
     metrics: str,
     key: Path,
 ) -> int:
     """Work for the fleet until SIGTERM. Any number of workers share the people; each needs a folder of its own."""
-    engine.serve()
+    from tconnectsync_fleet.pump_serials import with_short_serials
+
+    engine.serve(with_short_serials)
     require_extra()
     from tconnectsync_fleet.log_person import mark_lines
     from tconnectsync_fleet.operator_requests import answer_requests
@@ -325,7 +336,7 @@ def worker(
         with options.connected(called) as servers:
             working = Worker(
                 name=called, folder=folder, servers=servers, box=box, engine=engine, threads=threads,
-                turns_per_minute=turns_per_minute, disk=own.disk,
+                turns_per_minute=turns_per_minute, snapshots_s=snapshots_every * 3600, disk=own.disk,
             )  # fmt: skip
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: working.stop())

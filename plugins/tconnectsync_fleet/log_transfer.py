@@ -12,9 +12,10 @@ import attrs
 from tconnectsync import LogEnd
 from tconnectsync_fleet.lease import live_workers
 from tconnectsync_fleet.people import NotPossible, People, check_name
-from tconnectsync_fleet.person_runner import NO_SNAPSHOT, FleetContext, checked_config
+from tconnectsync_fleet.person_runner import FleetContext, checked_config
 from tconnectsync_fleet.sealing import hasher, sealer
 from tconnectsync_fleet.servers import Servers
+from tconnectsync_fleet.snapshot_plan import NO_SNAPSHOT
 from tconnectsync_fleet.snapshots import store_snapshot
 from tconnectsync_fleet.stream_replica import StreamReplica
 

@@ -151,9 +151,8 @@ def _result(
 def _performed(
     runner: PersonRunner, command: str, args: Mapping[str, Any], send: Callable[[Mapping[str, Any]], None]
 ) -> dict[str, Any]:
-    context = runner.context()
     if command == STATUS_COMMAND:
-        return {"status": 0, "lines": [json.dumps(context.read_status(), default=str)]}
+        return {"status": 0, "lines": [json.dumps(runner.context().read_status(), default=str)]}
     if command not in COMMANDS:
         return {"status": 2, "lines": [f"there is no request {command!r}; these are possible: {', '.join(COMMANDS)}"]}
     said: list[str] = []
@@ -165,5 +164,5 @@ def _performed(
             with contextlib.suppress(Retryable, NatsError):  # the work goes on without being watched
                 send({"progress": words})
 
-    result = context.perform(command, args, show)
+    result = runner.perform(command, args, show)
     return {"status": int(result.status), "lines": list(result.lines)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import sys
@@ -24,10 +25,11 @@ from tconnectsync_fleet.portable_config import with_secrets_inside
 from tconnectsync_fleet.receivers import place_of
 from tconnectsync_fleet.sealing import opened
 from tconnectsync_fleet.servers import Servers, delete_data
+from tconnectsync_fleet.snapshot_plan import NO_SNAPSHOT, SnapshotPlan, delivered_from, offered_by
 from tconnectsync_fleet.snapshots import clear, restore_snapshot, store_snapshot
-from tconnectsync_fleet.stream_replica import StreamReplica
+from tconnectsync_fleet.stream_replica import OlderSnapshot, StreamReplica
 
-NO_SNAPSHOT = "none"
+log = logging.getLogger("tconnectsync.fleet")
 OWNERS = "fleet-owners"
 """The file with the claims under which this disk's outboxes were written. They are used only if the last claim is among them."""
 
@@ -95,14 +97,20 @@ class FleetContext(Protocol):
     def has_all_of(self, replica: Replica, end: LogEnd, data_dir: Path) -> bool:
         """Whether the replica, which ends at ``end``, has all of the log in ``data_dir``. Errors: ReplicaFailed, OSError."""
 
+    def doubt_outboxes(self, data_dir: Path, since: datetime) -> None:
+        """Prepare outboxes that are older copies: everything that was delivered later was from ``since`` (UTC) on.
+
+        Errors: TconnectsyncError.
+        """
+
     def back_up_replica(self, replica: Replica, target: Path) -> tuple[Path, int]:
         """Write a replica's log to a backup file; return its path and its last position. Errors: TconnectsyncError."""
 
     def redact(self, text: str) -> str:
         """Return the text without the secrets of all people whose configuration was loaded."""
 
-    def serve(self) -> None:
-        """Become a service: write log lines, share memory between threads."""
+    def serve(self, shorten: Callable[[str], str]) -> None:
+        """Become a service: write log lines, each as ``shorten`` returns it; share memory between threads."""
 
 
 class NotReadable(TconnectsyncError):
@@ -166,6 +174,7 @@ class PersonRunner:
     """What a source calls before each request to its vendor."""
     ended_leases: set[str] = attrs.field(factory=set, repr=False)
     """Owners whose lease has ended, which is for good: all runners of a worker share this set."""
+    snapshot_plan: SnapshotPlan = attrs.field(factory=SnapshotPlan)
     _replica: StreamReplica | None = None
     _context: tuple[Member, PersonContext] | None = None
     """With the entry that it was loaded from: another thread may change the entry at any time."""
@@ -186,22 +195,30 @@ class PersonRunner:
             return False
         replica.check_format()
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owners = self._owners()
+        owners, older = self._owners(), offered_by(last)
         if last.owner not in owners:
             if owners:
                 self._write_owners()
             clear(self.folder)
-            if last.snapshot and last.snapshot != NO_SNAPSHOT:
-                restore_snapshot(self.servers, self.person.name, self.folder, self.box, last.snapshot)
+            older = self._restored(older, is_current=bool(last.snapshot))
             # Not the earlier owner: if it claims the log once more before this worker does, these outboxes are too old.
             self._write_owners(lease.owner)
         elif lease.owner not in owners:
             self._write_owners(last.owner, lease.owner)
         # From here on the log may be this worker's, also if the answer is lost: then it must be given back like any other.
         self._replica, self._context, self._is_doubtful = replica, None, True
-        replica.claim()
+        replica.claim(older)
         self._is_doubtful = False
         return True
+
+    def _restored(self, offered: OlderSnapshot | None, *, is_current: bool) -> OlderSnapshot | None:
+        """Restore the outboxes of a snapshot, and return it; None if there is none. ``is_current``: nothing was delivered after it."""
+        name, folder = self.person.name, self.folder
+        if offered is None or not restore_snapshot(self.servers, name, folder, self.box, offered.checksum):
+            return None
+        if not is_current:
+            self.engine.doubt_outboxes(folder, offered.since)
+        return offered
 
     def _is_alive(self, owner: str, live: Container[str]) -> bool:
         """Whether this owner has a lease. It may have begun since ``live`` was read; its claim came after its lease."""
@@ -219,7 +236,35 @@ class PersonRunner:
 
     def work(self, stops: Callable[[], bool]) -> TurnOutcome:
         """Do what is due. :meth:`take` comes before. Errors: TconnectsyncError, OSError."""
-        return self.context().work(stops)
+        outcome = self.context().work(stops)
+        replica = self._replica
+        if replica is not None and not stops() and self.snapshot_plan.is_due(replica.last.older, outcome.records):
+            self._store_snapshot(replica, outcome.records)
+        return outcome
+
+    def perform(self, command: str, arguments: Mapping[str, Any], show: Callable[[Any], None]) -> Any:
+        """Run an operator's request; see :meth:`PersonContext.perform`. An earlier snapshot knows nothing of it, and no longer counts.
+
+        Errors: TconnectsyncError.
+        """
+        context, replica = self.context(), self._replica
+        if replica is not None:
+            replica.forget_snapshot()
+        return context.perform(command, arguments, show)
+
+    def _store_snapshot(self, replica: StreamReplica, records: int) -> None:
+        """Store a snapshot for the case that this worker never gives the log back. Errors: ReplicaFailed."""
+        if not replica.lease_holds():
+            return
+        since = delivered_from()
+        try:
+            checksum = store_snapshot(self.servers, self.person.name, self.folder, self.box)
+        except (Retryable, NatsError, OSError) as error:
+            log.warning('snapshot_not_stored message="%s"', error)
+            self.snapshot_plan.not_stored()
+            return
+        replica.name_snapshot(OlderSnapshot(checksum, since))
+        self.snapshot_plan.stored(records)
 
     def context(self) -> PersonContext:
         """Return the person's context, with the configuration loaded. Errors: TconnectsyncError."""

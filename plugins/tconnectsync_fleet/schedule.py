@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -94,3 +95,8 @@ class TurnRate:
         if self.per_minute:
             with self._lock:
                 self._next -= 60.0 / self.per_minute
+
+
+def with_jitter(pause_s: float) -> float:
+    """Return about this pause, so that not everybody comes at once."""
+    return pause_s * random.uniform(0.7, 1.3)  # noqa: S311

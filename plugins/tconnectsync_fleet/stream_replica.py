@@ -3,12 +3,17 @@
 A message is a batch of log lines, compressed. The headers say where it ends and who wrote it. A message without lines is a claim (a
 worker takes the log over, so that an older owner's appends are refused from then on) or a release (the worker gives it back, and names
 the snapshot of its outboxes). Every message is stored only if the one before is the last that its writer has seen.
+
+While a worker works, each message also names the last snapshot of the outboxes, and the time from which on documents were delivered
+since then. If the worker never gives the log back, the next one needs to compare only these documents with the receiver. Before
+older ones are delivered, a message without a snapshot is stored.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
+from datetime import datetime
 
 import attrs
 from nats.aio.msg import Msg
@@ -25,6 +30,7 @@ from tconnectsync_fleet.nats_errors import meaning_of
 from tconnectsync_fleet.servers import EVENTS, Servers
 
 POSITION, CHECKSUM, OWNER, SNAPSHOT = "Log-Position", "Log-Checksum", "Log-Owner", "Log-Snapshot"
+OLDER_SNAPSHOT = "Log-Older-Snapshot"
 WRONG_LAST_SEQUENCE = (10071, 10164)
 _FETCH = 200
 _FETCH_S = 5.0
@@ -37,6 +43,28 @@ class TakenOver(ReplicaFailed):
     """Another worker owns the log, or may own it: this worker's lease has ended."""
 
 
+@attrs.frozen
+class OlderSnapshot:
+    """A snapshot with this checksum. Everything that was delivered after it is from ``since`` (UTC) on."""
+
+    checksum: str
+    since: datetime
+
+    def header(self) -> str:
+        """Return it as the value of a header."""
+        return f"{self.checksum} {self.since.isoformat()}"
+
+    @classmethod
+    def of(cls, header: str) -> OlderSnapshot | None:
+        """Return the snapshot that a header names; None if there is none."""
+        checksum, _, text = header.partition(" ")
+        try:
+            since = datetime.fromisoformat(text)
+        except ValueError:
+            return None
+        return cls(checksum, since) if since.tzinfo else None
+
+
 @attrs.frozen(kw_only=True)
 class LastMessage:
     """The last message of a person's log. ``seq`` 0: there is none. ``snapshot``: set if the owner gave the log back."""
@@ -45,6 +73,8 @@ class LastMessage:
     end: LogEnd = LogEnd()  # noqa: RUF009 - a tuple
     owner: str = ""
     snapshot: str = ""
+    older: OlderSnapshot | None = None
+    """The last snapshot, if the owner did not give the log back."""
     format: int = 1
 
 
@@ -84,6 +114,7 @@ class StreamReplica:
             end=LogEnd(int(headers[POSITION]), int(headers[CHECKSUM], 16)),
             owner=headers.get(OWNER, ""),
             snapshot=headers.get(SNAPSHOT, ""),
+            older=OlderSnapshot.of(headers.get(OLDER_SNAPSHOT, "")),
             format=formats.format_of(headers, formats.HEADER),
         )
         return self.last
@@ -92,13 +123,28 @@ class StreamReplica:
         """Check that this release knows the format of what :meth:`look` has found. Errors: NewerRelease."""
         formats.check_format(self.last.format, f"{self.person}: the log and the snapshot in NATS")
 
-    def claim(self) -> None:
-        """Take the log over: from now on, appends of its earlier owner are refused. Errors: ReplicaFailed."""
-        self._publish(b"", self.last.end)
+    def claim(self, older: OlderSnapshot | None = None) -> None:
+        """Take the log over: from now on, appends of its earlier owner are refused. Errors: ReplicaFailed.
+
+        ``older``: the snapshot that the next worker may use if this one does not give the log back.
+        """
+        self._publish(b"", self.last.end, older=older)
+
+    def name_snapshot(self, older: OlderSnapshot) -> None:
+        """Let the next worker use this snapshot if this one does not give the log back. Errors: ReplicaFailed."""
+        self._require_lease()
+        self._publish(b"", self.last.end, older=older)
+
+    def forget_snapshot(self) -> None:
+        """Let the next worker use no snapshot, until another is named. Errors: ReplicaFailed."""
+        self._require_lease()
+        self.end()  # the answer may have been lost when the last one was named
+        if self.last.older is not None:
+            self._publish(b"", self.last.end)
 
     def release(self, snapshot: str) -> None:
         """Give the log back. The next worker may use the snapshot of the outboxes. Errors: ReplicaFailed."""
-        self._publish(b"", self.last.end, snapshot)
+        self._publish(b"", self.last.end, snapshot=snapshot)
 
     # --- the port of the event log ----------------------------------------------------------------------------------
 
@@ -118,15 +164,23 @@ class StreamReplica:
 
     def append(self, lines: bytes, end: LogEnd) -> None:
         """See :class:`tconnectsync.Replica`."""
-        self.fence()
-        self._publish(zlib.compress(lines, _LEVEL), end)
+        self._require_lease()
+        self._publish(zlib.compress(lines, _LEVEL), end, older=self.last.older)
 
-    def fence(self) -> None:
-        """See :class:`tconnectsync.Replica`. It asks nobody: the lease says until when nobody else can have it."""
+    def fence(self, oldest: datetime) -> None:
+        """See :class:`tconnectsync.Replica`. It asks nobody: the lease says until when nobody else can have it.
+
+        Before documents are sent that are too old for the named snapshot, it stores that there is none.
+        """
+        self._require_lease()
+        if self.last.older is not None and oldest < self.last.older.since:
+            self.forget_snapshot()
+
+    def _require_lease(self) -> None:
         if not self.lease_holds():
             raise _taken_over(self.person)
 
-    def _publish(self, payload: bytes, end: LogEnd, snapshot: str = "") -> None:
+    def _publish(self, payload: bytes, end: LogEnd, *, snapshot: str = "", older: OlderSnapshot | None = None) -> None:
         headers = {
             Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(self.last.seq),
             POSITION: str(end.position),
@@ -136,6 +190,8 @@ class StreamReplica:
         }
         if snapshot:
             headers[SNAPSHOT] = snapshot
+        if older is not None:
+            headers[OLDER_SNAPSHOT] = older.header()
         try:
             stored = self.servers.call(self.servers.js.publish(self.subject, payload, headers=headers))
         except APIError as error:
@@ -149,7 +205,7 @@ class StreamReplica:
             ) from error
         except (Retryable, NatsError) as error:
             raise _unreachable(self.person, error) from error
-        self.last = LastMessage(seq=stored.seq, end=end, owner=self.owner, snapshot=snapshot)
+        self.last = LastMessage(seq=stored.seq, end=end, owner=self.owner, snapshot=snapshot, older=older)
 
     def _batches(self, after: int) -> Iterator[bytes]:
         servers, js = self.servers, self.servers.js

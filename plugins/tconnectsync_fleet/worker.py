@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,8 +21,9 @@ from tconnectsync_fleet.outage import ServersOutage, connection_ended
 from tconnectsync_fleet.people import Member, person_of
 from tconnectsync_fleet.people_watch import PeopleWatch
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
-from tconnectsync_fleet.schedule import DueQueue, ScheduledPerson, TurnRate
+from tconnectsync_fleet.schedule import DueQueue, ScheduledPerson, TurnRate, with_jitter
 from tconnectsync_fleet.servers import Entry, Servers
+from tconnectsync_fleet.snapshot_plan import SnapshotPlan
 from tconnectsync_fleet.state_publisher import StatePublisher
 from tconnectsync_fleet.stream_replica import TakenOver
 from tconnectsync_fleet.turn_pool import TurnPool
@@ -53,6 +53,8 @@ class Worker:
     engine: FleetContext
     threads: int = 8
     turns_per_minute: float = 0.0
+    snapshots_s: float = 0.0
+    """How often everybody's outboxes are stored at the servers; 0: when a person is given back only."""
     disk: str = ""
     limit: VendorLimit = attrs.Factory(lambda self: VendorLimit(self.servers, stops=self._stops), takes_self=True)
     people: dict[str, ScheduledPerson] = attrs.field(factory=dict)
@@ -210,6 +212,7 @@ class Worker:
     def _scheduled(self, person: Member) -> ScheduledPerson:
         runner = PersonRunner(
             person, self._folder_of(person.name), self.servers, self.box, self.engine, self.limit.wait, self._ended_leases,
+            SnapshotPlan(self.snapshots_s),
         )  # fmt: skip
         return ScheduledPerson(runner)
 
@@ -287,13 +290,13 @@ class Worker:
             log.warning('log_not_owned message="%s"', error.message)
             scheduled.runner.doubt()
             self.failed_turns += 1
-            pause_s = _with_jitter(RETRY_S[0])
+            pause_s = with_jitter(RETRY_S[0])
         except (TconnectsyncError, NatsError, OSError) as error:
             log.warning('turn_failed message="%s"', error)
             pause_s = self._after_failure(scheduled)
             if isinstance(error, ReplicaFailed):
                 scheduled.runner.doubt()
-                pause_s = min(pause_s, _with_jitter(SERVERS_RETRY_S))
+                pause_s = min(pause_s, with_jitter(SERVERS_RETRY_S))
             scheduled.status = int(getattr(error, "person_status", getattr(error, "exit_status", 1)))
             self._states.publish(person.name, status=scheduled.status, lines=[str(error)])
         except Exception as error:
@@ -323,7 +326,7 @@ class Worker:
         scheduled.published = None
         self.failed_turns += 1
         shortest, longest = RETRY_S
-        return _with_jitter(min(longest, shortest * 2.0 ** min(scheduled.failures - 1, 10)))
+        return with_jitter(min(longest, shortest * 2.0 ** min(scheduled.failures - 1, 10)))
 
     def _give_back(self, scheduled: ScheduledPerson) -> None:
         with log_person(scheduled.runner.person.name), scheduled.lock:
@@ -344,7 +347,3 @@ class Worker:
                 scheduled.due_back = time.monotonic() + RETRY_S[0]
             finally:
                 self._ended(scheduled)
-
-
-def _with_jitter(pause_s: float) -> float:
-    return pause_s * random.uniform(0.7, 1.3)  # noqa: S311 - so that not everybody comes at once

@@ -7,6 +7,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,6 +136,15 @@ class Invocation:
 
         return has_all_of(replica, end, data_dir / "log", OsFiles())
 
+    def doubt_outboxes(self, data_dir: Path, since: datetime) -> None:
+        """Prepare outboxes that are older copies: everything that was delivered later was from ``since`` (UTC) on.
+
+        Errors: MachineTrouble.
+        """
+        from tconnectsync.outbox.older_copy import doubt_outboxes
+
+        doubt_outboxes(data_dir / "outbox", since)
+
     def back_up_replica(self, replica: Replica, target: Path) -> tuple[Path, int]:
         """Write a replica's log to a backup file; return its path and its last position.
 
@@ -197,12 +207,16 @@ class Invocation:
 
         return open_pump_log(config, plugins, clock=self.clock)
 
-    def serve(self) -> None:
-        """Switch this process to a service: it writes log lines instead of sentences, and its threads share memory."""
+    def serve(self, shorten: Callable[[str], str] = str) -> None:
+        """Switch this process to a service: it writes log lines instead of sentences, and its threads share memory.
+
+        ``shorten`` gets each line, and returns what is written.
+        """
         from tconnectsync.runtime.memory_limit import share_one_heap
 
         share_one_heap()
         if self.logs is not None:
+            self.logs.shorten(shorten)
             self.logs.level("warning")
 
     def perform(

@@ -165,10 +165,13 @@ class EventLog:
         """
         return self._require_writer().append(events)
 
-    def fence(self) -> None:
-        """Check that no other process owns the log's replica now, if there is one. Errors: ReplicaFailed."""
+    def fence(self, oldest: datetime) -> None:
+        """Check that no other process owns the log's replica now, if there is one. Errors: ReplicaFailed.
+
+        ``oldest``: the time (UTC) of the oldest document that may be sent next.
+        """
         if self._writer is not None and self._writer.last_segment.replica is not None:
-            self._writer.last_segment.replica.fence()
+            self._writer.last_segment.replica.fence(oldest)
 
     def maintain(self, budget: int = 1) -> int:
         """Compress or check up to ``budget`` sealed segments, and return how many. Call it when nothing else is due.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -56,8 +57,8 @@ class Replica(Protocol):
         """Store a batch durably, only if nobody else has appended since :meth:`end` or the last append. It ends at ``end``."""
         ...
 
-    def fence(self) -> None:
-        """Check that this process still owns the log. Called before each delivery."""
+    def fence(self, oldest: datetime) -> None:
+        """Check that this process still owns the log. Called before each delivery of documents from ``oldest`` (UTC) on."""
         ...
 
 

@@ -16,6 +16,7 @@ from tconnectsync.outbox.stored_values import (
     ADMITTED_FOLDS,
     ADMITTED_FROM,
     CONFIRMED,
+    DOUBTED_FROM,
     FOREIGN_ALLOWED,
     LAST_DELIVERED,
     LOOKED_AT,
@@ -83,8 +84,14 @@ class Preflight:
         """Return the range (UTC) to check before the pending documents may be sent. None: nothing is pending, or all was checked.
 
         All days are checked again for a fold that was turned on later, because an older bridge may have written its documents.
-        The days of a long silence are checked again too.
+        The days of a long silence are checked again too, and those that an older copy of the outbox does not know.
         """
+        days, doubted = self._new_days(), self.sender.outbox.values.get(DOUBTED_FROM)
+        if doubted is None:
+            return days
+        return (doubted if days is None else min(doubted, days[0])), self.clock.now() + FUTURE
+
+    def _new_days(self) -> tuple[datetime, datetime] | None:
         outbox = self.sender.outbox
         first = outbox.queue.first_to_put()
         if first is None:
@@ -146,6 +153,7 @@ class Preflight:
         values.put(LOOKED_AT, self.clock.now())
         values.put(ADMITTED_FROM, min(first, values.get(ADMITTED_FROM) or first))
         values.put(ADMITTED_FOLDS, sorted({*self.folds, *values.get(ADMITTED_FOLDS)}))
+        values.forget(DOUBTED_FROM)
         if values.get(FOREIGN_ALLOWED) is ForeignAllowed.ONCE:
             values.forget(FOREIGN_ALLOWED)
         return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import msgspec
 
 from tconnectsync.clock import milliseconds, moment
 from tconnectsync.outbox.checkpoints import Checkpoints
-from tconnectsync.outbox.document_states import RUNNING
+from tconnectsync.outbox.document_states import RUNNING, DeliveryState
 from tconnectsync.plugin.fold import Document
 from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S
 from tconnectsync.retry.deadline import TOLERANCE_S
@@ -150,6 +150,11 @@ class DeliveryQueue:
         )
         return int(self._db.execute(sql, (milliseconds(now - OLD),)).fetchone()[0])
 
+    def oldest(self) -> datetime | None:
+        """Return the UTC time of the first pending document, also of a withdrawal."""
+        (at,) = self._db.execute("SELECT min(at_ms) FROM document WHERE pending").fetchone()
+        return None if at is None else moment(at)
+
     def span(self) -> tuple[datetime, datetime] | None:
         """Return the UTC times of the first and the last document that is not withdrawn."""
         row = self._db.execute(
@@ -186,12 +191,26 @@ class DeliveryQueue:
             " AND fold IN (SELECT value FROM json_each(:folds)) AND (ttl_s IS NULL OR (interval = :running"
             " AND fold IN (SELECT value FROM json_each(:current)) AND at_ms >= :now - ttl_s * 1000))"
         )
+        return self._fold_again(chosen, values, DeliveryState.STALE)
+
+    def doubt(self, first: datetime) -> int:
+        """Fold everything from ``first`` on again, and forget what the receiver has of it: the read-back finds that. Return the number.
+
+        The key of a document stays if a newer content waits, because the document may have moved: its copy may be before ``first``.
+        """
+        values = {"first": milliseconds(first)}
+        chosen = "at_ms >= :first AND ownership_state <> 'withdrawn' AND fold IS NOT NULL AND ttl_s IS NULL"
+        self._db.execute(f"UPDATE document SET receiver_key = NULL WHERE {chosen} AND NOT pending", values)
+        return self._fold_again(chosen, values, DeliveryState.READ_BACK)
+
+    def _fold_again(self, chosen: str, values: Mapping[str, Any], delivered: DeliveryState) -> int:
+        """Fold the ``chosen`` documents again. ``delivered``: the state of those that the receiver has."""
         select = f"SELECT DISTINCT fold, stream, interval FROM document WHERE {chosen}"
         rows = self._db.execute(select, values).fetchall()
         changed = self._db.execute(
             "UPDATE document SET content_state = 'unknown', desired_hash = NULL, dead_reason = NULL, next_attempt_ms = NULL,"
             " given_up = 0, delivered_hash = NULL,"
-            f" delivery_state = CASE delivery_state WHEN 'never' THEN 'never' ELSE 'stale' END WHERE {chosen}",
+            f" delivery_state = CASE delivery_state WHEN 'never' THEN 'never' ELSE '{delivered.value}' END WHERE {chosen}",
             values,
         ).rowcount
         for fold, stream, interval in rows:

@@ -101,7 +101,7 @@ class Engine:
                 return True
             due = runner.delivery.due(now)
             if due is not None and due <= now:
-                self.events.fence()
+                self.events.fence(runner.delivery.outbox.queue.oldest() or now)
                 return runner.delivery.deliver()
             return placed and runner.compare(
                 self.streams, is_fresh=lambda: self._all_sources_current(now, now - MAX_SOURCE_AGE)

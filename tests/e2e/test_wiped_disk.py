@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import parse_qs
 
+from tconnectsync.outbox.older_copy import doubt_outboxes
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.simulated_home import BEGIN, DAY, GENERATIONS, differences, plan_of, simulated_home
 from tests.support.cloud_faults import CloudFault, answered
@@ -71,6 +73,39 @@ def test_equal_documents_are_not_sent_again(tmp_path: Path, version: str) -> Non
         written = [each for each in home.site.requests[earlier:] if each.method != "GET"]
         assert sum(each.documents for each in written) == 2
         assert home.own_documents() == before
+
+
+@GENERATIONS
+def test_older_copy_of_the_outboxes(tmp_path: Path, version: str) -> None:
+    """With an older copy of the outboxes, only the days that it does not know are read, and only what differs there is sent."""
+    pump = simulate(plan_of(49))
+    with simulated_home(tmp_path, pump, now=BEGIN + 6 * DAY, version=version, history_days=4) as home:
+        assert home.ask("sync").status == 0
+        data, since = home.running.folder / "data", BEGIN + 5 * DAY
+        home.running.engine.close()
+        shutil.copytree(data / "outbox", tmp_path / "copy")
+        home.running.open()
+        home.clock.sleep(5 * 3600)
+        assert home.ask("sync").status == 0
+        before = home.own_documents()
+
+        home.running.engine.close()
+        shutil.rmtree(data / "outbox")
+        shutil.copytree(tmp_path / "copy", data / "outbox")
+        doubt_outboxes(data / "outbox", since)
+        *left, _lost = sorted(home.site.documents("treatments"), key=lambda doc: doc["created_at"])
+        home.site.drop("treatments")
+        home.site.put("treatments", *left)
+        earlier = len(home.site.requests)
+        home.running.open()
+        assert home.ask("sync").status == 0
+        requests = [each for each in home.site.requests[earlier:] if "treatments" in each.path]
+        assert sum(each.documents for each in requests if each.method != "GET") == 1
+        reads = [parse_qs(each.query) for each in requests if each.method == "GET"]
+        assert {each["find[created_at][$gte]"][0] for each in reads} == {f"{since:%Y-%m-%dT%H:%M:%S}.000Z"}
+        assert home.own_documents() == before
+        assert home.ask("sync").status == 0
+        assert differences(home, pump, begin=BEGIN + 2 * DAY + timedelta(hours=6)) == []
 
 
 def test_site_that_has_everything_ends_the_trouble(tmp_path: Path) -> None:

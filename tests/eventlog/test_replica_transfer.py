@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 
 import attrs
@@ -34,7 +35,7 @@ class MemoryReplica:
     def append(self, lines: bytes, end: LogEnd) -> None:
         self.batches.append((lines, end))
 
-    def fence(self) -> None:
+    def fence(self, oldest: datetime) -> None:
         """Always ours."""
 
 

@@ -15,12 +15,13 @@ from typing import Any
 
 from tests.e2e.kill_points import KillPoint, arm
 
-STOP, SNAPSHOT, EMPTY = "a stop in order", "a snapshot", "an empty disk"
+STOP, SNAPSHOT, EMPTY, OFTEN = "a stop in order", "a snapshot", "an empty disk", "snapshots of people who stay"
 """What must happen first, so that a point is reached."""
 
 _REPLICA = "tconnectsync_fleet.stream_replica:StreamReplica"
 _SENDER = "tconnectsync.outbox.sender:Sender"
 _SNAPSHOTS = "tconnectsync_fleet.snapshots"
+_DOUBT = "tconnectsync.outbox.older_copy:doubt_outboxes"
 _PUBLISH = "nats.js.client:JetStreamContext.publish"
 _WRITE = "tconnectsync.filesystem:OsAppendFile.write"
 _COPY = "tconnectsync.eventlog.replica:_copy"
@@ -53,6 +54,11 @@ POINTS: Mapping[str, KillPoint] = {
     "claimed, not written down": KillPoint(f"{_REPLICA}.claim", "after"),
     "half a batch copied": KillPoint(_WRITE, "half", caller=_COPY, first=EMPTY),
     "a batch copied": KillPoint(_WRITE, "after", caller=_COPY, first=EMPTY),
+    # a snapshot of a person who stays, and who is taken over with it
+    "snapshot stored, not named": KillPoint(f"{_REPLICA}.name_snapshot", "before", first=OFTEN),
+    "snapshot named": KillPoint(f"{_REPLICA}.name_snapshot", "after", first=OFTEN),
+    "older outboxes restored, not doubted": KillPoint(_DOUBT, "before", first=EMPTY),
+    "older outboxes doubted": KillPoint(_DOUBT, "after", first=EMPTY),
     # a person is given back
     "about to store a snapshot": KillPoint(f"{_SNAPSHOTS}:store_snapshot", "before", first=STOP),
     "snapshot without its description": KillPoint(_PUBLISH, "before", _about("$O.snapshots.M."), first=STOP),

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import attrs
@@ -74,6 +75,10 @@ class LightFleet:
     requests_per_second: float = 0.0
     """The limit towards the cloud; 0: none."""
     replicas: int = 1
+    first: datetime = attrs.field(factory=lambda: datetime.now(timezone.utc) - timedelta(days=1))
+    """The time of the first records. They are recent, like most of what a pump uploads."""
+    snapshots_s: float = 86400.0
+    """How often each worker stores everybody's outboxes at the servers."""
     poll_s: int = 1
     threads: int = THREADS
     is_gated: bool = False
@@ -97,6 +102,7 @@ class LightFleet:
         plugins.mkdir(mode=0o700)
         shutil.copy(PLUGIN, plugins / PLUGIN.name)
         (plugins / PLUGIN.name).chmod(0o600)
+        (plugins / "first").write_text(self.first.isoformat())
         blocked = json.dumps([*self.blocked_plugins])
         (self.folder / "worker.toml").write_text(f'plugins_dir = "{plugins}"\nblocked_plugins = {blocked}\n')
         self.run("key", str(self.key))
@@ -155,6 +161,8 @@ class LightFleet:
         command = self.programs.get(name, [sys.executable, "-m", "tconnectsync"]).copy()
         command += self.words("worker", "--name", name, "--threads", str(self.threads))
         command += ["--folder", str(self.folder / name), *self._through_gate(name), *options]
+        if name not in self.programs:  # earlier releases store none
+            command += ["--snapshots-every", f"{self.snapshots_s / 3600:f}"]
         with self.log(name).open("ab") as log:
             self.workers[name] = subprocess.Popen(
                 command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log

@@ -53,6 +53,7 @@ class SoakSettings:
     lease: float
     growth: float
     poll: int
+    snapshots: float
     seed: int
     without: list[str]
 
@@ -86,6 +87,7 @@ def run(chosen: SoakSettings, folder: Path) -> bool:
         is_gated=True,
         patience_s=PATIENCE_S,
         poll_s=chosen.poll,
+        snapshots_s=chosen.snapshots,
         blocked_plugins=() if chosen.real_people else ("nightscout",),
     )
     fleet.cloud.growth_per_s = chosen.growth
@@ -198,6 +200,9 @@ def main() -> int:
     options.add_argument("--lease", type=float, default=3.0, help="seconds of a worker's lease")
     options.add_argument("--growth", type=float, default=GROWTH_PER_S, help="new records of each person in a second")
     options.add_argument("--poll", type=int, default=1, help="seconds between two polls of a person")
+    options.add_argument(
+        "--snapshots", type=float, default=20.0, help="seconds between two snapshots of a person's outboxes"
+    )
     options.add_argument("--people", type=int, default=20)
     options.add_argument("--real-people", type=int, default=0, help="more people, with the real source and sinks")
     options.add_argument("--workers", type=int, default=3)

@@ -29,7 +29,7 @@ def nats() -> Iterator[NatsCluster]:
 @pytest.fixture
 def fleet(nats: NatsCluster, tmp_path: Path) -> Iterator[LightFleet]:
     """A fleet of nine people and three workers."""
-    world = LightFleet(tmp_path, nats.url, lease_s=3.0, replicas=3, is_gated=True)
+    world = LightFleet(tmp_path, nats.url, lease_s=3.0, replicas=3, is_gated=True, snapshots_s=3.0)
     try:
         world.add(*(f"p{number}" for number in range(9)))
         for name in ("w1", "w2", "w3"):

@@ -11,7 +11,7 @@ import pytest
 
 from tconnectsync_fleet.servers import WORKERS, NatsLogin, Servers
 from tests.fleet import kill_points
-from tests.fleet.kill_points import EMPTY, POINTS, SNAPSHOT, STOP
+from tests.fleet.kill_points import EMPTY, OFTEN, POINTS, SNAPSHOT, STOP
 from tests.fleet.light_world import LightFleet
 from tests.support.nats_servers import server_in
 
@@ -36,6 +36,8 @@ def fleet(tmp_path: Path) -> Iterator[LightFleet]:
 def live(fleet: LightFleet, disk: str, point: str | None) -> int | None:
     """Start a worker, and stop it if its point needs that; return its exit status."""
     words = [*fleet.words("worker", "--name", disk, "--threads", "2"), "--folder", str(fleet.folder / disk)]
+    if point is not None and POINTS[point].first == OFTEN:
+        words += ["--snapshots-every", "0.0001"]
     process = kill_points.start(point, words, fleet.environment, fleet.log(disk))
     if point is None or POINTS[point].first == STOP:
         fleet.wait_until_all_asked()

@@ -7,6 +7,7 @@ import itertools
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,9 +40,31 @@ from tests.support.real_servers import Server
 LIFE_S = 300.0
 """The servers end no lease by themselves during a test; the state machine does."""
 OUTBOX = "outbox/light.sqlite"
+LONG_AGO = datetime(2001, 1, 1, tzinfo=timezone.utc)
 WORKER_NAMES, PEOPLE_NAMES = ("w1", "w2"), ("anna", "berta")
 workers, people = st.sampled_from(WORKER_NAMES), st.sampled_from(PEOPLE_NAMES)
 _numbers = itertools.count(1)
+
+
+@attrs.frozen
+class ModelSnapshot:
+    """The outbox of a snapshot, and the number that it was stored as."""
+
+    outbox: str | None
+    number: int
+
+
+class DoubtingEngine:
+    """Marks outboxes that are older copies."""
+
+    def doubt_outboxes(self, data_dir: Path, since: datetime) -> None:
+        path = data_dir / OUTBOX
+        if path.exists():
+            path.write_text(doubted(path.read_text()))
+
+
+def doubted(outbox: str) -> str:
+    return f"{outbox}?"
 
 
 @attrs.define
@@ -51,9 +74,13 @@ class ModelPerson:
     batches: list[bytes] = attrs.field(factory=list)
     messages: int = 0
     owner: str = ""
-    snapshot: str | None = None
-    """The outbox of the snapshot, if the log was given back."""
+    snapshot: ModelSnapshot | None = None
+    """The last snapshot that counts. If the log was given back, it has everything."""
+    stored: int = 0
+    """How many snapshots were stored: only the last one is there."""
     is_released: bool = False
+    old: list[str] = attrs.field(factory=list)
+    """The deliveries of old documents since somebody looked at the whole receiver. No outbox lacks one."""
     seen: dict[int, int] = attrs.field(factory=dict)
     """By replica: how many messages there were when it stored its last one."""
     senders: list[StreamReplica] = attrs.field(factory=list)
@@ -138,7 +165,8 @@ class FleetMachine(RuleBasedStateMachine):
 
     def runner(self, worker: str, person: str) -> PersonRunner:
         member = Member(name=self.name(person), sealed=b"")
-        return PersonRunner(member, self.disk(worker, person), self.servers, self.box, cast(FleetContext, None))
+        engine = cast(FleetContext, DoubtingEngine())
+        return PersonRunner(member, self.disk(worker, person), self.servers, self.box, engine)
 
     def remember(self, person: str, runner: PersonRunner) -> None:
         """A process has ended; what it had sent may still arrive."""
@@ -212,12 +240,65 @@ class FleetMachine(RuleBasedStateMachine):
         if taken:
             claims, outbox = person.outboxes.get(worker, (set(), None))
             if person.owner not in claims:
-                outbox = person.snapshot if person.is_released else None
+                outbox = self.restored(person)
             assert self.outbox(worker, name) == outbox
             assert runner.is_owned
             person.outboxes[worker] = ({lease.owner} if answers else {lease.owner, person.owner}, outbox)
-            person.owner, person.is_released, person.snapshot = lease.owner, False, None
+            person.owner, person.is_released = lease.owner, False
             self.was_stored(person, runner._replica if answers else None)
+            if outbox is None:
+                person.old.clear()  # it is rebuilt: the whole receiver is read back
+            assert all(delivery in (outbox or "") for delivery in person.old)
+
+    def restored(self, person: ModelPerson) -> str | None:
+        """The outbox that a worker without a disk of its own finds. One that is not there does not count any more."""
+        if person.snapshot is None or person.snapshot.number != person.stored:
+            person.snapshot = None
+            return None
+        outbox = person.snapshot.outbox
+        return outbox if person.is_released or outbox is None else doubted(outbox)
+
+    @rule(worker=workers, name=people, is_old=st.booleans())
+    def deliver_after_a_look(self, worker: str, name: str, is_old: bool) -> None:
+        """The owner delivers. Before old documents are sent, the snapshot is given up."""
+        process, person = self.processes[worker], self.people[name]
+        runner = process.runners[name]
+        if not self.may_deliver(process.lease, runner) or runner._replica is None:
+            return
+        replica = runner._replica
+        knew = replica.last.older is not None
+        replica.fence(LONG_AGO if is_old else datetime.now(timezone.utc))
+        if is_old and knew:
+            person.snapshot = None
+            self.was_stored(person, replica)
+        delivery = f"<{next(_numbers)}>"
+        self.write(worker, name, delivery)
+        if is_old:
+            person.old.append(delivery)
+
+    @rule(worker=workers, name=people, answers=st.sampled_from([True, True, False]))
+    def store_a_snapshot(self, worker: str, name: str, answers: bool) -> None:
+        """A snapshot of a person who stays, also by a worker that has just lost the person: then none counts any more."""
+        runner, person = self.processes[worker].runners[name], self.people[name]
+        replica = runner._replica
+        if replica is None or not replica.lease_holds():
+            return
+        is_owner = person.owner == replica.owner and person.seen.get(id(replica)) == person.messages
+        number = person.stored = person.stored + 1
+        replica.servers = self.servers if answers else cast(Servers, LosesAnswers(self.servers))
+        try:
+            runner._store_snapshot(replica, 0)
+        except ReplicaFailed:
+            assert not (is_owner and answers)
+            runner.doubt()
+        else:
+            assert is_owner
+            assert answers
+        finally:
+            replica.servers = self.servers
+        if is_owner:
+            person.snapshot = ModelSnapshot(person.outboxes[worker][1], number)
+            self.was_stored(person, replica if answers else None)
 
     @rule(worker=workers, name=people, answers=st.booleans())
     def turn(self, worker: str, name: str, answers: bool) -> None:
@@ -226,17 +307,32 @@ class FleetMachine(RuleBasedStateMachine):
         self.append(worker, name, answers)
         self.deliver(worker, name)
 
+    @rule(worker=workers, name=people, is_old=st.booleans(), answers=st.booleans())
+    def lose_the_computer(self, worker: str, name: str, is_old: bool, answers: bool) -> None:
+        """A worker stores a snapshot, delivers more and is lost with its disk; the other one takes over what it can have."""
+        for each in WORKER_NAMES:
+            self.begin(each, starts_process=False)
+        self.turn(worker, name, answers=True)
+        self.store_a_snapshot(worker, name, answers)
+        self.turn(worker, name, answers=True)
+        self.deliver_after_a_look(worker, name, is_old)
+        self.expire(worker, disk_is_lost=True)
+        (other,) = {*WORKER_NAMES} - {worker}
+        self.turn(other, name, answers=True)
+
     @rule(worker=workers, name=people)
     def deliver(self, worker: str, name: str) -> None:
         """Something is written into the outbox, also by a worker that does not know yet that it has lost the person."""
-        person = self.people[name]
         if self.processes[worker].runners[name]._replica is not None:
-            claims, outbox = person.outboxes[worker]
-            outbox = f"{outbox or ''}{worker}"
-            path = self.disk(worker, name) / OUTBOX
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(outbox)
-            person.outboxes[worker] = (claims, outbox)
+            self.write(worker, name, worker)
+
+    def write(self, worker: str, name: str, delivery: str) -> None:
+        claims, outbox = self.people[name].outboxes[worker]
+        outbox = f"{outbox or ''}{delivery}"
+        path = self.disk(worker, name) / OUTBOX
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(outbox)
+        self.people[name].outboxes[worker] = (claims, outbox)
 
     @rule(worker=workers, name=people, answers=st.booleans())
     def append(self, worker: str, name: str, answers: bool) -> None:
@@ -260,7 +356,7 @@ class FleetMachine(RuleBasedStateMachine):
         name, replica = data.draw(st.sampled_from(self.old))
 
         def send(lines: bytes, end: LogEnd) -> None:
-            replica._publish(zlib.compress(lines), end)
+            replica._publish(zlib.compress(lines), end, older=replica.last.older)
 
         with contextlib.suppress(ReplicaFailed):
             self.publish(name, replica, may=True, answers=True, send=send)
@@ -311,7 +407,8 @@ class FleetMachine(RuleBasedStateMachine):
         runner.release()
         assert not runner.is_owned
         if gives:
-            person.is_released, person.snapshot = True, person.outboxes[worker][1]
+            person.stored += 1
+            person.is_released, person.snapshot = True, ModelSnapshot(person.outboxes[worker][1], person.stored)
             self.was_stored(person, replica)
 
     @precondition(lambda self: self.restarts > 0)

@@ -88,7 +88,7 @@ def person(
     name = new_name()
     runner = SimpleNamespace(is_owned=True, person=Member(name=name, sealed=b""))
     found = AskedPerson(name, servers, ScheduledPerson(cast(PersonRunner, runner), is_wanted=True))
-    runner.context = found.context
+    runner.context, runner.perform = found.context, found.perform
     worker.people[name] = found.scheduled
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -150,5 +151,5 @@ def test_lost_lease_stops_appends(replica: StreamReplica, tmp_path: Path) -> Non
         with pytest.raises(ReplicaFailed):
             log.append([basal(2)])
         with pytest.raises(ReplicaFailed):
-            log.fence()
+            log.fence(datetime.now(timezone.utc))
     shutil.rmtree(tmp_path / "log")

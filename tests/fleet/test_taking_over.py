@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,11 +28,22 @@ OUTBOX = "outbox/light.sqlite"
 
 
 @attrs.define
+class Doubts:
+    """An engine that remembers the folders whose outboxes it was told to doubt, and from when on."""
+
+    told: list[tuple[str, datetime]] = attrs.field(factory=list)
+
+    def doubt_outboxes(self, data_dir: Path, since: datetime) -> None:
+        self.told.append((data_dir.name, since))
+
+
+@attrs.define
 class WorkerDisks:
     """Workers of one fleet, each with a disk of its own."""
 
     servers: Servers
     folder: Path
+    doubts: Doubts = attrs.field(factory=Doubts)
     box: SealedBox[PrivateKey] = attrs.field(factory=lambda: SealedBox(PrivateKey.generate()))
 
     def lease(self, worker: str) -> WorkerLease:
@@ -41,7 +53,7 @@ class WorkerDisks:
 
     def runner(self, worker: str, person: str) -> PersonRunner:
         member = Member(name=person, sealed=b"")
-        return PersonRunner(member, self.disk(worker), self.servers, self.box, cast(FleetContext, None))
+        return PersonRunner(member, self.disk(worker), self.servers, self.box, cast(FleetContext, self.doubts))
 
     def disk(self, worker: str) -> Path:
         return self.folder / worker
@@ -139,7 +151,7 @@ def test_snapshot_moves_with_the_person(workers: WorkerDisks, new_name: Callable
 def test_outboxes_of_a_refused_claim_are_not_used(
     workers: WorkerDisks, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A snapshot that was restored for a claim that came too late is older than what the earlier owner has done since."""
+    """A snapshot that was restored for a claim that came too late is older than what the earlier owner has done since: it is doubted."""
     person, first, second = new_name(), new_name(), new_name()
     mine, other = workers.lease(first), workers.lease(second)
     giving = workers.runner(first, person)
@@ -148,10 +160,10 @@ def test_outboxes_of_a_refused_claim_are_not_used(
     giving.release()
     claim = stream_replica.StreamReplica.claim
 
-    def too_late(replica: stream_replica.StreamReplica) -> None:
+    def too_late(replica: stream_replica.StreamReplica, older: stream_replica.OlderSnapshot | None) -> None:
         monkeypatch.setattr(stream_replica.StreamReplica, "claim", claim)
         assert giving.take(mine, ())  # whose share has changed once more
-        claim(replica)
+        claim(replica, older)
 
     monkeypatch.setattr(stream_replica.StreamReplica, "claim", too_late)
     late = workers.runner(second, person)
@@ -159,7 +171,8 @@ def test_outboxes_of_a_refused_claim_are_not_used(
         late.take(other, {mine.owner, other.owner})
     mine.end()
     assert workers.runner(second, person).take(other, ())
-    assert workers.outbox(second) is None
+    assert workers.outbox(second) == "as it was given back"
+    assert [name for name, _ in workers.doubts.told] == [second]
 
 
 def chunks_of(servers: Servers, person: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -24,7 +24,10 @@ from tconnectsync import (
     Rejected,
     Retryable,
 )
+from tconnectsync.jobs.messages import Result
 from tconnectsync.outbox import Outbox
+from tconnectsync.outbox.found_documents import FoundDocuments
+from tconnectsync.outbox.older_copy import doubt_outboxes
 from tconnectsync.plugin.receiver import StoredDocument
 from tconnectsync.timeline.event_stream import EventStream, stream_name
 from tconnectsync.timeline.resolver import TimelineResolver
@@ -32,6 +35,8 @@ from tests.projection.random_histories import END, FIRST_DAY, HOME, Unit, decode
 from tests.projection.reference_projection import ALL, document_of_everything, sink_folds
 from tests.support.engine.fakes import FakeReceiver
 from tests.support.engine.harness import EngineHarness, FakePumpSource
+
+COPY = "copy of the outbox"
 
 
 class ProcessDied(BaseException):
@@ -52,10 +57,28 @@ class KillSwitch:
                 raise ProcessDied
 
 
+@attrs.frozen
+class WatchedFoundDocuments(FoundDocuments):
+    """Remembers which documents were left at the receiver, because they may be another installation's."""
+
+    left: set[str]
+
+    def resolve(self, known: Callable[[str, datetime], bool], *, keep: Sequence[tuple[int, int]] = ()) -> int:
+        rows = "SELECT id FROM document WHERE fold IS NULL AND ownership_state = 'found'"
+        found = {id_ for (id_,) in self._db.execute(rows)}
+        count = super().resolve(known, keep=keep)
+        self.left.update(found - {id_ for (id_,) in self._db.execute("SELECT id FROM document")})
+        return count
+
+
 class KillableOutbox(Outbox):
     """The process may die before a transaction is committed, which loses it, or right after."""
 
     kill_switch: KillSwitch = KillSwitch()
+
+    def watch_found(self, left: set[str]) -> None:
+        """Add to ``left`` what is left at the receiver."""
+        self.found = WatchedFoundDocuments(self._db, left)
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[None]:
@@ -142,6 +165,10 @@ class CrashingEngineHarness(EngineHarness):
     first_day: date = FIRST_DAY
     brake: int = 10
     release: int = 1
+    left: set[str] = attrs.field(factory=set)
+    """Documents that were left at the receiver when the outbox had been lost, because no document of their kind was made then."""
+    copy_since: datetime | None = None
+    """There is a copy of the outbox. What was delivered after it is from this time on."""
 
     def __attrs_post_init__(self) -> None:
         self.clock.time = END + timedelta(days=3)
@@ -161,6 +188,7 @@ class CrashingEngineHarness(EngineHarness):
         super().open()
         self.runner.folding.rewrite_limit = self.brake
         self.runner.outbox.kill_switch = self.kill_switch
+        self.runner.outbox.watch_found(self.left)
         append = self.engine.events.append
 
         def dying_step(events: Sequence[Event]) -> Any:
@@ -169,7 +197,18 @@ class CrashingEngineHarness(EngineHarness):
             self.kill_switch.step_or_die()
             return appended
 
+        def fence(oldest: datetime) -> None:
+            self.kill_switch.step_or_die()
+            if self.copy_since is not None and oldest < self.copy_since:
+                self.copy_since = None
+
         self.engine.events.append = dying_step  # type: ignore[method-assign]
+        self.engine.events.fence = fence  # type: ignore[method-assign]
+
+    def ask(self, command: str, **args: Any) -> Result:
+        if command != "sync":
+            self.copy_since = None  # a copy knows nothing of what the user asked for
+        return super().ask(command, **args)
 
     def tell(self, units: Sequence[Unit], *, parts: int = 1, half: bool = False) -> None:
         """Let the vendor report these events with the next poll, in this number of answers."""
@@ -213,9 +252,28 @@ class CrashingEngineHarness(EngineHarness):
     def wipe(self, *parts: str) -> None:
         """Lose these parts of the data folder."""
         self.engine.close()
+        if "log" in parts:
+            self.copy_since = None
         for part in parts:
             for path in self.folder.glob(f"{part}*"):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self.open()
+
+    def copy_outbox(self, since: datetime) -> None:
+        """Keep a copy of the outbox. It counts until something is delivered that is older than ``since``."""
+        self.engine.close()
+        shutil.rmtree(self.folder / COPY, ignore_errors=True)
+        shutil.copytree(self.folder / "outbox", self.folder / COPY)
+        self.copy_since = since
+        self.open()
+
+    def use_older_outbox(self) -> None:
+        """Lose the outbox. If there is a copy that counts, it takes its place."""
+        self.engine.close()
+        shutil.rmtree(self.folder / "outbox")
+        if self.copy_since is not None:
+            shutil.copytree(self.folder / COPY, self.folder / "outbox")
+            doubt_outboxes(self.folder / "outbox", self.copy_since)
         self.open()
 
     def wanted(self) -> dict[str, Document]:

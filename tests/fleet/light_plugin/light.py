@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -38,7 +39,8 @@ from tconnectsync import (
     option,
 )
 
-FIRST = datetime(2026, 5, 14, 12, 0, tzinfo=timezone.utc)
+FIRST = datetime.fromisoformat(Path(__file__).with_name("first").read_text())
+"""The time of number 0. A second later each."""
 TIMEOUT_S = 20.0
 CONNECTIONS = requests.Session()
 """Connections stay open, so that a request costs the worker little."""
@@ -94,7 +96,7 @@ class NumberSource:
 
     def _event(self, number: int) -> Event:
         kind, body = self.decode({"number": number})
-        at = FIRST + timedelta(minutes=number)
+        at = FIRST + timedelta(seconds=number)
         return Event(
             id=f"light:{number}", kind=kind, pump="1", group=0, seq=number, pump_time=at.replace(tzinfo=None),
             source="light", received_at=self.context.clock.now(), body=body, raw={"number": number},
@@ -132,7 +134,7 @@ class Posts(BaseReceiver):
 
     def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
         for document in request_json("GET", f"{self.options.url}/documents"):
-            at = FIRST + timedelta(minutes=document["seq"])
+            at = FIRST + timedelta(seconds=document["seq"])
             yield StoredDocument(document_id=document["id"], collection="carbs", at=at, receiver_key=document["id"])
 
 

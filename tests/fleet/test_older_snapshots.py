@@ -1,0 +1,201 @@
+"""Snapshots for the case that a worker's computer is lost: which ones count, and when they are stored. On a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+import pytest
+
+from tconnectsync_fleet import snapshot_plan
+from tconnectsync_fleet.lease import WorkerLease
+from tconnectsync_fleet.person_runner import PersonContext, PersonRunner
+from tconnectsync_fleet.servers import Servers
+from tconnectsync_fleet.snapshot_plan import LATE, SnapshotPlan
+from tconnectsync_fleet.snapshots import store_snapshot
+from tconnectsync_fleet.stream_replica import OlderSnapshot
+from tests.fleet.test_taking_over import WorkerDisks
+
+NOW = datetime.now(timezone.utc)
+
+
+@attrs.define
+class Fleet:
+    """Workers that each have a person after the other, and whose computers are lost."""
+
+    disks: WorkerDisks
+    person: str
+    new_name: Callable[[], str]
+
+    def next_worker(self) -> tuple[PersonRunner, WorkerLease]:
+        """Take the person over on a new computer."""
+        worker = self.new_name()
+        lease = self.disks.lease(worker)
+        runner = self.disks.runner(worker, self.person)
+        assert runner.take(lease, ())
+        return runner, lease
+
+    def outbox(self, runner: PersonRunner) -> str | None:
+        return self.disks.outbox(runner.folder.name)
+
+    def deliver(self, runner: PersonRunner, outbox: str) -> None:
+        self.disks.write_outbox(runner.folder.name, outbox)
+
+    @staticmethod
+    def store(runner: PersonRunner) -> None:
+        assert runner._replica is not None
+        runner._store_snapshot(runner._replica, 0)
+
+
+@pytest.fixture
+def fleet(servers: Servers, tmp_path: Path, new_name: Callable[[], str]) -> Fleet:
+    return Fleet(WorkerDisks(servers, tmp_path), new_name(), new_name)
+
+
+def test_lost_computer(fleet: Fleet) -> None:
+    """The next worker, and the one after it, use the last snapshot, and doubt what may have been delivered since."""
+    first, lease = fleet.next_worker()
+    fleet.deliver(first, "by the first")
+    fleet.store(first)
+    fleet.deliver(first, "by the first, and more")
+    lease.end()
+    second, lease = fleet.next_worker()
+    assert fleet.outbox(second) == "by the first"
+    lease.end()
+    third, _ = fleet.next_worker()
+    assert fleet.outbox(third) == "by the first"
+    assert [name for name, _ in fleet.disks.doubts.told] == [second.folder.name, third.folder.name]
+    assert {abs(since - NOW + LATE) < timedelta(minutes=5) for _, since in fleet.disks.doubts.told} == {True}
+
+
+def test_snapshot_of_a_release_counts_later(fleet: Fleet) -> None:
+    """What an orderly end has stored is exact for the next worker, and older for the one that comes if that is lost."""
+    first, lease = fleet.next_worker()
+    fleet.deliver(first, "by the first")
+    first.release()
+    lease.end()
+    second, lease = fleet.next_worker()
+    assert fleet.outbox(second) == "by the first"
+    assert not fleet.disks.doubts.told
+    fleet.deliver(second, "by the second")
+    lease.end()
+    third, _ = fleet.next_worker()
+    assert fleet.outbox(third) == "by the first"
+    assert [name for name, _ in fleet.disks.doubts.told] == [third.folder.name]
+
+
+@pytest.mark.parametrize(("age", "outbox"), [(LATE - timedelta(hours=1), "by the first"), (LATE * 2, None)])
+def test_delivery_of_older_documents(fleet: Fleet, age: timedelta, outbox: str | None) -> None:
+    """Before documents are sent that are older than a snapshot allows, it is given up; newer ones leave it."""
+    first, lease = fleet.next_worker()
+    fleet.deliver(first, "by the first")
+    fleet.store(first)
+    assert first._replica is not None
+    first._replica.fence(NOW - age)
+    lease.end()
+    second, _ = fleet.next_worker()
+    assert fleet.outbox(second) == outbox
+
+
+def test_request_gives_the_snapshot_up(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replay that somebody asked for after the snapshot is not in it, so it does not count."""
+
+    class Asked:
+        def perform(self, command: str, arguments: Any, show: Any) -> str:
+            return command
+
+    first, lease = fleet.next_worker()
+    fleet.deliver(first, "by the first")
+    fleet.store(first)
+    monkeypatch.setattr(PersonRunner, "context", lambda _: cast(PersonContext, Asked()))
+    assert first.perform("replay", {}, lambda _: None) == "replay"
+    lease.end()
+    second, _ = fleet.next_worker()
+    assert fleet.outbox(second) is None
+
+
+def test_another_snapshot_was_stored(fleet: Fleet) -> None:
+    """If the stored snapshot is not the one that was named, none counts: an earlier worker may have stored it late."""
+    first, lease = fleet.next_worker()
+    fleet.deliver(first, "by the first")
+    fleet.store(first)
+    store_snapshot(fleet.disks.servers, fleet.person, first.folder, fleet.disks.box)
+    lease.end()
+    second, _ = fleet.next_worker()
+    assert fleet.outbox(second) is None
+    assert second._replica is not None
+    assert second._replica.last.older is None
+
+
+def test_no_lease_no_snapshot(fleet: Fleet) -> None:
+    """A worker whose lease has ended does not overwrite the snapshot of the next one."""
+    first, lease = fleet.next_worker()
+    lease.end()
+    second, _ = fleet.next_worker()
+    fleet.deliver(second, "by the second")
+    fleet.store(second)
+    fleet.store(first)
+    assert second._replica is not None
+    assert second._replica.last.older is not None
+
+
+@pytest.mark.parametrize("header", ["", "abc", "abc yesterday", "abc 2026-11-29"])
+def test_unreadable_header(header: str) -> None:
+    """A header that names no snapshot and time (with its zone) is none."""
+    assert OlderSnapshot.of(header) is None
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The monotonic seconds that a plan sees."""
+    now = [1000.0]
+    monkeypatch.setattr(snapshot_plan.time, "monotonic", lambda: now[0])
+    return now
+
+
+DAY_S = 86400.0
+
+
+def test_first_snapshot_within_the_hour(clock: list[float]) -> None:
+    """Without a snapshot that counts, one is due after some minutes, and after an hour at the latest; once."""
+    plan = SnapshotPlan(DAY_S)
+    assert not plan.is_due(None, records=1)
+    clock[0] += 360
+    assert not plan.is_due(None, records=1)
+    clock[0] += 3300
+    assert plan.is_due(None, records=1)
+    assert not plan.is_due(None, records=1)
+    plan.not_stored()
+    clock[0] += 3600
+    assert not plan.is_due(None, records=1)
+    clock[0] += 3600
+    assert plan.is_due(None, records=1)
+
+
+def test_next_snapshot_after_a_day(clock: list[float]) -> None:
+    """The next one is due a day after the last, also if another worker stored that; not if the log has no new records."""
+    yesterday = OlderSnapshot("1", datetime.now(timezone.utc) - LATE - timedelta(hours=12))
+    plan = SnapshotPlan(DAY_S)
+    assert not plan.is_due(yesterday, records=1)
+    clock[0] += DAY_S / 2 - 60
+    assert not plan.is_due(yesterday, records=1)
+    clock[0] += DAY_S / 10 + 120
+    assert plan.is_due(yesterday, records=1)
+    plan.stored(1)
+    today = OlderSnapshot("2", datetime.now(timezone.utc) - LATE)
+    assert not plan.is_due(today, records=1)
+    clock[0] += DAY_S * 1.2
+    assert not plan.is_due(today, records=1)
+    clock[0] += DAY_S * 1.2
+    assert plan.is_due(today, records=2)
+
+
+def test_no_snapshots(clock: list[float]) -> None:
+    """With 0 none is ever due."""
+    plan = SnapshotPlan(0.0)
+    assert not plan.is_due(None, records=1)
+    clock[0] += DAY_S * 100
+    assert not plan.is_due(None, records=2)

@@ -55,6 +55,14 @@ class WorkerDisks:
         member = Member(name=person, sealed=b"")
         return PersonRunner(member, self.disk(worker), self.servers, self.box, cast(FleetContext, self.doubts))
 
+    def give_back(self, person: str, lease: WorkerLease, outbox: str) -> PersonRunner:
+        """Have the worker take the person, write this outbox, and give the person back."""
+        runner = self.runner(lease.worker, person)
+        assert runner.take(lease, ())
+        self.write_outbox(lease.worker, outbox)
+        runner.release()
+        return runner
+
     def disk(self, worker: str) -> Path:
         return self.folder / worker
 
@@ -139,11 +147,8 @@ def test_snapshot_moves_with_the_person(workers: WorkerDisks, new_name: Callable
     """A person who is given back brings the outboxes to the next worker, which has older ones."""
     person, first, second = new_name(), new_name(), new_name()
     mine, other = workers.lease(first), workers.lease(second)
-    giving = workers.runner(first, person)
-    assert giving.take(mine, ())
-    workers.write_outbox(first, "newer")
     workers.write_outbox(second, "older")
-    giving.release()
+    workers.give_back(person, mine, "newer")
     assert workers.runner(second, person).take(other, {mine.owner, other.owner})
     assert workers.outbox(second) == "newer"
 
@@ -154,10 +159,7 @@ def test_outboxes_of_a_refused_claim_are_not_used(
     """A snapshot that was restored for a claim that came too late is older than what the earlier owner has done since: it is doubted."""
     person, first, second = new_name(), new_name(), new_name()
     mine, other = workers.lease(first), workers.lease(second)
-    giving = workers.runner(first, person)
-    assert giving.take(mine, ())
-    workers.write_outbox(first, "as it was given back")
-    giving.release()
+    giving = workers.give_back(person, mine, "as it was given back")
     claim = stream_replica.StreamReplica.claim
 
     def too_late(replica: stream_replica.StreamReplica, older: stream_replica.OlderSnapshot | None) -> None:
@@ -211,10 +213,7 @@ def test_snapshot_not_answered(
     """One lost answer does not cost the snapshot: nothing is claimed, and the next turn tries again."""
     person, first, second = new_name(), new_name(), new_name()
     mine, theirs = workers.lease(first), workers.lease(second)
-    runner = workers.runner(first, person)
-    assert runner.take(mine, ())
-    workers.write_outbox(first, "what was delivered")
-    runner.release()
+    workers.give_back(person, mine, "what was delivered")
 
     def no_answer(*_: Any) -> Any:
         raise Retryable("no answer")

@@ -21,7 +21,7 @@ def cannot_adopt(sink: str) -> RequestRefused:
     """Return the error for a receiver that cannot recognise an older bridge's documents."""
     return RequestRefused(
         f"{sink} cannot replace an older bridge's documents. Nothing was done.",
-        remedy=f"Run `tconnectsync adopt {sink} --skip`: it keeps them and delivers ours too.",
+        remedy=f"Run `tconnectsync adopt {sink} --skip`: it keeps them, and delivers those of tconnectsync too.",
     )
 
 
@@ -40,8 +40,10 @@ class AdoptionReport:
 
     def lines(self, sink: str, *, done: bool, keep_unclear: bool, pending: int = 0) -> tuple[str, ...]:
         """Return the report as text. ``done``: the replaced documents are deleted; ``pending``: so many of ours still follow."""
-        replaced = "were deleted; ours follow" if pending else "were replaced by ours"
-        lines = [f"{_kinds(self.replaced)} of an older bridge {replaced if done else 'would be replaced by ours'}"]
+        replaced = "were deleted; those of tconnectsync follow" if pending else "were replaced by those of tconnectsync"
+        lines = [
+            f"{_kinds(self.replaced)} of an older bridge {replaced if done else 'would be replaced by those of tconnectsync'}"
+        ]
         if self.impossible:
             deleted = "were deleted" if done else "would be deleted"
             lines.append(f"{_kinds(self.impossible)} of it are impossible (such as a glucose of 0) and {deleted}")
@@ -57,7 +59,7 @@ class AdoptionReport:
             if not keep_unclear:
                 lines.append(
                     "nothing is replaced while these are there. Look at them on the site and delete those that show the pump's"
-                    f" events, or keep them beside ours: `tconnectsync adopt {sink} --keep-unclear`"
+                    f" events, or keep them beside those of tconnectsync: `tconnectsync adopt {sink} --keep-unclear`"
                 )
         return tuple(lines)
 

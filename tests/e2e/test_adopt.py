@@ -85,7 +85,7 @@ def test_adopt_replaces_older_documents(tmp_path: Path, version: str) -> None:
         for sink in (TREATMENTS, PUMP_EVENTS):
             result = home.ask("adopt", sink=sink)
             assert result.status == 0, result.lines
-            assert "were replaced by ours" in result.lines[0]
+            assert "were replaced by those of tconnectsync" in result.lines[0]
         assert home.treatments() == before
         assert older_left(home) == []
         assert foreign_stays(home)
@@ -291,7 +291,7 @@ def test_adopt_dry_run(tmp_path: Path) -> None:
         held = site.count("treatments")  # some may have one key
         fresh = Installation(tmp_path / "fresh", cloud, site.url, site.secret, ZONE, history_days=2)
         said = fresh.run("adopt", TREATMENTS, "--dry-run").stdout
-        assert "would be replaced by ours" in said
+        assert "would be replaced by those of tconnectsync" in said
         assert "Combo Bolus" in said
         assert site.count("treatments") == held
         assert not list((tmp_path / "fresh" / "data").glob("log/*"))
@@ -381,7 +381,7 @@ def test_adopt_on_real_nightscout(site: Any, tmp_path: Path) -> None:
         home.run("adopt", TREATMENTS, "--dry-run")
         assert site.documents("treatments") == held
         for sink in (TREATMENTS, PUMP_EVENTS):
-            assert "were replaced by ours" in home.run("adopt", sink).stdout
+            assert "were replaced by those of tconnectsync" in home.run("adopt", sink).stdout
         after = site.documents("treatments")
         assert by_identity([doc for doc in after if "identifier" in doc]) == before
         assert [doc["enteredBy"] for doc in after if "identifier" not in doc] == ["a pen", "me"]

@@ -15,7 +15,7 @@ from tconnectsync.cli.parameters import SinkName, common_options, day_options, i
 @click.argument("sink", type=SinkName())
 @day_options(required=False)
 @click.option("--dry-run", is_flag=True, help="Show what would be replaced. Change nothing.")
-@click.option("--skip", is_flag=True, help="Keep the older bridge's documents and deliver ours too.")
+@click.option("--skip", is_flag=True, help="Keep the older bridge's documents, and deliver those of tconnectsync too.")
 @click.option(
     "--keep-unclear", is_flag=True, help="Replace only documents that are certainly the same. Keep the unclear ones."
 )

@@ -75,9 +75,9 @@ def ask(servers: Servers, name: str, command: str, args: Mapping[str, Any]) -> I
         content = json.dumps({"command": command, "args": dict(args), "confirms": True}).encode()
         await servers.client.publish(f"{SUBJECT}.{name}", content, reply=inbox)
 
-    servers.call(begin())
     wait_s = FIRST_ANSWER_S
     try:
+        servers.call(begin())
         while True:
             step = talk.next_step(wait_s)
             if step is None:

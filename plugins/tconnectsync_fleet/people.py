@@ -27,8 +27,6 @@ _AT_ONCE = 200
 """So many entries are on their way to the servers at once."""
 _ADD_S = 120.0
 _LOOK_AGAIN_S = 0.1
-_NAMED = 5
-"""So many names are in a message about several people."""
 _RECEIVERS = "receivers"
 
 
@@ -315,7 +313,7 @@ def _changed(name: str) -> NotPossible:
 
 def _left(entries: Sequence[Member], error: BaseException, failure: Exception) -> Retryable:
     """Return what is said if entries may have stayed that were not compared with everybody else's."""
-    names = ", ".join(entry.name for entry in entries[:_NAMED]) + (", …" if len(entries) > _NAMED else "")
+    names = ", ".join(entry.name for entry in entries)
     return Retryable(
         f"{names}: possibly added or changed. It could not be checked whether somebody else delivers to the same address ({error}),"
         f" and undoing it failed ({failure})",

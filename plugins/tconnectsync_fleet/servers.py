@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import json
 import threading
@@ -38,6 +39,9 @@ _FETCH = 500
 _END_OF_BATCH, _NO_MESSAGES = "204", "404"
 ANSWER_S = 10.0
 """A call that has no answer after this long has failed; the servers may have done it or not."""
+
+HANGS_S = 30.0
+"""If the thread of the connection does not even end a call that has failed, for so much longer, nobody waits for it."""
 
 EVENTS = "events"
 """The stream with the logs of all people: the subject of a person is ``events.<name>``."""
@@ -88,8 +92,8 @@ class Servers:
 
     @property
     def is_closed(self) -> bool:
-        """Whether the servers have ended this connection for good, so that it does not reconnect: for example a login that expired."""
-        return self._client.is_closed
+        """Whether this connection has ended for good, so that it does not reconnect: for example because a login expired."""
+        return self._client.is_closed or not self._thread.is_alive()
 
     @property
     def client(self) -> Client:
@@ -103,8 +107,8 @@ class Servers:
         # searches for cycles.
         try:
             with waits_of_this_thread().counted():
-                return future.result()
-        except (asyncio.TimeoutError, NoServersError, OSError) as error:
+                return future.result(timeout_s + HANGS_S)
+        except (asyncio.TimeoutError, concurrent.futures.TimeoutError, NoServersError, OSError) as error:
             why = self._connection.why(error)
             raise Retryable(why.message, remedy=why.remedy) from error.with_traceback(None)
         except NatsError as error:
@@ -203,8 +207,9 @@ class Servers:
 
     def _stop_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._thread.join(HANGS_S)
+        if not self._thread.is_alive():
+            self._loop.close()
 
 
 def _no_bucket(name: str) -> Retryable:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import gc
+import threading
 import time
 import weakref
 
+import pytest
 from nats.errors import Error as NatsError
 
-from tconnectsync_fleet.servers import Servers
+from tconnectsync import Retryable
+from tconnectsync_fleet import servers as servers_module
+from tconnectsync_fleet.servers import NatsLogin, Servers
+from tests.support.real_servers import Server
 
 
 class Held:
@@ -39,3 +44,35 @@ def test_a_failed_call_keeps_nothing(servers: Servers) -> None:
         assert held() is None
     finally:
         gc.enable()
+
+
+async def nothing() -> None:
+    pass
+
+
+def test_thread_of_the_connection_hangs(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits endlessly for the thread of the connection. When it goes on, so does the work."""
+    monkeypatch.setattr(servers_module, "HANGS_S", 0.05)
+    servers._loop.call_soon_threadsafe(time.sleep, 1.0)
+    began = time.monotonic()
+    with pytest.raises(Retryable):
+        servers.call(nothing(), 0.05)
+    assert time.monotonic() - began < 1.0
+    monkeypatch.undo()
+    servers.call(nothing())
+    assert not servers.is_closed
+
+
+def test_thread_of_the_connection_has_ended(nats_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the connection counts as ended, so that the worker ends and is started again."""
+    monkeypatch.setattr(servers_module, "HANGS_S", 0.05)
+    own = Servers(NatsLogin(servers=[f"nats://127.0.0.1:{nats_server.port}"]), name="tests")
+    assert not own.is_closed
+    own._loop.call_soon_threadsafe(own._loop.stop)
+    own._thread.join()
+    assert own.is_closed
+    with pytest.raises(Retryable):
+        own.call(nothing(), 0.05)
+    own._thread = threading.Thread(target=own._loop.run_forever, daemon=True)
+    own._thread.start()
+    own.close()

@@ -31,7 +31,7 @@ def with_zone(home: Installation, line: str, more: str = "") -> str:
 @pytest.mark.parametrize("line", ['timezone = "GMT-5"', 'timezone = "Europe/Muenchen"', ""])
 def test_zones_of_the_pumps_clock_are_named(home: Installation, line: str) -> None:
     told = with_zone(home, line)
-    assert f'The pump\'s clock is that of "{NEW_YORK}"' in told
+    assert f'The pump\'s clock shows the time of "{NEW_YORK}"' in told
     assert "tconnectsync check" in told
 
 

@@ -18,14 +18,14 @@ from tconnectsync_fleet.servers import STATUS, Servers
 from tconnectsync_fleet.state_publisher import StatePublisher
 from tests.fleet.test_turns import PlainEngine
 
-CLOCK = "The clock of pump 90556643 went back from 2026-11-01 02:10 to 2026-11-01 01:10 without a record."
+CLOCK = "The clock of pump 90556643 went back from 2026-11-01 02:10 to 2026-11-01 01:10 without a record of the change."
 
 
 @pytest.mark.parametrize(
     ("text", "short"),
     [
         (CLOCK, CLOCK.replace("90556643", "…643")),
-        ("tandem: pump 90556643 is not on the account; there are 1002717, 90012345", "tandem: pump …643 is not on the account; there are …717, …345"),
+        ("tandem: pump 90556643 is not on the account, which has 1002717, 90012345", "tandem: pump …643 is not on the account, which has …717, …345"),
         ("of pump 90556643, but sources.tconnect.pumps names 90012345.", "of pump …643, but sources.tconnect.pumps names …345."),
         ("window_read pump=90556643 events=123456", "window_read pump=…643 events=123456"),
         ("a pump of 1,234,567 records, 0.123456 u, 20261101T021000, nats://h:1234567/", "a pump of 1,234,567 records, 0.123456 u, 20261101T021000, nats://h:1234567/"),

@@ -1,4 +1,4 @@
-"""Remedies inside ``check`` and ``setup``: sentences that only say "run `check`" are removed."""
+"""Remedies inside ``check``, ``setup`` and ``init``: sentences that are wrong there, such as "run `check`", are removed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import re
 
 _PART = re.compile(r"(?:`[^`]*`|[^.;?`]|[.;?](?=\S))+(?:[.;?]\s*|$)")
 _VARIABLES = re.compile(r" \((?:[A-Z]+_[A-Z_]+(?:, )?)+\)")
+_THEN_CHECK = re.compile(r", then (?:run )?`tconnectsync check`(?: again)?")
+_RETRY = re.compile(r"\bretri(?:ed|es)\b")
+LATER = "This may pass. Try again in a few minutes."
 AGAIN = "Correct this, then run `tconnectsync check` again."
 
 
@@ -19,10 +22,19 @@ def remedy_within_check(remedy: str | None) -> str | None:
     return AGAIN if not words else words if words.endswith((".", "?")) else f"{words}."
 
 
+def remedy_before_writing(remedy: str | None) -> str | None:
+    """Return the remedy without sentences about ``check`` and retries: nothing is written yet, so nothing is retried."""
+    if remedy is None or remedy == AGAIN:
+        return remedy and ""
+    parts = _PART.findall(_THEN_CHECK.sub("", remedy))
+    kept = [part for part in parts if "`tconnectsync check`" not in part and not _RETRY.search(part)]
+    words = "".join(kept).strip().rstrip(";").strip()
+    if not words:
+        return LATER if any(map(_RETRY.search, parts)) else ""
+    return words if words.endswith((".", "?")) else f"{words}."
+
+
 def remedy_within_setup(remedy: str | None) -> str | None:
-    """Return the remedy without sentences about ``check`` and without environment variables: the next step is to answer again."""
-    if remedy is None:
-        return None
-    kept = (part for part in _PART.findall(remedy) if "`tconnectsync check`" not in part)
-    words = _VARIABLES.sub("", "".join(kept)).strip().rstrip(";").strip()
-    return words if not words or words.endswith((".", "?")) else f"{words}."
+    """Return :func:`remedy_before_writing` without environment variables: the next step is to answer again."""
+    words = remedy_before_writing(remedy)
+    return words and _VARIABLES.sub("", words)

@@ -1,11 +1,17 @@
-"""No remedy within ``check`` tells the user to run ``check``."""
+"""No remedy within ``check`` tells the user to run ``check``, and none within ``setup`` to wait for a retry."""
 
 from __future__ import annotations
 
 import pytest
 
 from tconnectsync import Rejected, Retryable
-from tconnectsync.queries.check_remedies import AGAIN, remedy_within_check
+from tconnectsync.queries.check_remedies import (
+    AGAIN,
+    LATER,
+    remedy_before_writing,
+    remedy_within_check,
+    remedy_within_setup,
+)
 
 CHECK = "`tconnectsync check`"
 
@@ -29,3 +35,32 @@ CHECK = "`tconnectsync check`"
 )
 def test_what_only_points_at_check_is_left_out(remedy: str | None, within: str | None) -> None:
     assert remedy_within_check(remedy) == within
+
+
+@pytest.mark.parametrize(
+    ("remedy", "within"),
+    [
+        (None, None),
+        ("Set this computer's clock.", "Set this computer's clock."),
+        (Retryable("x").remedy, LATER),
+        ("Nothing to do: it is retried automatically.", LATER),
+        ("Is this computer online? It is retried automatically.", "Is this computer online?"),
+        (
+            "Open the site: does it answer? Nothing is lost; it is retried.",
+            "Open the site: does it answer? Nothing is lost.",
+        ),
+        ("Check for a newer release. Until then it is retried about once an hour.", "Check for a newer release."),
+        (f"Correct nightscout.url (NS_URL). Then run {CHECK}.", "Correct nightscout.url."),
+        (f"Run {CHECK} to see what the site allows.", ""),
+        (f"Wait an hour, log in once in a browser, then run {CHECK}.", "Wait an hour, log in once in a browser."),
+        (AGAIN, ""),
+    ],
+)
+def test_nothing_is_retried_within_setup(remedy: str | None, within: str | None) -> None:
+    """Nothing is written yet, so no daemon retries: a reader who waits would wait for ever."""
+    assert remedy_within_setup(remedy) == within
+
+
+def test_variables_stay_within_init() -> None:
+    remedy = "Correct nightscout.url (NS_URL). It is retried automatically."
+    assert remedy_before_writing(remedy) == "Correct nightscout.url (NS_URL)."

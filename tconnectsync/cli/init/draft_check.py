@@ -39,6 +39,7 @@ def load_draft(
 def try_out(invocation: Invocation, config: Config) -> tuple[bool, ZoneDoubt | None]:
     """Run ``check`` and print what is not good. Return whether everything but the time zone is good, and the doubt about the zone."""
     from tconnectsync.queries.check import run_check
+    from tconnectsync.queries.check_remedies import remedy_before_writing
     from tconnectsync.queries.zone_check import zone_doubt
     from tconnectsync.timeline.zone_decision import Upload
 
@@ -54,6 +55,7 @@ def try_out(invocation: Invocation, config: Config) -> tuple[bool, ZoneDoubt | N
         if found.good and not of_zone:
             continue
         say(f"{'LOOK' if found.good else 'BAD '} {redact(found.what)}", err=True)
-        if found.remedy:
-            say(f"     {redact(found.remedy)}", err=True)
+        remedy = remedy_before_writing(found.remedy)
+        if remedy:
+            say(f"     {redact(remedy)}", err=True)
     return good, doubt

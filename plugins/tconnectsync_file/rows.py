@@ -9,8 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-import attrs
-
 from tconnectsync import Document, Retryable, events
 
 LEADING = ("id", "time", "pump_time", "pump", "kind")
@@ -19,7 +17,7 @@ Row = dict[str, object]
 
 def fields_of(kinds: Iterable[str]) -> tuple[str, ...]:
     """Column names after the leading ones: every field of the kinds' bodies, by name."""
-    return tuple(sorted({field.name for kind in kinds for field in attrs.fields(events.BODIES[kind])}))
+    return tuple(sorted({name for kind in kinds for name in events.BODIES[kind].__struct_fields__}))
 
 
 def utc_text(at: datetime) -> str:

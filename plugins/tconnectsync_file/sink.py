@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import attrs
+import msgspec
 
 from tconnectsync import (
     Accepted,
@@ -48,7 +48,7 @@ def event_fold(kinds: frozenset[str]) -> Fold[Any]:
     def flat_event(event: Event) -> Document | None:
         if event.at is None:
             return None
-        body = attrs.asdict(event.body, value_serializer=lambda _owner, _field, value: _plain(value))
+        body = {name: _plain(value) for name, value in msgspec.structs.asdict(event.body).items()}
         content = {**body, "pump_time": event.pump_time.isoformat(), "pump": event.pump, "kind": event.kind}
         numbered = event.group is not None and event.seq is not None
         names = (event.pump, event.group, event.seq) if numbered else (event.pump, event.id)
@@ -59,7 +59,9 @@ def event_fold(kinds: frozenset[str]) -> Fold[Any]:
 
 
 def _plain(value: object) -> object:
-    return value.isoformat() if isinstance(value, datetime) else value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return list(value) if isinstance(value, tuple) else value
 
 
 class Folder(BaseReceiver):

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta, timezone
 from hashlib import blake2b
 from typing import Any, Protocol
 
-import attrs
 import msgspec
 
 from tconnectsync import events
@@ -169,7 +168,7 @@ class Codec:
             body = self._encode(bodies.pack(event.body))
             if bodies.any_depth and is_too_deep(body):
                 raise ValueError("nested too deeply")
-            bodies.check(body)
+            bodies.read(body)
         except (msgspec.MsgspecError, TypeError, ValueError, KeyError, OverflowError, RecursionError) as error:
             if kind in FACTS:
                 raise ValueError(f"{event.id}: the body of {kind} cannot be written: {error}") from error
@@ -240,7 +239,7 @@ class Codec:
         stale = decoder is not None and decoder.decoder != found.decoder and kind not in FACTS
         try:
             bodies = self._bodies[kind]
-            bodies.check(body)
+            bodies.read(body)
         except (KeyError, msgspec.MsgspecError):
             stale = True
         if stale:
@@ -272,7 +271,7 @@ def digest(content: bytes) -> bytes:
 
 def _reported_fields(body: Body) -> int:
     """How many fields of a body are neither unknown nor at their default."""
-    values = ((getattr(body, field.name), field.default) for field in attrs.fields(type(body)))
+    values = ((getattr(body, field.name), field.default) for field in msgspec.structs.fields(body))
     return sum(value is not None and value != default for value, default in values)
 
 

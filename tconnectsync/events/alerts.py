@@ -2,43 +2,38 @@
 
 from __future__ import annotations
 
-import attrs
+import msgspec
 
 
-@attrs.frozen(kw_only=True)
-class AlarmRaised:
+class AlarmRaised(msgspec.Struct, frozen=True, kw_only=True):
     """An alarm: delivery may have stopped (record 5). ``name`` is the number as text if it is unknown."""
 
     alarm_id: int
     name: str
 
 
-@attrs.frozen(kw_only=True)
-class AlarmCleared:
+class AlarmCleared(msgspec.Struct, frozen=True, kw_only=True):
     """An alarm ended (record 28)."""
 
     alarm_id: int
     name: str
 
 
-@attrs.frozen(kw_only=True)
-class AlertRaised:
+class AlertRaised(msgspec.Struct, frozen=True, kw_only=True):
     """An alert: it needs attention, but delivery continues (record 4)."""
 
     alert_id: int
     name: str
 
 
-@attrs.frozen(kw_only=True)
-class AlertCleared:
+class AlertCleared(msgspec.Struct, frozen=True, kw_only=True):
     """An alert ended (record 26)."""
 
     alert_id: int
     name: str
 
 
-@attrs.frozen(kw_only=True)
-class MalfunctionRaised:
+class MalfunctionRaised(msgspec.Struct, frozen=True, kw_only=True):
     """The pump reported a fault of its own (record 6)."""
 
     malfunction_id: int

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import attrs
+import msgspec
 
 
-@attrs.frozen(kw_only=True)
-class ClockChanged:
+class ClockChanged(msgspec.Struct, frozen=True, kw_only=True):
     """The wearer set the clock (records 13, 14). Its pump time is by the new clock. ``step_s`` = after - before of this part."""
 
     part: str  # time, date
@@ -14,8 +13,7 @@ class ClockChanged:
     rtc_ms: int | None = None
 
 
-@attrs.frozen(kw_only=True)
-class ClockAnchored:
+class ClockAnchored(msgspec.Struct, frozen=True, kw_only=True):
     """The offset from UTC of a part of the pump's clock (a component), and why it was chosen."""
 
     from_key: int  # first key of the component

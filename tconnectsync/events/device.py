@@ -5,27 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import attrs
+import msgspec
 
 
-@attrs.frozen(kw_only=True)
-class BatteryMeasured:
+class BatteryMeasured(msgspec.Struct, frozen=True, kw_only=True):
     """The battery's charge (records 9, 34, 35, 53)."""
 
     battery_percent: float | None = None
     battery_mv: int | None = None
 
 
-@attrs.frozen(kw_only=True)
-class PumpNoted:
+class PumpNoted(msgspec.Struct, frozen=True, kw_only=True):
     """A record with known name and values that sinks do not use: versions, diagnostics, daily status."""
 
     name: str
     values: Mapping[str, Any]
 
 
-@attrs.frozen(kw_only=True)
-class DaySummary:
+class DaySummary(msgspec.Struct, frozen=True, kw_only=True):
     """The pump's running totals of the day (record 81)."""
 
     basal_total_u: float | None = None
@@ -35,23 +32,20 @@ class DaySummary:
     battery_percent: float | None = None
 
 
-@attrs.frozen(kw_only=True)
-class DayStarted:
+class DayStarted(msgspec.Struct, frozen=True, kw_only=True):
     """The pump's day began (record 90)."""
 
     basal_rate_u_per_h: float | None = None
 
 
-@attrs.frozen(kw_only=True)
-class SettingsCaptured:
+class SettingsCaptured(msgspec.Struct, frozen=True, kw_only=True):
     """The pump's settings from the cloud, stored when their hash changed. They have no data of the account."""
 
     settings_hash: str
     details: Mapping[str, Any]
 
 
-@attrs.frozen(kw_only=True)
-class Unknown:
+class Unknown(msgspec.Struct, frozen=True, kw_only=True):
     """An unknown record, or one that could not be decoded. ``raw`` of the event has it unchanged."""
 
     code: str

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import attrs
+import msgspec
 
 
-@attrs.frozen(kw_only=True)
-class UploadSeen:
+class UploadSeen(msgspec.Struct, frozen=True, kw_only=True):
     """The phone uploaded at this UTC time; ``newest_pump_time`` (naive) is in it. Evidence for the pump's clock."""
 
     uploaded_at: datetime
     newest_pump_time: datetime | None = None
 
 
-@attrs.frozen(kw_only=True)
-class WindowFetched:
+class WindowFetched(msgspec.Struct, frozen=True, kw_only=True):
     """These pump-local days, both inclusive (YYYY-MM-DD), were fetched completely."""
 
     first_day: str
@@ -25,16 +23,14 @@ class WindowFetched:
     uploaded_at: datetime | None = None  # the newest upload at that time
 
 
-@attrs.frozen(kw_only=True)
-class HistoryOpened:
+class HistoryOpened(msgspec.Struct, frozen=True, kw_only=True):
     """Documents of these pump-local days, both inclusive, are delivered. ``last_day`` None: without end."""
 
     first_day: str
     last_day: str | None = None
 
 
-@attrs.frozen(kw_only=True)
-class LogGap:
+class LogGap(msgspec.Struct, frozen=True, kw_only=True):
     """A repair removed corrupt lines: positions first to last are missing, and perhaps events of this time.
 
     The times are the pump's wall clock at the lost records, or just around them, read as if it were UTC. None: unknown.
@@ -47,11 +43,9 @@ class LogGap:
     last_time: datetime | None = None
 
 
-@attrs.frozen(kw_only=True)
-class WearBegan:
+class WearBegan(msgspec.Struct, frozen=True, kw_only=True):
     """From here on this pump is the active one. Made by the timeline, never in the log."""
 
 
-@attrs.frozen(kw_only=True)
-class WearEnded:
+class WearEnded(msgspec.Struct, frozen=True, kw_only=True):
     """From here on another pump is the active one. Made by the timeline, never in the log."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import attrs
+import msgspec
 
 
-@attrs.frozen(kw_only=True)
-class GlucoseReading:
+class GlucoseReading(msgspec.Struct, frozen=True, kw_only=True):
     """A sensor reading. ``glucose_mg_dl`` is None unless ``mark`` is "value": for "high" and "low" there is no number."""
 
     mark: str  # value, high, low, hidden
@@ -19,8 +18,7 @@ class GlucoseReading:
     sensor: str | None = None  # dexcom_g6, dexcom_g7, libre_2, libre_3
 
 
-@attrs.frozen(kw_only=True)
-class GlucoseFingerstick:
+class GlucoseFingerstick(msgspec.Struct, frozen=True, kw_only=True):
     """A glucose value used by the bolus calculator (record 16); only ``entry == "manual"`` was typed by the wearer."""
 
     glucose_mg_dl: float | None = None
@@ -31,8 +29,7 @@ class GlucoseFingerstick:
     isf_mg_dl_per_u: float | None = None
 
 
-@attrs.frozen(kw_only=True)
-class SensorStarted:
+class SensorStarted(msgspec.Struct, frozen=True, kw_only=True):
     """A sensor session began (records 212, 404)."""
 
     sensor: str
@@ -41,8 +38,7 @@ class SensorStarted:
     reason: str | None = None
 
 
-@attrs.frozen(kw_only=True)
-class SensorJoined:
+class SensorJoined(msgspec.Struct, frozen=True, kw_only=True):
     """The pump joined a sensor session, perhaps again during the session (records 213, 394, 406, 477)."""
 
     sensor: str
@@ -51,8 +47,7 @@ class SensorJoined:
     reason: str | None = None
 
 
-@attrs.frozen(kw_only=True)
-class SensorStopped:
+class SensorStopped(msgspec.Struct, frozen=True, kw_only=True):
     """A sensor session ended (records 214, 447, 405, 486)."""
 
     sensor: str
@@ -60,8 +55,7 @@ class SensorStopped:
     reason: str | None = None
 
 
-@attrs.frozen(kw_only=True)
-class SensorAlertRaised:
+class SensorAlertRaised(msgspec.Struct, frozen=True, kw_only=True):
     """A sensor alert (records 171, 369, 460)."""
 
     alert_id: int
@@ -70,8 +64,7 @@ class SensorAlertRaised:
     value: float | None = None
 
 
-@attrs.frozen(kw_only=True)
-class SensorAlertCleared:
+class SensorAlertCleared(msgspec.Struct, frozen=True, kw_only=True):
     """A sensor alert ended (records 172, 370, 461)."""
 
     alert_id: int

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import attrs
+import msgspec
 
 
-@attrs.frozen(kw_only=True)
-class BasalDelivered:
+class BasalDelivered(msgspec.Struct, frozen=True, kw_only=True):
     """The rate that the pump delivers. Record 279 repeats it about every five minutes; rows of other sources have ``span_s``."""
 
     rate_u_per_h: float
@@ -17,8 +16,7 @@ class BasalDelivered:
     span_s: int | None = None  # duration of the row, if the source reports it
 
 
-@attrs.frozen(kw_only=True)
-class BasalRateChanged:
+class BasalRateChanged(msgspec.Struct, frozen=True, kw_only=True):
     """The basal rate changed (record 3); it holds until the next change."""
 
     rate_u_per_h: float
@@ -28,8 +26,7 @@ class BasalRateChanged:
     reasons: tuple[str, ...] = ()  # timed_segment, new_profile, temp_rate_start, temp_rate_end, suspended, resumed
 
 
-@attrs.frozen(kw_only=True)
-class TempBasalStarted:
+class TempBasalStarted(msgspec.Struct, frozen=True, kw_only=True):
     """The wearer started a temporary rate (records 2, 565)."""
 
     temp_rate_id: int | None = None
@@ -37,8 +34,7 @@ class TempBasalStarted:
     duration_s: float | None = None
 
 
-@attrs.frozen(kw_only=True)
-class TempBasalEnded:
+class TempBasalEnded(msgspec.Struct, frozen=True, kw_only=True):
     """A temporary rate ended (records 15, 564)."""
 
     temp_rate_id: int | None = None
@@ -46,8 +42,7 @@ class TempBasalEnded:
     reason: str | None = None
 
 
-@attrs.frozen(kw_only=True)
-class BasalDoseStarted:
+class BasalDoseStarted(msgspec.Struct, frozen=True, kw_only=True):
     """A single basal dose was requested (record 558 of newer algorithms; never seen so far)."""
 
     dose_id: int
@@ -57,8 +52,7 @@ class BasalDoseStarted:
     iob_u: float | None = None
 
 
-@attrs.frozen(kw_only=True)
-class BasalDoseCompleted:
+class BasalDoseCompleted(msgspec.Struct, frozen=True, kw_only=True):
     """A single basal dose ended (record 559 of newer algorithms; never seen so far)."""
 
     dose_id: int
@@ -69,8 +63,7 @@ class BasalDoseCompleted:
     iob_u: float | None = None
 
 
-@attrs.frozen(kw_only=True)
-class BolusRequested:
+class BolusRequested(msgspec.Struct, frozen=True, kw_only=True):
     """One of the three records (64, 65, 66) of a bolus request. ``part`` is its number; fields of other parts are None."""
 
     bolus_id: int
@@ -96,8 +89,7 @@ class BolusRequested:
     total_u: float | None = None
 
 
-@attrs.frozen(kw_only=True)
-class BolusStarted:
+class BolusStarted(msgspec.Struct, frozen=True, kw_only=True):
     """Delivery of the immediate part began (record 55)."""
 
     bolus_id: int
@@ -105,8 +97,7 @@ class BolusStarted:
     iob_u: float | None = None
 
 
-@attrs.frozen(kw_only=True)
-class BolusExtendedStarted:
+class BolusExtendedStarted(msgspec.Struct, frozen=True, kw_only=True):
     """Delivery of the extended part began (record 59)."""
 
     bolus_id: int
@@ -114,8 +105,7 @@ class BolusExtendedStarted:
     iob_u: float | None = None
 
 
-@attrs.frozen(kw_only=True)
-class BolusDelivered:
+class BolusDelivered(msgspec.Struct, frozen=True, kw_only=True):
     """Start, progress or end of a bolus (record 280). ``delivered_u`` counts both parts so far."""
 
     bolus_id: int
@@ -129,8 +119,7 @@ class BolusDelivered:
     delivered_u: float | None = None
 
 
-@attrs.frozen(kw_only=True)
-class BolusCompleted:
+class BolusCompleted(msgspec.Struct, frozen=True, kw_only=True):
     """The immediate part ended (record 20)."""
 
     bolus_id: int
@@ -145,8 +134,7 @@ class BolusCompleted:
     notes: str | None = None
 
 
-@attrs.frozen(kw_only=True)
-class BolusExtendedCompleted:
+class BolusExtendedCompleted(msgspec.Struct, frozen=True, kw_only=True):
     """The extended part ended (record 21); amounts are the extended part's own."""
 
     bolus_id: int
@@ -157,8 +145,7 @@ class BolusExtendedCompleted:
     duration_min: float | None = None
 
 
-@attrs.frozen(kw_only=True)
-class CarbsEntered:
+class CarbsEntered(msgspec.Struct, frozen=True, kw_only=True):
     """Carbs entered without insulin (record 48)."""
 
     carbs_g: float

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import attrs
+import msgspec
 
 
-@attrs.frozen(kw_only=True)
-class ModeChanged:
+class ModeChanged(msgspec.Struct, frozen=True, kw_only=True):
     """The mode changed, such as to sleep or exercise (record 229)."""
 
     mode: str  # normal, sleep, exercise, eating_soon
@@ -16,8 +15,7 @@ class ModeChanged:
     exercise_min: float | None = None
 
 
-@attrs.frozen(kw_only=True)
-class ControlChanged:
+class ControlChanged(msgspec.Struct, frozen=True, kw_only=True):
     """The control loop changed its state (record 230)."""
 
     control: str  # no_control, open_loop, pining, closed_loop

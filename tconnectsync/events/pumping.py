@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
-import attrs
+import msgspec
 
 
-@attrs.frozen(kw_only=True)
-class PumpingSuspended:
+class PumpingSuspended(msgspec.Struct, frozen=True, kw_only=True):
     """All delivery stopped (record 11)."""
 
     reason: str = "unknown"  # user, alarm, malfunction, plgs
     reservoir_u: float | None = None
 
 
-@attrs.frozen(kw_only=True)
-class PumpingResumed:
+class PumpingResumed(msgspec.Struct, frozen=True, kw_only=True):
     """Delivery resumed (record 12)."""
 
     reservoir_u: float | None = None
 
 
-@attrs.frozen(kw_only=True)
-class CartridgeFilled:
+class CartridgeFilled(msgspec.Struct, frozen=True, kw_only=True):
     """A new cartridge (record 33). ``volume_u`` is the amount shown to the wearer."""
 
     volume_u: float | None = None
     measured_u: float | None = None
 
 
-@attrs.frozen(kw_only=True)
-class TubingFilled:
+class TubingFilled(msgspec.Struct, frozen=True, kw_only=True):
     """The tubing was filled (record 63)."""
 
     prime_u: float | None = None
     status: str | None = None
 
 
-@attrs.frozen(kw_only=True)
-class CannulaFilled:
+class CannulaFilled(msgspec.Struct, frozen=True, kw_only=True):
     """The cannula was filled: a new infusion site (record 61)."""
 
     prime_u: float | None = None

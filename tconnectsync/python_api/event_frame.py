@@ -6,8 +6,6 @@ from collections.abc import Collection, Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
-import attrs
-
 from tconnectsync.events import BODIES, Event
 
 COLUMNS = ("at", "kind", "pump", "seq", "pump_time", "source")
@@ -18,8 +16,8 @@ def event_row(event: Event) -> Mapping[str, Any]:
     """Return the event's envelope and fields by name. A field that has the name of a column is left out."""
     row: dict[str, Any] = {name: getattr(event, name) for name in COLUMNS}
     body = event.body
-    for field in attrs.fields(type(body)):
-        row.setdefault(field.name, getattr(body, field.name))
+    for name in body.__struct_fields__:
+        row.setdefault(name, getattr(body, name))
     return row
 
 
@@ -38,9 +36,7 @@ def data_frame(events: Iterable[Event], kinds: Collection[str] = ()) -> Any:  # 
             name="pandas",
         ) from None
     rows = [event_row(event) for event in events]
-    names = {field.name for kind in kinds for field in attrs.fields(BODIES[kind])} | {
-        name for row in rows for name in row
-    }
+    names = {name for kind in kinds for name in BODIES[kind].__struct_fields__} | {name for row in rows for name in row}
     columns = [*COLUMNS[1:], *sorted(names - set(COLUMNS))]
     index = pandas.DatetimeIndex([row["at"] for row in rows], tz="UTC", name="at")
     return pandas.DataFrame(rows, columns=columns, index=index)

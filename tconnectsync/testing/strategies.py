@@ -8,7 +8,7 @@ from functools import cache
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
-import attrs
+import msgspec
 from hypothesis import strategies as st
 
 from tconnectsync.events import BODIES, Event
@@ -40,8 +40,8 @@ def _values(annotation: Any) -> st.SearchStrategy[Any]:
 
 @cache
 def _body_of(kind: str) -> st.SearchStrategy[Any]:
-    body = attrs.resolve_types(BODIES[kind])
-    return st.builds(body, **{field.name: _values(field.type) for field in attrs.fields(body)})
+    body = BODIES[kind]
+    return st.builds(body, **{field.name: _values(field.type) for field in msgspec.structs.fields(body)})
 
 
 def bodies_of(kinds: Iterable[str]) -> st.SearchStrategy[Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 
 from tconnectsync_simulator.pump.pump import simulate
@@ -52,7 +53,7 @@ def test_newer_decoder_reads_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         def learned(self: TandemSource, raw: Any) -> tuple[str, Any]:
             kind, body = decode(self, raw)
             if kind == "basal.delivered" and body.rate_source == "algorithm":
-                body = attrs.evolve(body, rate_source="temp_rate_and_algorithm")
+                body = msgspec.structs.replace(body, rate_source="temp_rate_and_algorithm")
             return kind, body
 
         monkeypatch.setattr(TandemSource, "decode", learned)

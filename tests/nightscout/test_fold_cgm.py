@@ -3,7 +3,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-import attrs
 import msgspec
 import pytest
 
@@ -74,7 +73,7 @@ def test_reading_repeated_hour() -> None:
     The wall clock repeats itself when the wearer sets it back, but UTC does not.
     """
     before, after = reading(0, 1), reading(60, 2)
-    body = attrs.evolve(after.body, reading_time=before.body.reading_time)
+    body = msgspec.structs.replace(after.body, reading_time=before.body.reading_time)
     again = msgspec.structs.replace(after, pump_time=before.pump_time, body=body)
     assert [entry.at for entry in entries(before, again)] == [NOON, NOON + timedelta(hours=1)]
 

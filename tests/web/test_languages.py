@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-import attrs
+import msgspec
 import pytest
 from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_dir
@@ -75,7 +75,7 @@ def pump_words() -> set[str]:
     words = {str(name) for table in tables for name in table.values()} | {*alarm_names(), "none"} - {""}
     words = {name for name in words if not name.startswith("malfunction_")}
     for kind in KIND_TITLES:
-        for field in attrs.fields(events.BODIES[kind]):
+        for field in msgspec.structs.fields(events.BODIES[kind]):
             if field.name not in HIDDEN:
                 ending = next((end for end, _ in UNITS if field.name.endswith(end)), "")
                 words.add(

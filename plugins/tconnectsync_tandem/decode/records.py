@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any, TypeAlias
 
 import attrs
+import msgspec
 
 from tconnectsync import events
 from tconnectsync.events import Body
@@ -102,7 +103,11 @@ def _spelling_of(known: frozenset[str]) -> Mapping[str, str]:
 def record(code: int, kind: str, *fields: Field, spare: tuple[str, ...] = (), tolerant: bool = False) -> Record:
     """A record whose fields are those of its body."""
     body = events.BODIES[kind]
-    defaults = {field.name: field.default for field in attrs.fields(body) if field.default not in (None, attrs.NOTHING)}
+    defaults = {
+        field.name: field.default
+        for field in msgspec.structs.fields(body)
+        if field.default not in (None, msgspec.NODEFAULT)
+    }
 
     def fill(values: Values, _: datetime) -> Body:
         return body(**values)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
+import msgspec
 
 from tconnectsync import events
 from tconnectsync_tconnect.rows import cells as values
@@ -112,7 +113,9 @@ def _reading(row: Mapping[str, Any], description: str, glucose: Any) -> CsvRow:
 
 def _fingerstick(row: Mapping[str, Any], fact: RowEvent) -> RowEvent:
     cells = {"cgmCalibration": cell(row.get("cgmCalibration")), "iob": cell(row.get("iob"))}
-    body = attrs.evolve(fact.body, calibration=values.flag(cells, "cgmCalibration"), iob_u=values.number(cells, "iob"))
+    body = msgspec.structs.replace(
+        fact.body, calibration=values.flag(cells, "cgmCalibration"), iob_u=values.number(cells, "iob")
+    )
     return attrs.evolve(fact, body=body)
 
 

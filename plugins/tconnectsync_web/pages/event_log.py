@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import attrs
+import msgspec
 
 from tconnectsync import Event, GlucoseUnits
 from tconnectsync_web.languages import Texts
@@ -136,14 +137,13 @@ def describe_event(
 
 
 def _details(body: Any, texts: Texts, units: GlucoseUnits) -> Iterator[str]:
-    for field in attrs.fields(type(body)):
-        value = getattr(body, field.name)
-        if value is None or value == () or value is False or field.name in HIDDEN or USUAL.get(field.name) == value:
+    for name, value in msgspec.structs.asdict(body).items():
+        if value is None or value == () or value is False or name in HIDDEN or USUAL.get(name) == value:
             continue
         if isinstance(value, Mapping):
             yield from (f"{texts.name(str(key))} {each}" for key, each in sorted(value.items()))
         else:
-            yield _detail(field.name, value, texts, units)
+            yield _detail(name, value, texts, units)
 
 
 def _detail(name: str, value: Any, texts: Texts, units: GlucoseUnits) -> str:

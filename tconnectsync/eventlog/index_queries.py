@@ -103,22 +103,35 @@ class IndexReader:
         ).fetchone()
         return row
 
-    def touched(
-        self, after: int, up_to: int, limit: int | None, kinds: frozenset[str] | None
-    ) -> Iterator[tuple[int, int, int, str]]:
-        """See :meth:`tconnectsync.eventlog.EventLog.touched`."""
+    def touched_intervals(
+        self, after: int, up_to: int, kinds: frozenset[str], *, numbered_width: int, unnumbered_width: int
+    ) -> list[tuple[int, int, str]]:
+        """See :meth:`tconnectsync.eventlog.EventLog.touched_intervals`."""
         where, values = self._kind_filter(kinds)
+        widths = "JOIN (SELECT id, CASE WHEN numbered THEN ? ELSE ? END AS width FROM stream) ON id = stream"
+        rows = self._query(
+            " UNION ".join(
+                "SELECT stream, key / width - (key % width < 0), kind"  # SQLite rounds towards zero
+                f" FROM {table} {widths} WHERE pos > ? AND pos <= ?{where}"
+                for table in ("event INDEXED BY event_pos", "also")
+            ),
+            2 * (numbered_width, unnumbered_width, after, up_to, *values),
+        )
+        return [(stream, interval, self._name(kind)) for stream, interval, kind in rows.fetchall()]
+
+    def touched(self, after: int, up_to: int, limit: int | None) -> Iterator[tuple[int, int, int, str]]:
+        """See :meth:`tconnectsync.eventlog.EventLog.touched`."""
         left = -1 if limit is None else limit
         while left:
             page = _PAGE if left < 0 else min(left, _PAGE)
             rows = self._query(
-                f"SELECT pos, stream, key, kind FROM event INDEXED BY event_pos WHERE pos > ? AND pos <= ?{where} "
+                "SELECT pos, stream, key, kind FROM event INDEXED BY event_pos WHERE pos > ? AND pos <= ? "
                 "ORDER BY pos LIMIT ?",
-                (after, up_to, *values, page),
+                (after, up_to, page),
             ).fetchall()
             last = up_to if len(rows) < page else rows[-1][0]
             also = self._query(
-                f"SELECT pos, stream, key, kind FROM also WHERE pos > ? AND pos <= ?{where}", (after, last, *values)
+                "SELECT pos, stream, key, kind FROM also WHERE pos > ? AND pos <= ?", (after, last)
             ).fetchall()
             for position, stream, key, kind in sorted([*rows, *also]) if also else rows:
                 yield position, stream, key, self._name(kind)

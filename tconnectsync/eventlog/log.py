@@ -260,14 +260,23 @@ class EventLog:
         after_pos: int,
         up_to_pos: int | None = None,
         limit: int | None = None,
-        kinds: frozenset[str] | None = None,
     ) -> Iterator[tuple[int, int, int, str]]:
         """Yield (position, stream, key, kind) of the pump's records after ``after_pos``, by position, all revisions.
 
-        A revision of another kind than earlier ones is yielded once for each of these kinds. ``limit`` counts positions. Only
-        records of these ``kinds`` (None: of all).
+        A revision of another kind than earlier ones is yielded once for each of these kinds. ``limit`` counts positions.
         """
-        return self._reader.touched(after_pos, self.end if up_to_pos is None else up_to_pos, limit, kinds)
+        return self._reader.touched(after_pos, self.end if up_to_pos is None else up_to_pos, limit)
+
+    def touched_intervals(
+        self, after_pos: int, up_to_pos: int, kinds: frozenset[str], *, numbered_width: int, unnumbered_width: int
+    ) -> list[tuple[int, int, str]]:
+        """Return the different (stream, interval, kind) of the records of ``kinds`` that :meth:`touched` yields.
+
+        The interval is the key divided by the width, rounded down; streams with and without numbers have different widths.
+        """
+        return self._reader.touched_intervals(
+            after_pos, up_to_pos, kinds, numbered_width=numbered_width, unnumbered_width=unnumbered_width
+        )
 
     def facts(self, kind: str, *, source: str | None = None, pump: str | None = None, limit: int = 100) -> list[Event]:
         """Return the newest records of ``kind``, newest position first: facts about the data, or rare events of a pump."""

@@ -88,19 +88,14 @@ class FoldRunner:
         """The folds whose documents with a ``ttl_s`` are current values, not notifications."""
         return tuple(name for name, fold in self.folds.items() if not isinstance(fold, SentOnce))
 
-    def invalidate_new(self, touched: Iterable[tuple[str, int, str, bool]], *, cursor: int) -> None:
-        """Invalidate the intervals of new events, given as (stream's name, key, kind, numbered), and move the cursor."""
+    def invalidate_new(self, touched: Iterable[tuple[str, int, str]], *, cursor: int) -> None:
+        """Invalidate the intervals of new events, given as (stream's name, interval, kind), and move the cursor."""
         listeners: dict[str, list[str]] = {}
         for name, fold in self.folds.items():
             for kind in fold.kinds:
                 listeners.setdefault(kind, []).append(name)
-        intervals = {
-            (stream_name, interval_of(key, numbered=numbered), kind) for stream_name, key, kind, numbered in touched
-        }  # few, of many events
         rows = {
-            (stream_name, interval, fold)
-            for stream_name, interval, kind in intervals
-            for fold in listeners.get(kind, ())
+            (stream_name, interval, fold) for stream_name, interval, kind in touched for fold in listeners.get(kind, ())
         }
         self.outbox.checkpoints.invalidate(sorted(rows))
         self.outbox.values.put(CURSOR, cursor)

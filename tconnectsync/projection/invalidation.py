@@ -8,11 +8,12 @@ from tconnectsync.eventlog import EventLog
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.stored_values import CURSOR_CHECKSUM, FINGERPRINT, GAPS, HAND_OVERS, PLACEMENT
 from tconnectsync.projection.fold_runner import FoldRunner
-from tconnectsync.projection.intervals import interval_of
+from tconnectsync.projection.intervals import NUMBERED_INTERVAL, UNNUMBERED_INTERVAL, interval_of
 from tconnectsync.timeline.event_stream import EventStream
 from tconnectsync.timeline.stream_timeline import timeline_from_json, timeline_to_json
 
-TOUCHED_AT_ONCE = 20_000
+TOUCHED_AT_ONCE = 100_000
+"""Positions of one slice."""
 
 
 def check_fingerprint(outbox: Outbox, fingerprint: str) -> None:
@@ -67,17 +68,12 @@ def recheck_protected(outbox: Outbox, stream: EventStream) -> None:
 def invalidate_new(fold_runner: FoldRunner, events: EventLog, streams: Mapping[str, EventStream]) -> None:
     """Invalidate the intervals of the events after the cursor, and move the cursor."""
     cursor = fold_runner.outbox.checkpoints.cursor
-    by_id = {stream.id: (stream.name, stream.numbered) for stream in streams.values()}
+    names = {stream.id: stream.name for stream in streams.values()}
     kinds = frozenset[str]().union(*(fold.kinds for fold in fold_runner.folds.values()))
-    touched, last = [], cursor
-    for position, stream_id, key, kind in events.touched(cursor, limit=TOUCHED_AT_ONCE, kinds=kinds):
-        last = position
-        name, numbered = by_id[stream_id]
-        touched.append((name, key, kind, numbered))
-    if len(touched) < TOUCHED_AT_ONCE:
-        last = events.end
-    else:
-        last -= 1  # a position may have several rows, and the limit may have cut off some
-    if last != cursor:
-        fold_runner.invalidate_new(touched, cursor=last)
+    last = min(events.end, cursor + TOUCHED_AT_ONCE)
+    if last > cursor:
+        touched = events.touched_intervals(
+            cursor, last, kinds, numbered_width=NUMBERED_INTERVAL, unnumbered_width=UNNUMBERED_INTERVAL
+        )
+        fold_runner.invalidate_new(((names[id_], interval, kind) for id_, interval, kind in touched), cursor=last)
         fold_runner.outbox.values.put(CURSOR_CHECKSUM, events.checksum_at(last) or "")

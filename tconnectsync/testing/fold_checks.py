@@ -16,7 +16,7 @@ from tconnectsync.events import Event
 from tconnectsync.outbox import Outbox
 from tconnectsync.plugin.fold import Document, Fold
 from tconnectsync.projection.fold_runner import FoldRunner, dump_state, load_state
-from tconnectsync.projection.intervals import order_key
+from tconnectsync.projection.intervals import interval_of, order_key
 
 _FOREVER = datetime(9000, 1, 1, tzinfo=timezone.utc)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -122,7 +122,10 @@ def check_arrival(fold: Fold[Any], batches: Sequence[Sequence[Event]], *, replay
         for batch in [*batches, *([list(known.values())] if replay else [])]:
             stream.known.update({stream.key(event): event for event in batch})
             with outbox.transaction():
-                touched = [(stream.name, stream.key(event), event.kind, stream.numbered) for event in batch]
+                touched = [
+                    (stream.name, interval_of(stream.key(event), numbered=stream.numbered), event.kind)
+                    for event in batch
+                ]
                 runner.invalidate_new(touched, cursor=len(stream.known))
                 while runner.fold_next(lambda _name: stream):
                     pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +226,28 @@ class EventLogContract:
             (4, stream.id, 5, "basal.delivered"),
         ]
         assert {kind for _, _, _, kind in log.touched(2, limit=1)} == {"carbs.entered", "unknown"}
+
+    def test_touched_intervals(self, log: EventLog) -> None:
+        """Each interval with new records once, also for the kind that a revised event had before; keys are rounded down."""
+        early = msgspec.structs.replace(
+            basal(1), id="early", group=None, seq=None, pump_time=datetime(2007, 12, 31, 23)
+        )
+        log.append([numbered(4, events.CarbsEntered(carbs_g=1.0)), upload("1"), basal(9), basal(10), basal(19)])
+        log.append([numbered(4, events.Unknown(code="48", reason="?")), early])
+        with_numbers, without = (stream.id for stream in log.streams())
+
+        def touched(after: int, *kinds: str) -> list[tuple[int, int, str]]:
+            widths = {"numbered_width": 10, "unnumbered_width": 24 * 3600 * 1000}
+            return sorted(log.touched_intervals(after, log.end, frozenset(kinds), **widths))
+
+        assert touched(0, "basal.delivered") == [
+            (with_numbers, 0, "basal.delivered"), (with_numbers, 1, "basal.delivered"), (without, -1, "basal.delivered"),
+        ]  # fmt: skip
+        assert touched(5, "carbs.entered", "unknown") == [
+            (with_numbers, 0, "carbs.entered"),
+            (with_numbers, 0, "unknown"),
+        ]
+        assert touched(log.end, "basal.delivered") == touched(0) == []
 
     def test_facts_newest_first(self, log: EventLog) -> None:
         """Facts are in no stream and come newest first."""

@@ -56,7 +56,7 @@ class FoldBench:
             self.stream.known[new.seq] = new
         self.arrived += len(events)
         with contextlib.suppress(ZeroDivisionError), self.outbox.transaction():
-            touched = [(self.stream.name, new.seq, new.kind, True) for new in events]
+            touched = [(self.stream.name, interval_of(new.seq, numbered=True), new.kind) for new in events]
             self.fold_runner.invalidate_new(touched, cursor=self.arrived)
             self.fold()
             if crash:
@@ -310,7 +310,7 @@ def test_late_event_folds_one_interval(tmp_path: Path) -> None:
     known = bench.stream.known
     known[3000] = late
     with bench.outbox.transaction():
-        bench.fold_runner.invalidate_new([("1:0", 3000, late.kind, True)], cursor=1)
+        bench.fold_runner.invalidate_new([("1:0", interval_of(3000, numbered=True), late.kind)], cursor=1)
         assert bench.fold() <= 2
     bench.check()
     bench.outbox.close()

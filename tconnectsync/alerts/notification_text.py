@@ -80,10 +80,14 @@ def _text(report: AlertReport, heading: str, now: datetime, zone: tzinfo) -> str
     problem = report.problem
     if problem is not None:
         lines += [_sentence(problem.message)] if problem.message else []
-        lines += [f"What to do: {problem.remedy}"] if problem.remedy else []
+        lines += [_step(problem.remedy)] if problem.remedy else []
     if problem is not None and report.kind is not ReportKind.OVER and report.key != "crash":
         lines.append("Details: tconnectsync status")
     return "\n".join(lines)
+
+
+def _step(remedy: str) -> str:
+    return remedy if remedy.startswith("Nothing to do") else f"What to do: {remedy}"
 
 
 def _sentence(text: str) -> str:

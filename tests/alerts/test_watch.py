@@ -100,6 +100,13 @@ def test_a_refused_login_from_beginning_to_end(bench: WatchBench) -> None:
     assert "lasted" in last
 
 
+def test_nothing_to_do_is_not_something_to_do(bench: WatchBench) -> None:
+    remedy = "Nothing to do: it is retried automatically."
+    bench.run(HOUR, lambda now: status(now, source=trouble("refused", START, "closed", remedy)))
+    assert f"\n{remedy}" in bench.got[0][1].body
+    assert "What to do" not in bench.got[0][1].body
+
+
 @attrs.define
 class ShowingReceiver:
     """A receiver that shows problems; a broken one raises."""

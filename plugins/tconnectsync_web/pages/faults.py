@@ -84,7 +84,7 @@ FAULTS: Mapping[Fault, FaultWords] = {
     ),
     Fault.SOURCE_FAILS: FaultWords(
         msg("Reading from %(name)s fails."),
-        msg("Nothing at first: it is tried again automatically. If it continues, check the Internet connection at home."),
+        msg("Nothing for now. It is tried again automatically. If it continues, check the Internet connection at home."),
         IF,
     ),
     Fault.NOT_READ: FaultWords(
@@ -126,7 +126,7 @@ FAULTS: Mapping[Fault, FaultWords] = {
     Fault.NOT_ADMITTED: FaultWords(msg("%(name)s refuses the password (API secret or token) of tconnectsync."), TELL, UNLESS),
     Fault.NOT_DELIVERED: FaultWords(
         msg("New data does not reach %(name)s."),
-        msg("Nothing at first: it is tried again automatically. If it continues, check that %(name)s is running."),
+        msg("Nothing for now. It is tried again automatically. If it continues, check that %(name)s is running."),
         UNLESS,
     ),
     Fault.PAUSED: FaultWords(msg("Delivery to %(name)s is paused until somebody decides."), TELL, UNLESS),

@@ -191,7 +191,7 @@ class Poller:
                 self._fail(now, HealthState.WAITING, f"the event log cannot be written: {error.strerror}", remedy)
                 return
             log.exception("source_failed source=%s", self.name)
-            remedy = "This is a bug in the source's plugin. The program's log has the details. Polling is retried."
+            remedy = "This is a bug in the source's plugin. The program's log has the details. The daemon retries."
             self._fail(now, HealthState.BACKING_OFF, f"the source failed unexpectedly: {type(error).__name__}", remedy)
         else:
             self.state.count_unknown(appended.events)

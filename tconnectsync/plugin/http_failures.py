@@ -67,7 +67,7 @@ class FailureText:
     """Whether the request may have reached the server."""
 
 
-_AGAIN = "Nothing to do: it is retried automatically."
+_AGAIN = "Nothing to do: the daemon retries."
 _BUNDLE = (
     "If your own certificate authority signed it, put its certificate into a PEM file and set REQUESTS_CA_BUNDLE to the file's"
     " path in the environment of tconnectsync (docs/user/network.md)."
@@ -80,19 +80,19 @@ FAILURE_TEXTS: Mapping[HttpFailure, FailureText] = {
     ),
     HttpFailure.LOOKUP_FAILED: FailureText(
         "cannot be reached: no connection, because its name cannot be looked up (DNS does not answer)",
-        "Is this computer online? Check its network and its DNS server. It is retried automatically.",
+        "Is this computer online? Check its network and its DNS server. The daemon retries.",
     ),
     HttpFailure.REFUSED: FailureText(
         "cannot be reached: no connection, because no program listens there ({detail} refuses it)",
-        "Check that the server is running and that the port in its address is right. It is retried automatically.",
+        "Check that the server is running and that the port in its address is right. The daemon retries.",
     ),
     HttpFailure.NO_ROUTE: FailureText(
         "cannot be reached: no connection, because there is no route to it from this computer",
-        "Check this computer's network, router or VPN. It is retried automatically.",
+        "Check this computer's network, router or VPN. The daemon retries.",
     ),
     HttpFailure.CONNECT_TIMEOUT: FailureText(
         "cannot be reached: no connection within {connect_s:g} s",
-        "Check that the server is running, that its address is right, and that no firewall blocks the connection. It is retried automatically.",
+        "Check that the server is running, that its address is right, and that no firewall blocks the connection. The daemon retries.",
     ),
     HttpFailure.NO_CONNECTION: FailureText("cannot be reached: no connection", "Is this computer online?"),
     HttpFailure.PROXY: FailureText(

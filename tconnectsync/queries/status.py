@@ -26,6 +26,7 @@ from tconnectsync.reconcile.comparison_state import ComparisonState, twice_text
 from tconnectsync.retry.deadline import RememberedDeadline
 from tconnectsync.runtime.data_dir import outbox_path
 from tconnectsync.text.durations import iso_time
+from tconnectsync.text.sentences import as_sentences
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import Zones
 
@@ -172,7 +173,7 @@ def _source(
         newest = max((pump["newest_event"] for pump in pumps.values() if pump["newest_event"]), default=None)
     has_begun = bool(uploads) or newest is not None
     health = _source_health(state, now, has_begun=has_begun, daemon=daemon) if on else Health(state=HealthState.OFF)
-    message = ". ".join(part for part in (health.message, *words) if part)
+    message = as_sentences(health.message, *words)
     return {
         **_health_json(health, message),
         "next_try": iso_time(_next_try(health.not_before, now)),
@@ -248,7 +249,7 @@ def _outbox_status(outbox: Outbox, *, on: bool, end: int, now: datetime) -> dict
         if twice and not outbox.values.get(FOREIGN_ALLOWED):
             notes.append(twice_text(twice, outbox.path.stem))
     return {
-        **_health_json(health, ". ".join(part for part in (health.message, *notes) if part)),
+        **_health_json(health, as_sentences(health.message, *notes)),
         "next_try": iso_time(_next_try(health.not_before, now)),
         "verified_at": iso_time(comparison.at),
         "verified": dict(comparison.counts),

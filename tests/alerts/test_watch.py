@@ -101,7 +101,7 @@ def test_a_refused_login_from_beginning_to_end(bench: WatchBench) -> None:
 
 
 def test_nothing_to_do_is_not_something_to_do(bench: WatchBench) -> None:
-    remedy = "Nothing to do: it is retried automatically."
+    remedy = "Nothing to do: the daemon retries."
     bench.run(HOUR, lambda now: status(now, source=trouble("refused", START, "closed", remedy)))
     assert f"\n{remedy}" in bench.got[0][1].body
     assert "What to do" not in bench.got[0][1].body

@@ -43,13 +43,13 @@ def test_what_only_points_at_check_is_left_out(remedy: str | None, within: str |
         (None, None),
         ("Set this computer's clock.", "Set this computer's clock."),
         (Retryable("x").remedy, LATER),
-        ("Nothing to do: it is retried automatically.", LATER),
-        ("Is this computer online? It is retried automatically.", "Is this computer online?"),
+        ("Nothing to do: the daemon retries.", LATER),
+        ("Is this computer online? The daemon retries.", "Is this computer online?"),
         (
             "Open the site: does it answer? Nothing is lost; it is retried.",
             "Open the site: does it answer? Nothing is lost.",
         ),
-        ("Check for a newer release. Until then it is retried about once an hour.", "Check for a newer release."),
+        ("Check for a newer release. Until then the daemon retries about once an hour.", "Check for a newer release."),
         (f"Correct nightscout.url (NS_URL). Then run {CHECK}.", "Correct nightscout.url."),
         (f"Run {CHECK} to see what the site allows.", ""),
         (f"Wait an hour, log in once in a browser, then run {CHECK}.", "Wait an hour, log in once in a browser."),
@@ -62,5 +62,5 @@ def test_nothing_is_retried_within_setup(remedy: str | None, within: str | None)
 
 
 def test_variables_stay_within_init() -> None:
-    remedy = "Correct nightscout.url (NS_URL). It is retried automatically."
+    remedy = "Correct nightscout.url (NS_URL). The daemon retries."
     assert remedy_before_writing(remedy) == "Correct nightscout.url (NS_URL)."

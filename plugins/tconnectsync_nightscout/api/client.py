@@ -166,7 +166,7 @@ class NightscoutClient:
                 Retryable(
                     f"{self.url} answered a request about {collection} with {_shape(answer)} instead of a list:"
                     " its database is down or did not understand the request",
-                    remedy=f"Open {self.url} in a browser: does its database answer? Nothing is lost; the request is retried.",
+                    remedy=f"Open {self.url} in a browser: does its database answer? Nothing is lost: the daemon retries.",
                 )
             )
         return answer

@@ -88,7 +88,7 @@ def value_of(answer: Answer, question: SiteRequestInfo, now: datetime) -> Any:
                 f"{question.site} sent an incomplete answer to a request about {question.about} (no complete JSON)",
                 in_doubt=question.writing,
                 narrow=question.writing,
-                remedy="It is retried automatically. If it continues, check the proxy or firewall in front of the site.",
+                remedy="The daemon retries. If it continues, check the proxy or firewall in front of the site.",
             ) from None
         raise Retryable(
             f"{question.site} answered with {kind} instead of JSON to a request about {question.about}",
@@ -167,7 +167,7 @@ def error_of(answer: Answer, question: SiteRequestInfo, now: datetime) -> Tconne
         return Retryable(
             f"{site} asks for fewer requests (HTTP 429)",
             after_s=after_s,
-            remedy="Nothing to do: it is retried automatically.",
+            remedy="Nothing to do: the daemon retries.",
         )
     if status >= 500:
         return ServerFault(
@@ -176,7 +176,7 @@ def error_of(answer: Answer, question: SiteRequestInfo, now: datetime) -> Tconne
             after_s=after_s,
             in_doubt=writing,
             narrow=narrow,
-            remedy=f"Open {site} in a browser: do the site and its database answer? Nothing is lost; it is retried.",
+            remedy=f"Open {site} in a browser: do the site and its database answer? Nothing is lost: the daemon retries.",
         )
     return Retryable(
         f"{site} refused the request about {about} (HTTP {status}){quoted}",

@@ -173,5 +173,5 @@ def server_fault(fault: ServerFault) -> Rejected:
     return Rejected(
         f"{fault.message}, although reading works",
         receiver_fault=True,
-        remedy="Look at the site's log: its database may be full or read-only. Nothing is lost; the delivery is retried.",
+        remedy="Look at the site's log: its database may be full or read-only. Nothing is lost: the daemon retries.",
     )

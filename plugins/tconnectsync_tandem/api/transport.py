@@ -36,7 +36,7 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 BLOCKED_WAIT_S = 1800.0
 CHANGED_WAIT_S = 3600.0
 
-NEW_RELEASE = "Check for a newer release of tconnectsync. Until then it is retried about once an hour."
+NEW_RELEASE = "Check for a newer release of tconnectsync. Until then the daemon retries about once an hour."
 _REFUSED = frozenset({400, 413, 414, 416, 422})
 _TOO_MUCH = frozenset({500})
 """The start of a response that the server aborted."""
@@ -115,7 +115,7 @@ def refusal(answer: TandemResponse, what: str) -> Exception:
         return Retryable(
             f"Tandem's firewall blocks the request for {what} (status 403)",
             after_s=BLOCKED_WAIT_S,
-            remedy="Nothing to do at first: it is retried after half an hour or more. If it stays blocked, stop other"
+            remedy="Nothing to do at first: the daemon retries after half an hour or more. If it stays blocked, stop other"
             " programs that query Tandem from this address.",
         )
     if status == 429:

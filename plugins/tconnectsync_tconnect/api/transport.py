@@ -29,7 +29,7 @@ TconnectResponse: TypeAlias = HttpResponse
 LIMITS = HttpLimits(connect_s=10.0, silence_s=60.0, whole_s=300.0, most_bytes=64 << 20)
 BLOCKED_WAIT_S = 1800.0
 CHANGED_WAIT_S = 3600.0
-NEW_RELEASE = "Check for a newer release of tconnectsync. Until then it is retried about once an hour."
+NEW_RELEASE = "Check for a newer release of tconnectsync. Until then the daemon retries about once an hour."
 _FIREWALL = (b"Web Page Blocked!", b"Attack ID:")
 
 
@@ -89,7 +89,7 @@ def _blocked(what: str) -> RateLimited:
     return RateLimited(
         f"Tandem's firewall blocks the request for {what}",
         after_s=BLOCKED_WAIT_S,
-        remedy="Nothing to do at first: it is retried after half an hour. If it stays blocked, stop other programs that query"
+        remedy="Nothing to do at first: the daemon retries after half an hour. If it stays blocked, stop other programs that query"
         " t:connect from this address.",
     )
 

@@ -18,7 +18,7 @@ import attrs
 from nacl.public import PrivateKey, SealedBox
 from nats.errors import Error as NatsError
 
-from tconnectsync import LogEnd, Replica, Retryable, TconnectsyncError
+from tconnectsync import LogEnd, Replica, ReplicaFailed, Retryable, TconnectsyncError
 from tconnectsync_fleet.lease import WorkerLease, may_have_lease
 from tconnectsync_fleet.people import CheckedConfig, Member
 from tconnectsync_fleet.portable_config import with_secrets_inside
@@ -26,7 +26,7 @@ from tconnectsync_fleet.receivers import place_of
 from tconnectsync_fleet.sealing import opened
 from tconnectsync_fleet.servers import Servers, delete_data
 from tconnectsync_fleet.snapshot_plan import NO_SNAPSHOT, SnapshotPlan, delivered_from, offered_by
-from tconnectsync_fleet.snapshots import clear, restore_snapshot, store_snapshot
+from tconnectsync_fleet.snapshots import QUICK_S, clear, restore_snapshot, store_snapshot
 from tconnectsync_fleet.stream_replica import OlderSnapshot, StreamReplica
 
 log = logging.getLogger("tconnectsync.fleet")
@@ -97,8 +97,8 @@ class FleetContext(Protocol):
     def has_all_of(self, replica: Replica, end: LogEnd, data_dir: Path) -> bool:
         """Whether the replica, which ends at ``end``, has all of the log in ``data_dir``. Errors: ReplicaFailed, OSError."""
 
-    def doubt_outboxes(self, data_dir: Path, since: datetime) -> None:
-        """Prepare outboxes that are older copies: everything that was delivered later was from ``since`` (UTC) on.
+    def mark_older(self, data_dir: Path, since: datetime) -> None:
+        """Mark the outboxes as older copies: everything that was delivered later was from ``since`` (UTC) on.
 
         Errors: TconnectsyncError.
         """
@@ -200,7 +200,7 @@ class PersonRunner:
             if owners:
                 self._write_owners()
             clear(self.folder)
-            older = self._restored(older, is_current=bool(last.snapshot))
+            older = self._restored(older, is_current=last.snapshot not in ("", NO_SNAPSHOT))
             # Not the earlier owner: if it claims the log once more before this worker does, these outboxes are too old.
             self._write_owners(lease.owner)
         elif lease.owner not in owners:
@@ -217,7 +217,7 @@ class PersonRunner:
         if offered is None or not restore_snapshot(self.servers, name, folder, self.box, offered.checksum):
             return None
         if not is_current:
-            self.engine.doubt_outboxes(folder, offered.since)
+            self.engine.mark_older(folder, offered.since)
         return offered
 
     def _is_alive(self, owner: str, live: Container[str]) -> bool:
@@ -243,28 +243,31 @@ class PersonRunner:
         return outcome
 
     def perform(self, command: str, arguments: Mapping[str, Any], show: Callable[[Any], None]) -> Any:
-        """Run an operator's request; see :meth:`PersonContext.perform`. An earlier snapshot knows nothing of it, and no longer counts.
+        """Run an operator's request; see :meth:`PersonContext.perform`. Errors: TconnectsyncError.
 
-        Errors: TconnectsyncError.
+        Snapshots before it know nothing of what it changes, and no longer count.
         """
         context, replica = self.context(), self._replica
-        if replica is not None:
+        only_looks = command == "sync" or (command == "verify" and not arguments.get("repair"))
+        if replica is not None and not only_looks:
             replica.forget_snapshot()
         return context.perform(command, arguments, show)
 
     def _store_snapshot(self, replica: StreamReplica, records: int) -> None:
         """Store a snapshot for the case that this worker never gives the log back. Errors: ReplicaFailed."""
-        if not replica.lease_holds():
-            return
-        since = delivered_from()
+        is_named = False
         try:
-            checksum = store_snapshot(self.servers, self.person.name, self.folder, self.box)
+            if replica.lease_holds():
+                since = delivered_from()
+                checksum = store_snapshot(self.servers, self.person.name, self.folder, self.box, QUICK_S)
+                replica.name_snapshot(OlderSnapshot(checksum, since))
+                is_named = True
+        except ReplicaFailed:
+            raise
         except (Retryable, NatsError, OSError) as error:
             log.warning('snapshot_not_stored message="%s"', error)
-            self.snapshot_plan.not_stored()
-            return
-        replica.name_snapshot(OlderSnapshot(checksum, since))
-        self.snapshot_plan.stored(records)
+        finally:
+            self.snapshot_plan.ended(records if is_named else None)
 
     def context(self) -> PersonContext:
         """Return the person's context, with the configuration loaded. Errors: TconnectsyncError."""
@@ -290,14 +293,14 @@ class PersonRunner:
     def release(self) -> None:
         """Give the log back, with a snapshot of the outboxes. Errors: ReplicaFailed; then it is still owned: try again.
 
-        Without a snapshot, the next worker looks at the receiver.
+        If none can be stored, the one before may still count. Without any, the next worker looks at the receiver.
         """
         replica = self._replica
         if replica is not None and replica.lease_holds() and replica.look().owner == replica.owner:
             snapshot = NO_SNAPSHOT
             with contextlib.suppress(Retryable, NatsError, OSError):
                 snapshot = store_snapshot(self.servers, self.person.name, self.folder, self.box)
-            replica.release(snapshot)
+            replica.release(snapshot, replica.last.older if snapshot == NO_SNAPSHOT else None)
         self._replica = self._context = None
 
     def forget(self, *, purged: bool) -> bool:

@@ -21,6 +21,8 @@ log = logging.getLogger("tconnectsync.fleet")
 FOLDERS = ("outbox", "state", "plugins")
 """The folders of a data folder that the log cannot replace exactly. Without them, documents are read back from the receiver."""
 
+QUICK_S = 20.0
+"""How long a snapshot may take that can also be stored later."""
 _LARGE_BYTES = 4_000_000
 _LARGE_AT_ONCE = threading.Semaphore(2)
 """Of folders that are larger than that: a snapshot is in memory twice."""
@@ -33,14 +35,18 @@ def clear(folder: Path) -> None:
 
 
 def store_snapshot(
-    servers: Servers, person: str, folder: Path, box: SealedBox[PrivateKey] | SealedBox[PublicKey]
+    servers: Servers,
+    person: str,
+    folder: Path,
+    box: SealedBox[PrivateKey] | SealedBox[PublicKey],
+    timeout_s: float = 60.0,
 ) -> str:
     """Store a snapshot of a closed data folder, and return its checksum. Errors: Retryable, NatsError, OSError."""
     size = sum(path.stat().st_size for name in FOLDERS for path in (folder / name).rglob("*") if path.is_file())
     with _LARGE_AT_ONCE if size > _LARGE_BYTES else contextlib.nullcontext():
         sealed = box.encrypt(_packed(folder))
         bucket = servers.call(servers.js.object_store(SNAPSHOTS))
-        servers.call(bucket.put(person, sealed), 60.0)
+        servers.call(bucket.put(person, sealed), timeout_s)
         return hashlib.sha256(sealed).hexdigest()
 
 

@@ -139,12 +139,11 @@ class StreamReplica:
         """Let the next worker use no snapshot, until another is named. Errors: ReplicaFailed."""
         self._require_lease()
         self.end()  # the answer may have been lost when the last one was named
-        if self.last.older is not None:
-            self._publish(b"", self.last.end)
+        self._publish(b"", self.last.end)  # always: the message that names it may still be on its way
 
-    def release(self, snapshot: str) -> None:
-        """Give the log back. The next worker may use the snapshot of the outboxes. Errors: ReplicaFailed."""
-        self._publish(b"", self.last.end, snapshot=snapshot)
+    def release(self, snapshot: str, older: OlderSnapshot | None = None) -> None:
+        """Give the log back. The next worker may use the snapshot of the outboxes, or an older one. Errors: ReplicaFailed."""
+        self._publish(b"", self.last.end, snapshot=snapshot, older=older)
 
     # --- the port of the event log ----------------------------------------------------------------------------------
 

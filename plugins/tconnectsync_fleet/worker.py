@@ -23,7 +23,7 @@ from tconnectsync_fleet.people_watch import PeopleWatch
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
 from tconnectsync_fleet.schedule import DueQueue, ScheduledPerson, TurnRate, with_jitter
 from tconnectsync_fleet.servers import Entry, Servers
-from tconnectsync_fleet.snapshot_plan import SnapshotPlan
+from tconnectsync_fleet.snapshot_plan import SnapshotLane, SnapshotPlan
 from tconnectsync_fleet.state_publisher import StatePublisher
 from tconnectsync_fleet.stream_replica import TakenOver
 from tconnectsync_fleet.turn_pool import TurnPool
@@ -67,6 +67,7 @@ class Worker:
     _changed: set[str] = attrs.field(factory=set)
     """Whose entry changed since it was last found out who is wanted here."""
     _ended_leases: set[str] = attrs.field(factory=set)
+    _snapshot_lane: SnapshotLane = attrs.field(factory=SnapshotLane)
     _leases: LeaseBucketWatch = attrs.Factory(
         lambda self: LeaseBucketWatch(self.servers, self._ended_leases), takes_self=True
     )
@@ -212,7 +213,7 @@ class Worker:
     def _scheduled(self, person: Member) -> ScheduledPerson:
         runner = PersonRunner(
             person, self._folder_of(person.name), self.servers, self.box, self.engine, self.limit.wait, self._ended_leases,
-            SnapshotPlan(self.snapshots_s),
+            SnapshotPlan(self.snapshots_s, self._snapshot_lane),
         )  # fmt: skip
         return ScheduledPerson(runner)
 

@@ -136,14 +136,14 @@ class Invocation:
 
         return has_all_of(replica, end, data_dir / "log", OsFiles())
 
-    def doubt_outboxes(self, data_dir: Path, since: datetime) -> None:
-        """Prepare outboxes that are older copies: everything that was delivered later was from ``since`` (UTC) on.
+    def mark_older(self, data_dir: Path, since: datetime) -> None:
+        """Mark the outboxes as older copies: everything that was delivered later was from ``since`` (UTC) on.
 
         Errors: MachineTrouble.
         """
-        from tconnectsync.outbox.older_copy import doubt_outboxes
+        from tconnectsync.outbox.older_copy import mark_older
 
-        doubt_outboxes(data_dir / "outbox", since)
+        mark_older(data_dir / "outbox", since)
 
     def back_up_replica(self, replica: Replica, target: Path) -> tuple[Path, int]:
         """Write a replica's log to a backup file; return its path and its last position.

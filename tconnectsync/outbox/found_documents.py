@@ -35,6 +35,7 @@ class FoundDocuments:
             )
         self._db.execute(
             "UPDATE document SET delivery_state = CASE delivery_state WHEN 'never' THEN 'read_back' ELSE delivery_state END,"
+            " in_doubt = CASE WHEN delivery_state = 'read_back' AND receiver_key IS NULL THEN 0 ELSE in_doubt END,"
             " receiver_key = coalesce(receiver_key, ?) WHERE id = ?",
             (found.receiver_key, found.document_id),
         )

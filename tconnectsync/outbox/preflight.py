@@ -145,7 +145,8 @@ class Preflight:
             values.put(CONFIRMED, True)
             values.put(ADDRESS, receiver.address)  # with them: another address must not get the others only
         if found and values.get(READ_BACK) is None:  # else keep its ``since``
-            values.put(READ_BACK, ReadBack())
+            is_doubted = values.get(DOUBTED_FROM) is not None  # then the sources' states are older, too
+            values.put(READ_BACK, ReadBack(since=self.clock.now() if is_doubted else None))
         if len(found) == READ_BACK_AT_ONCE:
             return False
         self._reading = None

@@ -151,8 +151,9 @@ class DeliveryQueue:
         return int(self._db.execute(sql, (milliseconds(now - OLD),)).fetchone()[0])
 
     def oldest(self) -> datetime | None:
-        """Return the UTC time of the first pending document, also of a withdrawal."""
-        (at,) = self._db.execute("SELECT min(at_ms) FROM document WHERE pending").fetchone()
+        """Return the UTC time of the oldest document or withdrawal that can be sent."""
+        sql = "SELECT min(at_ms) FROM document WHERE pending AND (desired_hash IS NOT NULL OR ownership_state = 'withdrawn')"
+        (at,) = self._db.execute(sql).fetchone()
         return None if at is None else moment(at)
 
     def span(self) -> tuple[datetime, datetime] | None:
@@ -193,14 +194,24 @@ class DeliveryQueue:
         )
         return self._fold_again(chosen, values, DeliveryState.STALE)
 
-    def doubt(self, first: datetime) -> int:
-        """Fold everything from ``first`` on again, and forget what the receiver has of it: the read-back finds that. Return the number.
+    def doubt(self, first: datetime, folds: Sequence[str]) -> int:
+        """Forget what the receiver has of the documents from ``first`` on, and fold these again. Return their number.
 
-        The key of a document stays if a newer content waits, because the document may have moved: its copy may be before ``first``.
+        A key stays where the document may have moved, because a newer content waits: then its copy may be before ``first``.
+        Elsewhere the read-back finds it again, or the receiver looks for a copy before it stores another.
         """
-        values = {"first": milliseconds(first)}
-        chosen = "at_ms >= :first AND ownership_state <> 'withdrawn' AND fold IS NOT NULL AND ttl_s IS NULL"
-        self._db.execute(f"UPDATE document SET receiver_key = NULL WHERE {chosen} AND NOT pending", values)
+        values = {"first": milliseconds(first), "folds": msgspec.json.encode(list(folds)).decode()}
+        recent = "at_ms >= :first AND ttl_s IS NULL AND fold IN (SELECT value FROM json_each(:folds))"
+        chosen = f"{recent} AND ownership_state <> 'withdrawn' AND NOT given_up"
+        self._db.execute(
+            f"UPDATE document SET receiver_key = NULL, in_doubt = 1 WHERE {chosen} AND NOT pending AND dead_reason IS NULL",
+            values,
+        )
+        self._db.execute(
+            "UPDATE document SET delivery_state = 'read_back', delivered_hash = NULL"
+            f" WHERE {recent} AND ownership_state = 'withdrawn' AND delivery_state = 'delivered'",
+            values,
+        )
         return self._fold_again(chosen, values, DeliveryState.READ_BACK)
 
     def _fold_again(self, chosen: str, values: Mapping[str, Any], delivered: DeliveryState) -> int:

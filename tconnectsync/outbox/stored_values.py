@@ -73,8 +73,10 @@ ADMITTED_FOLDS: StoredValue[list[str]] = StoredValue("admitted_folds", list[str]
 """The folds for which the receiver was checked."""
 LOOKED_AT: StoredValue[datetime | None] = StoredValue("looked_at", datetime | None, None)
 """When the receiver was last checked before a delivery."""
+OLDER_COPY_FROM: StoredValue[datetime | None] = StoredValue("older_copy_from", datetime | None, None)
+"""This outbox is an older copy. Its documents from this UTC time on are still to be doubted."""
 DOUBTED_FROM: StoredValue[datetime | None] = StoredValue("doubted_from", datetime | None, None)
-"""This outbox is an older copy: from this UTC time on, the receiver may have what it does not know."""
+"""From this UTC time on, the receiver may have what this outbox does not know."""
 FOREIGN_ALLOWED: StoredValue[ForeignAllowed | None] = StoredValue("others_allowed", ForeignAllowed | None, None)
 READ_BACK: StoredValue[ReadBack | None] = StoredValue("read_back", ReadBack | None, None)
 # delivery

@@ -19,6 +19,7 @@ from tconnectsync.ingest.poller import Poller
 from tconnectsync.ingest.schedule import PollSchedule
 from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.outbox import Outbox
+from tconnectsync.outbox.older_copy import open_outbox
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.outbox.stored_values import LOG_ID, UNUSABLE
 from tconnectsync.plugin.manager import Plugins
@@ -108,7 +109,7 @@ def open_sink_runner(
     decoders: Mapping[str, int],
 ) -> SinkRunner:  # fmt: skip
     """Open the outbox of a sink in ``folder``, and return the sink's runner."""
-    outbox = Outbox.opened(outbox_path(folder, name))
+    outbox = open_outbox(Outbox, outbox_path(folder, name), [fold.name for fold in sink.folds])
     if outbox.values.get(LOG_ID) not in ("", events.log_id):  # the positions belong to another log
         with outbox.transaction():
             outbox.checkpoints.start_over()

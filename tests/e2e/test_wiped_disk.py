@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import parse_qs
 
-from tconnectsync.outbox.older_copy import doubt_outboxes
+from tconnectsync.outbox.older_copy import mark_older
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.simulated_home import BEGIN, DAY, GENERATIONS, differences, plan_of, simulated_home
 from tests.support.cloud_faults import CloudFault, answered
@@ -92,7 +92,7 @@ def test_older_copy_of_the_outboxes(tmp_path: Path, version: str) -> None:
         home.running.engine.close()
         shutil.rmtree(data / "outbox")
         shutil.copytree(tmp_path / "copy", data / "outbox")
-        doubt_outboxes(data / "outbox", since)
+        mark_older(data / "outbox", since)
         *left, _lost = sorted(home.site.documents("treatments"), key=lambda doc: doc["created_at"])
         home.site.drop("treatments")
         home.site.put("treatments", *left)

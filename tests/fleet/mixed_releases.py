@@ -21,12 +21,12 @@ from tests.support.nats_cluster import NatsCluster
 WORKERS = ("w1", "w2", "w3")
 
 
-def replace(fleet: LightFleet, name: str, program: list[str], *, kills: bool) -> None:
+def replace(fleet: LightFleet, name: str, program: list[str], older: list[str], *, kills: bool) -> None:
     """Stop one worker, in order or not, and start another release on its folder."""
     fleet.signal(name, signal.SIGKILL if kills else signal.SIGTERM)
     fleet.workers[name].wait(60)
     fleet.programs[name] = program
-    fleet.start(name)
+    fleet.start(name, *(() if program == older else ("--snapshots-every", "0.001")))
     fleet.wait_until_all_asked(120.0)
 
 
@@ -53,14 +53,14 @@ def main() -> int:
             for number in range(2 * given.rounds):
                 release = ("newer", "older")[number % 2]
                 for name in WORKERS:
-                    replace(fleet, name, programs[release], kills=number % 4 >= 2)
+                    replace(fleet, name, programs[release], programs["older"], kills=number % 4 >= 2)
                 print(
                     f"{'upgraded' if release == 'newer' else 'rolled back'}; repeated: {fleet.cloud.repeated}",
                     flush=True,
                 )
                 if release == "newer":  # two older ones and a newer one, and people move at once
-                    replace(fleet, "w1", programs["older"], kills=False)
-                    replace(fleet, "w1", programs["newer"], kills=True)
+                    replace(fleet, "w1", programs["older"], programs["older"], kills=False)
+                    replace(fleet, "w1", programs["newer"], programs["older"], kills=True)
             found = fleet.settle(120.0)
         finally:
             fleet.close()

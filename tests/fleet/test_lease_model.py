@@ -57,7 +57,7 @@ class ModelSnapshot:
 class DoubtingEngine:
     """Marks outboxes that are older copies."""
 
-    def doubt_outboxes(self, data_dir: Path, since: datetime) -> None:
+    def mark_older(self, data_dir: Path, since: datetime) -> None:
         path = data_dir / OUTBOX
         if path.exists():
             path.write_text(doubted(path.read_text()))
@@ -286,6 +286,7 @@ class FleetMachine(RuleBasedStateMachine):
         is_owner = person.owner == replica.owner and person.seen.get(id(replica)) == person.messages
         number = person.stored = person.stored + 1
         replica.servers = self.servers if answers else cast(Servers, LosesAnswers(self.servers))
+        assert runner.snapshot_plan.lane.enter()
         try:
             runner._store_snapshot(replica, 0)
         except ReplicaFailed:

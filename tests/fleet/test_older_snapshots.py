@@ -14,7 +14,7 @@ from tconnectsync_fleet import snapshot_plan
 from tconnectsync_fleet.lease import WorkerLease
 from tconnectsync_fleet.person_runner import PersonContext, PersonRunner
 from tconnectsync_fleet.servers import Servers
-from tconnectsync_fleet.snapshot_plan import LATE, SnapshotPlan
+from tconnectsync_fleet.snapshot_plan import LATE, SnapshotLane, SnapshotPlan
 from tconnectsync_fleet.snapshots import store_snapshot
 from tconnectsync_fleet.stream_replica import OlderSnapshot
 from tests.fleet.test_taking_over import WorkerDisks
@@ -47,6 +47,7 @@ class Fleet:
     @staticmethod
     def store(runner: PersonRunner) -> None:
         assert runner._replica is not None
+        assert runner.snapshot_plan.lane.enter()
         runner._store_snapshot(runner._replica, 0)
 
 
@@ -160,18 +161,17 @@ DAY_S = 86400.0
 
 
 def test_first_snapshot_within_the_hour(clock: list[float]) -> None:
-    """Without a snapshot that counts, one is due after some minutes, and after an hour at the latest; once."""
+    """Without a snapshot that counts, one is due after some minutes, and after an hour at the latest; again if it was not stored."""
     plan = SnapshotPlan(DAY_S)
     assert not plan.is_due(None, records=1)
-    clock[0] += 360
+    clock[0] += 355
     assert not plan.is_due(None, records=1)
     clock[0] += 3300
     assert plan.is_due(None, records=1)
+    plan.ended(None)
+    clock[0] += 355
     assert not plan.is_due(None, records=1)
-    plan.not_stored()
-    clock[0] += 3600
-    assert not plan.is_due(None, records=1)
-    clock[0] += 3600
+    clock[0] += 3300
     assert plan.is_due(None, records=1)
 
 
@@ -184,13 +184,51 @@ def test_next_snapshot_after_a_day(clock: list[float]) -> None:
     assert not plan.is_due(yesterday, records=1)
     clock[0] += DAY_S / 10 + 120
     assert plan.is_due(yesterday, records=1)
-    plan.stored(1)
+    plan.ended(1)
     today = OlderSnapshot("2", datetime.now(timezone.utc) - LATE)
     assert not plan.is_due(today, records=1)
     clock[0] += DAY_S * 1.2
     assert not plan.is_due(today, records=1)
     clock[0] += DAY_S * 1.2
     assert plan.is_due(today, records=2)
+
+
+def test_snapshots_that_are_given_up(clock: list[float]) -> None:
+    """If each one is given up at once, for example in a long backfill, the next are stored less and less often."""
+    plan, waits = SnapshotPlan(DAY_S), list[float]()
+    for number in range(6):
+        began = clock[0]
+        while not plan.is_due(None, records=number):
+            clock[0] += 60
+        waits.append(clock[0] - began)
+        plan.ended(number)
+        assert not plan.is_due(OlderSnapshot(f"{number}", datetime.now(timezone.utc) - LATE), records=number)
+    assert waits[0] <= 3660
+    assert waits[5] >= 0.1 * 2**5 * 3600 * 0.99
+
+
+def test_one_snapshot_at_a_time(clock: list[float]) -> None:
+    """One person of a worker at a time stores a snapshot, and nobody for ten minutes after a failure."""
+    lane = SnapshotLane()
+    first, second = SnapshotPlan(DAY_S, lane), SnapshotPlan(DAY_S, lane)
+
+    def due(plan: SnapshotPlan) -> bool:
+        for _ in range(30):
+            if plan.is_due(None, records=1):
+                return True
+            clock[0] += 19
+        return False
+
+    assert not first.is_due(None, records=1)
+    assert not second.is_due(None, records=1)
+    clock[0] += 3600
+    assert due(first)
+    clock[0] += 3600
+    assert not due(second)
+    first.ended(None)
+    assert not due(second)
+    clock[0] += 600
+    assert due(second)
 
 
 def test_no_snapshots(clock: list[float]) -> None:

@@ -33,7 +33,7 @@ class Doubts:
 
     told: list[tuple[str, datetime]] = attrs.field(factory=list)
 
-    def doubt_outboxes(self, data_dir: Path, since: datetime) -> None:
+    def mark_older(self, data_dir: Path, since: datetime) -> None:
         self.told.append((data_dir.name, since))
 
 

@@ -27,7 +27,7 @@ from tconnectsync import (
 from tconnectsync.jobs.messages import Result
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.found_documents import FoundDocuments
-from tconnectsync.outbox.older_copy import doubt_outboxes
+from tconnectsync.outbox.older_copy import mark_older
 from tconnectsync.plugin.receiver import StoredDocument
 from tconnectsync.timeline.event_stream import EventStream, stream_name
 from tconnectsync.timeline.resolver import TimelineResolver
@@ -273,7 +273,7 @@ class CrashingEngineHarness(EngineHarness):
         shutil.rmtree(self.folder / "outbox")
         if self.copy_since is not None:
             shutil.copytree(self.folder / COPY, self.folder / "outbox")
-            doubt_outboxes(self.folder / "outbox", self.copy_since)
+            mark_older(self.folder / "outbox", self.copy_since)
         self.open()
 
     def wanted(self) -> dict[str, Document]:

@@ -6,13 +6,15 @@ import copy
 import random
 import shutil
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tconnectsync.errors import IndexCorrupt
-from tests.support.engine.harness import EngineHarness
+from tconnectsync.outbox.older_copy import mark_older
+from tests.support.engine.harness import BEGIN, EngineHarness
 
 PAGE = 4096
 
@@ -87,6 +89,17 @@ def test_index_noise_in_any_page(harness: EngineHarness, undisturbed: dict[str, 
 def test_outbox_noise_in_any_page(harness: EngineHarness, undisturbed: dict[str, Any], page: int) -> None:
     """Noise in any page of the outbox costs a look at the site."""
     noise(harness.folder / "outbox" / "shelf.sqlite", page)
+    harness.open()
+    harness.ask("sync")
+    assert harness.ask("sync").status == 0
+    assert harness.receiver.there == undisturbed
+
+
+@pytest.mark.parametrize("page", range(0, 24, 2))
+def test_noise_in_an_older_copy(harness: EngineHarness, undisturbed: dict[str, Any], page: int) -> None:
+    """An outbox that is corrupt and an older copy costs a look at the whole site: nobody waits for the copy to be whole."""
+    noise(harness.folder / "outbox" / "shelf.sqlite", page)
+    mark_older(harness.folder / "outbox", BEGIN + timedelta(days=2))
     harness.open()
     harness.ask("sync")
     assert harness.ask("sync").status == 0

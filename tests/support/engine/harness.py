@@ -23,6 +23,7 @@ from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.jobs.dispatch import perform
 from tconnectsync.jobs.messages import Progress, Request, Result
 from tconnectsync.outbox import Outbox
+from tconnectsync.outbox.older_copy import open_outbox
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.runtime.engine import Engine
@@ -145,7 +146,7 @@ class EngineHarness:
             segment_bytes=self.segment_bytes,
             files=self.files,
         )
-        outbox = self.outbox_type.opened(self.folder / "outbox" / "shelf.sqlite")
+        outbox = open_outbox(self.outbox_type, self.folder / "outbox" / "shelf.sqlite", list(self.folds))
         try:
             self.engine = self._engine(events, outbox)
         except BaseException:

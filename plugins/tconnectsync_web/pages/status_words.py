@@ -16,8 +16,8 @@ from tconnectsync_web.languages import Texts
 CONTEXT = "status"
 COMMANDS = frozenset({"command", "next"})
 """Places with a command, between backquotes."""
-INNER = frozenset({"detail", "what"})
-"""Places with a sentence or part of one, which is translated too."""
+INNER = frozenset({"detail", "what", "age"})
+"""Places with a sentence or part of one, or a length of time, which is translated too."""
 _COMMAND, _VALUE = r"`[^`]+`", r"(?:(?![.?]\s).)*?"
 _END = re.compile(r"(?<=[.?]) ")
 

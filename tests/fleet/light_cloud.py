@@ -18,6 +18,8 @@ from tconnectsync_simulator.loopback_server import LoopbackHandler, LoopbackServ
 
 GROWTH_PER_S = 2.0
 PAGE = 10
+READ = 500
+"""How many documents are read at once."""
 REMEMBERED = 50
 
 
@@ -67,7 +69,10 @@ class LightCloud:
                         stored.pop(id_, None)
                     return {}
                 case "GET", "documents":
-                    return list(stored.values())
+                    after = int(query["after"][0])
+                    return sorted(
+                        (each for each in stored.values() if each["seq"] > after), key=lambda each: each["seq"]
+                    )[:READ]
         raise AssertionError((method, what))
 
     def _store(

@@ -133,9 +133,15 @@ class Posts(BaseReceiver):
         return [Accepted(receiver_key=item.document_id) for item in batch]
 
     def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
-        for document in request_json("GET", f"{self.options.url}/documents"):
-            at = FIRST + timedelta(seconds=document["seq"])
-            yield StoredDocument(document_id=document["id"], collection="carbs", at=at, receiver_key=document["id"])
+        after = int((first - FIRST).total_seconds()) - 1
+        while page := request_json("GET", f"{self.options.url}/documents", params={"after": after}):
+            after = page[-1]["seq"]
+            for document in page:
+                at = FIRST + timedelta(seconds=document["seq"])
+                if first <= at < last:
+                    yield StoredDocument(
+                        document_id=document["id"], collection="carbs", at=at, receiver_key=document["id"]
+                    )
 
 
 @hookimpl

@@ -61,7 +61,7 @@ def adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any
             if runner.delivery.preflight.unchecked_days() is not None
             else ""
         )
-        yield Result.of_error(error, f"{again}{waits}", status=ExitStatus.WAITING)
+        yield Result.of_error(error, f"{again}{waits}", status=ExitStatus.WAITING, is_retried=False)
         return
     runner.allow_foreign_once()
     yield from drain(engine, (name,))

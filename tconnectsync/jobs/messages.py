@@ -9,6 +9,7 @@ import attrs
 
 from tconnectsync.errors import TconnectsyncError
 from tconnectsync.exit_status import ExitStatus
+from tconnectsync.text.retry_words import without_retries
 
 
 @attrs.frozen(kw_only=True)
@@ -40,9 +41,12 @@ class Result:
     lines: tuple[str, ...] = ()
 
     @classmethod
-    def of_error(cls, error: TconnectsyncError, *more: str, status: ExitStatus | None = None) -> Result:
-        """Return the result for an error; ``status``: if it is not the error's own."""
-        lines = (error.message, *((error.remedy,) if error.remedy else ()), *more)
+    def of_error(
+        cls, error: TconnectsyncError, *more: str, status: ExitStatus | None = None, is_retried: bool = True
+    ) -> Result:
+        """Return the result for an error; ``status``: if it is not the error's own. ``is_retried``: by the daemon."""
+        remedy = error.remedy if is_retried else without_retries(error.remedy)
+        lines = (error.message, *((remedy,) if remedy else ()), *more)
         return cls(status=error.exit_status if status is None else status, lines=lines)
 
 

@@ -54,7 +54,7 @@ def verify(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], An
             after.add(part)
             yield Progress(message=f"comparing again, {counted(after.good, 'document')} so far")
     except Retryable as error:
-        yield Result.of_error(error, status=ExitStatus.WAITING)
+        yield Result.of_error(error, status=ExitStatus.WAITING, is_retried=False)
         return
     yield _repair_result(
         name, conclude(engine, only=(name,)), before, after if before.wrong else before, as_json=bool(args.get("json"))

@@ -80,6 +80,10 @@ class StoredDocument(msgspec.Struct, frozen=True, kw_only=True):
     author: str = ""
     content: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """Return it without its content, which is health data."""
+        return f"StoredDocument(document_id={self.document_id!r}, collection={self.collection!r}, at={self.at!r})"
+
 
 @attrs.frozen(kw_only=True)
 class FieldDiff:

@@ -19,6 +19,7 @@ import msgspec
 from tconnectsync.clock import milliseconds
 from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.events import Event, WearBegan, WearEnded
+from tconnectsync.json_converter import CONVERTER
 from tconnectsync.outbox import RUNNING, Outbox
 from tconnectsync.outbox.encoded_document import EncodedDocument
 from tconnectsync.outbox.stored_values import CURSOR
@@ -274,12 +275,21 @@ class FoldRunner:
 
 def load_state(fold: Fold[Any], state: bytes | None) -> Any:
     """Return a stored state of ``fold``; without one the initial state."""
-    return fold.initial() if state is None else msgspec.json.decode(state, type=fold.state_type)
+    if state is None:
+        return fold.initial()
+    if _is_struct(fold.state_type):
+        return msgspec.json.decode(state, type=fold.state_type)
+    return CONVERTER.structure(msgspec.json.decode(state), fold.state_type)
 
 
 def dump_state(state: Any) -> bytes:
     """Return a fold's state as JSON. Times keep their zone; tuples become lists."""
-    return msgspec.json.encode(state)
+    return msgspec.json.encode(state if _is_struct(type(state)) else CONVERTER.unstructure(state))
+
+
+def _is_struct(state_type: Any) -> bool:
+    """Whether msgspec may read and write it alone: of an attrs class it would leave private fields out, without a word."""
+    return isinstance(state_type, type) and issubclass(state_type, msgspec.Struct)
 
 
 def _encoded(documents: Iterable[Document]) -> dict[str, EncodedDocument]:

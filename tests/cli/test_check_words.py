@@ -7,11 +7,11 @@ import pytest
 from tconnectsync import Rejected, Retryable
 from tconnectsync.queries.check_remedies import (
     AGAIN,
-    LATER,
     remedy_before_writing,
     remedy_within_check,
     remedy_within_setup,
 )
+from tconnectsync.text.retry_words import LATER, without_retries
 
 CHECK = "`tconnectsync check`"
 
@@ -54,6 +54,11 @@ def test_what_only_points_at_check_is_left_out(remedy: str | None, within: str |
         (f"Run {CHECK} to see what the site allows.", ""),
         (f"Wait an hour, log in once in a browser, then run {CHECK}.", "Wait an hour, log in once in a browser."),
         (AGAIN, ""),
+        (
+            "Nothing to do at first: the daemon retries after half an hour or more. If it stays blocked, stop other programs.",
+            "Try again after half an hour or more. If it stays blocked, stop other programs.",
+        ),
+        ("The daemon retries. If it continues, check the proxy.", f"{LATER} If it continues, check the proxy."),
     ],
 )
 def test_nothing_is_retried_within_setup(remedy: str | None, within: str | None) -> None:
@@ -64,3 +69,10 @@ def test_nothing_is_retried_within_setup(remedy: str | None, within: str | None)
 def test_variables_stay_within_init() -> None:
     remedy = "Correct nightscout.url (NS_URL). The daemon retries."
     assert remedy_before_writing(remedy) == "Correct nightscout.url (NS_URL)."
+
+
+def test_command_that_has_ended() -> None:
+    """It does not say that the daemon repeats it. What says something about `check` stays."""
+    assert without_retries(None) is None
+    assert without_retries("Nothing to do: the daemon retries.") == LATER
+    assert without_retries(f"Is it online? The daemon retries. Then run {CHECK}.") == f"Is it online? Then run {CHECK}."

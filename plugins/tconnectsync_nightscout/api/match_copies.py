@@ -100,7 +100,9 @@ def time_of_document(item: Mapping[str, Any]) -> datetime | None:
 
 
 def _second(key: Key) -> Key:
-    return msgspec.structs.replace(key, at=key.at.replace(microsecond=0))
+    return Key(
+        at=key.at.replace(microsecond=0), event_type=key.event_type
+    )  # replace() keeps the text of the old time in msgspec 0.19
 
 
 def stored_name(identity: str, item: Mapping[str, Any]) -> StoredName:

@@ -16,6 +16,7 @@ from tconnectsync.cli.progress import ProgressLine
 from tconnectsync.errors import Retryable
 from tconnectsync.exit_status import ExitStatus
 from tconnectsync.text.plural import counted
+from tconnectsync.text.retry_words import without_retries
 
 if TYPE_CHECKING:
     from tconnectsync.reconcile.report import ComparisonReport
@@ -58,7 +59,7 @@ def command(
     except Retryable as error:
         say(error.message, err=True)
         if error.remedy:
-            say(error.remedy, err=True)
+            say(without_retries(error.remedy) or "", err=True)
         return ExitStatus.WAITING
     status = (
         ExitStatus.DAMAGED

@@ -277,19 +277,19 @@ def load_state(fold: Fold[Any], state: bytes | None) -> Any:
     """Return a stored state of ``fold``; without one the initial state."""
     if state is None:
         return fold.initial()
-    if _is_struct(fold.state_type):
-        return msgspec.json.decode(state, type=fold.state_type)
-    return CONVERTER.structure(msgspec.json.decode(state), fold.state_type)
+    if _has_private_fields(fold.state_type):
+        return CONVERTER.structure(msgspec.json.decode(state), fold.state_type)
+    return msgspec.json.decode(state, type=fold.state_type)
 
 
 def dump_state(state: Any) -> bytes:
     """Return a fold's state as JSON. Times keep their zone; tuples become lists."""
-    return msgspec.json.encode(state if _is_struct(type(state)) else CONVERTER.unstructure(state))
+    return msgspec.json.encode(CONVERTER.unstructure(state) if _has_private_fields(type(state)) else state)
 
 
-def _is_struct(state_type: Any) -> bool:
-    """Whether msgspec may read and write it alone: of an attrs class it would leave private fields out, without a word."""
-    return isinstance(state_type, type) and issubclass(state_type, msgspec.Struct)
+def _has_private_fields(state_type: Any) -> bool:
+    """Whether this is an attrs class with such fields: msgspec would leave them out, without a word."""
+    return attrs.has(state_type) and any(field.name.startswith("_") for field in attrs.fields(state_type))
 
 
 def _encoded(documents: Iterable[Document]) -> dict[str, EncodedDocument]:

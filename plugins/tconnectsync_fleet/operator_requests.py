@@ -161,7 +161,7 @@ def _performed(
         words = getattr(step, "message", None) or getattr(step, "words", "")
         if words and said[-1:] != [words]:
             said[:] = [words]
-            with contextlib.suppress(Retryable, NatsError):  # the work goes on without being watched
+            with contextlib.suppress(Retryable, NatsError):  # work continues without being watched
                 send({"progress": words})
 
     result = runner.perform(command, args, show)

@@ -247,7 +247,7 @@ def _taken_over(person: str) -> TakenOver:
 
 def _unreachable(person: str, error: Exception) -> ReplicaFailed:
     found = meaning_of(error) if isinstance(error, NatsError) else error
-    usual = "Nothing is lost: the work goes on when the NATS servers answer."
+    usual = "Nothing is lost: work continues when the NATS servers answer."
     return ReplicaFailed(
         f"{person}: the shared event log was not reached ({found})", remedy=getattr(found, "remedy", None) or usual
     )

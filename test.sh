@@ -3,7 +3,7 @@
 #     ./test.sh -k outbox          ./test.sh -m "not real"
 set -eu
 
-here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 venv=${TCONNECTSYNC_VENV:-$here/.venv}
 "$here/.ci/venv" "$venv" test
 cd "$here"

@@ -1,4 +1,4 @@
-"""``install.sh`` refuses what would do harm, and the manual page and the completion are complete."""
+"""``install.sh`` refuses what would do harm, the scripts are well, and the manual page and the completion are complete."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tconnectsync.cli.root import COMMANDS
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted(
     path
-    for path in (ROOT / "install.sh", *(ROOT / "packaging").rglob("*"))
-    if path.is_file() and path.read_bytes().startswith(b"#!/bin/sh")
+    for path in (*ROOT.glob("*.sh"), *(ROOT / ".ci").iterdir(), *(ROOT / "packaging").rglob("*"))
+    if path.is_file() and path.read_bytes().startswith((b"#!/bin/sh", b"#!/bin/bash"))
 )
 
 

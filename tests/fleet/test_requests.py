@@ -18,9 +18,9 @@ from nats.aio.msg import Msg
 
 from tconnectsync import Retryable
 from tconnectsync_fleet import ask_worker, operator_requests
-from tconnectsync_fleet.ask_worker import Conversation, ask
+from tconnectsync_fleet.ask_worker import FIRST_ANSWER_S, SILENCE_S, Conversation, ask
 from tconnectsync_fleet.lease import STOPPING, WorkerLease
-from tconnectsync_fleet.operator_requests import SUBJECT, WAITS, Asker, answer_requests
+from tconnectsync_fleet.operator_requests import ALIVE_S, SUBJECT, WAITS, Asker, answer_requests
 from tconnectsync_fleet.people import Member
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
 from tconnectsync_fleet.schedule import DueQueue, ScheduledPerson
@@ -121,17 +121,27 @@ def test_turn_after_a_request(person: AskedPerson, worker: Worker, command: str,
 
 def test_turn_that_takes_long(person: AskedPerson, monkeypatch: pytest.MonkeyPatch) -> None:
     """The operator learns at once that a turn is running, waits longer than for a silent worker, and gets a result."""
-    monkeypatch.setattr(ask_worker, "SILENCE_S", 1.0)
+    waits: list[float] = []
+    next_step = Conversation.next_step
+
+    def noted(talk: Conversation, timeout_s: float) -> dict[str, Any] | None:
+        waits.append(timeout_s)
+        return next_step(talk, 60.0)
+
+    monkeypatch.setattr(Conversation, "next_step", noted)
     steps: queue.Queue[dict[str, Any]] = queue.Queue()
     waiting = threading.Thread(target=lambda: [steps.put(step) for step in person.ask()], daemon=True)
     with person.scheduled.lock:
         waiting.start()
         assert steps.get(timeout=60)["progress"] == f"w1 has {person.name}"
         assert BEGUN_LATE in steps.get(timeout=60)["progress"]
-        waiting.join(2.5)
+        eventually(lambda: len(waits) > 10, "signs of life, each of which begins a new wait")
         assert waiting.is_alive()
         assert person.performed == []
     waiting.join(60)
+    assert waits[0] == FIRST_ANSWER_S
+    assert set(waits[1:]) == {SILENCE_S}
+    assert 5 * ALIVE_S < SILENCE_S, "some signs of life may be lost"
     assert person.performed == ["sync"]
     assert list(steps.queue)[-1]["status"] == 0
 

@@ -31,7 +31,7 @@ class StubFault:
     body: bytes = b"{}"
     headers: Mapping[str, str] = attrs.Factory(dict)
     broken: str = ""
-    hang_s: float = 0.0
+    hangs_until: threading.Event | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -188,8 +188,8 @@ class _StubHandler(BaseHTTPRequestHandler):
         with self.site._lock:
             self.site.requests.append(request)
             fault = self.site.next_fault(request)
-        if fault.hang_s:
-            threading.Event().wait(fault.hang_s)
+        if fault.hangs_until is not None:
+            fault.hangs_until.wait(60)
         if fault.broken == "before":
             self._break()
             return

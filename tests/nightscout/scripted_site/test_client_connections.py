@@ -6,7 +6,8 @@ import ipaddress
 import json
 import socket
 import ssl
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from tconnectsync import HttpLimits, Retryable, Secret
 from tconnectsync_nightscout.api import client as client_module
 from tconnectsync_nightscout.api.client import NightscoutClient, header_of
+from tests.e2e.installation import eventually
 from tests.nightscout.scripted_site.requests_to_site import NOTE, create, read
 from tests.nightscout.stub_site import SECRET, StubFault, StubSite, running
 from tests.support.clocks import FakeClock
@@ -58,22 +60,35 @@ def test_broken_write_not_repeated(site: StubSite, client: NightscoutClient, whe
     assert len(site.requests_of("POST")) == 1
 
 
-def test_write_times_out(site: StubSite, client: NightscoutClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A write that is not answered in time is in doubt."""
+@pytest.fixture
+def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[StubFault]:
+    """A request that is not answered before the test ends. The client waits for a moment only."""
     monkeypatch.setattr(client_module, "LIMITS", HttpLimits(silence_s=0.05))
-    site.fail("POST", "treatments", StubFault(hang_s=0.2))
+    ended = threading.Event()
+    yield StubFault(hangs_until=ended)
+    ended.set()
+
+
+def test_write_times_out(site: StubSite, client: NightscoutClient, hanging: StubFault) -> None:
+    """A write that is not answered in time is in doubt."""
+    site.fail("POST", "treatments", hanging)
     with pytest.raises(Retryable, match="in time") as told:
         create(client)
     assert told.value.in_doubt
 
 
-def test_read_times_out(site: StubSite, client: NightscoutClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_times_out(
+    site: StubSite, client: NightscoutClient, hanging: StubFault, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A read that is not answered in time is not repeated at once."""
-    monkeypatch.setattr(client_module, "LIMITS", HttpLimits(silence_s=0.05))
-    site.fail("GET", "treatments", StubFault(hang_s=0.2))
+    site.fail("GET", "treatments", hanging, times=2)
     with pytest.raises(Retryable, match="in time"):
         read(client)
-    assert len(site.requests_of("GET")) == 1
+    eventually(lambda: bool(site.requests_of("GET")), "the request at the site")
+    site.faults.clear()
+    monkeypatch.setattr(client_module, "LIMITS", HttpLimits())
+    read(client)
+    assert len(site.requests_of("GET")) == 2, "one that was not answered, and the next one"
 
 
 def test_endless_answer(site: StubSite, client: NightscoutClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import sqlite3
@@ -10,18 +9,10 @@ from pathlib import Path
 
 import attrs
 
+from tconnectsync.storage_errors import FAILING, MAKE_ROOM, READ_ONLY
+
 FREE_SPACE_FLOOR = 64 << 20
 """Bytes that polling leaves free, so that the outboxes can still commit."""
-
-MAKE_ROOM = "Free some space on the disk (`df -h`). Nothing is lost, and work resumes automatically. Delete nothing in the data folder."
-READ_ONLY = (
-    "Run `dmesg | tail` to see why: the system makes a failing disk read-only. Copy the data to another disk with"
-    " `tconnectsync backup`. Then replace this disk or make it writable (`mount -o remount,rw`). Delete nothing in the data folder."
-)
-FAILING = (
-    "Run `dmesg | tail` to check the disk. Copy the data to another disk with `tconnectsync backup`, then replace this disk."
-    " Delete nothing in the data folder."
-)
 
 
 @attrs.frozen(kw_only=True)
@@ -54,24 +45,6 @@ def low_space_message(folder: Path, free: int) -> str:
     if free >= FREE_SPACE_FLOOR:
         return ""
     return f"only {free >> 20} MB are free on the disk of {folder} (at least {FREE_SPACE_FLOOR >> 20} MB are needed)"
-
-
-def disk_remedy(error: OSError) -> str | None:
-    """Return the remedy for an error of a full, read-only or failing disk; None for other errors."""
-    return {errno.ENOSPC: MAKE_ROOM, errno.EDQUOT: MAKE_ROOM, errno.EROFS: READ_ONLY, errno.EIO: FAILING}.get(
-        error.errno or 0
-    )
-
-
-_OF_SQLITE = {"database or disk is full": errno.ENOSPC, "disk I/O error": errno.EIO}
-
-
-def disk_error(error: Exception) -> OSError | None:
-    """Return the disk's error behind an exception, also behind one of SQLite's; None for other exceptions."""
-    if isinstance(error, sqlite3.OperationalError):
-        number = _OF_SQLITE.get(str(error))
-        return None if number is None else OSError(number, os.strerror(number))
-    return error if isinstance(error, OSError) and disk_remedy(error) else None
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:

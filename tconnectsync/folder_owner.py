@@ -141,6 +141,14 @@ def open_own(path: Path, flags: int, mode: int = 0o600) -> int:
     return descriptor
 
 
+def is_own(folder: Path) -> bool:
+    """Whether ``folder`` belongs to the user of this process."""
+    try:
+        return folder.stat().st_uid == os.geteuid()
+    except OSError:
+        return False
+
+
 def require_own(path: Path) -> None:
     """Check a file that a library such as SQLite will open: it must be missing, or a regular file of the owner. Errors: RequestRefused."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):

@@ -19,6 +19,7 @@ GROUND = frozenset(
         "folder_owner",
         "linux_capabilities",
         "disk_check",
+        "storage_errors",
         "json_converter",
         "text",
     }
@@ -30,7 +31,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     "errors": frozenset({"text", "exit_status"}),
     "clock": frozenset(),
     "text": frozenset(),
-    "disk_check": frozenset({"errors", "text"}),
+    "disk_check": frozenset({"storage_errors"}),
+    "storage_errors": frozenset(),
     "json_converter": frozenset(),
     "linux_capabilities": frozenset(),
     "folder_owner": frozenset({"linux_capabilities", "errors"}),

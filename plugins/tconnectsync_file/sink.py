@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -107,10 +108,15 @@ class Folder(BaseReceiver):
                     wrote = True
                     self._replace(self._path(month), data)
         except OSError as error:
+            remedy = (
+                "Free some space there. The documents wait until then."
+                if error.errno in (errno.ENOSPC, errno.EDQUOT)
+                else "Give tconnectsync write permission there. The documents wait until then."
+                if isinstance(error, PermissionError)
+                else "Check whether the disk of this folder is there and works (`dmesg | tail`). The documents wait until then."
+            )
             raise Retryable(
-                f"{self.folder} cannot be written: {error.strerror or error}",
-                in_doubt=wrote,
-                remedy="Free space there and give tconnectsync write permission. The documents wait until then.",
+                f"{self.folder} cannot be written: {error.strerror or error}", in_doubt=wrote, remedy=remedy
             ) from error
         return outcomes
 

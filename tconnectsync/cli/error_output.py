@@ -18,7 +18,7 @@ from tconnectsync.errors import (
     TconnectsyncError,
 )
 from tconnectsync.exit_status import ExitStatus
-from tconnectsync.folder_owner import open_own
+from tconnectsync.folder_owner import is_own, open_own
 from tconnectsync.text.plural import counted
 from tconnectsync.text.printable import printable
 
@@ -46,21 +46,37 @@ def report_error(error: TconnectsyncError) -> int:
     return int(error.exit_status)
 
 
-def report_permission_denied(error: PermissionError) -> int:
-    """Print which file this user may not read or write, and return the exit status 1."""
+def report_storage_error(error: Exception, invocation: Invocation) -> int | None:
+    """Print why the disk, a file or a database cannot be used, and return the exit status 1: systemd restarts the service.
+
+    None for errors of other kinds.
+    """
+    from tconnectsync.storage_errors import disk_steps, storage_error, storage_remedy
+
+    config = invocation.known_config()
+    data_dir = None if config is None else config.data_dir
+    found = storage_error(error, data_dir)
+    if found is None:
+        return None
+    if isinstance(found, PermissionError) and found.filename:
+        _say_permission_denied(found, data_dir)
+        return int(ExitStatus.FAILED)
+    remedy = disk_steps(found) if data_dir is None else storage_remedy(found, data_dir)
+    if remedy is None:
+        return None
+    where = f" ({found.filename})" if found.filename else ""
+    say(f"The disk cannot be used: {found.strerror}{where}. {remedy}", err=True)
+    return int(ExitStatus.FAILED)
+
+
+def _say_permission_denied(error: PermissionError, data_dir: Path | None) -> None:
+    from tconnectsync.storage_errors import storage_remedy
+
     say(f"Permission denied: this user may not use {error.filename}. Nothing was done.", err=True)
-    say(
-        "If tconnectsync runs as a service, put `sudo` before the command. Otherwise run it as the owner of the data folder.",
-        err=True,
-    )
-    return int(ExitStatus.FAILED)
-
-
-def report_disk_error(error: OSError, remedy: str) -> int:
-    """Print that the disk is full, read-only or failing, and return the exit status 1: systemd restarts the service."""
-    where = f" ({error.filename})" if error.filename else ""
-    say(f"The disk cannot be used: {error.strerror}{where}. {remedy}", err=True)
-    return int(ExitStatus.FAILED)
+    remedy = storage_remedy(error, data_dir) if data_dir is not None and is_own(data_dir) else None
+    if remedy is None:
+        remedy = "If tconnectsync runs as a service, put `sudo` before the command. Otherwise run it as the owner of the data folder."
+    say(remedy, err=True)
 
 
 def report_unexpected(error: BaseException, invocation: Invocation) -> int:

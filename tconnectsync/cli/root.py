@@ -172,20 +172,8 @@ def _guarded(arguments: list[str], invocation: Invocation) -> int:
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return invocation.status or int(ExitStatus.DONE)
-    except PermissionError as error:
-        return (
-            failures.report_permission_denied(error)
-            if error.filename
-            else failures.report_unexpected(error, invocation)
-        )
     except Exception as error:  # noqa: BLE001 - the outermost border: show a sentence, not a traceback
-        from tconnectsync.disk_check import disk_error, disk_remedy
-
-        of_disk = disk_error(error)
-        remedy = None if of_disk is None else disk_remedy(of_disk)
-        if of_disk is None or remedy is None:
-            return failures.report_unexpected(error, invocation)
-        return failures.report_disk_error(of_disk, remedy)
+        return failures.report_storage_error(error, invocation) or failures.report_unexpected(error, invocation)
 
 
 def _plugin_commands(ctx: click.Context) -> dict[str, Any]:

@@ -97,6 +97,10 @@ class ControlServer:
         try:
             with short_path(self.path) as address:
                 listener.bind(address)
+        except OSError as error:
+            listener.close()
+            error.filename = str(self.path)  # Python does not say it
+            raise
         finally:
             os.umask(before)
         listener.listen(8)

@@ -54,7 +54,5 @@ def run_daemon(
     lock = FolderLock(folder)
     try:
         return Daemon(load, folder / SOCKET_NAME, os.environ).run()
-    except PermissionError as error:  # exit status 1, so that systemd restarts it
-        raise RuntimeError(f"permission denied: {error.filename}") from error
     finally:
         lock.release()

@@ -60,7 +60,7 @@ class EventLog:
         self._facts = FactReader(self._reader)
         self._codec = codec
         self._segments = segments
-        self._index_path = index_path
+        self._index_path, self.data_dir = index_path, index_path.parent
         self._maintenance = SegmentMaintenance(segments, opened.index, self._reader, clock)
         self._opened_at = clock.now()
 

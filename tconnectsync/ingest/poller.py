@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import random
 import sqlite3
@@ -26,11 +25,11 @@ from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.plugin.source import Batch, Source
 from tconnectsync.retry.backoff import backoff_s
 from tconnectsync.retry.deadline import RememberedDeadline
+from tconnectsync.storage_errors import storage_error, storage_remedy
 
 log = logging.getLogger("tconnectsync.polling")
 CLOCK_TOLERANCE = timedelta(minutes=5)
 CHANGED_WAIT_S = 3600.0
-DISK_ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS)
 CURRENT_FOR = timedelta(days=1)
 DAYS_AT_ONCE = 28
 """Days of one backfill fetch. Other fetches may run between two of them."""
@@ -184,11 +183,10 @@ class Poller:
             if isinstance(error, sqlite3.DatabaseError):
                 self.events.discard_corrupt_index()
             # the border to a plugin: its fault must not stop other plugins
-            if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-                remedy = (
-                    "Free space on the disk, or check its health. Nothing is lost, and polling resumes automatically."
-                )
-                self._fail(now, HealthState.WAITING, f"the event log cannot be written: {error.strerror}", remedy)
+            storage = storage_error(error, self.events.data_dir)
+            remedy = None if storage is None else storage_remedy(storage, self.events.data_dir)
+            if storage is not None and remedy is not None:
+                self._fail(now, HealthState.WAITING, f"the event log cannot be written: {storage.strerror}", remedy)
                 return
             log.exception("source_failed source=%s", self.name)
             remedy = "This is a bug in the source's plugin. The program's log has the details. The daemon retries."

@@ -21,12 +21,12 @@ from tconnectsync.events import FACTS, Event
 from tconnectsync.events.source_facts import history_opened
 from tconnectsync.folder_owner import as_caller
 from tconnectsync.ingest.event_count import EventCount
-from tconnectsync.ingest.poller import DISK_ERRORS
 from tconnectsync.jobs.device_check import DeviceIdentityCheck
 from tconnectsync.jobs.messages import Notice, Progress, Step
 from tconnectsync.plugin.source import Batch
 from tconnectsync.plugin.spec import Importer, ImportOptions
 from tconnectsync.runtime.engine import Engine
+from tconnectsync.storage_errors import FREE_SPACE, storage_steps
 from tconnectsync.text.plural import counted
 
 log = logging.getLogger("tconnectsync.importing")
@@ -213,14 +213,15 @@ def _take(
     for batch, read in _batches(file, options):
         problem = engine.free_space()
         if problem is not None:
-            raise _import_stopped(problem, found)
+            raise _import_stopped(problem, FREE_SPACE, found)
         try:
             fresh, held = _without_known_partials(engine, file.importer, batch.events)
             appended = engine.events.append(fresh)
         except OSError as error:
-            if error.errno not in DISK_ERRORS:
+            steps = storage_steps(error, engine.events.data_dir)
+            if steps is None:
                 raise
-            raise _import_stopped(f"the event log cannot be written ({error.strerror})", found) from None
+            raise _import_stopped(f"the event log cannot be written ({error.strerror})", steps, found) from None
         found.brought.count(appended)
         found.brought.count_known(held)
         _note_days(found, batch)
@@ -249,10 +250,10 @@ def _without_known_partials(
     return [event for event in events if event.id not in places], list(places.values())
 
 
-def _import_stopped(problem: str, found: _Found) -> MachineTrouble:
+def _import_stopped(problem: str, steps: str, found: _Found) -> MachineTrouble:
     return MachineTrouble(
         f"{problem}; the import stopped after {counted(found.brought.new, 'new event')}, which stay in the log.",
-        remedy="Free some space on the disk, then run `tconnectsync import` again: nothing is doubled.",
+        remedy=f"{steps} Then run `tconnectsync import` again: nothing is doubled.",
     )
 
 

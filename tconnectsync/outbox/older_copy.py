@@ -11,6 +11,7 @@ from pathlib import Path
 from tconnectsync.errors import MachineTrouble
 from tconnectsync.outbox import O, Outbox
 from tconnectsync.outbox.stored_values import DOUBTED_FROM, OLDER_COPY_FROM
+from tconnectsync.storage_errors import storage_error, storage_remedy
 
 
 def mark_older(folder: Path, since: datetime) -> None:
@@ -24,7 +25,9 @@ def mark_older(folder: Path, since: datetime) -> None:
                 _mark(outbox, since)
         except (OSError, sqlite3.Error) as error:
             if type(error) is not sqlite3.DatabaseError:  # a full disk, for example: not corrupt
-                raise MachineTrouble(f"{path} cannot be written ({error})", remedy="Make room on the disk.") from error
+                found = storage_error(error, path)
+                remedy = None if found is None else storage_remedy(found, folder.parent)
+                raise MachineTrouble(f"{path} cannot be written ({error})", remedy=remedy) from error
             Outbox.rebuilt(path, error).close()
 
 

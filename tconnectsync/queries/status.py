@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
@@ -13,7 +14,7 @@ import tconnectsync
 from tconnectsync.clock import Clock
 from tconnectsync.config.model import Config
 from tconnectsync.daemon.state import SOCKET_NAME, daemon_health
-from tconnectsync.disk_check import FAILING, disk_remedy, look_at_disk
+from tconnectsync.disk_check import look_at_disk
 from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.eventlog import EventLog, LogSize
 from tconnectsync.health.states import Health, HealthState
@@ -25,6 +26,7 @@ from tconnectsync.queries.alert_status import alert_status
 from tconnectsync.reconcile.comparison_state import ComparisonState, twice_text
 from tconnectsync.retry.deadline import RememberedDeadline
 from tconnectsync.runtime.data_dir import outbox_path
+from tconnectsync.storage_errors import FAILING, storage_error, storage_remedy
 from tconnectsync.text.durations import iso_time
 from tconnectsync.text.sentences import as_sentences
 from tconnectsync.timeline.resolver import TimelineResolver
@@ -113,7 +115,7 @@ def _open(data_dir: Path, clock: Clock, found: dict[str, Any]) -> EventLog | Non
         if isinstance(error, PermissionError):
             raise
         words = f"it cannot be read: {error.strerror}"
-        found["log"] |= {"damaged": words, "remedy": disk_remedy(error) or FAILING}
+        found["log"] |= {"damaged": words, "remedy": storage_remedy(error, data_dir) or FAILING}
         return None
     size = events.size()
     damaged = [f"{damage.path} line {damage.line}: {damage.what}" for damage in events.damage]
@@ -284,8 +286,10 @@ def _unreadable(path: Path, error: Exception) -> Health:
     message = f"{path.name} cannot be read: {error}"
     if disk.message:
         return Health(state=HealthState.WAITING, message=message, remedy=disk.remedy)
-    if isinstance(error, OSError):
-        return Health(state=HealthState.HALTED, message=message, remedy=disk_remedy(error) or FAILING)
+    found = storage_error(error, path)
+    if found is not None:
+        state = HealthState.WAITING if found.errno == errno.EBUSY else HealthState.HALTED
+        return Health(state=state, message=message, remedy=storage_remedy(found, path.parents[1]) or FAILING)
     if isinstance(error, sqlite3.OperationalError):
         return Health(state=HealthState.WAITING, message=message, remedy="Run `tconnectsync status` again in a minute.")
     remedy = "Run `systemctl restart tconnectsync`, or `tconnectsync sync` if no daemon runs: the file is renamed and rebuilt."

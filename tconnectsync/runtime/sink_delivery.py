@@ -18,7 +18,7 @@ from tconnectsync.outbox.preflight import DeliveryBlock, Preflight
 from tconnectsync.outbox.sender import UNCONFIRMED_WORDS, Sender, unconfirmed_remedy
 from tconnectsync.outbox.stored_values import LOOKED_AT, REWRITES_ALLOWED
 from tconnectsync.runtime.delivery_report import DeliveryReport
-from tconnectsync.runtime.sink_health import SinkHealth
+from tconnectsync.runtime.sink_health import SinkHealth, outbox_failure
 from tconnectsync.text.plural import counted
 
 log = logging.getLogger("tconnectsync.sinks")
@@ -85,8 +85,7 @@ class SinkDelivery:
             self.preflight.start_over()
             self._record_failure(error)
         except sqlite3.OperationalError as error:
-            message = f"the list of what was delivered (the outbox) cannot be written ({error}): nothing is sent until it can be"
-            self.health.back_off(message, "Free some space on the disk (`df -h`). Nothing is lost.")
+            self.health.back_off(*outbox_failure(self.outbox.path, error))
         except sqlite3.DatabaseError:
             raise  # corrupt: the engine has the outbox rebuilt
         except Exception as error:

@@ -23,7 +23,7 @@ from tconnectsync.projection.invalidation import (
     recheck_protected,
 )
 from tconnectsync.projection.pending_notes import NOTES
-from tconnectsync.runtime.sink_health import SinkHealth
+from tconnectsync.runtime.sink_health import SinkHealth, outbox_failure
 from tconnectsync.text.plural import counted
 from tconnectsync.timeline.event_stream import EventStream
 
@@ -83,8 +83,7 @@ class SinkFolding:
             self.health.set(HealthState.DAMAGED, error.message, remedy=error.remedy)
             return False
         except sqlite3.OperationalError as error:
-            message = f"the list of what was delivered (the outbox) cannot be written ({error}): nothing is sent until it can be"
-            remedy = "Free some space on the disk (`df -h`). Nothing is lost."
+            message, remedy = outbox_failure(self.outbox.path, error)
             self.health.set(HealthState.WAITING, message, remedy=remedy, wait_s=60.0)
             return False
         self._seen_version = version

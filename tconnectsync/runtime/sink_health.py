@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import sqlite3
+from pathlib import Path
 
 import attrs
 
@@ -18,8 +19,21 @@ from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.retry import refusals
 from tconnectsync.retry.backoff import backoff_s
 from tconnectsync.retry.deadline import RememberedDeadline
+from tconnectsync.storage_errors import storage_error, storage_remedy
 
 log = logging.getLogger("tconnectsync.sinks")
+
+
+def outbox_failure(path: Path, error: sqlite3.OperationalError) -> tuple[str, str]:
+    """Return the message and the remedy if the outbox at ``path``, in its folder of the data folder, cannot be written."""
+    message = (
+        f"the list of what was delivered (the outbox) cannot be written ({error}): nothing is sent until it can be"
+    )
+    found = storage_error(error, path)
+    remedy = None if found is None else storage_remedy(found, path.parents[1])
+    if remedy is None:
+        log.error("outbox_failed path=%s", path, exc_info=error)
+    return message, remedy or "The program's log has the details. The daemon retries."
 
 
 @attrs.define

@@ -376,7 +376,14 @@ def test_disk_read_only_full_or_failing(harness: CliHarness, number: int, remedy
 
 
 @pytest.mark.parametrize(
-    ("words", "remedy"), [("database or disk is full", "Free some space"), ("disk I/O error", "dmesg")]
+    ("words", "remedy"),
+    [
+        ("database or disk is full", "Free some space"),
+        ("disk I/O error", "dmesg"),
+        ("database is locked", "lsof +D"),
+        ("attempt to write a readonly database", "sudo"),
+        ("unable to open database file", "sudo"),
+    ],
 )
 def test_disk_failure_in_database(harness: CliHarness, words: str, remedy: str) -> None:
     """It is reported in the same way."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,23 @@ def test_what_may_not_be_read_is_told_with_the_way_out(harness: CliHarness) -> N
     assert "/var/lib/tconnectsync/lock" in said.err
     assert "sudo" in said.err
     assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+@pytest.mark.parametrize("of_sqlite", [True, False])
+def test_forbidden_file_in_the_data_folder(
+    harness: CliHarness, monkeypatch: pytest.MonkeyPatch, is_own: bool, of_sqlite: bool
+) -> None:
+    """The folder's owner gets the command that gives it the file; another user is told to use sudo."""
+    data_dir = harness.folder / "data"
+    monkeypatch.setattr("tconnectsync.cli.error_output.is_own", lambda folder: is_own and folder == data_dir)
+    forbidden = PermissionError(13, "Permission denied", str(data_dir / "log" / "x"))
+    harness.application.answer = sqlite3.OperationalError("unable to open database file") if of_sqlite else forbidden
+    said = harness.run("sync")
+    assert said.status == 1
+    assert "Permission denied" in said.err
+    assert (f"`sudo chown -R {pwd.getpwuid(os.geteuid()).pw_name} {data_dir}`" in said.err) == is_own
+    assert ("put `sudo` before the command" in said.err) != is_own
 
 
 def test_unreadable_named_configuration(harness: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:

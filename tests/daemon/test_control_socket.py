@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import socket
 import stat
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -50,6 +52,20 @@ def serving(server: ControlServer) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+
+
+def test_folder_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the socket: Python's own does not."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(
+        "tconnectsync.daemon.control_socket.socket.socket", lambda *_: SimpleNamespace(bind=refuse, close=lambda: None)
+    )
+    with pytest.raises(PermissionError) as told:
+        ControlServer(tmp_path / "control.sock", job).start()
+    assert told.value.filename == str(tmp_path / "control.sock")
 
 
 def test_request_steps_and_result(server: ControlServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 from datetime import datetime, timezone
@@ -79,6 +80,21 @@ def test_failure_before_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert path.read_bytes() == before
     folder(tmp_path).deliver([put("b", in_doubt=True)])
     assert held(tmp_path) == {path.name: ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    ("number", "way_out"), [(errno.ENOSPC, "Free"), (errno.EACCES, "permission"), (errno.EIO, "dmesg")]
+)
+def test_each_failure_has_its_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, way_out: str
+) -> None:
+    def fail(_file: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(Retryable, match="cannot be written") as told:
+        folder(tmp_path).deliver([put("a")])
+    assert [word for word in ("Free", "permission", "dmesg") if word in (told.value.remedy or "")] == [way_out]
 
 
 def test_csv_columns_and_formulas(tmp_path: Path) -> None:

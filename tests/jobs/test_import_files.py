@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import attrs
 import pytest
 
 from tconnectsync import Batch, Event, FileUnreadable, Importer, ImportOptions
+from tconnectsync.errors import MachineTrouble
+from tconnectsync.eventlog import EventLog
 from tconnectsync.events import BasalDelivered
 from tconnectsync.jobs.dispatch import perform
 from tconnectsync.jobs.import_files import runs_of
@@ -270,6 +273,26 @@ def test_import_full_disk(home: EngineHarness, tmp_path: Path) -> None:
     home.engine.free_space = lambda: None
     assert imported(home, file).lines[0] == "8 new pump events, 4 were in the log already"
     assert opened(home) == [("2026-06-01", "2026-06-01")]
+
+
+@pytest.mark.parametrize(
+    ("number", "way_out"), [(errno.ENOSPC, "df -h"), (errno.EIO, "dmesg"), (errno.EROFS, "remount")]
+)
+def test_import_failing_disk(
+    home: EngineHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, way_out: str
+) -> None:
+    """The remedy fits the reason, and names the command to repeat."""
+
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EventLog, "append", fail)
+        with pytest.raises(MachineTrouble, match="cannot be written") as told:
+            steps(home, file_of(tmp_path, *basal(60)))
+    assert way_out in (told.value.remedy or "")
+    assert "tconnectsync import" in (told.value.remedy or "")
+    assert "resumes" not in (told.value.remedy or "")
 
 
 def test_import_progress(home: EngineHarness, tmp_path: Path) -> None:

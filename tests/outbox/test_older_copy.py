@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -10,8 +11,10 @@ import msgspec
 import pytest
 
 from tconnectsync import Document, StoredDocument
+from tconnectsync.errors import MachineTrouble
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.older_copy import mark_older, open_outbox
+from tconnectsync.outbox.stored_values import StoredValues
 
 SINCE = datetime(2026, 6, 16, tzinfo=timezone.utc)
 NOW = SINCE + timedelta(days=3)
@@ -53,6 +56,21 @@ def older(outbox: Outbox, *folds: str) -> Outbox:
     """The same outbox, opened as an older copy."""
     mark_older(outbox.path.parent, SINCE)
     return open_outbox(Outbox, outbox.path, folds or ("rates",))
+
+
+@pytest.mark.parametrize(("words", "way_out"), [("database or disk is full", "df -h"), ("database is locked", "lsof")])
+def test_copy_that_cannot_be_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, way_out: str) -> None:
+    """The remedy fits the reason."""
+    folder = tmp_path / "outbox"
+    Outbox.opened(folder / "shelf.sqlite").close()
+
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError(words)
+
+    monkeypatch.setattr(StoredValues, "put", fail)
+    with pytest.raises(MachineTrouble, match=words) as told:
+        mark_older(folder, SINCE)
+    assert way_out in (told.value.remedy or "")
 
 
 def test_delivered_document_is_made_and_looked_for(outbox: Outbox) -> None:

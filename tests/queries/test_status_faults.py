@@ -30,6 +30,7 @@ from tconnectsync.queries.log_records import read_events
 from tconnectsync.queries.status import status_of
 from tconnectsync.reconcile.comparison_state import ComparisonState
 from tconnectsync.retry.deadline import RememberedDeadline
+from tconnectsync.storage_errors import FAILING
 from tests.support.engine.harness import ZONE, EngineHarness
 
 USAGE = type(shutil.disk_usage("/"))
@@ -133,6 +134,29 @@ def test_outbox_busy(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) ->
     assert status(harness)["sinks"]["shelf"]["state"] == "waiting"
 
 
+@pytest.mark.parametrize(
+    ("words", "state", "remedy"),
+    [
+        ("disk I/O error", "halted", "dmesg"),
+        ("database is locked", "waiting", "lsof"),
+        ("unable to open database file", "halted", "chown"),
+        ("no such table: document", "waiting", "again in a minute"),
+    ],
+)
+def test_outbox_not_read(
+    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch, words: str, state: str, remedy: str
+) -> None:
+    """Each reason has its remedy."""
+
+    def fail(*_: Any, **__: Any) -> NoReturn:
+        raise sqlite3.OperationalError(words)
+
+    monkeypatch.setattr("tconnectsync.queries.status.Outbox", fail)
+    found = status(harness)["sinks"]["shelf"]
+    assert found["state"] == state
+    assert remedy in found["remedy"]
+
+
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOTCONN])
 def test_disk_does_not_answer(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """A disk that does not answer is reported."""
@@ -145,7 +169,7 @@ def test_disk_does_not_answer(harness: EngineHarness, monkeypatch: pytest.Monkey
     assert os.strerror(number) in found["damaged"]
     assert "backup" in found["remedy"]
     monkeypatch.setattr(diskcheck.shutil, "disk_usage", fail)
-    assert look_at_disk(harness.folder).remedy == diskcheck.FAILING
+    assert look_at_disk(harness.folder).remedy == FAILING
 
 
 # --- the log's end ------------------------------------------------------------------------------------------------------

@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import pwd
 import random
+import sqlite3
+from collections.abc import Callable
 from datetime import timedelta
+from typing import NoReturn
+
+import pytest
 
 from tconnectsync import Retryable
+from tconnectsync.eventlog import EventLog
+from tconnectsync.eventlog.index import Index
 from tconnectsync.outbox import Outbox
+from tconnectsync.outbox.checkpoints import Checkpoints
+from tconnectsync.outbox.preflight import Preflight
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.runtime.sink_runner import SinkRunner
 from tests.support.engine.fakes import FakeReceiver
 from tests.support.engine.harness import EngineHarness, hours
+
+
+def fails_with(error: Exception) -> Callable[..., NoReturn]:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise error
+
+    return fail
+
+
+def user() -> str:
+    return pwd.getpwuid(os.geteuid()).pw_name
 
 
 def test_full_disk_stops_polling(harness: EngineHarness) -> None:
@@ -52,6 +75,79 @@ def test_full_outbox_stops_its_sink(harness: EngineHarness) -> None:
         pass
     assert receiver.there == harness.receiver.there
     assert other.health.state == "ok"
+
+
+WAYS_OUT = [
+    ("database or disk is full", "df -h"),
+    ("disk I/O error", "dmesg"),
+    ("database is locked", "lsof"),
+    ("attempt to write a readonly database", "chown"),
+    ("unable to open database file", "chown"),
+    ("no such table: document", "log has the details"),
+]
+
+
+@pytest.mark.parametrize(("words", "way_out"), WAYS_OUT)
+@pytest.mark.parametrize("part", [(Checkpoints, "invalidate"), (Preflight, "step")], ids=["folding", "delivery"])
+def test_outbox_fails(
+    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch, words: str, way_out: str, part: tuple[type, str]
+) -> None:
+    """An outbox that cannot be written stops its sink, with the remedy for its reason. Nothing is sent or lost."""
+    with monkeypatch.context() as patch:
+        patch.setattr(*part, fails_with(sqlite3.OperationalError(words)))
+        assert harness.ask("sync").status == 5
+        assert words in harness.runner.health.message
+        assert way_out in (harness.runner.health.remedy or "")
+        assert ("Free some space" in (harness.runner.health.remedy or "")) == ("full" in words)
+        assert harness.receiver.there == {}
+    harness.clock.sleep(600)
+    assert harness.ask("sync").status == 0
+    assert harness.runner.health.state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("error", "way_out"),
+    [
+        *((sqlite3.OperationalError(words), way_out) for words, way_out in WAYS_OUT[:-1]),
+        (OSError(errno.ENOSPC, "No space left on device"), "df -h"),
+        (OSError(errno.EIO, "Input/output error"), "dmesg"),
+        (OSError(errno.EROFS, "Read-only file system"), "remount"),
+    ],
+)
+def test_log_fails(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch, error: Exception, way_out: str) -> None:
+    """A log that cannot be written stops polling, with the remedy for its reason, and is no bug of a plugin."""
+    with monkeypatch.context() as patch:
+        patch.setattr(EventLog, "append", fails_with(error))
+        assert harness.ask("sync").status == 3
+        health = harness.engine.pollers["pump"].health
+        assert health.state == "waiting"
+        assert way_out in (health.remedy or "")
+        assert "bug" not in (health.remedy or "")
+    harness.clock.sleep(600)
+    assert harness.ask("sync").status == 0
+
+
+@pytest.mark.parametrize(("name", "is_ours"), [("log/seg", True), ("../elsewhere", False)])
+def test_forbidden_file(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch, name: str, is_ours: bool) -> None:
+    """A file of the data folder that may not be written is given to this user; a plugin's file elsewhere is not."""
+    path = str(harness.folder.joinpath(name).resolve())
+    monkeypatch.setattr(EventLog, "append", fails_with(PermissionError(errno.EACCES, "Permission denied", path)))
+    assert harness.ask("sync").status == 3
+    assert (f"chown -R {user()} {harness.folder}`" in (harness.engine.pollers["pump"].health.remedy or "")) == is_ours
+
+
+@pytest.mark.parametrize(("words", "way_out"), WAYS_OUT[:-1])
+def test_index_fails(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch, words: str, way_out: str) -> None:
+    """An index that cannot be written stops polling, with the remedy for its reason."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Index, "add", fails_with(sqlite3.OperationalError(words)))
+        assert harness.ask("sync").status == 3
+        health = harness.engine.pollers["pump"].health
+        assert words in health.message
+        assert way_out in (health.remedy or "")
+    harness.clock.sleep(600)
+    assert harness.ask("sync").status == 0
+    assert harness.starts()[:24] == hours(range(24))
 
 
 def test_clock_behind_log(harness: EngineHarness) -> None:

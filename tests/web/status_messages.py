@@ -16,7 +16,7 @@ from tconnectsync import errors
 from tconnectsync.plugin.http_failures import FAILURE_TEXTS
 
 ROOT = Path(__file__).parents[2]
-ENGINE = ("daemon/state.py", "disk_check.py", "errors.py", "eventlog/damage.py", "eventlog/segment_continuity.py", "eventlog/last_segment.py", "health", "ingest", "outbox", "projection",
+ENGINE = ("daemon/state.py", "disk_check.py", "storage_errors.py", "errors.py", "eventlog/damage.py", "eventlog/segment_continuity.py", "eventlog/last_segment.py", "health", "ingest", "outbox", "projection",
           "queries/status.py", "reconcile", "retry", "runtime", "timeline")  # fmt: skip
 PLUGINS = ("tandem", "tconnect", "nightscout", "mqtt", "influxdb", "file")
 ELSEWHERE = ("/files/", "tconnectsync_tconnect/importer.py", "/csv_tables.py", "/setup", "/adoption.py", "/data_dir.py",
@@ -41,7 +41,8 @@ FUNCTIONS = frozenset(
     {
         "set_aside_words", "twice_text", "low_space_message", "messages", "_clock_problem", "drift_message", "reason_words", "waiting",
         "unconfirmed_remedy", "hidden_active_pump", "no_pump_selected", "remedy", "_why_idle", "_log_remedy", "text",
-        "with_resume_hint", "_source_health", "error_of", "look_at_disk", "disk_remedy",
+        "with_resume_hint", "_source_health", "error_of", "look_at_disk", "disk_steps",
+        "storage_steps", "storage_remedy", "_make_writable", "outbox_failure",
     }
 )  # fmt: skip
 """Functions that return messages."""
@@ -84,6 +85,7 @@ HELD_IN = frozenset(
         "READ_ONLY",
         "FAILING",
         "CHECK",
+        "FREE_SPACE",
     }
 )
 """Names of variables that hold a message, or a part of one."""

@@ -13,9 +13,9 @@ from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_dir
 
 from tconnectsync import events
-from tconnectsync.disk_check import MAKE_ROOM
 from tconnectsync.events.alarms import ALARMS, MALFUNCTIONS, alarm_names
 from tconnectsync.plugin.http_failures import FAILURE_TEXTS, HttpFailure
+from tconnectsync.storage_errors import MAKE_ROOM
 from tconnectsync_tandem.decode import codes, insulin, modes
 from tconnectsync_web import languages
 from tconnectsync_web.languages import Languages

@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 
 from tconnectsync.cli.invocation import Invocation
-from tconnectsync.disk_check import disk_remedy
 from tconnectsync.errors import MachineTrouble
+from tconnectsync.storage_errors import disk_steps
 
 
 @contextlib.contextmanager
@@ -37,12 +37,13 @@ def all_or_nothing(command: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if disk_remedy(error) is None:
+        steps = disk_steps(error)
+        if steps is None:
             raise
         where = f" {error.filename}" if error.filename else ""
         raise MachineTrouble(
             f"The disk cannot be used, so{where or ' the files'} cannot be written: {error.strerror}. Nothing was changed.",
-            remedy=f"Free some space (`df -h`) or make the disk writable. Then run `tconnectsync {command}` again.",
+            remedy=f"{steps} Then run `tconnectsync {command}` again.",
         ) from error
 
 

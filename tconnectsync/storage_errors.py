@@ -1,0 +1,104 @@
+"""What an error of a file or a database in the data folder means for the user, and the remedy. Other modules ask this one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import sqlite3
+from pathlib import Path
+
+FREE_SPACE = "Free some space on the disk (`df -h`)."
+RESUMES = "Nothing is lost, and work resumes automatically."
+DELETE_NOTHING = "Delete nothing in the data folder."
+MAKE_ROOM = f"{FREE_SPACE} {RESUMES} {DELETE_NOTHING}"
+READ_ONLY = (
+    "Run `dmesg | tail` to see why: the system makes a failing disk read-only. Copy the data to another disk with"
+    f" `tconnectsync backup`. Then replace this disk or make it writable (`mount -o remount,rw`). {DELETE_NOTHING}"
+)
+FAILING = (
+    "Run `dmesg | tail` to check the disk. Copy the data to another disk with `tconnectsync backup`, then replace this disk."
+    f" {DELETE_NOTHING}"
+)
+
+_FULL = "database or disk is full"
+_FAILED = "disk I/O error"
+_READ_ONLY = "attempt to write a readonly database"
+_NOT_OPENED = "unable to open database file"
+_LOCKED = ("database is locked", "database table is locked", "locking protocol")
+"""SQLite's messages. Python 3.10 has no error codes of SQLite."""
+
+
+def storage_error(error: Exception, path: Path | None = None) -> OSError | None:
+    """Return the file system's error behind an exception, also behind one of SQLite's; None for other exceptions.
+
+    ``path`` is the database, or the folder of all. SQLite does not say why one cannot be opened or written, so its folder is looked at.
+    """
+    if isinstance(error, sqlite3.OperationalError):
+        number = _number(str(error), path)
+        if number is None:
+            return None
+        words = str(error) if number == errno.EBUSY else os.strerror(number)
+        return OSError(number, words, None if path is None else str(path))
+    return error if isinstance(error, OSError) else None
+
+
+def disk_steps(error: OSError) -> str | None:
+    """Return what the user does about a full, read-only or failing disk; None for other errors."""
+    steps = {errno.ENOSPC: FREE_SPACE, errno.EDQUOT: FREE_SPACE, errno.EROFS: READ_ONLY, errno.EIO: FAILING}
+    return steps.get(error.errno or 0)
+
+
+def storage_steps(error: OSError, data_dir: Path) -> str | None:
+    """Return what the user does now about the disk, or about a file of the data folder that is forbidden or locked; None for other errors."""
+    if (steps := disk_steps(error)) is not None:
+        return steps
+    path = None if error.filename is None else Path(os.fsdecode(error.filename))
+    if path is None or not path.is_relative_to(data_dir):
+        return None
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return _make_writable(data_dir)
+    if error.errno == errno.EBUSY:
+        return (
+            f"Another program has locked a file of {data_dir}, for example a backup program."
+            f" Run `sudo lsof +D {data_dir}` to see which, and end it."
+        )
+    return None
+
+
+def storage_remedy(error: OSError, data_dir: Path) -> str | None:
+    """Return the steps of :func:`storage_steps`, with what follows if the daemon has this error; None for other errors."""
+    steps = storage_steps(error, data_dir)
+    return steps if steps in (None, READ_ONLY, FAILING) else f"{steps} {RESUMES} {DELETE_NOTHING}"
+
+
+def _number(words: str, path: Path | None) -> int | None:
+    """Return the number of the file system's error for a message of SQLite; None if it is of another kind."""
+    if words in _LOCKED:
+        return errno.EBUSY
+    if words in (_READ_ONLY, _NOT_OPENED):
+        return _why_not_written(path)
+    return {_FULL: errno.ENOSPC, _FAILED: errno.EIO}.get(words)
+
+
+def _why_not_written(path: Path | None) -> int:
+    """The database itself is not opened for this: closing it would end this process's locks on it."""
+    if path is None:
+        return errno.EACCES
+    try:
+        folder = path if path.is_dir() else path.parent
+        os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        return errno.EROFS if os.statvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
+    except OSError as error:
+        return error.errno or errno.EACCES
+
+
+def _make_writable(data_dir: Path) -> str:
+    try:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # a container's user
+        user = str(os.geteuid())
+    return (
+        f"All files in {data_dir} must belong to {user}, the user of this program, and be writable:"
+        f" `sudo chown -R {user} {data_dir}`, then `sudo chmod -R u+rwX {data_dir}`."
+    )

@@ -108,11 +108,6 @@ class Checkpoints:
         sql = "SELECT interval FROM checkpoint WHERE fold = ? AND stream = ? AND interval BETWEEN ? AND ? ORDER BY 1"
         return [interval for (interval,) in self._db.execute(sql, (fold, stream, first, last))]
 
-    def folded_between(self, stream: str, first: int, last: int) -> list[tuple[int, str]]:
-        """Return the folded (interval, fold) of a stream, both bounds inclusive."""
-        sql = "SELECT interval, fold FROM checkpoint WHERE stream = ? AND interval BETWEEN ? AND ?"
-        return self._db.execute(sql, (stream, first, last)).fetchall()
-
     def start_over(self) -> None:
         """Fold everything again: delete checkpoints and cursor, keep the delivery states."""
         self._db.execute("DELETE FROM checkpoint")

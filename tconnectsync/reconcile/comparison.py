@@ -189,8 +189,9 @@ class Verifier:
         for name, stream in self.streams.items():
             for first, last in stream.keys_between(period.first, period.last):
                 low, high = (interval_of(key, numbered=stream.numbered) for key in (first, last))
-                for interval, fold in self.outbox.checkpoints.folded_between(name, low, high):
-                    wanted[name, interval].add(fold)
+                for fold in self.fold_runner.folds:
+                    for interval in self.outbox.checkpoints.folded(fold, name, low, high):
+                        wanted[name, interval].add(fold)
         for (stream_name, interval), folds in sorted(wanted.items()):
             if stream_name in self.streams:
                 self._refold_interval(period, self.streams[stream_name], interval, sorted(folds))

@@ -3,6 +3,7 @@
 python benchmarks/bench_fleet.py                        # 500, 1,000, 2,000 and 5,000 people: about 15 minutes
 python benchmarks/bench_fleet.py --people 100 300       # to see that it works
 python benchmarks/bench_fleet.py --takeover --people 1000  # only the death of a worker: about two minutes
+python benchmarks/bench_fleet.py --hours 2 --people 1000  # only memory, with news for everybody every five minutes
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ from tests.support.process_cost import cpu_s, memory_kb
 WORKERS = 2
 FIRST, NEWS = 5, 12
 """Records of each person at the start, and those that come at once: an hour at one in five minutes."""
+NEWS_EVERY_S = 300.0
+"""With ``--hours``: what comes hourly in life comes that often, so an hour has half a day of news."""
+MEMORY_ROWS = 12
 LONGEST_S = 1500.0
 LEASE_S = 15.0
 TURNS_PER_S = 70
@@ -45,6 +49,7 @@ TAKEOVER_COLUMNS = (
     "people", "of the workers one is killed: people it had", "the first of them works again after", "half of them after",
     "all of them after", "processor time of the others for each", "of the NATS server",
 )  # fmt: skip
+MEMORY_COLUMNS = ("minutes", "memory of the workers", "turns so far", "records at all receivers so far")
 COLUMNS = (
     "people", "turn of each every", "processor time a turn", "memory of a worker", "first documents of all after",
     "12 records of everybody at all receivers after", "of two workers one is killed: people it had", "half of them work again after",
@@ -228,6 +233,25 @@ def measure_takeover(measured: Measured, people: int) -> TakeoverRow:
     return row
 
 
+def print_memory(measured: Measured, people: int, hours: float) -> None:
+    """Print what the workers take while everybody has a turn at each interval, and news every few minutes."""
+    fleet = measured.fleet
+    note(f"after {begin(measured, people):.0f} s. News of everybody every {NEWS_EVERY_S:.0f} s, for {hours:g} hours")
+    print(f"| {' | '.join(MEMORY_COLUMNS)} |\n|{'---|' * len(MEMORY_COLUMNS)}")
+    began = news_at = time.monotonic()
+    for row in range(MEMORY_ROWS + 1):
+        while time.monotonic() < began + row * hours * 3600 / MEMORY_ROWS:
+            if time.monotonic() >= news_at:
+                measured.bring(NEWS)
+                news_at += NEWS_EVERY_S
+            time.sleep(1.0)
+        memory = ", ".join(f"{memory_kb(fleet.workers[name].pid) / 1024:.1f} MB" for name in measured.workers)
+        minutes = (time.monotonic() - began) / 60
+        records = sum(fleet.cloud.numbers.values())
+        print(f"| {minutes:.0f} | {memory} | {measured.turns():,} | {records:,} |", flush=True)
+    check_all(measured)
+
+
 def measure_in(measured: Measured, people: int, interval_s: int) -> FleetRow:
     """One row: two workers and this number of people."""
     fleet = measured.fleet
@@ -277,6 +301,11 @@ def slopes(rows: Sequence[FleetRow]) -> Iterable[str]:
     yield "JSON: " + json.dumps([attrs.asdict(row) for row in rows])
 
 
+def interval_for(people: int, chosen_s: int | None) -> int:
+    """Return the seconds between two turns of a person: as chosen, or what this machine can carry."""
+    return chosen_s or max(SHORTEST_INTERVAL_S, people // TURNS_PER_S)
+
+
 def measure_each(
     chosen: argparse.Namespace, measure: Callable[[Measured, int, int], R], columns: Sequence[str]
 ) -> list[R]:
@@ -284,7 +313,7 @@ def measure_each(
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     rows: list[R] = []
     for people in chosen.people:
-        interval_s = chosen.interval or max(SHORTEST_INTERVAL_S, people // TURNS_PER_S)
+        interval_s = interval_for(people, chosen.interval)
         try:
             with new_fleet(interval_s, chosen.limit, chosen.lease, chosen.workers) as measured:
                 rows.append(measure(measured, people, interval_s))
@@ -305,11 +334,18 @@ def main() -> None:
     options.add_argument("--limit", type=float, default=150.0, help="requests per second towards the simulated vendor")
     options.add_argument("--lease", type=float, default=LEASE_S, help="seconds of a worker's lease")
     options.add_argument("--takeover", action="store_true", help="only the death of a worker")
+    options.add_argument("--hours", type=float, default=0.0, help="only the workers' memory, for so long")
     options.add_argument("--workers", type=int, default=WORKERS, help="with --takeover: how many there are")
     chosen = options.parse_args()
     if chosen.workers != WORKERS and not chosen.takeover:
         options.error("the other figures are those of two workers")
-    if chosen.takeover:
+    if chosen.hours:
+        done = len(chosen.people)
+        for people in chosen.people:
+            interval_s = interval_for(people, chosen.interval)
+            with new_fleet(interval_s, chosen.limit, chosen.lease, chosen.workers) as measured:
+                print_memory(measured, people, chosen.hours)
+    elif chosen.takeover:
         done = len(
             measure_each(chosen, lambda measured, people, _: measure_takeover(measured, people), TAKEOVER_COLUMNS)
         )

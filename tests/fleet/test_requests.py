@@ -194,7 +194,7 @@ def test_worker_that_falls_silent(person: AskedPerson, monkeypatch: pytest.Monke
     with pytest.raises(Retryable, match="had begun") as caught:
         list(person.ask())
     assert f"fleet show {person.name}" in (caught.value.remedy or "")
-    assert person.performed == ["sync"]
+    eventually(lambda: person.performed == ["sync"], "what had begun")
 
 
 def test_two_workers_ask_to_begin() -> None:

@@ -53,11 +53,13 @@ async def nothing() -> None:
 def test_thread_of_the_connection_hangs(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits endlessly for the thread of the connection. When it goes on, so does the work."""
     monkeypatch.setattr(servers_module, "HANGS_S", 0.05)
-    servers._loop.call_soon_threadsafe(time.sleep, 1.0)
+    goes_on = threading.Event()
+    servers._loop.call_soon_threadsafe(goes_on.wait, 200)
     began = time.monotonic()
     with pytest.raises(Retryable):
         servers.call(nothing(), 0.05)
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 100
+    goes_on.set()
     monkeypatch.undo()
     servers.call(nothing())
     assert not servers.is_closed

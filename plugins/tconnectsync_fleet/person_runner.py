@@ -296,8 +296,8 @@ class PersonRunner:
         If none can be stored, the one before may still count. Without any, the next worker looks at the receiver.
         """
         replica = self._replica
-        if replica is not None and replica.lease_holds() and replica.look().owner == replica.owner:
-            snapshot = NO_SNAPSHOT
+        if replica is not None and replica.lease_holds() and replica.is_held():
+            snapshot, self._is_doubtful = NO_SNAPSHOT, True  # if the answer is lost, another worker may have the log
             with contextlib.suppress(Retryable, NatsError, OSError):
                 snapshot = store_snapshot(self.servers, self.person.name, self.folder, self.box)
             replica.release(snapshot, replica.last.older if snapshot == NO_SNAPSHOT else None)

@@ -119,6 +119,11 @@ class StreamReplica:
         )
         return self.last
 
+    def is_held(self) -> bool:
+        """Look, and return whether the log is this owner's, who has not given it back. Errors: ReplicaFailed."""
+        last = self.look()
+        return last.owner == self.owner and not last.snapshot
+
     def check_format(self) -> None:
         """Check that this release knows the format of what :meth:`look` has found. Errors: NewerRelease."""
         formats.check_format(self.last.format, f"{self.person}: the log and the snapshot in NATS")
@@ -148,9 +153,11 @@ class StreamReplica:
     # --- the port of the event log ----------------------------------------------------------------------------------
 
     def end(self) -> LogEnd:
-        """See :class:`tconnectsync.Replica`. Errors: ReplicaFailed, also if another worker has claimed the log, or the claim is gone."""
-        self.look()
-        if self.last.owner != self.owner:  # also without any message: this worker's claim is gone, with the log
+        """See :class:`tconnectsync.Replica`.
+
+        Errors: ReplicaFailed, also if another worker has claimed the log, this one has given it back, or the claim is gone.
+        """
+        if not self.is_held():
             raise _taken_over(self.person)
         return self.last.end
 
@@ -240,8 +247,8 @@ class StreamReplica:
 
 def _taken_over(person: str) -> TakenOver:
     return TakenOver(
-        f"{person}: another worker owns the event log now",
-        remedy="Nothing is lost: that worker continues. `tconnectsync fleet status` shows it.",
+        f"{person}: this worker does not own the event log any more",
+        remedy="Nothing is lost: the next worker continues. `tconnectsync fleet status` shows it.",
     )
 
 

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import attrs
 import pytest
@@ -25,7 +25,6 @@ from hypothesis.stateful import (
 )
 from nacl.public import PrivateKey, SealedBox
 from nats.errors import Error as NatsError
-from nats.js.api import PubAck
 
 from tconnectsync import LogEnd, ReplicaFailed, Retryable
 from tconnectsync_fleet.lease import SAFE_SHARE, WorkerLease
@@ -35,6 +34,7 @@ from tconnectsync_fleet.servers import WORKERS, NatsLogin, Servers, set_up
 from tconnectsync_fleet.snapshot_plan import SnapshotLane
 from tconnectsync_fleet.stream_replica import StreamReplica, TakenOver
 from tests.e2e.installation import eventually
+from tests.fleet.lost_answers import lost_answers
 from tests.support.nats_servers import server_in
 from tests.support.real_servers import Server
 
@@ -98,23 +98,6 @@ class Process:
     now: list[float]
 
 
-@attrs.define
-class LosesAnswers:
-    """Servers that store what they are given, and whose answers to that do not arrive."""
-
-    servers: Servers
-
-    @property
-    def js(self) -> Any:
-        return self.servers.js
-
-    def call(self, *arguments: Any) -> Any:
-        found = self.servers.call(*arguments)
-        if isinstance(found, (int, PubAck)):  # something was stored
-            raise Retryable("no answer")
-        return found
-
-
 class FleetMachine(RuleBasedStateMachine):
     """The rules. A lease ends at the servers only after it has ended by the worker's own clock: that is what the margin is for."""
 
@@ -170,7 +153,7 @@ class FleetMachine(RuleBasedStateMachine):
         return PersonRunner(member, self.disk(worker, person), self.servers, self.box, engine)
 
     def remember(self, person: str, runner: PersonRunner) -> None:
-        """A process has ended; what it had sent may still arrive."""
+        """What a process that has ended had sent may still arrive."""
         if runner._replica is not None:
             self.old.append((person, runner._replica))
 
@@ -190,10 +173,8 @@ class FleetMachine(RuleBasedStateMachine):
         """A lease that holds can be renewed, also after an answer was lost; one that does not hold never comes back."""
         lease = self.processes[worker].lease
         held = lease.holds()
-        if not answers:
-            lease.servers = cast(Servers, LosesAnswers(self.servers))
-        assert lease.renew({"disk": worker}) == held
-        lease.servers = self.servers
+        with lost_answers(self.servers, unless=answers):
+            assert lease.renew({"disk": worker}) == held
 
     @rule(worker=workers, disk_is_lost=st.sampled_from([False, False, True]))
     def expire(self, worker: str, disk_is_lost: bool) -> None:
@@ -222,17 +203,13 @@ class FleetMachine(RuleBasedStateMachine):
         if not lease.holds():
             return
         was_sure = self.may_deliver(lease, runner)
-        runner.servers = self.servers if answers else cast(Servers, LosesAnswers(self.servers))
         try:
-            taken = runner.take(lease, set(self.live.values()) if knows else ())
+            with lost_answers(self.servers, unless=answers):
+                taken = runner.take(lease, set(self.live.values()) if knows else ())
             answers = True
         except ReplicaFailed:
             assert not answers
             taken = True
-        finally:
-            runner.servers = self.servers
-            if runner._replica is not None:
-                runner._replica.servers = self.servers
         if was_sure:
             assert taken
             return
@@ -286,19 +263,17 @@ class FleetMachine(RuleBasedStateMachine):
             return
         is_owner = person.owner == replica.owner and person.seen.get(id(replica)) == person.messages
         number = person.stored = person.stored + 1
-        replica.servers = self.servers if answers else cast(Servers, LosesAnswers(self.servers))
         runner.snapshot_plan.lane = SnapshotLane()  # no pause after the last failure
         assert runner.snapshot_plan.lane.enter()
         try:
-            runner._store_snapshot(replica, 0)
+            with lost_answers(self.servers, unless=answers):
+                runner._store_snapshot(replica, 0)
         except ReplicaFailed:
             assert not (is_owner and answers)
             runner.doubt()
         else:
             assert is_owner
             assert answers
-        finally:
-            replica.servers = self.servers
         if is_owner:
             person.snapshot = ModelSnapshot(person.outboxes[worker][1], number)
             self.was_stored(person, replica if answers else None)
@@ -320,8 +295,14 @@ class FleetMachine(RuleBasedStateMachine):
         self.turn(worker, name, answers=True)
         self.deliver_after_a_look(worker, name, is_old)
         self.expire(worker, disk_is_lost=True)
-        (other,) = {*WORKER_NAMES} - {worker}
-        self.turn(other, name, answers=True)
+        self.turn(*({*WORKER_NAMES} - {worker}), name, answers=True)
+
+    @rule(worker=workers, name=people, answers=st.booleans())
+    def hand_over(self, worker: str, name: str, answers: bool) -> None:
+        """A worker gives a person back after a turn."""
+        self.begin(worker, starts_process=False)
+        self.turn(worker, name, answers=True)
+        self.release(worker, name, answers)
 
     @rule(worker=workers, name=people)
     def deliver(self, worker: str, name: str) -> None:
@@ -344,13 +325,11 @@ class FleetMachine(RuleBasedStateMachine):
         replica = runner._replica
         if replica is None:
             return
-        replica.servers = self.servers if answers else cast(Servers, LosesAnswers(self.servers))
         try:
-            self.publish(name, replica, may=replica.lease_holds(), answers=answers, send=replica.append)
+            with lost_answers(self.servers, unless=answers):
+                self.publish(name, replica, may=replica.lease_holds(), answers=answers, send=replica.append)
         except ReplicaFailed:
             runner.doubt()
-        finally:
-            replica.servers = self.servers
 
     @precondition(lambda self: self.old)
     @rule(data=st.data())
@@ -401,18 +380,30 @@ class FleetMachine(RuleBasedStateMachine):
             with pytest.raises(TakenOver):
                 again._publish(zlib.compress(person.batches[0]), LogEnd(1, 0))
 
-    @rule(worker=workers, name=people)
-    def release(self, worker: str, name: str) -> None:
-        """A person is given back with the outbox, but not by a worker that has lost its lease."""
+    @rule(worker=workers, name=people, answers=st.booleans())
+    def release(self, worker: str, name: str, answers: bool) -> None:
+        """A person is given back with the outbox, but not by a worker that has lost its lease.
+
+        If the answer is lost, the worker gives the person back again, or looks whose the log is before it goes on.
+        """
         runner, person = self.processes[worker].runners[name], self.people[name]
         replica = runner._replica
-        gives = replica is not None and replica.lease_holds() and person.owner == replica.owner
-        runner.release()
-        assert not runner.is_owned
+        gives = (
+            replica is not None and replica.lease_holds() and person.owner == replica.owner and not person.is_released
+        )
+        try:
+            with lost_answers(self.servers, unless=answers):
+                runner.release()
+        except ReplicaFailed:
+            assert gives
+            assert not answers
+        else:
+            assert answers or not gives
+        assert runner.is_owned == (gives and not answers)
         if gives:
             person.stored += 1
             person.is_released, person.snapshot = True, ModelSnapshot(person.outboxes[worker][1], person.stored)
-            self.was_stored(person, replica)
+            self.was_stored(person, replica if answers else None)
 
     @precondition(lambda self: self.restarts > 0)
     @rule()

@@ -13,7 +13,6 @@ import attrs
 import pytest
 from nacl.public import PrivateKey, SealedBox
 from nats.js import JetStreamContext
-from nats.js.api import PubAck
 
 from tconnectsync import ReplicaFailed, Retryable
 from tconnectsync_fleet import snapshots, stream_replica
@@ -23,6 +22,8 @@ from tconnectsync_fleet.people import Member
 from tconnectsync_fleet.person_runner import MOST_ENDED, FleetContext, PersonContext, PersonRunner
 from tconnectsync_fleet.servers import SNAPSHOTS, WORKERS, Servers
 from tconnectsync_fleet.snapshots import restore_snapshot, store_snapshot
+from tconnectsync_fleet.stream_replica import StreamReplica, TakenOver
+from tests.fleet.lost_answers import lost_answers
 
 OUTBOX = "outbox/light.sqlite"
 
@@ -287,26 +288,44 @@ def test_nothing_is_left_of_a_look(workers: WorkerDisks) -> None:
     assert info.state.consumer_count == 0
 
 
-def test_claim_without_an_answer(
-    workers: WorkerDisks, new_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_claim_without_an_answer(workers: WorkerDisks, new_name: Callable[[], str]) -> None:
     """A worker that does not know whether its claim was stored gives the person back: nobody waits endlessly."""
     person, first, second = new_name(), new_name(), new_name()
     mine, other = workers.lease(first), workers.lease(second)
     runner = workers.runner(first, person)
-    answered = workers.servers.call
-
-    def lost(*arguments: Any) -> Any:
-        found = answered(*arguments)
-        if isinstance(found, PubAck):
-            raise Retryable("the answer was lost")
-        return found
-
-    monkeypatch.setattr(workers.servers, "call", lost)
-    with pytest.raises(ReplicaFailed):
+    with lost_answers(workers.servers), pytest.raises(ReplicaFailed):
         runner.take(mine, ())
-    monkeypatch.undo()
     assert not workers.runner(second, person).take(other, ())
     assert runner.is_owned
     runner.release()
     assert workers.runner(second, person).take(other, ())
+
+
+def test_return_without_an_answer(workers: WorkerDisks, new_name: Callable[[], str]) -> None:
+    """A worker that does not know whether it has given a person back does nothing for this person before it has looked."""
+    person, first, second = new_name(), new_name(), new_name()
+    mine, other = workers.lease(first), workers.lease(second)
+    runner, next_runner = workers.runner(first, person), workers.runner(second, person)
+    assert runner.take(mine, ())
+    with lost_answers(workers.servers), pytest.raises(ReplicaFailed):
+        runner.release()
+    assert runner.is_owned
+    assert runner._replica is not None
+    with pytest.raises(TakenOver):  # the engine asks for the end when it opens the log, also for an operator's request
+        runner._replica.end()
+    assert next_runner.take(other, {mine.owner, other.owner})
+    assert not runner.take(mine, {mine.owner, other.owner})
+    assert not runner.is_owned
+
+
+def test_person_comes_back_after_a_lost_answer(workers: WorkerDisks, new_name: Callable[[], str]) -> None:
+    """Nobody else has taken the person: the worker does so again, with its own outboxes."""
+    person, first = new_name(), new_name()
+    mine, runner = workers.lease(first), workers.runner(first, person)
+    assert runner.take(mine, ())
+    workers.write_outbox(first, "what was delivered")
+    with lost_answers(workers.servers), pytest.raises(ReplicaFailed):
+        runner.release()
+    assert runner.take(mine, {mine.owner})
+    assert workers.outbox(first) == "what was delivered"
+    assert StreamReplica(workers.servers, person, mine.owner).is_held()

@@ -4,6 +4,7 @@ python benchmarks/bench_fleet.py                        # 500, 1,000, 2,000 and 
 python benchmarks/bench_fleet.py --people 100 300       # to see that it works
 python benchmarks/bench_fleet.py --takeover --people 1000  # only the death of a worker: about two minutes
 python benchmarks/bench_fleet.py --hours 2 --people 1000  # only memory, with news for everybody every five minutes
+python benchmarks/bench_fleet.py --entries --people 5000 100000  # only `fleet status`, with people whom no worker has: about four minutes
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -27,8 +30,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tconnectsync_fleet.lease import live_workers, worker_for
 from tconnectsync_fleet.nats_login import NatsLogin
 from tconnectsync_fleet.people import CheckedConfig, People
+from tconnectsync_fleet.people_watch import PeopleWatch
 from tconnectsync_fleet.sealing import sealer
-from tconnectsync_fleet.servers import Servers
+from tconnectsync_fleet.servers import STATUS, Servers
 from tests.fleet.light_world import LightFleet
 from tests.support.memory_folder import memory_folder
 from tests.support.nats_servers import server_in
@@ -49,6 +53,15 @@ TAKEOVER_COLUMNS = (
     "people", "of the workers one is killed: people it had", "the first of them works again after", "half of them after",
     "all of them after", "processor time of the others for each", "of the NATS server",
 )  # fmt: skip
+ENTRIES_COLUMNS = (
+    "people",
+    "`fleet status`",
+    "processor time of it",
+    "a new worker has read everybody after",
+    "processor time of it",
+)
+CONFIG_BYTES = 1400
+"""Of a sealed configuration: with base64 and the rest, an entry has 2 kB."""
 MEMORY_COLUMNS = ("minutes", "memory of the workers", "turns so far", "records at all receivers so far")
 COLUMNS = (
     "people", "turn of each every", "processor time a turn", "memory of a worker", "first documents of all after",
@@ -107,6 +120,21 @@ class TakeoverRow:
             f"{self.worker_ms:.1f} ms", f"{self.server_ms:.1f} ms",
         )  # fmt: skip
         return f"| {' | '.join(cells)} |"
+
+
+@attrs.frozen(kw_only=True)
+class EntriesRow:
+    """So many entries: how long reading them takes, and its processor time in this process or the command's."""
+
+    people: int
+    status_s: float
+    status_cpu_s: float
+    look_s: float
+    look_cpu_s: float
+
+    def words(self) -> str:
+        times = (self.status_s, self.status_cpu_s, self.look_s, self.look_cpu_s)
+        return f"| {self.people:,} | {' | '.join(f'{each:.1f} s' for each in times)} |"
 
 
 R = TypeVar("R", bound=TableRow)
@@ -233,6 +261,37 @@ def measure_takeover(measured: Measured, people: int) -> TakeoverRow:
     return row
 
 
+def measure_entries(measured: Measured, people: int) -> EntriesRow:
+    """Read this number of entries as `fleet status` does, and as a worker that begins."""
+    note(f"{people} people: add them")
+    servers = measured.servers
+    names = [f"p{number}" for number in range(people)]
+    assert People(servers).add_all({name: CheckedConfig(sealed=os.urandom(CONFIG_BYTES)) for name in names}) == {}
+    at = datetime.now(timezone.utc).isoformat()
+    value = json.dumps({"status": 0, "lines": [], "worker": "w1", "records": 1, "last_fetch": at, "at": at}).encode()
+
+    async def publish_states() -> None:
+        for name in names:
+            await servers.client.publish(f"$KV.{STATUS}.{name}", value)
+        await servers.client.flush()
+
+    servers.call(publish_states(), LONGEST_S)
+    status_cpu_s = children_cpu_s()
+    status_s = measured.status_s()
+    status_cpu_s = children_cpu_s() - status_cpu_s
+    began, used_s, read = time.monotonic(), time.process_time(), set[str]()
+    PeopleWatch(servers).look(lambda name, _: read.add(name), read.clear)
+    look_s, look_cpu_s = time.monotonic() - began, time.process_time() - used_s
+    assert len(read) == people, len(read)
+    return EntriesRow(people=people, status_s=status_s, status_cpu_s=status_cpu_s, look_s=look_s, look_cpu_s=look_cpu_s)
+
+
+def children_cpu_s() -> float:
+    """Return the processor time of all commands that have ended."""
+    used = os.times()
+    return used.children_user + used.children_system
+
+
 def print_memory(measured: Measured, people: int, hours: float) -> None:
     """Print what the workers take while everybody has a turn at each interval, and news every few minutes."""
     fleet = measured.fleet
@@ -334,12 +393,15 @@ def main() -> None:
     options.add_argument("--limit", type=float, default=150.0, help="requests per second towards the simulated vendor")
     options.add_argument("--lease", type=float, default=LEASE_S, help="seconds of a worker's lease")
     options.add_argument("--takeover", action="store_true", help="only the death of a worker")
+    options.add_argument("--entries", action="store_true", help="only `fleet status`, without workers")
     options.add_argument("--hours", type=float, default=0.0, help="only the workers' memory, for so long")
     options.add_argument("--workers", type=int, default=WORKERS, help="with --takeover: how many there are")
     chosen = options.parse_args()
     if chosen.workers != WORKERS and not chosen.takeover:
         options.error("the other figures are those of two workers")
-    if chosen.hours:
+    if chosen.entries:
+        done = len(measure_each(chosen, lambda measured, people, _: measure_entries(measured, people), ENTRIES_COLUMNS))
+    elif chosen.hours:
         done = len(chosen.people)
         for people in chosen.people:
             interval_s = interval_for(people, chosen.interval)

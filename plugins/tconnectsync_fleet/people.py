@@ -192,11 +192,12 @@ class People:
             raise NotPossible(_words(name, taken))
 
     def _owners(self, since: int = 0) -> ReceiverOwners:
-        deadline = time.monotonic() + ANSWER_S
+        deadline: float | None = None
         while True:
             entries = self._servers.changes(PEOPLE)
             if max((entry.revision for entry in entries.values()), default=0) >= since:
                 break  # else a server answered that lags behind
+            deadline = deadline or time.monotonic() + ANSWER_S  # to read everybody once may take longer
             if time.monotonic() > deadline:
                 raise Retryable(
                     "the NATS servers do not show what was just stored", remedy="Run the same command again."

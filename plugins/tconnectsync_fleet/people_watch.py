@@ -29,7 +29,7 @@ class PeopleWatch:
 
         ``start_over`` is called first if the bucket was deleted and created again. It forgets everybody: those who are in the
         new bucket come again through ``use``.
-        Errors: Retryable, NatsError; the next look continues. NewerRelease if a newer release changed the whole fleet.
+        Errors: Retryable, NatsError; the next look continues after the last entry that was read. NewerRelease if a newer release changed the whole fleet.
         """
         found = self.servers.bucket_state(PEOPLE)
         found.check_format()
@@ -40,16 +40,20 @@ class PeopleWatch:
             start_over()
             self._created, self._revision = found.created, 0
             self._unused.clear()
-        changed: dict[str, Entry] = {}
+        again = dict(self._unused)
         if found.last_revision > self._revision:
-            changed = self.servers.changes(PEOPLE, self._revision)
-        for name, entry in {**self._unused, **changed}.items():
-            if NAME.fullmatch(name):  # it becomes the name of a folder
-                self._use(name, entry, use)
-        # Not `last_revision`: the entries may come from a server that is behind. What it has not got yet comes at a later look.
-        self._revision = max([self._revision, *(entry.revision for entry in changed.values())])
+            for page in self.servers.pages(PEOPLE, self._revision):
+                for name, entry in page.items():
+                    again.pop(name, None)
+                    self._use(name, entry, use)
+                # Not `last_revision`: the entries may come from a server that is behind. What it has not got yet comes at a later look.
+                self._revision = max([self._revision, *(entry.revision for entry in page.values())])
+        for name, entry in again.items():
+            self._use(name, entry, use)
 
     def _use(self, name: str, entry: Entry, use: Callable[[str, Entry], None]) -> None:
+        if NAME.fullmatch(name) is None:  # it becomes the name of a folder
+            return
         try:
             use(name, entry)
         except Exception:  # the border between people

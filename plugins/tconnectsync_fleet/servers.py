@@ -7,12 +7,13 @@ import concurrent.futures
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from datetime import datetime
 from typing import Any, TypeVar
 
 import attrs
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import NoServersError
 from nats.js import JetStreamContext
@@ -58,7 +59,7 @@ class Entry:
     value: bytes | None
     purged: bool = False
     at: datetime | None = None
-    """When it was stored, by the servers' clocks, if it was read by :meth:`Servers.changes`."""
+    """When it was stored, by the servers' clocks, if it was read by :meth:`Servers.pages`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -134,34 +135,33 @@ class Servers:
 
     def changes(self, bucket: str, after: int = 0) -> dict[str, Entry]:
         """Return the newest entry of each key that changed after this revision, also deleted ones. 0: all."""
-        return self.call(self._changes(bucket, after))
+        return {key: entry for page in self.pages(bucket, after) for key, entry in page.items()}
 
-    async def _changes(self, bucket: str, after: int) -> dict[str, Entry]:
-        config = ConsumerConfig(ack_policy=AckPolicy.NONE, mem_storage=True, inactive_threshold=30.0)
+    def pages(self, bucket: str, after: int = 0) -> Iterator[dict[str, Entry]]:
+        """Yield what :meth:`changes` returns, a part at a time, by revision: each part has :data:`ANSWER_S` of its own.
+
+        So it takes as long as there are entries, and who stops in the middle may continue after the last revision.
+        """
+        config = ConsumerConfig(ack_policy=AckPolicy.NONE, mem_storage=True, inactive_threshold=60.0)
         if after:
             config.deliver_policy, config.opt_start_seq = DeliverPolicy.BY_START_SEQUENCE, after + 1
         else:
             config.deliver_policy = DeliverPolicy.LAST_PER_SUBJECT
-        prefix = f"$KV.{bucket}."
-        reading = await self.js.pull_subscribe(f"{prefix}>", stream=f"KV_{bucket}", config=config)
+        stream, prefix = f"KV_{bucket}", f"$KV.{bucket}."
+
+        async def begin() -> tuple[JetStreamContext.PullSubscription, int]:
+            subscription = await self.js.pull_subscribe(f"{prefix}>", stream=stream, config=config)
+            return subscription, (await subscription.consumer_info()).num_pending or 0
+
+        reading, pending = self.call(begin())
         try:
-            found: dict[str, Entry] = {}
-            pending = (await reading.consumer_info()).num_pending or 0
             while pending:
-                for message in await reading.fetch(min(pending, _FETCH), timeout=ANSWER_S / 4):
-                    place = message.metadata
-                    pending = place.num_pending
-                    operation = (message.headers or {}).get(KV_OP)
-                    key = message.subject.removeprefix(prefix)
-                    found[key] = Entry(
-                        revision=place.sequence.stream,
-                        value=None if operation else message.data,
-                        purged=operation == KV_PURGE,
-                        at=place.timestamp,
-                    )
-            return found
+                messages = self.call(reading.fetch(min(pending, _FETCH), timeout=ANSWER_S / 2))
+                pending = messages[-1].metadata.num_pending
+                yield {message.subject.removeprefix(prefix): _entry_of(message) for message in messages}
         finally:
-            await self.end_reading(reading, f"KV_{bucket}", config)
+            with contextlib.suppress(Retryable, NatsError):  # what was read counts
+                self.call(self.end_reading(reading, stream, config))
 
     async def end_reading(
         self, reading: JetStreamContext.PullSubscription, stream: str, config: ConsumerConfig
@@ -210,6 +210,16 @@ class Servers:
         self._thread.join(HANGS_S)
         if not self._thread.is_alive():
             self._loop.close()
+
+
+def _entry_of(message: Msg) -> Entry:
+    operation = (message.headers or {}).get(KV_OP)
+    return Entry(
+        revision=message.metadata.sequence.stream,
+        value=None if operation else message.data,
+        purged=operation == KV_PURGE,
+        at=message.metadata.timestamp,
+    )
 
 
 def _no_bucket(name: str) -> Retryable:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import cast
 
 import attrs
 import pytest
 
+from tconnectsync import Retryable
 from tconnectsync_fleet.people_watch import PeopleWatch
 from tconnectsync_fleet.servers import BucketState, Entry, Servers
 
@@ -21,14 +23,21 @@ class LateServers:
     entries: dict[str, Entry]
     has: int = 0
     created: datetime = CREATED
+    fails_after: int = 0
+    """After this entry the servers do not answer."""
     asked_after: list[int] = attrs.field(factory=list)
 
     def bucket_state(self, _bucket: str) -> BucketState:
         return BucketState(last_revision=max(each.revision for each in self.entries.values()), created=self.created)
 
-    def changes(self, _bucket: str, after: int = 0) -> dict[str, Entry]:
+    def pages(self, _bucket: str, after: int = 0) -> Iterator[dict[str, Entry]]:
+        """An entry in each."""
         self.asked_after.append(after)
-        return {name: each for name, each in self.entries.items() if after < each.revision <= self.has}
+        for name, each in self.entries.items():
+            if after < each.revision <= self.has:
+                yield {name: each}
+                if each.revision == self.fails_after:
+                    raise Retryable("no answer")
 
 
 @attrs.define
@@ -85,6 +94,16 @@ def test_change_that_comes_late(watching: LateWatch) -> None:
     watching.servers.has = 7
     assert watching.look() == ["ben 7"]
     assert watching.look() == []
+
+
+def test_interrupted_look_continues(watching: LateWatch) -> None:
+    """Who was read counts, and is not read again: with 100,000 people each look could fail again."""
+    watching.servers.fails_after = 3
+    with pytest.raises(Retryable):
+        watching.look()
+    assert watching.told == ["anna 3"]
+    assert watching.look() == ["ben 5"]
+    assert watching.servers.asked_after == [0, 3]
 
 
 def test_bucket_created_again(watching: LateWatch) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 import time
 import weakref
+from typing import Any
 
 import pytest
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
 
 from tconnectsync import Retryable
 from tconnectsync_fleet import servers as servers_module
-from tconnectsync_fleet.servers import NatsLogin, Servers
+from tconnectsync_fleet.servers import STATUS, NatsLogin, Servers
 from tests.support.real_servers import Server
 
 
@@ -78,3 +82,28 @@ def test_thread_of_the_connection_has_ended(nats_server: Server, monkeypatch: py
     own._thread = threading.Thread(target=own._loop.run_forever, daemon=True)
     own._thread.start()
     own.close()
+
+
+def test_bucket_that_takes_long_to_read(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part of a bucket has the time of a call: a large one takes as long as it takes."""
+    bucket = servers.bucket(STATUS)
+    for number in range(9):
+        servers.call(bucket.put(f"large-{number}", b"of one"))
+    try:
+        fetch = JetStreamContext.PullSubscription.fetch
+
+        async def slow_fetch(*arguments: Any, **named: Any) -> list[Msg]:
+            await asyncio.sleep(0.4)
+            return await fetch(*arguments, **named)
+
+        monkeypatch.setattr(JetStreamContext.PullSubscription, "fetch", slow_fetch)
+        monkeypatch.setattr(servers_module, "_FETCH", 2)
+        monkeypatch.setattr(Servers.call, "__defaults__", (1.5,))
+        found = servers.changes(STATUS)
+        assert {name for name in found if name.startswith("large-")} == {f"large-{number}" for number in range(9)}
+        revisions = [entry.revision for page in servers.pages(STATUS) for entry in page.values()]
+        assert revisions == sorted(revisions)
+    finally:
+        monkeypatch.undo()
+        for number in range(9):
+            servers.call(bucket.purge(f"large-{number}"))

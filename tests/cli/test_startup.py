@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,11 +28,16 @@ NOT_FOR_STATUS = (
 )  # fmt: skip
 
 
+FLEET_ONLY = ("nats", "nacl", "tconnectsync_fleet.servers", "tconnectsync_fleet.worker")
+"""A single person needs no NATS servers, and not the extra either."""
+
+
 @pytest.mark.parametrize(
     ("words", "heavy", "first"),
     [
         (("--help",), ("tconnectsync.events.kinds", *NOT_FOR_STATUS), "Usage: tconnectsync"),
         (("--config", "CONFIG", "status"), NOT_FOR_STATUS, "WAIT"),
+        (("--config", "CONFIG", "sync"), (), ""),
     ],
 )
 def test_command_starts_lightly(words: tuple[str, ...], heavy: tuple[str, ...], first: str, tmp_path: Path) -> None:
@@ -40,11 +46,16 @@ def test_command_starts_lightly(words: tuple[str, ...], heavy: tuple[str, ...], 
     config.write_text(CONFIG.format(folder=tmp_path / "data"))
     code = (
         "import sys, tconnectsync.cli\n"
+        "if 'sync' in sys.argv: import tconnectsync.daemon.run\n"
         "try: tconnectsync.cli.main()\n"
         "except SystemExit: pass\n"
-        f"print('loaded:', sorted({set(heavy + TESTS_ONLY)!r} & sys.modules.keys()))\n"
+        f"print('loaded:', sorted({set(heavy + TESTS_ONLY + FLEET_ONLY)!r} & sys.modules.keys()))\n"
     )
     given = [word.replace("CONFIG", str(config)) for word in words]
-    done = subprocess.run([sys.executable, "-c", code, *given], capture_output=True, text=True, timeout=60, check=True)
+    environment = {**os.environ, "HTTPS_PROXY": "http://127.0.0.1:1", "NO_PROXY": ""}  # nothing answers there
+    done = subprocess.run(
+        [sys.executable, "-c", code, *given], capture_output=True, text=True, timeout=60, check=True, env=environment
+    )
     assert done.stdout.startswith(first), done.stdout + done.stderr
     assert done.stdout.endswith("loaded: []\n")
+    assert ("cannot be reached" in done.stderr) == (words[-1] == "sync")

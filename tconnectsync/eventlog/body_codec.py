@@ -40,7 +40,7 @@ class BodyCodecs(dict[str, BodyCodec]):
         body = BODIES[kind]
         fields = _in_written_order(body)
         twin = _twin(body, fields)
-        pack = _pack_any(fields) if twin is None else _pack_into(twin, fields)
+        pack = _pack_any(fields) if twin is None else _pack_into(body, twin, fields)
         read = msgspec.json.Decoder(body).decode
         self[kind] = found = BodyCodec(body, pack, read, kind.encode() + b"\0", twin is None)
         return found
@@ -67,13 +67,16 @@ def _twin(body: type[Any], fields: Sequence[FieldInfo]) -> type[msgspec.Struct] 
     return msgspec.defstruct(body.__name__, own, omit_defaults=True, gc=False)
 
 
-def _pack_into(twin: type[msgspec.Struct], fields: Sequence[FieldInfo]) -> Pack:
+def _pack_into(body: type[Any], twin: type[msgspec.Struct], fields: Sequence[FieldInfo]) -> Pack:
     """Return a function that copies a body to its twin, with aware times as UTC."""
-    names = [field.name for field in fields]
-    # attrgetter makes a tuple of two values or more
-    values = attrgetter(*names) if len(names) > 1 else lambda body: [getattr(body, name) for name in names]
+    names = tuple(field.name for field in fields)
+    # attrgetter is slower; two fields or more, because only then it makes a tuple
+    values = msgspec.structs.astuple if names == body.__struct_fields__ else attrgetter(*names)
     times = [field.name for field in fields if datetime in _types_of(field.type)]
     lists = [field.name for field in fields if _WORDS in _types_of(field.type)]
+
+    if not times and not lists:
+        return lambda body: twin(*values(body))
 
     def pack(body: Any) -> msgspec.Struct:
         packed = twin(*values(body))

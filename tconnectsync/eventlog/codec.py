@@ -6,7 +6,7 @@ A record is JSON: ``pos id kind pump group seq pump_time received_at source deco
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from hashlib import blake2b
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ EPOCH = datetime(2008, 1, 1)
 
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH_UTC = EPOCH.replace(tzinfo=timezone.utc)
+_EMPTY_HASH = blake2b(digest_size=8)
 
 
 class Decoder(Protocol):
@@ -145,7 +146,8 @@ class Codec:
     def __init__(self, decoders: Mapping[str, Decoder] | None = None) -> None:
         self.decoders = dict(decoders or {})
         self._bodies = body_codecs()
-        self._encode = msgspec.json.Encoder().encode
+        encoder = msgspec.json.Encoder()
+        self._encode, self._encode_into = encoder.encode, encoder.encode_into
         self._sorted = msgspec.json.Encoder(order="sorted").encode
         self._record = msgspec.json.Decoder(_Record).decode
         self._envelope = msgspec.json.Decoder(_Envelope).decode
@@ -162,41 +164,50 @@ class Codec:
             raise ValueError(f"{event.id}: pump_time must not have a zone, and received_at must have one")
         kind = event.kind
         try:
-            bodies = self._bodies[kind]
-            if type(event.body) is not bodies.body:
-                raise TypeError(f"not a {bodies.body.__name__}")
-            body = self._encode(bodies.pack(event.body))
-            if bodies.any_depth and is_too_deep(body):
+            body_class, pack, read, tag, any_depth = self._bodies[kind]
+            if type(event.body) is not body_class:
+                raise TypeError(f"not a {body_class.__name__}")
+            body = self._encode(pack(event.body))
+            if any_depth and is_too_deep(body):
                 raise ValueError("nested too deeply")
-            bodies.read(body)
+            read(body)
         except (msgspec.MsgspecError, TypeError, ValueError, KeyError, OverflowError, RecursionError) as error:
             if kind in FACTS:
                 raise ValueError(f"{event.id}: the body of {kind} cannot be written: {error}") from error
-            bodies, reason = self._bodies["unknown"], json_safe(f"body: {error}")
-            kind, body = "unknown", self._encode(bodies.pack(events.Unknown(code=kind, reason=reason)))
+            _, pack, _, tag, _ = self._bodies["unknown"]
+            unknown = events.Unknown(code=kind, reason=json_safe(f"body: {error}"))
+            kind, body = "unknown", self._encode(pack(unknown))
         pump_us = micros(event.pump_time)
-        slot, content = slot_of(event, pump_us), digest(bodies.tag + body)
+        slot, content = slot_of(event, pump_us), digest(tag + body)
         entry = IndexEntry(slot, kind, event.pump, event.source, event.decoder, pump_us, content)
         return PendingRecord(event, body, entry)
 
     def record(self, draft: PendingRecord) -> bytes:
         """Return the record's bytes, with the position in the draft's entry."""
-        event, entry = draft.event, draft.entry
-        received_at = event.received_at
-        if received_at.tzinfo is not timezone.utc:
-            received_at = received_at.astimezone(timezone.utc)
-        record = _WrittenRecord(
-            entry.pos, event.id, entry.kind, event.pump, event.group, event.seq, event.pump_time, received_at, event.source,
-            event.decoder, msgspec.Raw(draft.body), event.raw,
-        )  # fmt: skip
-        try:
-            text = self._encode(record)
-        except (TypeError, ValueError, OverflowError, RecursionError):
-            text = b""
-        if not text or is_too_deep(text):
-            record.raw = json_safe(event.raw)
-            text = self._encode(record)
+        [text] = self.records([draft])
         return text
+
+    def records(self, drafts: Iterable[PendingRecord]) -> Iterator[bytes]:
+        """Yield the bytes of each record, as :meth:`record` returns them."""
+        buffer = bytearray()  # one for all: a new one for each record would grow many times
+        for draft in drafts:
+            event, entry = draft.event, draft.entry
+            received_at = event.received_at
+            if received_at.tzinfo is not timezone.utc:
+                received_at = received_at.astimezone(timezone.utc)
+            record = _WrittenRecord(
+                entry.pos, event.id, entry.kind, event.pump, event.group, event.seq, event.pump_time, received_at,
+                event.source, event.decoder, msgspec.Raw(draft.body), event.raw,
+            )  # fmt: skip
+            try:
+                self._encode_into(record, buffer)
+                text = bytes(buffer)
+            except (TypeError, ValueError, OverflowError, RecursionError):
+                text = b""
+            if not text or is_too_deep(text):
+                record.raw = json_safe(event.raw)
+                text = self._encode(record)
+            yield text
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -266,7 +277,9 @@ class Codec:
 
 def digest(content: bytes) -> bytes:
     """Return eight bytes that differ if the contents differ."""
-    return blake2b(content, digest_size=8).digest()
+    state = _EMPTY_HASH.copy()  # faster than a new one
+    state.update(content)
+    return state.digest()
 
 
 def _reported_fields(body: Body) -> int:
@@ -276,4 +289,4 @@ def _reported_fields(body: Body) -> int:
 
 
 def _hash(event_id: str) -> int:
-    return int.from_bytes(blake2b(event_id.encode("utf-8", "replace"), digest_size=8).digest(), "big") >> 1
+    return int.from_bytes(digest(event_id.encode("utf-8", "replace")), "big") >> 1

@@ -164,7 +164,8 @@ def walk(text: bytes, first: int) -> Iterator[Item]:
         correct = line_at(text, offset, expected, crc) if damage is None else None
         if correct is not None:  # almost every line
             yield correct
-            crc, last, offset = correct.crc, correct.record, correct.end
+            crc, last = correct.crc, correct.record
+            offset += RECORD_OFFSET + len(last) + 2
             expected, number = expected + 1, number + 1
             continue
         end = text.find(b"\n", offset) + 1 or size

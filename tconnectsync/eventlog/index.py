@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 
 from tconnectsync.eventlog.codec import Decoder, EventSlot, IndexEntry, digest
 from tconnectsync.eventlog.damage import Damage
-from tconnectsync.eventlog.index_tables import FREQUENT, RARE_FROM, EventRow, insert_events
+from tconnectsync.eventlog.index_tables import FREQUENT, RARE_FROM, insert_events
 from tconnectsync.events import BODIES, FACTS
 
 JUMP_US = 3 * 3600 * 1_000_000
@@ -146,7 +146,7 @@ class Index:
     def _add(
         self, entries: Sequence[IndexEntry], known: Mapping[EventSlot, Sequence[IndexedRecord]], rank: Rank
     ) -> None:
-        rows: list[EventRow] = []
+        rows: list[object] = []
         facts = []
         arrived: dict[int, list[tuple[int, int]]] = {}
         spans: dict[int, dict[int, list[int]]] = {}
@@ -163,7 +163,9 @@ class Index:
                 stream = self._streams.get(name) or self._new_stream(name, entry.source)
                 here, span_of = arrived.setdefault(stream, []), spans.setdefault(stream, {})
                 current = name
-            rows.append((stream, key, slot.tie, entry.pos, kind, entry.digest, entry.pump_us, entry.offset))
+            # sqlite3 takes a bytearray as it is, but for bytes it searches an adapter each time
+            stored = bytearray(entry.digest)
+            rows += (stream, key, slot.tie, entry.pos, kind, stored, entry.pump_us, entry.offset)
             here.append((key, entry.pump_us))
             span = span_of.get(kind)
             if span is None:
@@ -180,14 +182,13 @@ class Index:
             "SET first = min(first, excluded.first), last = max(last, excluded.last)",
             [(stream, kind, *span) for stream, of in spans.items() for kind, span in of.items()],
         )
-        revised = self._mark_best_revisions(rows, entries, known, rank)
+        revised = self._mark_best_revisions(entries, known, rank)
         numbered = {stream for (_, _, source), stream in self._streams.items() if source is None}
         for stream, keys in arrived.items():
             self._update_stream(stream, keys, numbered=stream in numbered, revised=stream in revised)
 
     def _mark_best_revisions(
         self,
-        rows: Sequence[EventRow],
         entries: Sequence[IndexEntry],
         known: Mapping[EventSlot, Sequence[IndexedRecord]],
         rank: Rank,
@@ -195,17 +196,14 @@ class Index:
         """Mark the best revision of each event that has several. Return the streams of these events."""
         if not known and len({entry.slot for entry in entries}) == len(entries):
             return set()
-        seen: set[tuple[int, int, int]] = set()
+        seen: set[EventSlot] = set()
         revised: set[tuple[int, int, int]] = set()
-        for row in rows:
-            if row[:3] in seen:
-                revised.add(row[:3])
-            seen.add(row[:3])
         for entry in entries:
             slot = entry.slot
-            if slot.pump is not None and slot in known:
+            if slot.pump is not None and (slot in seen or slot in known):
                 revised.add((self._streams[slot.pump, slot.group, slot.source], slot.key, slot.tie))
-        new = {row[3] for row in rows}
+            seen.add(slot)
+        new = {entry.pos for entry in entries}
         for event in revised:
             where = "WHERE stream = ? AND key = ? AND tie = ?"
             found = self.database.execute(f"SELECT pos, offset, kind FROM event {where} ORDER BY pos", event).fetchall()

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from itertools import chain
-from typing import TypeAlias
 
 VERSION = 1
 """Version of the tables below. A file with another version is rebuilt."""
@@ -43,20 +41,18 @@ CREATE TABLE damage (
   path TEXT, line INTEGER, position INTEGER, last INTEGER, what TEXT, stream INTEGER, first_key INTEGER, last_key INTEGER);
 """
 
-EventRow: TypeAlias = tuple[int, int, int, int, int, bytes, int, int]
-"""A row of the table ``event``, without ``best``."""
-
+_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, 1)"
+_COLUMNS = 8
 _ROWS_AT_ONCE = 100
 """Rows of one INSERT. One call of SQLite for each row would take twice as long."""
 
-_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, 1)"
 _INSERT_ROW = f"INSERT INTO event VALUES {_ROW}"
 _INSERT_ROWS = f"INSERT INTO event VALUES {', '.join([_ROW] * _ROWS_AT_ONCE)}"
 
 
-def insert_events(database: sqlite3.Connection, rows: Sequence[EventRow]) -> None:
-    """Insert ``rows``, each as the best revision of its event."""
-    many = len(rows) - len(rows) % _ROWS_AT_ONCE
-    values = (list(chain.from_iterable(rows[at : at + _ROWS_AT_ONCE])) for at in range(0, many, _ROWS_AT_ONCE))
-    database.executemany(_INSERT_ROWS, values)
-    database.executemany(_INSERT_ROW, rows[many:])
+def insert_events(database: sqlite3.Connection, values: Sequence[object]) -> None:
+    """Insert rows of ``event``, each as the best revision of its event. ``values``: all columns but ``best``, row after row."""
+    size = _COLUMNS * _ROWS_AT_ONCE
+    many = len(values) - len(values) % size
+    database.executemany(_INSERT_ROWS, (values[at : at + size] for at in range(0, many, size)))
+    database.executemany(_INSERT_ROW, (values[at : at + _COLUMNS] for at in range(many, len(values), _COLUMNS)))

@@ -145,7 +145,7 @@ class Writer:
         for position, entry in enumerate(entries, last_segment.end + 1):
             entry.pos = position
         while drafts:
-            offsets = last_segment.write(map(self._codec.record, drafts))  # one by one: together they take a megabyte
+            offsets = last_segment.write(self._codec.records(drafts))
             written = entries[: len(offsets)]
             for entry, offset in zip(written, offsets, strict=True):
                 entry.offset = offset

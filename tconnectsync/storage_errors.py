@@ -72,6 +72,17 @@ def storage_remedy(error: OSError, data_dir: Path) -> str | None:
     return steps if steps in (None, READ_ONLY, FAILING) else f"{steps} {RESUMES} {DELETE_NOTHING}"
 
 
+def forbidden_part(database: Path) -> OSError | None:
+    """Return the error if this process may not write to the database, a file beside it, or its folder."""
+    effective = os.access in os.supports_effective_ids
+    files = (database.with_name(database.name + suffix) for suffix in ("", "-wal", "-shm"))
+    for part in (database.parent, *files):
+        if os.access(part, os.W_OK, effective_ids=effective) or not os.access(part, os.F_OK, effective_ids=effective):
+            continue
+        return OSError(errno.EACCES, os.strerror(errno.EACCES), str(part))
+    return None
+
+
 def _number(words: str, path: Path | None) -> int | None:
     """Return the number of the file system's error for a message of SQLite; None if it is of another kind."""
     if words in _LOCKED:

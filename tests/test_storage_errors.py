@@ -126,7 +126,7 @@ import os, sqlite3, sys
 from pathlib import Path
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.stored_values import ADDRESS
-from tconnectsync.storage_errors import storage_error, storage_remedy
+from tconnectsync.storage_errors import forbidden_part, storage_error, storage_remedy
 data_dir = Path(sys.argv[1])
 path = data_dir / "outbox" / "site.sqlite"
 Outbox.opened(path).close()
@@ -139,10 +139,11 @@ try:
     Outbox.opened(path).values.put(ADDRESS, "x")
 except (OSError, sqlite3.Error) as error:
     found = storage_error(error, path)
-    print(type(error).__name__, error, storage_remedy(found, data_dir), sep="|")
+    print(type(error).__name__, error, storage_remedy(found, data_dir), forbidden_part(path).strerror, sep="|")
 """
     done = subprocess.run(
         [sys.executable, "-c", code, data_dir], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
     assert f"sudo chown -R nobody {data_dir}" in done.stdout, "it failed, and for this reason"
+    assert "Permission denied" in done.stdout, "status sees it too"

@@ -26,7 +26,7 @@ from tconnectsync.queries.alert_status import alert_status
 from tconnectsync.reconcile.comparison_state import ComparisonState, twice_text
 from tconnectsync.retry.deadline import RememberedDeadline
 from tconnectsync.runtime.data_dir import outbox_path
-from tconnectsync.storage_errors import FAILING, storage_error, storage_remedy
+from tconnectsync.storage_errors import FAILING, forbidden_part, storage_error, storage_remedy
 from tconnectsync.text.durations import iso_time
 from tconnectsync.text.sentences import as_sentences
 from tconnectsync.timeline.resolver import TimelineResolver
@@ -230,11 +230,17 @@ def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
         return {**_health_json(health), **nothing}
     try:
         with closing(Outbox(path, writable=False)) as outbox:
-            return _outbox_status(outbox, on=on, end=end, now=now)
+            found = _outbox_status(outbox, on=on, end=end, now=now)
     except (OSError, sqlite3.Error) as error:
         if isinstance(error, PermissionError):
             raise
         return {**_health_json(_unreadable(path, error)), **nothing}
+    forbidden = forbidden_part(path) if on and not look_at_disk(path.parent).message else None
+    if forbidden is not None:  # the outbox itself cannot say so
+        message = f"{forbidden.filename} cannot be written ({forbidden.strerror}): nothing is sent until it can be"
+        health = Health(state=HealthState.HALTED, message=message, remedy=storage_remedy(forbidden, path.parents[1]))
+        return {**found, **_health_json(health)}
+    return found
 
 
 def _outbox_status(outbox: Outbox, *, on: bool, end: int, now: datetime) -> dict[str, Any]:

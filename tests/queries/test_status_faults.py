@@ -157,6 +157,20 @@ def test_outbox_not_read(
     assert remedy in found["remedy"]
 
 
+@pytest.mark.parametrize("part", ["outbox", "outbox/shelf.sqlite"])
+def test_outbox_not_writable(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    """The outbox itself cannot say so: what it stored last is that all is well."""
+    writable = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, *mode, **how: path != harness.folder / part and writable(path, *mode, **how)
+    )
+    found = status(harness)["sinks"]["shelf"]
+    assert found["state"] == "halted"
+    assert "cannot be written" in found["message"]
+    assert "chown" in found["remedy"]
+    assert found["cursor"] == status(harness)["log"]["positions"]
+
+
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOTCONN])
 def test_disk_does_not_answer(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """A disk that does not answer is reported."""

@@ -160,10 +160,12 @@ def test_outbox_not_read(
 @pytest.mark.parametrize("part", ["outbox", "outbox/shelf.sqlite"])
 def test_outbox_not_writable(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     """The outbox itself cannot say so: what it stored last is that all is well."""
-    writable = os.access
-    monkeypatch.setattr(
-        os, "access", lambda path, *mode, **how: path != harness.folder / part and writable(path, *mode, **how)
-    )
+    access, forbidden = os.access, harness.folder / part
+
+    def is_allowed(path: Path, mode: int, **how: bool) -> bool:
+        return (path, mode) != (forbidden, os.W_OK) and access(path, mode, **how)
+
+    monkeypatch.setattr(os, "access", is_allowed)
     found = status(harness)["sinks"]["shelf"]
     assert found["state"] == "halted"
     assert "cannot be written" in found["message"]

@@ -145,7 +145,8 @@ def add(
     """Add a person. The configuration is checked as for one person; its secret files become part of it, sealed."""
     with options.connected() as servers:
         from tconnectsync_fleet.people import People, check_name
-        from tconnectsync_fleet.person_runner import checked_config, given_file
+        from tconnectsync_fleet.person_runner import checked_config
+        from tconnectsync_fleet.private_file import given_file
         from tconnectsync_fleet.sealing import hasher, sealer
 
         people = People(servers)

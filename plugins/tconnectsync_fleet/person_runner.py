@@ -6,8 +6,6 @@ import contextlib
 import logging
 import os
 import shutil
-import sys
-import tempfile
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -22,6 +20,7 @@ from tconnectsync import LogEnd, Replica, ReplicaFailed, Retryable, Tconnectsync
 from tconnectsync_fleet.lease import WorkerLease, may_have_lease
 from tconnectsync_fleet.people import CheckedConfig, Member
 from tconnectsync_fleet.portable_config import with_secrets_inside
+from tconnectsync_fleet.private_file import private_file
 from tconnectsync_fleet.receivers import place_of
 from tconnectsync_fleet.sealing import opened
 from tconnectsync_fleet.servers import Servers, delete_data
@@ -115,27 +114,6 @@ class FleetContext(Protocol):
 
 class NotReadable(TconnectsyncError):
     """The configuration was sealed for another key."""
-
-
-@contextlib.contextmanager
-def private_file(name: str, text: bytes) -> Iterator[Path]:
-    """Give the path of a file in memory that only this user can read, deleted afterwards."""
-    memory = Path("/dev/shm")  # noqa: S108 - a private folder is made there
-    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
-        path = Path(folder) / name
-        path.touch(mode=0o600)
-        path.write_bytes(text)
-        yield path
-
-
-@contextlib.contextmanager
-def given_file(file: Path, name: str) -> Iterator[Path]:
-    """Give the path of a configuration file; of a private copy of the standard input for ``-``."""
-    if str(file) != "-":
-        yield file
-        return
-    with private_file(f"{name}.toml", sys.stdin.buffer.read()) as path:
-        yield path
 
 
 def checked_config(

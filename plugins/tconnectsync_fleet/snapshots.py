@@ -1,4 +1,4 @@
-"""What a worker hands over besides the log: outboxes, the state of sources and tokens, sealed, in the object store."""
+"""What a worker hands over besides the log: outboxes, the state of sources, tokens and notifications, sealed, in the object store."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from tconnectsync_fleet.sealing import opened
 from tconnectsync_fleet.servers import SNAPSHOTS, Servers
 
 log = logging.getLogger("tconnectsync.fleet")
-FOLDERS = ("outbox", "state", "plugins")
-"""The folders of a data folder that the log cannot replace exactly. Without them, documents are read back from the receiver."""
+KEPT = ("outbox", "state", "plugins", "alerts.json")
+"""What the log cannot replace exactly in a data folder. Without it, documents are read back from the receiver, and problems are
+reported again.
+"""
 
 QUICK_S = 20.0
 """How long a snapshot may take that can also be stored later."""
@@ -30,8 +32,11 @@ _LARGE_AT_ONCE = threading.Semaphore(2)
 
 def clear(folder: Path) -> None:
     """Delete what belongs to an earlier owner of the log."""
-    for name in FOLDERS:
-        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in KEPT:
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name, ignore_errors=True)
+        else:
+            (folder / name).unlink(missing_ok=True)
 
 
 def store_snapshot(
@@ -42,7 +47,7 @@ def store_snapshot(
     timeout_s: float = 60.0,
 ) -> str:
     """Store a snapshot of a closed data folder, and return its checksum. Errors: Retryable, NatsError, OSError."""
-    size = sum(path.stat().st_size for name in FOLDERS for path in (folder / name).rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for name in KEPT for path in (folder / name).rglob("*") if path.is_file())
     with _LARGE_AT_ONCE if size > _LARGE_BYTES else contextlib.nullcontext():
         sealed = box.encrypt(_packed(folder))
         bucket = servers.call(servers.js.object_store(SNAPSHOTS))
@@ -53,7 +58,7 @@ def store_snapshot(
 def _packed(folder: Path) -> bytes:
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz", compresslevel=1) as archive:
-        for name in FOLDERS:
+        for name in KEPT:
             if (folder / name).exists():
                 archive.add(folder / name, name)
     return content.getvalue()
@@ -94,10 +99,10 @@ async def _stored(servers: Servers, person: str) -> bytes:
 
 
 def _extract(archive: tarfile.TarFile, folder: Path) -> None:
-    """Extract regular files and folders below :data:`FOLDERS` only."""
+    """Extract regular files and folders of :data:`KEPT` only."""
     for member in archive.getmembers():
         parts = Path(member.name).parts
-        if not parts or parts[0] not in FOLDERS or ".." in parts or not (member.isfile() or member.isdir()):
+        if not parts or parts[0] not in KEPT or ".." in parts or not (member.isfile() or member.isdir()):
             continue
         target = folder / member.name
         if member.isdir():

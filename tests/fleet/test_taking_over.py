@@ -329,3 +329,33 @@ def test_person_comes_back_after_a_lost_answer(workers: WorkerDisks, new_name: C
     assert runner.take(mine, {mine.owner})
     assert workers.outbox(first) == "what was delivered"
     assert StreamReplica(workers.servers, person, mine.owner).is_held()
+
+
+def test_what_was_reported_moves_with_the_person(workers: WorkerDisks, new_name: Callable[[], str]) -> None:
+    """The next worker reports nothing again, and sends what waits; a disk that the person comes back to has nothing old."""
+    person, first, second = new_name(), new_name(), new_name()
+    mine, other = workers.lease(first), workers.lease(second)
+    reported = {worker: workers.disk(worker) / "alerts.json" for worker in (first, second)}
+    for worker, lease, text in [(first, mine, "a low reservoir"), (second, other, "the next reservoir")]:
+        runner = workers.runner(worker, person)
+        assert runner.take(lease, ())
+        if worker == second:
+            assert reported[second].read_text() == "a low reservoir"
+            assert reported[second].stat().st_mode & 0o077 == 0
+        reported[worker].write_text(text)
+        runner.release()
+    assert workers.runner(first, person).take(mine, ())
+    assert reported[first].read_text() == "the next reservoir"
+
+
+def test_nothing_old_is_left_of_what_was_reported(workers: WorkerDisks, new_name: Callable[[], str]) -> None:
+    """Without a snapshot, a disk's earlier file would hide a new problem: it is deleted with the outboxes."""
+    person, first, second = new_name(), new_name(), new_name()
+    mine, other = workers.lease(first), workers.lease(second)
+    assert workers.runner(first, person).take(mine, ())
+    (workers.disk(first) / "alerts.json").write_text("a low reservoir")
+    mine.end()
+    assert workers.runner(second, person).take(other, ())
+    other.end()
+    assert workers.runner(first, person).take(workers.lease(first), ())
+    assert not (workers.disk(first) / "alerts.json").exists()

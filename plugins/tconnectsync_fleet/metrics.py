@@ -13,6 +13,7 @@ from tconnectsync_fleet.worker import Worker
 
 _HELP = {
     "people": ("gauge", "people that this worker has"),
+    "people_in_fleet": ("gauge", "people in the fleet who are not paused, whichever worker has them"),
     "running": ("gauge", "turns that run now"),
     "failing": ("gauge", "people whose last turn failed"),
     "people_never_read": ("gauge", "people that this worker has whose source was never read to its end"),

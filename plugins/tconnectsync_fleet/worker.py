@@ -290,7 +290,7 @@ class Worker:
         except TakenOver as error:
             log.warning('log_not_owned message="%s"', error.message)
             scheduled.runner.doubt()
-            self.failed_turns += 1
+            self._after_failure(scheduled)
             pause_s = with_jitter(RETRY_S[0])
         except (TconnectsyncError, NatsError, OSError) as error:
             log.warning('turn_failed message="%s"', error)

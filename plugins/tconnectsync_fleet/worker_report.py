@@ -43,6 +43,7 @@ class Rates:
 def people_report(people: Collection[ScheduledPerson]) -> dict[str, Any]:
     """Return, as JSON values: how many people the worker has, how many by state, and when the oldest data was read.
 
+    ``people_in_fleet`` counts all who should have a worker, this one or another.
     ``failing`` counts those whom it has or should have: a person may fail to come over. Whoever has left counts nowhere.
     """
     own = [scheduled for scheduled in people if scheduled.runner.is_owned]
@@ -50,6 +51,7 @@ def people_report(people: Collection[ScheduledPerson]) -> dict[str, Any]:
     fetches: list[datetime] = [scheduled.last_fetch for scheduled in own if scheduled.last_fetch is not None]
     return {
         "people": len(own),
+        "people_in_fleet": sum(not (each.removed or each.runner.person.paused) for each in people),
         "running": sum(scheduled.running for scheduled in people),
         "failing": sum(each.failures > 0 and (each.is_wanted or each.runner.is_owned) for each in people),
         "people_never_read": len(own) - len(fetches),

@@ -82,7 +82,7 @@ def test_before_and_after_the_lease(scraped: Scraped) -> None:
     first.last_fetch = datetime(2026, 5, 14, 12, 0, tzinfo=timezone.utc)
     assert scraped.get("/healthz").status_code == 200
     assert scraped.values() == {
-        "lease": 1, "people": 2, "people_never_read": 1, "running": 1, "failing": 1, "turns_total": 12, "failed_turns_total": 3, "requests_total": 7,
+        "lease": 1, "people": 2, "people_in_fleet": 3, "people_never_read": 1, "running": 1, "failing": 1, "turns_total": 12, "failed_turns_total": 3, "requests_total": 7,
         "people_in_stateok": 1, "people_in_statelogin refused": 1, "oldest_read_timestamp_seconds": 1778760000,
     }  # fmt: skip
     lease = cast(WorkerLease, worker._lease)

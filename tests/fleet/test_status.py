@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from tconnectsync_fleet.people import CheckedConfig, People
+from tconnectsync_fleet.people import CheckedConfig, Member, People
 from tconnectsync_fleet.person_runner import PersonRunner
 from tconnectsync_fleet.schedule import ScheduledPerson
 from tconnectsync_fleet.servers import STATUS, Servers
@@ -117,10 +117,15 @@ def test_report_of_people(tmp_path: Path) -> None:
         status: int | None = 0,
         minutes: int | None = None,
         failures: int = 0,
+        paused: bool = False,
+        removed: bool = False,
     ) -> ScheduledPerson:
-        runner = cast(PersonRunner, SimpleNamespace(is_owned=owned))
+        entry = Member(name="p", sealed=b"", paused=paused)
+        runner = cast(PersonRunner, SimpleNamespace(is_owned=owned, person=entry))
         fetched = None if minutes is None else MAY - timedelta(minutes=minutes)
-        return ScheduledPerson(runner, status=status, last_fetch=fetched, is_wanted=wanted, failures=failures)
+        return ScheduledPerson(
+            runner, status=status, last_fetch=fetched, is_wanted=wanted, failures=failures, removed=removed
+        )
 
     people = [
         person(minutes=5),
@@ -129,9 +134,12 @@ def test_report_of_people(tmp_path: Path) -> None:
         person(status=None),
         person(owned=False, minutes=99, failures=3),
         person(owned=False, wanted=True, failures=1),
+        person(owned=False, paused=True),
+        person(owned=False, removed=True),
     ]
     found = people_report(people)
     assert found["people"] == 4
+    assert found["people_in_fleet"] == 6  # whether somebody has them or not: a metric for those whom nobody has
     assert found["states"] == {"ok": 2, "login refused": 1, "new": 1}
     assert found["oldest_read"] == "2026-05-14T11:51:00+00:00"
     assert found["people_never_read"] == 2

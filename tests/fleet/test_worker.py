@@ -123,6 +123,15 @@ def test_waits_after_failures(servers: Servers, tmp_path: Path, error: Exception
     assert scheduled.due - time.monotonic() < longest_s
 
 
+def test_refused_appends_count_as_failing(servers: Servers, tmp_path: Path) -> None:
+    """A person whose appends are refused again and again is in the metrics, although the next try comes soon."""
+    worker = worker_in(tmp_path, servers)
+    scheduled = wanted(worker, "refused", TakenOver("another worker"))
+    worker.people["refused"] = scheduled
+    worker._turn(scheduled)
+    assert worker.report()["failing"] == 1
+
+
 @pytest.mark.parametrize("change", ["stop", "pause or removal", "no lease"])
 def test_queued_turn_does_not_begin(servers: Servers, tmp_path: Path, change: str) -> None:
     """A turn that waited for a thread does nothing if meanwhile the worker ends, the person is not wanted, or the lease is lost."""

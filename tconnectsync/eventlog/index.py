@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
+
+import msgspec
 
 from tconnectsync.eventlog.codec import Decoder, EventSlot, IndexEntry, digest
 from tconnectsync.eventlog.damage import Damage
@@ -26,8 +28,8 @@ Rank: TypeAlias = Callable[[int, int], tuple[object, ...]]
 StreamName: TypeAlias = tuple[str, "int | None", "str | None"]
 
 
-class IndexedRecord(NamedTuple):
-    """A record that the index has."""
+class IndexedRecord(msgspec.Struct, frozen=True, order=True, gc=False):
+    """A record that the index has. The order is that of the log."""
 
     position: int
     offset: int
@@ -78,19 +80,27 @@ class Index:
             if stream is None:
                 continue
             last = self._last[stream][0] if stream in self._last else -1
-            keys = [slot.key for slot in here if slot.key <= last]
+            keys = {slot.key for slot in here if slot.key <= last}
             if not keys:
                 continue
-            rows = self.database.execute(
-                "SELECT event.key, event.tie, event.pos, event.offset, event.digest FROM json_each(?) AS wanted "
-                "CROSS JOIN event ON event.stream = ? AND event.key = wanted.value",
-                (str(sorted(set(keys))), stream),
-            )
-            for key, tie, position, offset, seen in rows:
-                found.setdefault(EventSlot(pump, group, source, key, tie), []).append(
-                    IndexedRecord(position, offset, seen)
-                )
+            for key, tie, position, offset, seen in self._rows_at(stream, keys):
+                if key in keys:
+                    slot = EventSlot(pump, group, source, key, tie)
+                    found.setdefault(slot, []).append(IndexedRecord(position, offset, seen))
         return found
+
+    def _rows_at(self, stream: int, keys: set[int]) -> Iterable[tuple[int, int, int, int, bytes]]:
+        """Return (key, tie, position, offset, digest) of all records at ``keys``. There may be more, if that is faster."""
+        columns = "SELECT event.key, event.tie, event.pos, event.offset, event.digest FROM"
+        first, last = min(keys), max(keys)
+        if last - first < 4 * len(keys):
+            return self.database.execute(
+                f"{columns} event WHERE stream = ? AND key BETWEEN ? AND ?", (stream, first, last)
+            )
+        return self.database.execute(
+            f"{columns} json_each(?) AS wanted CROSS JOIN event ON event.stream = ? AND event.key = wanted.value",
+            (str(sorted(keys)), stream),
+        )
 
     def _facts_at(self, slots: Sequence[EventSlot], found: dict[EventSlot, list[IndexedRecord]]) -> None:
         for slot in slots:

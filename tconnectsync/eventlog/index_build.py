@@ -205,9 +205,9 @@ def catch_up(
             if item.last_position is None or item.last_position > start:
                 damages.append((damage_of(segments.containing(first), item), before, None))
             continue
-        if item.position == start and stored is not None and int(stored) != item.crc:
-            raise IndexStale
         if item.position <= start:
+            if item.position == start and stored is not None and int(stored) != item.crc:
+                raise IndexStale
             continue
         reached, crc = item.position, item.crc
         try:
@@ -242,8 +242,9 @@ def _items(
             continue
         correct = True
         for item in segments.walk(segment):
-            correct = correct and isinstance(item, Line)
-            if isinstance(item, Line) and item.position > end:
+            if isinstance(item, DamagedRange):
+                correct = False
+            elif item.position > end:
                 return
             yield segment.first, item
         if correct and segment is not everything[-1]:

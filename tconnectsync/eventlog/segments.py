@@ -243,12 +243,12 @@ class Segments:
             found.update(self._retry(segment, lambda segment, here=here: self._read(segment, here)))  # type: ignore[misc]  # bound now
         return [found[location] for location in wanted]
 
-    def readable_records(self, wanted: Iterable[tuple[int, int, bytes]]) -> list[bytes]:
-        """Return the records at (position, offset, …), and skip corrupt ones."""
+    def readable_records(self, wanted: Iterable[tuple[int, int]]) -> list[bytes]:
+        """Return the records at (position, offset), and skip corrupt ones."""
         found = []
-        for position, offset, _ in wanted:
+        for location in wanted:
             with contextlib.suppress(LogCorrupt):
-                found += self.records([(position, offset)])
+                found += self.records([location])
         return found
 
     def line_crc(self, location: tuple[int, int]) -> int:

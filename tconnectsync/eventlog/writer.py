@@ -111,7 +111,7 @@ class Writer:
             if earlier or stored:
                 if self._is_duplicate(draft, earlier, stored):
                     if stored and draft.event.kind not in FACTS:
-                        known_positions.append(min(each.position for each in stored))
+                        known_positions.append(min(stored).position)
                     continue
                 revisions += 1
             fresh[slot] = [*earlier, draft]
@@ -122,12 +122,18 @@ class Writer:
         self, draft: PendingRecord, fresh: Sequence[PendingRecord], known: Sequence[IndexedRecord]
     ) -> bool:
         digest = draft.entry.digest
-        if any(seen.digest == digest for seen in known) or any(seen.entry.digest == digest for seen in fresh):
+        for seen in known:  # almost always the first
+            if seen.digest == digest:
+                return True
+        if any(seen.entry.digest == digest for seen in fresh):
             return True
         if draft.entry.kind != draft.event.kind:
             return False
         # an earlier release may have written the same body with other bytes
-        others = [self._codec.event(record) for record in self._segments.readable_records(known)]
+        others = [
+            self._codec.event(record)
+            for record in self._segments.readable_records((seen.position, seen.offset) for seen in known)
+        ]
         others += [other.event for other in fresh if other.entry.kind == other.event.kind]
         return any(other.kind == draft.event.kind and other.body == draft.event.body for other in others)
 
@@ -145,7 +151,7 @@ class Writer:
         for position, entry in enumerate(entries, last_segment.end + 1):
             entry.pos = position
         while drafts:
-            offsets = last_segment.write(self._codec.records(drafts))
+            offsets = last_segment.write(self._codec.records(drafts))  # one by one: together they take a megabyte
             written = entries[: len(offsets)]
             for entry, offset in zip(written, offsets, strict=True):
                 entry.offset = offset

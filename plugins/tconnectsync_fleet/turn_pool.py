@@ -1,7 +1,8 @@
 """The threads for turns. A turn that waits long, because a site hangs, does not keep other people waiting.
 
 A turn has one of the ``places`` until it has waited for :data:`SLOW_S`. Then it goes on without a place, and another turn may begin. A
-turn that computes keeps its place, also when it shares the processor with all others: otherwise many rebuilds would run at once. So
+turn that computes keeps its place, also when it shares the processor with all others, or with other programs: otherwise many rebuilds
+would run at once. So
 does one that waits for the NATS servers: the others would wait for them, too, each with its memory.
 """
 
@@ -13,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import attrs
 
@@ -33,12 +35,23 @@ MOST_PLACES = 12
 
 
 def thread_clock() -> Callable[[], float]:
-    """Return a clock of the processor time that the calling thread has used; any thread may read it while this one lives."""
+    """Return a clock of how long the calling thread has computed, or waited for a processor that other programs used.
+
+    Any thread may read it while this one lives.
+    """
     clock_of = getattr(time, "pthread_getcpuclockid", None)
     if clock_of is None:  # macOS
         return lambda: 0.0
-    clock = clock_of(threading.get_ident())
-    return lambda: time.clock_gettime(clock)
+    clock, queue = clock_of(threading.get_ident()), Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
+    return lambda: time.clock_gettime(clock) + _queued_s(queue)
+
+
+def _queued_s(schedstat: Path) -> float:
+    """Return how long a thread has waited for a processor, as Linux counts it: the second number, in nanoseconds."""
+    try:
+        return int(schedstat.read_bytes().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 @attrs.define(eq=False)
@@ -48,7 +61,7 @@ class _Turn:
     looked: float
     """Until when it is known how long the turn has waited."""
     clock: Callable[[], float] = lambda: 0.0
-    """Its thread's processor time."""
+    """How long its thread has computed."""
     used: float = 0.0
     """What this clock showed then."""
     server_waits: Callable[[], float] = lambda: 0.0

@@ -165,8 +165,8 @@ class LightFleet:
             command += ["--snapshots-every", f"{self.snapshots_s / 3600:f}"]
         with self.log(name).open("ab") as log:
             self.workers[name] = subprocess.Popen(
-                command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+                command, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )  # in a folder without code: with `-m`, Python would load it instead of the chosen release's
 
     def _through_gate(self, name: str) -> list[str]:
         if not self.is_gated:

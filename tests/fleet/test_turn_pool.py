@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -173,6 +176,31 @@ def test_processor_time_of_another_thread() -> None:
     assert 0.02 <= clocks[0]() < 10
     read.set()
     pool.finish(lambda _: None, ())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how long a thread waits for a processor")
+def test_processor_that_other_programs_use() -> None:
+    """A turn that computes for all of its time is not one that waits, however little of the processor it gets."""
+    (core, *_) = os.sched_getaffinity(0)
+    busy = [sys.executable, "-c", f"import os; os.sched_setaffinity(0, [{core}])\nwhile True: pass"]
+    others = [subprocess.Popen(busy) for _ in range(3)]
+    shares: list[float] = []
+
+    def compute() -> None:
+        os.sched_setaffinity(threading.get_native_id(), [core])
+        clock, began = thread_clock(), time.monotonic()
+        at_first, used = clock(), time.thread_time()
+        while time.thread_time() < used + 0.2:
+            pass
+        shares.append((clock() - at_first) / (time.monotonic() - began))
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    thread.join()
+    for other in others:
+        other.kill()
+        other.wait()
+    assert shares[0] > 0.8
 
 
 def test_threads_end_with_their_turns(turns: HangingTurns) -> None:

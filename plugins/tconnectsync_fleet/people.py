@@ -8,7 +8,7 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,14 +20,14 @@ from nats.js.errors import BadRequestError, KeyNotFoundError, KeyWrongLastSequen
 from tconnectsync import Retryable
 from tconnectsync_fleet import formats
 from tconnectsync_fleet.receivers import ReceiverOwners
-from tconnectsync_fleet.servers import ANSWER_S, PEOPLE, Entry, Servers, has_data
+from tconnectsync_fleet.servers import ANSWER_S, PEOPLE, Entry, Servers, has_data, last_purges
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _AT_ONCE = 200
 """So many entries are on their way to the servers at once."""
 _ADD_S = 120.0
 _LOOK_AGAIN_S = 0.1
-_RECEIVERS = "receivers"
+_RECEIVERS, _PURGED = "receivers", "purged"
 
 
 class NotPossible(click.ClickException):
@@ -73,6 +73,12 @@ class Member:
         """The hashes of the receivers' addresses; none if an older release has added the person."""
         found = self.more.get(_RECEIVERS)
         return [str(each) for each in found] if isinstance(found, list) else []
+
+    @property
+    def purged(self) -> int:
+        """The revision at which the data of this name was last deleted: older data may be another person's. 0: not known."""
+        found = self.more.get(_PURGED)
+        return found if isinstance(found, int) and self.format <= formats.FORMAT else 0
 
     def with_config(self, config: CheckedConfig) -> Member:
         """Return the entry with another configuration."""
@@ -163,14 +169,15 @@ class People:
 
     def add(self, name: str, config: CheckedConfig, *, replace: bool) -> None:
         """Add a person, or replace the configuration. Errors: NotPossible (also if somebody else has the site), NewerRelease."""
-        person = Member(name=check_name(name), sealed=b"")
-        before = None
+        person, before = Member(name=check_name(name), sealed=b""), None
         if replace:
             entry = self._present(name)
             before = person_of(name, entry) or attrs.evolve(person, revision=entry.revision)
             before.check_format()
         elif self.has(name):
             raise _exists(name)
+        else:
+            person = self._new([name])[name]
         kept = () if before is None else before.receivers  # what was shared before may stay
         self.check_receivers(name, config, kept)
         wanted = (before or person).with_config(config)
@@ -209,14 +216,15 @@ class People:
     def add_all(self, configs: Mapping[str, CheckedConfig]) -> dict[str, str]:
         """Add many people; return who was not added, with the reason: "" if that name exists already. Errors: NotPossible."""
         refused: dict[str, str] = {}
-        owners, new = self._owners(), dict[str, Member]()
+        owners, new = self._owners(), self._new(configs)
         for name, config in configs.items():
-            taken = owners.others(check_name(name), config.receivers, shared=config.shared)
+            taken = owners.others(name, config.receivers, shared=config.shared)
             if taken:
                 refused[name] = _words(name, taken)
+                del new[name]
             else:
                 owners.add(name, config.receivers)
-                new[name] = Member(name=name, sealed=b"").with_config(config)
+                new[name] = new[name].with_config(config)
         with self._undone_on_error(list(new.values())):
             revisions = self._create_all(list(new.values()))
             refused |= {name: "" for name in new if name not in revisions}
@@ -247,6 +255,14 @@ class People:
                 person.name: revision for person, revision in zip(some, revisions, strict=True) if revision is not None
             }
         return found
+
+    def _new(self, names: Collection[str]) -> dict[str, Member]:
+        """Return entries for new people. They say when data of their names was deleted: not every worker may have seen that."""
+        purges = last_purges(self._servers, PEOPLE, [check_name(name) for name in names])
+        return {
+            name: Member(name=name, sealed=b"", more={_PURGED: purged} if purged else {})
+            for name, purged in purges.items()
+        }
 
     async def _put(self, person: Member) -> int:
         """Store an entry in the place of the one with its revision (0: there is none). Errors: KeyWrongLastSequenceError."""

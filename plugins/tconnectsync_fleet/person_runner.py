@@ -17,6 +17,7 @@ from nacl.public import PrivateKey, SealedBox
 from nats.errors import Error as NatsError
 
 from tconnectsync import LogEnd, Replica, ReplicaFailed, Retryable, TconnectsyncError
+from tconnectsync_fleet.folder_entry import delete_purged, is_purged, note_entry
 from tconnectsync_fleet.lease import WorkerLease, may_have_lease
 from tconnectsync_fleet.people import CheckedConfig, Member
 from tconnectsync_fleet.portable_config import with_secrets_inside
@@ -26,7 +27,7 @@ from tconnectsync_fleet.sealing import opened
 from tconnectsync_fleet.servers import Servers, delete_data
 from tconnectsync_fleet.snapshot_plan import NO_SNAPSHOT, SnapshotPlan, delivered_from, offered_by
 from tconnectsync_fleet.snapshots import QUICK_S, clear, restore_snapshot, store_snapshot
-from tconnectsync_fleet.stream_replica import OlderSnapshot, StreamReplica
+from tconnectsync_fleet.stream_replica import OlderSnapshot, StreamReplica, TakenOver
 
 log = logging.getLogger("tconnectsync.fleet")
 OWNERS = "fleet-owners"
@@ -157,14 +158,18 @@ class PersonRunner:
     _context: tuple[Member, PersonContext] | None = None
     """With the entry that it was loaded from: another thread may change the entry at any time."""
     _is_doubtful: bool = False
+    _taken_purged: int = 0
+    """Of the entry with which the person was taken: with another one, this may be another person."""
 
     def take(self, lease: WorkerLease, live: Container[str]) -> bool:
         """Own the log from now on. False: a live worker has it. Errors: ReplicaFailed, Retryable, NatsError, OSError, NewerRelease.
 
         ``live``: the owners of the leases that all workers had a moment ago.
         """
-        self.person.check_format()
-        if self._replica is not None and self._replica.owner == lease.owner and not self._is_doubtful:
+        person = self.person
+        person.check_format()
+        is_same = self._taken_purged == person.purged
+        if self._replica is not None and self._replica.owner == lease.owner and is_same and not self._is_doubtful:
             return True
         replica = StreamReplica(self.servers, self.person.name, lease.owner, lease.holds)
         last = replica.look()
@@ -172,7 +177,10 @@ class PersonRunner:
             self._replica = self._context = None
             return False
         replica.check_format()
+        delete_purged(self.folder, person.purged)
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        note_entry(self.folder, person.revision)
+        self._taken_purged = person.purged
         owners, older = self._owners(), offered_by(last)
         if last.owner not in owners:
             if owners:
@@ -252,6 +260,8 @@ class PersonRunner:
         if self._replica is None:
             raise RuntimeError("nobody owns the log")
         person, loaded = self.person, self._context
+        if person.purged != self._taken_purged:
+            raise TakenOver(f"{person.name} was removed and added again", remedy="The next turn begins anew.")
         if loaded is None or loaded[0] is not person:
             loaded = self._context = person, self._loaded(person, self._replica)
         return loaded[1]
@@ -279,6 +289,7 @@ class PersonRunner:
             with contextlib.suppress(Retryable, NatsError, OSError):
                 snapshot = store_snapshot(self.servers, self.person.name, self.folder, self.box)
             replica.release(snapshot, replica.last.older if snapshot == NO_SNAPSHOT else None)
+        delete_purged(self.folder, self.person.purged)
         self._replica = self._context = None
 
     def forget(self, *, purged: bool) -> bool:
@@ -306,6 +317,11 @@ class PersonRunner:
     def is_owned(self) -> bool:
         """Whether the log may be this worker's: it has sent a claim, perhaps without an answer, and has not given the log back."""
         return self._replica is not None
+
+    @property
+    def is_to_be_left(self) -> bool:
+        """Whether :meth:`release` has something to do if another worker should have the person."""
+        return self.is_owned or is_purged(self.folder, self.person.purged)
 
     def configure(self, person: Member) -> None:
         """Use a changed entry from the next turn on."""

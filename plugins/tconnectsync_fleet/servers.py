@@ -7,7 +7,7 @@ import concurrent.futures
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -27,7 +27,7 @@ from nats.js.api import (
     StorageType,
     StreamConfig,
 )
-from nats.js.errors import BucketNotFoundError, NotFoundError
+from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NotFoundError
 from nats.js.kv import KV_OP, KV_PURGE, KeyValue
 
 from tconnectsync import Retryable
@@ -224,6 +224,27 @@ def _entry_of(message: Msg) -> Entry:
 
 def _no_bucket(name: str) -> Retryable:
     return Retryable(f"the servers have no bucket {name!r}", remedy="Set the fleet up once: `tconnectsync fleet init`.")
+
+
+def last_purges(servers: Servers, bucket: str, keys: Sequence[str]) -> dict[str, int]:
+    """Return the revision of each key's purge; 0: its last change was none. Errors: Retryable, NatsError."""
+    found = servers.bucket(bucket)
+
+    async def purge_of(key: str) -> int:
+        try:
+            await found.get(key)
+        except KeyNotFoundError as error:
+            return int(error.entry.revision) if error.op == KV_PURGE else 0
+        return 0
+
+    async def purges(some: Sequence[str]) -> list[int]:
+        return await asyncio.gather(*map(purge_of, some))
+
+    purged: dict[str, int] = {}
+    for first in range(0, len(keys), _FETCH):
+        some = keys[first : first + _FETCH]
+        purged |= zip(some, servers.call(purges(some), 60.0), strict=True)
+    return purged
 
 
 def has_data(servers: Servers, person: str) -> bool:

@@ -239,7 +239,7 @@ class Worker:
         for scheduled in self._returns_due.take(now, pool.has_room):
             if scheduled.running or scheduled.is_wanted or scheduled.due_back > now:
                 continue  # it is queued again when that ends
-            if scheduled.runner.is_owned or scheduled.removal is not None:
+            if scheduled.runner.is_to_be_left or scheduled.removal is not None:
                 if not pool.start(self._give_back, scheduled):
                     self._returns_due.add(now + LOOK_S, scheduled)
             elif scheduled.removed:

@@ -5,6 +5,7 @@ python benchmarks/bench_fleet.py --people 100 300       # to see that it works
 python benchmarks/bench_fleet.py --takeover --people 1000  # only the death of a worker: about two minutes
 python benchmarks/bench_fleet.py --hours 2 --people 1000  # only memory, with news for everybody every five minutes
 python benchmarks/bench_fleet.py --entries --people 5000 100000  # only `fleet status`, with people whom no worker has: about four minutes
+python benchmarks/bench_fleet.py --days 365              # only one person with a year of records, who changes workers: some ten minutes
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from typing import Protocol, TypeVar
 import attrs
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import fleet_year
 
 from tconnectsync_fleet.lease import live_workers, worker_for
 from tconnectsync_fleet.nats_login import NatsLogin
@@ -394,11 +397,16 @@ def main() -> None:
     options.add_argument("--lease", type=float, default=LEASE_S, help="seconds of a worker's lease")
     options.add_argument("--takeover", action="store_true", help="only the death of a worker")
     options.add_argument("--entries", action="store_true", help="only `fleet status`, without workers")
+    options.add_argument("--days", type=int, default=0, help="only one person with a log of so many days")
     options.add_argument("--hours", type=float, default=0.0, help="only the workers' memory, for so long")
     options.add_argument("--workers", type=int, default=WORKERS, help="with --takeover: how many there are")
     chosen = options.parse_args()
     if chosen.workers != WORKERS and not chosen.takeover:
         options.error("the other figures are those of two workers")
+    if chosen.days:
+        for line in fleet_year.rows(chosen.days):
+            print(line, flush=True)
+        return
     if chosen.entries:
         done = len(measure_each(chosen, lambda measured, people, _: measure_entries(measured, people), ENTRIES_COLUMNS))
     elif chosen.hours:

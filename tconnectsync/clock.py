@@ -47,4 +47,4 @@ def milliseconds(at: datetime) -> int:
 
 def moment(ms: int) -> datetime:
     """Return the UTC time of milliseconds since 1970: the inverse of :func:`milliseconds`."""
-    return _EPOCH + timedelta(milliseconds=ms)
+    return _EPOCH + ms * _MILLISECOND

@@ -60,7 +60,7 @@ class DeliveryQueue:
             index, chosen = "", " AND id IN (SELECT value FROM json_each(?))"
             values.append(msgspec.json.encode(list(ids)).decode())
         return self._db.execute(
-            "SELECT id, collection, unique_slot, at_ms + time_shift_ms, desired_hash, content, ttl_s, receiver_key, in_doubt"
+            "SELECT rowid, id, collection, unique_slot, at_ms + time_shift_ms, desired_hash, content, ttl_s, receiver_key, in_doubt"
             f" FROM document {index} WHERE {condition} AND pending AND at_ms <= ?"
             f" AND (next_attempt_ms IS NULL OR next_attempt_ms <= ? OR {_NOT_BELIEVED}){chosen} ORDER BY at_ms DESC, id LIMIT ?",
             (*values, limit),
@@ -73,10 +73,11 @@ class DeliveryQueue:
 
     # --- attempts and outcomes ----------------------------------------------------------------------------------------
 
-    def set_in_doubt(self, ids: Sequence[str], in_doubt: bool) -> None:
+    def set_in_doubt(self, batch: Iterable[Delivery], in_doubt: bool) -> None:
         """Record that an attempt begins (True), or that it did not reach the receiver (False)."""
-        sql = "UPDATE document SET in_doubt = ? WHERE id IN (SELECT value FROM json_each(?))"
-        self._db.execute(sql, (int(in_doubt), msgspec.json.encode(list(ids)).decode()))
+        sql = "UPDATE document SET in_doubt = ? WHERE rowid IN (SELECT value FROM json_each(?))"
+        rows = [delivery.row for delivery in batch]
+        self._db.execute(sql, (int(in_doubt), msgspec.json.encode(rows).decode()))
 
     def mark_delivered(self, accepted: Iterable[tuple[Delivery, str]]) -> None:
         """Record what the receiver accepted of :meth:`pending`, each with its key there, even if another content is desired by now."""
@@ -86,7 +87,7 @@ class DeliveryQueue:
                 withdrawn.append((delivery.document_id,))
             else:
                 hashed = delivery.content_hash
-                delivered.append((hashed, receiver_key, hashed, delivery.document_id))
+                delivered.append((hashed, receiver_key, hashed, delivery.row, delivery.document_id))
         self._db.executemany(
             "UPDATE document SET delivery_state = 'never', delivered_hash = NULL, receiver_key = NULL, in_doubt = 0,"
             " attempts = 0, next_attempt_ms = NULL, given_up = 0 WHERE id = ?",
@@ -98,7 +99,7 @@ class DeliveryQueue:
         self._db.executemany(
             "UPDATE document SET delivery_state = 'delivered', delivered_hash = ?, receiver_key = ?, in_doubt = 0,"
             " attempts = 0, next_attempt_ms = NULL, given_up = 0,"
-            " content = CASE WHEN desired_hash = ? THEN NULL ELSE content END WHERE id = ?",
+            " content = CASE WHEN desired_hash = ? THEN NULL ELSE content END WHERE rowid = ? AND id = ?",
             delivered,
         )
 
@@ -238,7 +239,7 @@ def _deliveries(rows: Iterable[Any]) -> list[Delivery]:
     from tconnectsync.plugin.receiver import Delivery  # not at the top: `status` opens outboxes and sends nothing
 
     found = []
-    for id_, collection, slot, at, desired_hash, content, ttl_s, receiver_key, in_doubt in rows:
+    for row, id_, collection, slot, at, desired_hash, content, ttl_s, receiver_key, in_doubt in rows:
         document = None
         if desired_hash is not None:
             document = Document(
@@ -253,6 +254,7 @@ def _deliveries(rows: Iterable[Any]) -> list[Delivery]:
                 receiver_key=receiver_key,
                 in_doubt=bool(in_doubt),
                 content_hash=desired_hash or b"",
+                row=row,
             )
         )
     return found

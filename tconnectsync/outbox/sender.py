@@ -106,11 +106,11 @@ class Sender:
         batch = self._next_batch(now)
         if not batch:
             return 0
-        ids = [delivery.document_id for delivery in batch]
-        in_doubt_before = {delivery.document_id for delivery in batch if delivery.in_doubt}
         with self.outbox.transaction():
-            self.outbox.queue.set_in_doubt(ids, True)
-            if in_doubt_before.issuperset(ids):  # a commit that changes nothing does not sync what was folded before it
+            self.outbox.queue.set_in_doubt(batch, True)
+            if all(
+                delivery.in_doubt for delivery in batch
+            ):  # a commit that changes nothing does not sync what was folded before it
                 self.outbox.values.put(LAST_ATTEMPT, now)
         try:
             outcomes = self.receiver.deliver(batch)
@@ -120,7 +120,7 @@ class Sender:
             self._halves.clear()
             with self.outbox.transaction():
                 if not error.in_doubt:
-                    self.outbox.queue.set_in_doubt([id_ for id_ in ids if id_ not in in_doubt_before], False)
+                    self.outbox.queue.set_in_doubt([each for each in batch if not each.in_doubt], False)
                 passed_over = error.narrow and self._shrink_batch(batch, error, now)
                 self._remember()
             if passed_over:
@@ -234,8 +234,9 @@ class Sender:
             if isinstance(outcome, Accepted):
                 accepted.append((delivery, outcome.receiver_key))
                 if delivery.document is not None:  # a deletion proves nothing: a site may delete and not write
-                    self._retry_refused(row)
-                    row = []
+                    if row:
+                        self._retry_refused(row)
+                        row = []
                     puts.append(delivery.document_id)
                     self.accepted_newest = max(self.accepted_newest or delivery.document.at, delivery.document.at)
             elif isinstance(outcome, Postponed):
@@ -308,7 +309,7 @@ class Sender:
 
     def _retry_refused(self, refused: Sequence[str]) -> None:
         """Retry the documents that were refused just before an accepted one: the receiver may have had a temporary fault."""
-        known = self.outbox.values.get(TRIED_ONCE_MORE) if refused else []
+        known = self.outbox.values.get(TRIED_ONCE_MORE)
         fresh = [id_ for id_ in refused if id_ not in known]
         if fresh:
             self.outbox.dead_letters.retry(fresh)

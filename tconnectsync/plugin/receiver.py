@@ -17,8 +17,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """One document to store, or to delete if ``document`` is None.
 
     ``receiver_key`` is the receiver's own text from the last time it accepted this document (None: never). It needs it to
-    find the old copy. ``in_doubt``: an earlier attempt ended without an answer, so a copy may be there. ``content_hash`` is the
-    outbox's own; empty if the document does not come from an outbox.
+    find the old copy. ``in_doubt``: an earlier attempt ended without an answer, so a copy may be there. ``content_hash`` and
+    ``row`` (its number in the database, for one attempt) are the outbox's own; empty if the document does not come from an outbox.
     """
 
     document_id: str
@@ -27,6 +27,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     receiver_key: str | None = None
     in_doubt: bool = False
     content_hash: bytes = b""
+    row: int = 0
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):

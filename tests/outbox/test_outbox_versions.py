@@ -48,7 +48,7 @@ def version_2(tmp_path: Path) -> Path:
         pending = outbox.queue.pending(NOW + timedelta(days=1), 100)
         outbox.queue.mark_delivered((delivery, "key") for delivery in pending[:5])
         outbox.queue.dead_letter(pending[6], "refused")
-        outbox.queue.set_in_doubt([pending[7].document_id], True)
+        outbox.queue.set_in_doubt([pending[7]], True)
         outbox.documents.mark_unclaimed(["05"])
         outbox.documents.retire_unclaimed("fold", "1:0")
         outbox.checkpoints.invalidate([("1:0", 5, "fold")])
@@ -206,7 +206,7 @@ def play(
             if afterwards == "delivered":
                 outbox.queue.mark_delivered((delivery, delivery.document_id) for delivery in pending)
             elif afterwards == "in doubt":
-                outbox.queue.set_in_doubt([delivery.document_id for delivery in pending], True)
+                outbox.queue.set_in_doubt(pending, True)
             elif afterwards == "replayed":
                 outbox.queue.replay(["fold"])
     found = contents(outbox._db)

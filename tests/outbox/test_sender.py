@@ -102,7 +102,7 @@ def test_folded_is_on_disk_before_it_is_sent(outbox: Outbox, tmp_path: Path) -> 
     receiver = LookingReceiver()
     want(outbox, document(1))
     with outbox.transaction():
-        outbox.queue.set_in_doubt([document(1).id], True)
+        outbox.queue.set_in_doubt(outbox.queue.pending(NOW, 1), True)
     with outbox.transaction(durable=False):
         outbox.documents.upsert(document(1, content={"number": 11}), "fold", "1:0", 0)
     before = written.stat().st_size
@@ -122,7 +122,7 @@ def test_change_back_after_unknown_result(outbox: Outbox) -> None:
     drain(sender)
     want(outbox, document(1, content={"number": 11}))
     with outbox.transaction():
-        outbox.queue.set_in_doubt([document(1).id], True)
+        outbox.queue.set_in_doubt(outbox.queue.pending(NOW, 1), True)
     receiver.deliver(outbox.queue.pending(NOW, 1))  # and the process dies
     want(outbox, document(1))
     drain(sender)

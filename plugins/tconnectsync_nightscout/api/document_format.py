@@ -24,6 +24,7 @@ ENTRIES = "entries"
 _NAMED_BY_SLOT = frozenset({"treatments", ENTRIES})
 _RECEIVERS_OWN = frozenset({"_id", "created_at", "identifier", SYNC_IDENTIFIER, "enteredBy", SINK_FIELD})
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MILLISECOND = timedelta(milliseconds=1)
 _MS_2000, _MS_2200 = 946_684_800_000, 7_258_118_400_000
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d+))? ?([Zz]|[+-]\d\d(?::?\d\d)?)", re.ASCII)
 _FINITE = json.JSONEncoder(allow_nan=False)
@@ -76,8 +77,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
 def created_at_text(at: datetime) -> str:
     """Format as ``2026-01-31T12:00:00.123Z``: servers compare times as text, so there is only this format."""
-    text = at.astimezone(timezone.utc).isoformat(timespec="milliseconds")
-    return text.removesuffix("+00:00") + "Z"
+    return at.astimezone(timezone.utc).isoformat(timespec="milliseconds")[:-6] + "Z"  # instead of +00:00
 
 
 def moment_of(value: object) -> datetime | None:
@@ -100,7 +100,7 @@ def moment_of(value: object) -> datetime | None:
 
 def epoch_ms(at: datetime) -> int:
     """Milliseconds since 1970, the time format of entries."""
-    return (at - _EPOCH) // timedelta(milliseconds=1)
+    return (at - _EPOCH) // _MILLISECOND
 
 
 def slot_of(item: Mapping[str, Any]) -> str:
@@ -111,7 +111,8 @@ def slot_of(item: Mapping[str, Any]) -> str:
 def whole_ms(at: datetime) -> datetime:
     """Convert to UTC, cut to the milliseconds that servers keep."""
     moment = at.astimezone(timezone.utc)
-    return moment - timedelta(microseconds=moment.microsecond % 1000)
+    rest = moment.microsecond % 1000
+    return moment.replace(microsecond=moment.microsecond - rest) if rest else moment
 
 
 def stored_text(key: Key, mongo_id: str = "") -> str:
@@ -141,6 +142,8 @@ def _stored_fields(text: str | None) -> dict[str, Any]:
 
 def stored_key(text: str | None) -> Key | None:
     """The inverse of :func:`stored_text`; None if the text has no time."""
+    if not text:
+        return None
     fields = _stored_fields(text)
     at = moment_of(fields.get("created_at"))
     return None if at is None else Key(at=at, event_type=str(fields.get("eventType") or ""))
@@ -159,7 +162,9 @@ def prepare(delivery: Delivery, *, entered_by: str, sink: str) -> Task | Refused
     if reason is not None:
         return Refused(reason=reason)
     key = Key(at=whole_ms(document.at), event_type=_slot_there(document))
-    body = {name: value for name, value in document.content.items() if name not in _RECEIVERS_OWN}
+    body = dict(document.content)
+    for name in _RECEIVERS_OWN.intersection(body):
+        del body[name]
     body["created_at"] = key.created_at
     if document.collection == ENTRIES:
         body["date"] = epoch_ms(key.at)

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import attrs
+import msgspec
 
 from tconnectsync import Document, Event, GlucoseUnits, document_id
 from tconnectsync.events.pump_state import KINDS, PumpState, Reported, after
@@ -22,11 +23,10 @@ _SLOPES = (3.0, 2.0, 1.0, -1.0, -2.0, -3.0)
 """The smallest change in mg/dL per minute for each of these but the last."""
 
 
-@attrs.frozen(kw_only=True)
-class TrendingState:
+class TrendingState(msgspec.Struct, frozen=True, kw_only=True):
     """The pump's state, and the trend of its newest glucose reading."""
 
-    pump: PumpState = attrs.field(factory=PumpState)
+    pump: PumpState = PumpState()
     trend: str | None = None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-import attrs
+import msgspec
 
 from tconnectsync import events
 from tconnectsync.events import Event
@@ -32,16 +32,14 @@ KINDS = DELIVERY | {
 """The event kinds that :func:`after` understands: what a fold that keeps a :class:`PumpState` asks for."""
 
 
-@attrs.frozen(kw_only=True)
-class Reported:
+class Reported(msgspec.Struct, frozen=True, kw_only=True):
     """A number, and the UTC time at which the pump reported or measured it."""
 
     value: float
     at: datetime
 
 
-@attrs.frozen(kw_only=True)
-class PumpState:
+class PumpState(msgspec.Struct, frozen=True, kw_only=True):
     """The newest values in the pump's own order. None: not reported yet, or no longer known.
 
     ``event``: id of the newest event; ``seq`` its sequence number, ``at`` its UTC time. ``bolus_u`` is the last bolus that
@@ -63,7 +61,7 @@ class PumpState:
     glucose_mark: str | None = None
     glucose_at: datetime | None = None
     suspended: bool | None = None
-    reservoir: Reservoir = attrs.field(factory=Reservoir)
+    reservoir: Reservoir = Reservoir()
 
     @property
     def reservoir_u(self) -> Reported | None:
@@ -76,7 +74,7 @@ def after(state: PumpState, event: Event) -> PumpState:
     """The state once ``event`` (of one of :data:`KINDS`, with its UTC time) happened."""
     body, at = event.body, event.at
     if isinstance(body, events.WearBegan | events.WearEnded):
-        return attrs.evolve(state, worn=isinstance(body, events.WearBegan))
+        return msgspec.structs.replace(state, worn=isinstance(body, events.WearBegan))
     if at is None:
         raise ValueError(f"event {event.id} has no UTC time")
     changes: dict[str, Any] = {
@@ -104,7 +102,7 @@ def after(state: PumpState, event: Event) -> PumpState:
         changes["suspended"] = False
         if state.suspended:
             changes["rate_u_per_h"] = None  # unknown until the next basal record
-    return attrs.evolve(state, **changes)
+    return msgspec.structs.replace(state, **changes)
 
 
 def _battery(body: events.BatteryMeasured | events.DaySummary, at: datetime) -> dict[str, Any]:

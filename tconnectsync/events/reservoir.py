@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-import attrs
+import msgspec
 
 from tconnectsync import events
 from tconnectsync.events import Event
@@ -30,8 +30,7 @@ KINDS = frozenset(
 )
 
 
-@attrs.frozen(kw_only=True)
-class BolusAmount:
+class BolusAmount(msgspec.Struct, frozen=True, kw_only=True):
     """The subtracted amount of one bolus: its two parts by records 20 and 21, or both together by 280."""
 
     bolus_id: int
@@ -45,8 +44,7 @@ class BolusAmount:
         return max(self.immediate_u + self.extended_u, self.together_u)
 
 
-@attrs.frozen(kw_only=True)
-class Reservoir:
+class Reservoir(msgspec.Struct, frozen=True, kw_only=True):
     """``left_u`` in the cartridge at ``at`` (None: unknown), and the rate in force since then."""
 
     left_u: float | None = None
@@ -72,9 +70,9 @@ def after(reservoir: Reservoir, event: Event) -> Reservoir:
     reservoir = _basal_until(reservoir, at)
     if isinstance(body, events.BasalDelivered):
         known = is_possible(body.rate_u_per_h, 0.0, MAX_RATE_U_PER_H)
-        return attrs.evolve(reservoir, rate_u_per_h=body.rate_u_per_h) if known else Reservoir()
+        return msgspec.structs.replace(reservoir, rate_u_per_h=body.rate_u_per_h) if known else Reservoir()
     if isinstance(body, events.PumpingSuspended):
-        return attrs.evolve(reservoir, rate_u_per_h=0.0)
+        return msgspec.structs.replace(reservoir, rate_u_per_h=0.0)
     if isinstance(body, events.TubingFilled | events.CannulaFilled):
         return _less(reservoir, body.prime_u, MAX_VOLUME_U)
     if isinstance(body, events.BolusCompleted):
@@ -97,7 +95,7 @@ def _less(reservoir: Reservoir, amount_u: float | None, max_u: float) -> Reservo
         return reservoir
     if amount_u is None or not is_possible(amount_u, 0.0, max_u):
         return Reservoir()
-    return attrs.evolve(reservoir, left_u=round(reservoir.left_u - amount_u, 6))
+    return msgspec.structs.replace(reservoir, left_u=round(reservoir.left_u - amount_u, 6))
 
 
 def _basal_until(reservoir: Reservoir, at: datetime) -> Reservoir:
@@ -107,7 +105,7 @@ def _basal_until(reservoir: Reservoir, at: datetime) -> Reservoir:
     if reservoir.rate_u_per_h and spent > CONFIRMED_FOR:
         return Reservoir()
     amount_u = reservoir.rate_u_per_h * (spent / timedelta(hours=1))
-    return attrs.evolve(_less(reservoir, amount_u, MAX_VOLUME_U), at=at)
+    return msgspec.structs.replace(_less(reservoir, amount_u, MAX_VOLUME_U), at=at)
 
 
 def _less_bolus(reservoir: Reservoir, bolus_id: int, part: str, delivered_u: float | None) -> Reservoir:
@@ -115,7 +113,7 @@ def _less_bolus(reservoir: Reservoir, bolus_id: int, part: str, delivered_u: flo
         return Reservoir()
     before = next((bolus for bolus in reservoir.boluses if bolus.bolus_id == bolus_id), BolusAmount(bolus_id=bolus_id))
     parts: dict[str, Any] = {part: delivered_u}
-    now = attrs.evolve(before, **parts)
+    now = msgspec.structs.replace(before, **parts)
     others = tuple(bolus for bolus in reservoir.boluses if bolus is not before)
     less = _less(reservoir, max(0.0, now.delivered_u - before.delivered_u), MAX_BOLUS_U)
-    return attrs.evolve(less, boluses=(*others, now)[-BOLUSES_KEPT:])
+    return msgspec.structs.replace(less, boluses=(*others, now)[-BOLUSES_KEPT:])

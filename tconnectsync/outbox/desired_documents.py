@@ -100,16 +100,18 @@ class DesiredDocuments:
 
     def _slot_owners(self, documents: Collection[EncodedDocument]) -> dict[tuple[str, str, int], set[str]]:
         """Return the ids of the stored documents at each place."""
-        slots = [encoded.place for encoded in documents if encoded.document.unique_slot]
-        places = msgspec.json.encode(slots).decode()
+        times: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for collection, slot, at_ms in (encoded.place for encoded in documents):
+            if slot:
+                times[collection, slot].append(at_ms)
         sql = (
-            "SELECT collection, unique_slot, at_ms, document.id FROM json_each(?) AS place"
-            " JOIN document ON collection = json_extract(place.value, '$[0]')"
-            " AND unique_slot = json_extract(place.value, '$[1]') AND at_ms = json_extract(place.value, '$[2]')"
+            "SELECT at_ms, id FROM document WHERE collection = ? AND unique_slot = ?"
+            " AND at_ms IN (SELECT value FROM json_each(?))"
         )
         owners: dict[tuple[str, str, int], set[str]] = defaultdict(set)
-        for *place, id_ in self._db.execute(sql, (places,)):
-            owners[tuple(place)].add(id_)
+        for (collection, slot), chosen in times.items():
+            for at_ms, id_ in self._db.execute(sql, (collection, slot, msgspec.json.encode(chosen).decode())):
+                owners[collection, slot, at_ms].add(id_)
         return owners
 
     def upsert(self, document: Document, fold: str, stream: str, interval: int) -> None:

@@ -108,9 +108,8 @@ class Sender:
             return 0
         with self.outbox.transaction():
             self.outbox.queue.set_in_doubt(batch, True)
-            if all(
-                delivery.in_doubt for delivery in batch
-            ):  # a commit that changes nothing does not sync what was folded before it
+            # a commit that changes nothing does not sync what was folded before it
+            if all(delivery.in_doubt for delivery in batch):
                 self.outbox.values.put(LAST_ATTEMPT, now)
         try:
             outcomes = self.receiver.deliver(batch)

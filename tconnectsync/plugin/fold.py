@@ -18,12 +18,13 @@ from tconnectsync.events import Event
 
 NAMESPACE = uuid.UUID("b8f7f0f4-6c0b-5d53-9d0e-7a2f9c1d4e60")
 """The UUIDv5 namespace of all document identities. It never changes."""
+_NAMESPACE_BYTES = NAMESPACE.bytes
 
 
 def document_id(*parts: str | int) -> str:
     """Return the identity of the document that ``parts`` name: the event's id, or pump, group and number, and the role."""
     name = "\x1f".join([str(part) for part in parts])
-    digest = hashlib.sha1(NAMESPACE.bytes + name.encode(), usedforsecurity=False).hexdigest()
+    digest = hashlib.sha1(_NAMESPACE_BYTES + name.encode(), usedforsecurity=False).hexdigest()
     # a UUIDv5 as uuid.uuid5 makes it, in a third of the time: every event has one or several
     variant = "89ab"[int(digest[16], 16) & 3]
     return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"

@@ -78,10 +78,10 @@ class EventStream:
         return sorted([*events, *self._marks(first_key, last_key, unread)], key=_number)
 
     def _timed(self, first_key: int, last_key: int, kinds: frozenset[str] | None) -> Iterator[Event]:
-        timeline = self.timeline
+        timeline, utc = self.timeline, self.timeline.clock.utc
         for event in self.events.read(self.stream.id, first_key, last_key, kinds):
             key = event.seq if event.seq is not None else first_key
-            at = timeline.at(key, event.pump_time)
+            at = utc(key, event.pump_time)
             if at is not None and event.kind in ACCOUNT_KINDS:  # the account's time may be in another zone
                 at = min(at, event.received_at)
             if at is not None and not timeline.is_superseded(at):
@@ -92,9 +92,9 @@ class EventStream:
 
     def _marks(self, first_key: int, last_key: int, kinds: frozenset[str]) -> Iterator[Event]:
         """Yield the events of a numbered stream as far as the index knows them."""
-        stream, timeline = self.stream, self.timeline
+        stream, timeline, utc = self.stream, self.timeline, self.timeline.clock.utc
         for key, kind, pump_time in self.events.marks(stream.id, first_key, last_key, kinds):
-            at = timeline.at(key, pump_time)
+            at = utc(key, pump_time)
             if at is not None and not timeline.is_superseded(at):
                 yield Event(
                     id="", kind=kind, pump=stream.pump, group=stream.group, seq=key, pump_time=pump_time, source=stream.source,

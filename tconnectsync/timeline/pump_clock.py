@@ -48,7 +48,7 @@ class PumpClock:
         return self.pieces[self._index(key)]
 
     def _index(self, key: int) -> int:
-        return max(0, bisect_right(self._from_keys, key) - 1)
+        return bisect_right(self._from_keys, key, 1) - 1  # the first piece holds for all earlier keys too
 
     def utc(self, key: int, pump_time: datetime) -> datetime | None:
         """Return the UTC time of an event; None if it is unknown."""

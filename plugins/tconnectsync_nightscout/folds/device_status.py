@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
+import msgspec
 
 from tconnectsync import Document, Event, document_id
 from tconnectsync.events.limits import MAX_IOB_U, is_possible
@@ -21,11 +22,10 @@ HOURLY_FOR = timedelta(hours=2)
 """The battery is recorded hourly: kept until two records are missing."""
 
 
-@attrs.frozen(kw_only=True)
-class DeviceStatusState:
+class DeviceStatusState(msgspec.Struct, frozen=True, kw_only=True):
     """The pump's state, and the record of the newest insulin on board."""
 
-    pump: PumpState = attrs.field(factory=PumpState)
+    pump: PumpState = PumpState()
     iob: SourceRecord | None = None
 
 

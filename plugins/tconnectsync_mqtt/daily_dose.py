@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
+import msgspec
 
 from tconnectsync import Event, events
 from tconnectsync.events.basal_rates import CONFIRMED_FOR
@@ -74,7 +75,7 @@ def _with_bolus(dose: DailyDose, bolus_id: int, part: str, delivered_u: float | 
         return dose
     before = next((bolus for bolus in dose.boluses if bolus.bolus_id == bolus_id), BolusAmount(bolus_id=bolus_id))
     parts: dict[str, Any] = {part: float(delivered_u)}
-    now = attrs.evolve(before, **parts)
+    now = msgspec.structs.replace(before, **parts)
     others = tuple(bolus for bolus in dose.boluses if bolus is not before)
     more = max(0.0, now.delivered_u - before.delivered_u)
     return attrs.evolve(

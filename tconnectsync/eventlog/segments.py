@@ -32,13 +32,10 @@ from tconnectsync.eventlog.framing import (
     stored_crc,
     walk,
 )
+from tconnectsync.eventlog.pieces import MARGIN, pieces
 from tconnectsync.filesystem import TEMPORARY, Files
 
 _NAME = re.compile(r"(\d{12})\.jsonl(?:\.gz)?")
-_MARGIN = 16 << 10
-"""Bytes that are read before and after the wanted lines: longer than almost every line."""
-_PIECE = 80 << 10
-"""Bytes between the first and the last line that are read at once. With the margins less than a block of memory that is mapped apart."""
 _MAX_CACHED = 2
 _HEADER_BYTES = 4096
 _BLOCK = 4096
@@ -242,7 +239,7 @@ class Segments:
             following = self._following(segment)
             end = bisect.bisect_left(waiting, (following.first,)) if following is not None else len(waiting)
             here, waiting = waiting[:end], waiting[end:]
-            for piece in _pieces(here):
+            for piece in pieces(here):
                 found.update(self._retry(segment, lambda segment, piece=piece: self._read(segment, piece)))  # type: ignore[misc]  # bound now
         return [found[location] for location in wanted]
 
@@ -265,8 +262,8 @@ class Segments:
     def _read(self, segment: Segment, locations: list[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
         self._refuse_foreign(segment, locations[0])
         offsets = [offset for _, offset in locations]
-        start = 0 if segment.packed else max(0, min(offsets) - _MARGIN)
-        length = max(offsets) - start + _MARGIN
+        start = 0 if segment.packed else max(0, min(offsets) - MARGIN)
+        length = max(offsets) - start + MARGIN
         try:
             text = self._text(segment) if segment.packed else self.files.read(segment.path, start, length)
         except SegmentCorrupt as error:
@@ -341,17 +338,6 @@ class Segments:
         self.files.sync_folder(self.folder)
         self.files.remove(segment.path)
         self.refresh()
-
-
-def _pieces(locations: Sequence[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
-    """Split sorted locations of one segment: those that are far apart are read apart, without what is between them."""
-    piece: list[tuple[int, int]] = []
-    for location in locations:
-        if piece and (location[1] - piece[-1][1] > 2 * _MARGIN or location[1] - piece[0][1] > _PIECE):
-            yield piece
-            piece = []
-        piece.append(location)
-    yield piece
 
 
 def _crc_before(text: bytes, offset: int) -> int | None:

@@ -204,12 +204,14 @@ class Connection:
                     " `--cert FILE --cert-key FILE`."
                 ),
             )
+        # a server that refuses a client's certificate may cut the connection before its reason is read
         if cut_off or any(each in words.lower() for each in _REFUSED):
             return CredentialsRefused(
                 "the NATS servers refuse this login",
                 remedy=(
                     "Check the user and the password (`--user`, `--password-file`), or the file of `--creds` or `--nkey`, and the"
-                    " certificate (`--cert`). The log of the NATS server has the reason."
+                    " certificate (`--cert`), which may have expired (`openssl x509 -enddate -noout -in FILE`). The log of the NATS server has"
+                    " the reason."
                 ),
             )
         return Retryable(

@@ -18,7 +18,7 @@ import attrs
 import pytest
 
 from tconnectsync import CredentialsRefused, Retryable
-from tconnectsync_fleet.nats_login import NatsLogin
+from tconnectsync_fleet.nats_login import Connection, NatsLogin
 from tconnectsync_fleet.servers import Servers
 from tconnectsync_fleet.worker import Worker
 from tests.e2e.command_in_process import run_command
@@ -162,6 +162,16 @@ def test_expired_certificates(secure: SecureServer) -> None:
     secure.write_config()
     secure.server.reload()
     eventually(lambda: "0 workers" in fleet(secure, "status", *right), "the new certificate")
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(), BrokenPipeError()])
+def test_cut_before_the_reason_is_read(error: OSError) -> None:
+    """A server that refuses the login or the certificate may cut the connection: the remedy names all that may be wrong."""
+    connection = Connection(NatsLogin(servers=["nats://127.0.0.1:1"]))
+    connection._client.has_logged_in = True
+    found = connection.why(error)
+    assert isinstance(found, CredentialsRefused)
+    assert all(words in (found.remedy or "") for words in ("--password-file", "--creds", "--cert", "-enddate"))
 
 
 def test_nothing_is_sent_unencrypted() -> None:

@@ -20,6 +20,7 @@ FAILING = (
     "Run `dmesg | tail` to check the disk. Copy the data to another disk with `tconnectsync backup`, then replace this disk."
     f" {DELETE_NOTHING}"
 )
+TOO_MANY_OPEN = "Too many files are open. Restart tconnectsync. If this happens again, restart the computer."
 
 _FULL = "database or disk is full"
 _FAILED = "disk I/O error"
@@ -50,19 +51,27 @@ def disk_steps(error: OSError) -> str | None:
 
 
 def storage_steps(error: OSError, data_dir: Path) -> str | None:
-    """Return what the user does now about the disk, or about a file of the data folder that is forbidden or locked; None for other errors."""
+    """Return what the user does now about the disk, or about a file of the data folder that cannot be used; None for other errors.
+
+    A file of the data folder may be forbidden, locked, one open file too many, or missing together with the folder.
+    """
     if (steps := disk_steps(error)) is not None:
         return steps
-    path = None if error.filename is None else Path(os.fsdecode(error.filename))
-    if path is None or not path.is_relative_to(data_dir):
+    if not isinstance(error.filename, (str, bytes)):  # it may be the number of an open file
+        return None
+    if not Path(os.fsdecode(error.filename)).is_relative_to(data_dir):
         return None
     if error.errno in (errno.EACCES, errno.EPERM):
         return _make_writable(data_dir)
     if error.errno == errno.EBUSY:
         return (
             f"Another program has locked a file of {data_dir}, for example a backup program."
-            f" Run `sudo lsof +D {data_dir}` to see which, and end it."
+            f" Run `sudo lsof +D {data_dir}` to see which, and end it, but not tconnectsync itself."
         )
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return TOO_MANY_OPEN
+    if error.errno in (errno.ENOENT, errno.ENOTDIR) and not os.access(data_dir / ".", os.F_OK):
+        return f"The data folder {data_dir} is missing. If it is on another disk, mount that disk."
     return None
 
 

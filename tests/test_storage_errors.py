@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -45,6 +46,7 @@ def test_each_error_of_sqlite_has_its_remedy(tmp_path: Path, words: str, command
     assert command in remedy
     assert "Delete nothing" in remedy
     assert ("Free some space" in remedy) == ("full" in words)
+    assert ("not tconnectsync itself" in remedy) == ("lock" in words)
 
 
 @pytest.mark.parametrize("words", [READ_ONLY, NOT_OPENED])
@@ -80,6 +82,41 @@ def test_each_error_of_a_file_has_its_remedy(tmp_path: Path, number: int, comman
 def test_foreign_folder_is_never_given_away(tmp_path: Path, path: str | None) -> None:
     """The command that changes owners names the data folder only, and only for its own files."""
     assert storage_steps(OSError(errno.EACCES, "Permission denied", path), tmp_path) is None
+
+
+def test_file_known_by_its_number(tmp_path: Path) -> None:
+    """Python gives the number if that is what a function was called with."""
+    with (tmp_path / "x").open("w") as file, pytest.raises(NotADirectoryError) as caught:
+        os.listdir(file.fileno())  # noqa: PTH208 - a path has no number
+    assert isinstance(caught.value.filename, int)
+    assert storage_steps(caught.value, tmp_path) is None
+
+
+def open_database(path: Path) -> sqlite3.OperationalError:
+    with pytest.raises(sqlite3.OperationalError, match=NOT_OPENED) as caught:
+        sqlite3.connect(path)
+    return caught.value
+
+
+def test_too_many_open_files(tmp_path: Path) -> None:
+    """No further file can be opened: this is no fault of the disk."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        error = open_database(tmp_path / "index.sqlite")
+        found = storage_error(error, tmp_path / "index.sqlite")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert found is not None
+    assert "Restart tconnectsync" in (storage_remedy(found, tmp_path) or "")
+
+
+def test_missing_data_folder(tmp_path: Path) -> None:
+    """Its disk may have gone."""
+    data_dir = tmp_path / "gone"
+    found = storage_error(open_database(data_dir / "index.sqlite"), data_dir / "index.sqlite")
+    assert found is not None
+    assert f"{data_dir} is missing" in (storage_remedy(found, data_dir) or "")
 
 
 def test_user_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from tconnectsync.eventlog.index_build import catch_up, ranker, remove_index
 from tconnectsync.eventlog.last_segment import LastSegment
 from tconnectsync.eventlog.segments import Segments
 from tconnectsync.events import FACTS, Event
-from tconnectsync.storage_errors import storage_error
+from tconnectsync.storage_errors import storage_error, storage_steps
 
 
 @attrs.frozen(kw_only=True)
@@ -182,6 +182,9 @@ def index_errors(path: Path) -> Iterator[None]:
         if not isinstance(error, sqlite3.OperationalError):
             remove_index(path)
             raise IndexCorrupt(str(path)) from error
-        found = storage_error(error, path)
-        number = errno.EIO if found is None else found.errno or errno.EIO
+        found, number = storage_error(error, path), errno.EIO
+        if (
+            found is not None and storage_steps(found, path.parent) is not None
+        ):  # else there is no better advice than for EIO
+            number = found.errno or errno.EIO
         raise OSError(number, f"the log's index cannot be written: {error}", str(path)) from error

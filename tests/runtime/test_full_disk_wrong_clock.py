@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import pytest
 
-from tconnectsync import Retryable
+from tconnectsync import Retryable, storage_errors
 from tconnectsync.eventlog import EventLog
 from tconnectsync.eventlog.index import Index
 from tconnectsync.outbox import Outbox
@@ -148,6 +148,22 @@ def test_index_fails(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch, wo
     harness.clock.sleep(600)
     assert harness.ask("sync").status == 0
     assert harness.starts()[:24] == hours(range(24))
+
+
+@pytest.mark.parametrize(
+    ("number", "way_out"),
+    [(errno.EMFILE, "Restart"), (errno.ENFILE, "Restart"), (errno.ENOENT, "dmesg"), (errno.ELOOP, "dmesg")],
+)
+def test_index_and_its_folder_fail(
+    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch, number: int, way_out: str
+) -> None:
+    """If the index cannot be opened, and its folder does not show why, it is no bug of a plugin either."""
+    monkeypatch.setattr(storage_errors, "_why_not_written", lambda _: number)
+    monkeypatch.setattr(Index, "add", fails_with(sqlite3.OperationalError("unable to open database file")))
+    assert harness.ask("sync").status == 3
+    health = harness.engine.pollers["pump"].health
+    assert health.state == "waiting"
+    assert way_out in (health.remedy or "")
 
 
 def test_clock_behind_log(harness: EngineHarness) -> None:

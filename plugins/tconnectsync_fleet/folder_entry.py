@@ -34,10 +34,17 @@ def is_purged(folder: Path, purged: int) -> bool:
 def delete_purged(folder: Path, purged: int) -> None:
     """Delete the folder if :func:`is_purged`. If it is interrupted, it can be done again. Errors: OSError."""
     if is_purged(folder, purged):
-        for each in folder.iterdir():
-            if each.is_dir():
-                shutil.rmtree(each)
-        shutil.rmtree(folder)
+        delete_folder(folder)
+
+
+def delete_folder(folder: Path) -> None:
+    """Delete the folder, the noted entry last: until then it says whose the rest is. Errors: OSError."""
+    for each in folder.iterdir():
+        if each.is_dir():
+            shutil.rmtree(each)
+        elif each.name != ENTRY:
+            each.unlink()
+    shutil.rmtree(folder)
 
 
 def _noted(folder: Path) -> int | None:

@@ -292,7 +292,7 @@ class People:
             with contextlib.suppress(KeyNotFoundError, BadRequestError):  # somebody else was quicker
                 found = await self._bucket.get(entry.name)
                 if found.value == entry.value() and before is None:
-                    await self._bucket.delete(entry.name, found.revision)
+                    await self._servers.delete_entry(PEOPLE, entry.name, found.revision or 0, entry.purged)
                 elif found.value == entry.value() and before is not None:
                     await self._bucket.update(entry.name, before.value(), found.revision)
 
@@ -317,7 +317,9 @@ class People:
         if with_data:
             self._servers.call(self._bucket.purge(name))
         elif entry is not None:
-            self._servers.call(self._bucket.delete(name, entry.revision))
+            person = person_of(name, entry)
+            purged = 0 if person is None else person.purged
+            self._servers.call(self._servers.delete_entry(PEOPLE, name, entry.revision, purged))
 
 
 def _exists(name: str) -> NotPossible:

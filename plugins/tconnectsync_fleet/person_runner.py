@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -17,14 +16,14 @@ from nacl.public import PrivateKey, SealedBox
 from nats.errors import Error as NatsError
 
 from tconnectsync import LogEnd, Replica, ReplicaFailed, Retryable, TconnectsyncError
-from tconnectsync_fleet.folder_entry import delete_purged, is_purged, note_entry
+from tconnectsync_fleet.folder_entry import delete_folder, delete_purged, is_purged, note_entry
 from tconnectsync_fleet.lease import WorkerLease, may_have_lease
 from tconnectsync_fleet.people import CheckedConfig, Member
 from tconnectsync_fleet.portable_config import with_secrets_inside
 from tconnectsync_fleet.private_file import private_file
 from tconnectsync_fleet.receivers import place_of
 from tconnectsync_fleet.sealing import opened
-from tconnectsync_fleet.servers import Servers, delete_data
+from tconnectsync_fleet.servers import Entry, Servers, delete_data
 from tconnectsync_fleet.snapshot_plan import NO_SNAPSHOT, SnapshotPlan, delivered_from, offered_by
 from tconnectsync_fleet.snapshots import QUICK_S, clear, restore_snapshot, store_snapshot
 from tconnectsync_fleet.stream_replica import OlderSnapshot, StreamReplica, TakenOver
@@ -292,8 +291,8 @@ class PersonRunner:
         delete_purged(self.folder, self.person.purged)
         self._replica = self._context = None
 
-    def forget(self, *, purged: bool) -> bool:
-        """Delete this disk's copies of a removed person, after :meth:`release` unless ``purged``.
+    def forget(self, removal: Entry) -> bool:
+        """Delete this disk's copies of a removed person, after :meth:`release` unless the data is to be deleted, too.
 
         False: they are kept, because they may be the last ones: the log was not to be deleted, and the stream does not have
         all of this disk's log.
@@ -301,11 +300,16 @@ class PersonRunner:
         """
         replica = self._replica or StreamReplica(self.servers, self.person.name, owner="")
         last = replica.look()
-        may_delete = purged or (last.end.position > 0 and self.engine.has_all_of(replica, last.end, self.folder))
-        if purged and last.owner in ("", replica.owner):
+        delete_purged(self.folder, removal.last_purge)
+        may_delete = (
+            removal.purged
+            or not self.folder.exists()
+            or (last.end.position > 0 and self.engine.has_all_of(replica, last.end, self.folder))
+        )
+        if removal.purged and last.owner in ("", replica.owner):
             delete_data(self.servers, self.person.name, up_to=last.seq)  # what a turn has stored after the removal
         if may_delete and self.folder.exists():
-            shutil.rmtree(self.folder)
+            delete_folder(self.folder)
         self._replica = self._context = None
         return may_delete
 

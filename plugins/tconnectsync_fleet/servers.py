@@ -21,6 +21,7 @@ from nats.js.api import (
     AckPolicy,
     ConsumerConfig,
     DeliverPolicy,
+    Header,
     KeyValueConfig,
     ObjectStoreConfig,
     RetentionPolicy,
@@ -28,7 +29,7 @@ from nats.js.api import (
     StreamConfig,
 )
 from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NotFoundError
-from nats.js.kv import KV_OP, KV_PURGE, KeyValue
+from nats.js.kv import KV_DEL, KV_OP, KV_PURGE, KeyValue
 
 from tconnectsync import Retryable
 from tconnectsync_fleet import formats
@@ -58,6 +59,8 @@ class Entry:
     revision: int
     value: bytes | None
     purged: bool = False
+    last_purge: int = 0
+    """The revision of the key's last purge, if the key was deleted and the deletion names one; 0: not known."""
     at: datetime | None = None
     """When it was stored, by the servers' clocks, if it was read by :meth:`Servers.pages`."""
 
@@ -163,6 +166,14 @@ class Servers:
             with contextlib.suppress(Retryable, NatsError):  # what was read counts
                 self.call(self.end_reading(reading, stream, config))
 
+    async def delete_entry(self, bucket: str, key: str, revision: int, last_purge: int) -> None:
+        """Delete the entry with this revision. The deletion names the key's last purge (0: none). Errors: BadRequestError: it was changed.
+
+        The number is the body of an ordinary deletion. Earlier releases do not read it.
+        """
+        headers = {KV_OP: KV_DEL, Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(revision)}
+        await self.js.publish(f"$KV.{bucket}.{key}", str(last_purge).encode() if last_purge else b"", headers=headers)
+
     async def end_reading(
         self, reading: JetStreamContext.PullSubscription, stream: str, config: ConsumerConfig
     ) -> None:
@@ -213,13 +224,24 @@ class Servers:
 
 
 def _entry_of(message: Msg) -> Entry:
-    operation = (message.headers or {}).get(KV_OP)
+    operation, revision = (message.headers or {}).get(KV_OP), message.metadata.sequence.stream
     return Entry(
-        revision=message.metadata.sequence.stream,
+        revision=revision,
         value=None if operation else message.data,
         purged=operation == KV_PURGE,
+        last_purge=_last_purge(operation, revision, message.data),
         at=message.metadata.timestamp,
     )
+
+
+def _last_purge(operation: str | None, revision: int, body: bytes | None) -> int:
+    """Return what a deletion says about the key's last purge; see :meth:`Servers.delete_entry`."""
+    if operation == KV_PURGE:
+        return revision
+    try:
+        return int(body or b"") if operation == KV_DEL else 0
+    except ValueError:  # it names none: for example a deletion by an earlier release
+        return 0
 
 
 def _no_bucket(name: str) -> Retryable:
@@ -227,14 +249,14 @@ def _no_bucket(name: str) -> Retryable:
 
 
 def last_purges(servers: Servers, bucket: str, keys: Sequence[str]) -> dict[str, int]:
-    """Return the revision of each key's purge; 0: its last change was none. Errors: Retryable, NatsError."""
+    """Return the revision of each deleted key's last purge; 0: there is an entry, or its deletion names none. Errors: Retryable, NatsError."""
     found = servers.bucket(bucket)
 
     async def purge_of(key: str) -> int:
         try:
             await found.get(key)
         except KeyNotFoundError as error:
-            return int(error.entry.revision) if error.op == KV_PURGE else 0
+            return _last_purge(error.op, int(error.entry.revision or 0), error.entry.value) if error.entry else 0
         return 0
 
     async def purges(some: Sequence[str]) -> list[int]:

@@ -335,7 +335,7 @@ class Worker:
                 removal = scheduled.removal
                 if removal is None or not removal.purged:
                     scheduled.runner.release()
-                if removal is not None and not scheduled.runner.forget(purged=removal.purged):
+                if removal is not None and not scheduled.runner.forget(removal):
                     log.warning(
                         "folder_kept the stream does not have all of this person's log: see %s", scheduled.runner.folder
                     )

@@ -20,7 +20,7 @@ from tconnectsync_fleet.lease import WorkerLease
 from tconnectsync_fleet.people import CheckedConfig, Member, People
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
 from tconnectsync_fleet.schedule import ScheduledPerson
-from tconnectsync_fleet.servers import EVENTS, STATUS, Servers
+from tconnectsync_fleet.servers import EVENTS, STATUS, Entry, Servers
 from tconnectsync_fleet.stream_replica import CHECKSUM, POSITION, StreamReplica
 from tconnectsync_fleet.turn_pool import TurnPool
 from tconnectsync_fleet.worker import Worker
@@ -28,6 +28,9 @@ from tests.eventlog.sample_events import RECEIVED, basal
 from tests.fleet.conftest import HeldLease
 from tests.fleet.test_stream_replica import opened
 from tests.support.clocks import FakeClock
+
+REMOVED = Entry(revision=1, value=None)
+REMOVED_WITH_DATA = Entry(revision=1, value=None, purged=True)
 
 
 @attrs.define
@@ -125,7 +128,7 @@ def test_state_that_a_turn_published_after_the_removal(
     servers.call(servers.bucket(STATUS).put(name, b"{}"))
     member, engine = Member(name=name, sealed=b""), cast(FleetContext, PlainEngine())
     runner = PersonRunner(member, tmp_path, servers, SealedBox(PrivateKey.generate()), engine)
-    assert runner.forget(purged=True)
+    assert runner.forget(REMOVED_WITH_DATA)
     assert servers.changes(STATUS)[name].value is None
 
 
@@ -150,9 +153,9 @@ def test_last_copies_stay(
         (folder / "log" / "not-in-replica-1-000000000001.jsonl").write_bytes(b"x")
     member, engine = Member(name=name, sealed=b""), cast(FleetContext, PlainEngine())
     runner = PersonRunner(member, folder, servers, SealedBox(PrivateKey.generate()), engine)
-    assert runner.forget(purged=False) is not stays
+    assert runner.forget(REMOVED) is not stays
     assert folder.exists() is stays
-    assert runner.forget(purged=True)
+    assert runner.forget(REMOVED_WITH_DATA)
     assert not folder.exists()
 
 

@@ -70,7 +70,7 @@ def storage_steps(error: OSError, data_dir: Path) -> str | None:
         )
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return TOO_MANY_OPEN
-    if error.errno in (errno.ENOENT, errno.ENOTDIR) and not os.access(data_dir / ".", os.F_OK):
+    if error.errno == errno.ENOENT and not os.access(data_dir, os.F_OK):
         return f"The data folder {data_dir} is missing. If it is on another disk, mount that disk."
     return None
 

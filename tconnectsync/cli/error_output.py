@@ -59,8 +59,7 @@ def report_storage_error(error: Exception, invocation: Invocation) -> int | None
     if found is None:
         return None
     if isinstance(found, PermissionError) and found.filename:
-        _say_permission_denied(found, data_dir)
-        return int(ExitStatus.FAILED)
+        return _report_permission_denied(found, error, invocation)
     remedy = disk_steps(found) if data_dir is None else storage_remedy(found, data_dir)
     if remedy is None:
         return None
@@ -69,32 +68,45 @@ def report_storage_error(error: Exception, invocation: Invocation) -> int | None
     return int(ExitStatus.FAILED)
 
 
-def _say_permission_denied(error: PermissionError, data_dir: Path | None) -> None:
+def _report_permission_denied(found: PermissionError, error: Exception, invocation: Invocation) -> int:
     from tconnectsync.storage_errors import storage_remedy
 
-    say(f"Permission denied: this user may not use {error.filename}. Nothing was done.", err=True)
-    remedy = storage_remedy(error, data_dir) if data_dir is not None and is_own(data_dir) else None
+    say(f"Permission denied: this user may not use {found.filename}.", err=True)
+    config = invocation.known_config()
+    remedy = None
+    if config is not None and is_own(config.data_dir):
+        say(f"No stored data is lost; {_keep_details(error, invocation)}.", err=True)
+        remedy = storage_remedy(found, config.data_dir)
     if remedy is None:
         remedy = "If tconnectsync runs as a service, put `sudo` before the command. Otherwise run it as the owner of the data folder."
     say(remedy, err=True)
+    return int(ExitStatus.FAILED)
 
 
 def report_unexpected(error: BaseException, invocation: Invocation) -> int:
     """Print one line about an unexpected failure and where its details are, and return the exit status."""
-    redact = invocation.logs.redactor if invocation.logs else str
-    details = redact("".join(traceback.format_exception(type(error), error, error.__traceback__)))
-    words = " ".join(redact(str(error)).split())
-    if invocation.verbose:
-        say(details, err=True, nl=False)
-        where = "the details are above"
-    else:
-        path = _save_details(details, invocation)
-        where = f"the details are in {path}" if path else "run the command again with -v to see the details"
+    words = " ".join(_redacted(str(error), invocation).split())
+    where = _keep_details(error, invocation)
     say(
         f"tconnectsync failed unexpectedly ({type(error).__name__}{': ' if words else ''}{words}); {where}. No stored data is lost.",
         err=True,
     )
     return int(ExitStatus.FAILED)
+
+
+def _keep_details(error: BaseException, invocation: Invocation) -> str:
+    """Print the traceback if verbose, else save it; return where it is, in words."""
+    details = _redacted("".join(traceback.format_exception(type(error), error, error.__traceback__)), invocation)
+    if invocation.verbose:
+        say(details, err=True, nl=False)
+        return "the details are above"
+    path = _save_details(details, invocation)
+    return f"the details are in {path}" if path else "run the command again with -v to see the details"
+
+
+def _redacted(text: str, invocation: Invocation) -> str:
+    """Return ``text`` without secrets."""
+    return invocation.logs.redactor(text) if invocation.logs else text
 
 
 def _save_details(details: str, invocation: Invocation) -> Path | None:

@@ -183,8 +183,7 @@ def index_errors(path: Path) -> Iterator[None]:
             remove_index(path)
             raise IndexCorrupt(str(path)) from error
         found, number = storage_error(error, path), errno.EIO
-        if (
-            found is not None and storage_steps(found, path.parent) is not None
-        ):  # else there is no better advice than for EIO
+        # an error without steps of its own gets those of a failing disk
+        if found is not None and storage_steps(found, path.parent) is not None:
             number = found.errno or errno.EIO
         raise OSError(number, f"the log's index cannot be written: {error}", str(path)) from error

@@ -156,6 +156,7 @@ class Poller:
     def step(self) -> None:
         """Make one request and store its result in the state. Errors: LogCorrupt, IndexCorrupt, ReplicaFailed."""
         now = self.clock.now()
+        is_appending = False
         try:
             problem = self._host_problem(now)
             if problem is not None:
@@ -166,6 +167,7 @@ class Poller:
                 self._finish(now)
                 return
             check_times(self.events, batch.events)
+            is_appending = True
             appended = self.events.append(batch.events)
         except CredentialsRefused as error:
             self._fail(now, HealthState.REFUSED, error.message, with_resume_hint(error.remedy, self.name))
@@ -179,18 +181,10 @@ class Poller:
             raise
         except (IndexCorrupt, ReplicaFailed):
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the border to a plugin: its fault must not stop other plugins
             if isinstance(error, sqlite3.DatabaseError):
                 self.events.discard_corrupt_index()
-            # the border to a plugin: its fault must not stop other plugins
-            storage = storage_error(error, self.events.data_dir)
-            remedy = None if storage is None else storage_remedy(storage, self.events.data_dir)
-            if storage is not None and remedy is not None:
-                self._fail(now, HealthState.WAITING, f"the event log cannot be written: {storage.strerror}", remedy)
-                return
-            log.exception("source_failed source=%s", self.name)
-            remedy = "This is a bug in the source's plugin. The program's log has the details. The daemon retries."
-            self._fail(now, HealthState.BACKING_OFF, f"the source failed unexpectedly: {type(error).__name__}", remedy)
+            self._fail_unexpectedly(now, error, is_appending=is_appending)
         else:
             self.state.count_unknown(appended.events)
             if self._fetch is not None:
@@ -270,6 +264,22 @@ class Poller:
         )  # fmt: skip
         self.state.health = health.with_since(before, now)
         self._save()
+
+    def _fail_unexpectedly(self, now: datetime, error: Exception, *, is_appending: bool) -> None:
+        """``is_appending``: the log failed, and not the source or its files."""
+        storage = storage_error(error, self.events.data_dir)
+        remedy = None if storage is None else storage_remedy(storage, self.events.data_dir)
+        if remedy is None or not is_appending:
+            log.error("source_failed source=%s", self.name, exc_info=error)
+        if storage is None or remedy is None:
+            remedy = "This is a bug in the source's plugin. The program's log has the details. The daemon retries."
+            self._fail(now, HealthState.BACKING_OFF, f"the source failed unexpectedly: {type(error).__name__}", remedy)
+        elif is_appending:
+            self._fail(now, HealthState.WAITING, f"the event log cannot be written: {storage.strerror}", remedy)
+        elif storage.filename:
+            self._fail(now, HealthState.WAITING, f"{storage.filename} cannot be used: {storage.strerror}", remedy)
+        else:
+            self._fail(now, HealthState.WAITING, f"the disk cannot be used: {storage.strerror}", remedy)
 
     def _save(self) -> None:
         try:

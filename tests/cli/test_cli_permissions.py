@@ -39,6 +39,22 @@ def test_forbidden_file_in_the_data_folder(
     assert ("put `sudo` before the command" in said.err) != is_own
 
 
+@pytest.mark.parametrize("is_own", [True, False])
+def test_forbidden_file_of_a_daemon(harness: CliHarness, monkeypatch: pytest.MonkeyPatch, is_own: bool) -> None:
+    """It may have run for weeks. For the folder's owner the details are kept, without secrets."""
+    data_dir = harness.folder / "data"
+    data_dir.mkdir()
+    monkeypatch.setattr("tconnectsync.cli.error_output.is_own", lambda _: is_own)
+    harness.application.answer = PermissionError(13, "Permission denied", str(data_dir / "pump-password"))
+    said = harness.run("sync")
+    details = data_dir / "last-failure.txt"
+    assert "Nothing was done" not in said.err
+    assert details.exists() == (str(details) in said.err) == is_own
+    if is_own:
+        assert "Traceback" in details.read_text()
+        assert "pump-password" not in details.read_text()
+
+
 def test_unreadable_named_configuration(harness: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message says what to do."""
 

@@ -121,6 +121,7 @@ def test_log_fails(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch, erro
         assert harness.ask("sync").status == 3
         health = harness.engine.pollers["pump"].health
         assert health.state == "waiting"
+        assert "event log" in health.message
         assert way_out in (health.remedy or "")
         assert "bug" not in (health.remedy or "")
     harness.clock.sleep(600)
@@ -134,6 +135,20 @@ def test_forbidden_file(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(EventLog, "append", fails_with(PermissionError(errno.EACCES, "Permission denied", path)))
     assert harness.ask("sync").status == 3
     assert (f"chown -R {user()} {harness.folder}`" in (harness.engine.pollers["pump"].health.remedy or "")) == is_ours
+
+
+@pytest.mark.parametrize("is_forbidden", [True, False])
+def test_file_of_a_source(harness: EngineHarness, caplog: pytest.LogCaptureFixture, is_forbidden: bool) -> None:
+    """A source's own file or database that cannot be used is not called the event log, and the log has the traceback."""
+    path = harness.folder / "token.json"
+    forbidden = PermissionError(errno.EACCES, "Permission denied", str(path))
+    harness.pump.trouble = forbidden if is_forbidden else sqlite3.OperationalError("database is locked")
+    assert harness.ask("sync").status == 3
+    health = harness.engine.pollers["pump"].health
+    assert health.state == "waiting"
+    assert "event log" not in health.message
+    assert str(path if is_forbidden else harness.folder) in health.message
+    assert any(record.exc_info and record.exc_info[1] is harness.pump.trouble for record in caplog.records)
 
 
 @pytest.mark.parametrize(("words", "way_out"), WAYS_OUT[:-1])

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import attrs
+import msgspec
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 from cattrs.preconf.json import JsonConverter, make_converter
 
@@ -15,7 +16,7 @@ from cattrs.preconf.json import JsonConverter, make_converter
 def json_converter() -> JsonConverter:
     """Return a converter that keeps the zone of times, and writes durations as seconds.
 
-    A field with the metadata ``json`` has that name in JSON. If an older release stored a text instead of an object, the class
+    Structs of msgspec are written and read by msgspec. A field with the metadata ``json`` has that name in JSON. If an older release stored a text instead of an object, the class
     reads it with its ``from_text``.
     """
     converter = make_converter()
@@ -23,10 +24,16 @@ def json_converter() -> JsonConverter:
     converter.register_structure_hook(datetime, lambda text, _: datetime.fromisoformat(text))
     converter.register_unstructure_hook(timedelta, timedelta.total_seconds)
     converter.register_structure_hook(timedelta, lambda seconds, _: timedelta(seconds=seconds))
+    converter.register_unstructure_hook_func(_is_struct, msgspec.to_builtins)
+    converter.register_structure_hook_func(_is_struct, msgspec.convert)
     converter.register_unstructure_hook_factory(_has_json_names, lambda kind: _writer(kind, converter))
     # cattrs would compile a class once for each field that has its type
     converter.register_structure_hook_factory(attrs.has, cache(lambda kind: _reader(kind, converter)))
     return converter
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def _has_json_names(kind: Any) -> bool:

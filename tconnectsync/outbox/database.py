@@ -81,7 +81,6 @@ def open_to_write(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA cache_size=-500")  # kilobytes; more was not faster, and the daemon keeps them for years
         db.execute("PRAGMA journal_size_limit=1048576")
-        db.execute("PRAGMA temp_store=MEMORY")  # else a file is written for each statement that changes many rows
         if version != SCHEMA_VERSION:
             _create_tables(db, version)
     except BaseException:

@@ -75,9 +75,9 @@ class DeliveryQueue:
 
     def set_in_doubt(self, batch: Iterable[Delivery], in_doubt: bool) -> None:
         """Record that an attempt begins (True), or that it did not reach the receiver (False)."""
-        sql = "UPDATE document SET in_doubt = ? WHERE rowid IN (SELECT value FROM json_each(?))"
-        rows = [delivery.row for delivery in batch]
-        self._db.execute(sql, (int(in_doubt), msgspec.json.encode(rows).decode()))
+        # one row at a time: SQLite writes a temporary file for a statement that changes many
+        rows = [(int(in_doubt), delivery.row, delivery.document_id) for delivery in batch]
+        self._db.executemany("UPDATE document SET in_doubt = ? WHERE rowid = ? AND id = ?", rows)
 
     def mark_delivered(self, accepted: Iterable[tuple[Delivery, str]]) -> None:
         """Record what the receiver accepted of :meth:`pending`, each with its key there, even if another content is desired by now."""

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from tconnectsync import Fold
+from tconnectsync.events.pump_state import PumpState, Reported
 from tconnectsync.projection.fold_runner import dump_state, load_state
 
 AT = datetime(2026, 6, 1, 12, 30, 0, 123000, tzinfo=timezone.utc)
@@ -32,6 +33,14 @@ class StructState(msgspec.Struct, frozen=True):
 
 
 @attrs.frozen
+class MixedState:
+    """As a plugin may have it: a private field, and the product's own structs."""
+
+    pump: PumpState
+    _parts: tuple[StructState, ...] = ()
+
+
+@attrs.frozen
 class OneFold:
     """A fold with one of these states."""
 
@@ -42,7 +51,15 @@ def fold(state_type: Any) -> Fold[Any]:
     return cast(Fold[Any], OneFold(state_type))
 
 
-@pytest.mark.parametrize("state", [PlainState(1, AT, ("a", "b")), StructState(2, AT), StructState(3)])
+@pytest.mark.parametrize(
+    "state",
+    [
+        PlainState(1, AT, ("a", "b")),
+        StructState(2, AT),
+        StructState(3),
+        MixedState(PumpState(iob_u=Reported(value=120.0, at=AT)), (StructState(2, AT),)),
+    ],
+)
 def test_stored_state(state: Any) -> None:
     """What is read is what was stored."""
     assert load_state(fold(type(state)), dump_state(state)) == state

@@ -16,8 +16,8 @@ from cattrs.preconf.json import JsonConverter, make_converter
 def json_converter() -> JsonConverter:
     """Return a converter that keeps the zone of times, and writes durations as seconds.
 
-    Structs of msgspec are written and read by msgspec. A field with the metadata ``json`` has that name in JSON. If an older release stored a text instead of an object, the class
-    reads it with its ``from_text``.
+    Structs of msgspec are written and read by msgspec. A field with the metadata ``json`` has that name in JSON. If an older
+    release stored a text instead of an object, the class reads it with its ``from_text``.
     """
     converter = make_converter()
     converter.register_unstructure_hook(datetime, datetime.isoformat)

@@ -29,7 +29,8 @@ class PeopleWatch:
 
         ``start_over`` is called first if the bucket was deleted and created again. It forgets everybody: those who are in the
         new bucket come again through ``use``.
-        Errors: Retryable, NatsError; the next look continues after the last entry that was read. NewerRelease if a newer release changed the whole fleet.
+        Errors: Retryable, NatsError; the next look continues after the last entry that was read. NewerRelease if a newer release
+        changed the whole fleet.
         """
         found = self.servers.bucket_state(PEOPLE)
         found.check_format()

@@ -2,8 +2,7 @@
 
 A turn has one of the ``places`` until it has waited for :data:`SLOW_S`. Then it goes on without a place, and another turn may begin. A
 turn that computes keeps its place, also when it shares the processor with all others, or with other programs: otherwise many rebuilds
-would run at once. So
-does one that waits for the NATS servers: the others would wait for them, too, each with its memory.
+would run at once. So does one that waits for the NATS servers: the others would wait for them, too, each with its memory.
 """
 
 from __future__ import annotations

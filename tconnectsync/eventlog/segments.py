@@ -12,6 +12,7 @@ import errno
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -240,7 +241,7 @@ class Segments:
             end = bisect.bisect_left(waiting, (following.first,)) if following is not None else len(waiting)
             here, waiting = waiting[:end], waiting[end:]
             for piece in pieces(here):
-                found.update(self._retry(segment, lambda segment, piece=piece: self._read(segment, piece)))  # type: ignore[misc]  # bound now
+                found.update(self._retry(segment, partial(self._read, locations=piece)))
         return [found[location] for location in wanted]
 
     def readable_records(self, wanted: Iterable[tuple[int, int]]) -> list[bytes]:

@@ -17,6 +17,7 @@ from tconnectsync.daemon.state import SOCKET_NAME, daemon_health
 from tconnectsync.disk_check import look_at_disk
 from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.eventlog import EventLog, LogSize
+from tconnectsync.folder_owner import is_own
 from tconnectsync.health.states import Health, HealthState
 from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.outbox import Outbox, set_aside_words
@@ -235,10 +236,13 @@ def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
         if isinstance(error, PermissionError):
             raise
         return {**_health_json(_unreadable(path, error)), **nothing}
-    forbidden = forbidden_part(path) if on and not look_at_disk(path.parent).message else None
+    data_dir = path.parents[1]
+    # another user who may look at the folder may not write to it, and need not
+    is_asked = on and is_own(data_dir) and not look_at_disk(path.parent).message
+    forbidden = forbidden_part(path) if is_asked else None
     if forbidden is not None:  # the outbox itself cannot say so
         message = f"{forbidden.filename} cannot be written ({forbidden.strerror}): nothing is sent until it can be"
-        health = Health(state=HealthState.HALTED, message=message, remedy=storage_remedy(forbidden, path.parents[1]))
+        health = Health(state=HealthState.HALTED, message=message, remedy=storage_remedy(forbidden, data_dir))
         return {**found, **_health_json(health)}
     return found
 

@@ -143,7 +143,7 @@ def test_entry_names_the_deletion(given: GivenAgain) -> None:
 
 @pytest.mark.parametrize("many", [False, True])
 def test_undone_addition_names_the_deletion(given: GivenAgain, monkeypatch: pytest.MonkeyPatch, many: bool) -> None:
-    """A person who was added and taken back does not hide that data of the name was deleted before."""
+    """If somebody is added and the addition is undone, workers still learn that earlier data of the name was deleted."""
     first = given.people.get(given.name).revision
     given.people.remove(given.name, with_data=True)
     given.add_and_undo(monkeypatch, many=many)

@@ -173,6 +173,15 @@ def test_outbox_not_writable(harness: EngineHarness, monkeypatch: pytest.MonkeyP
     assert found["cursor"] == status(harness)["log"]["positions"]
 
 
+def test_reader_of_the_data_folder(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user who may only look at the folder sees that all is well: the daemon's user writes there."""
+    access, user = os.access, os.geteuid()
+    monkeypatch.setattr(os, "access", lambda path, mode, **how: mode != os.W_OK and access(path, mode, **how))
+    assert status(harness)["sinks"]["shelf"]["state"] == "halted"
+    monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    assert status(harness)["sinks"]["shelf"]["state"] == "ok"
+
+
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOTCONN])
 def test_disk_does_not_answer(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """A disk that does not answer is reported."""

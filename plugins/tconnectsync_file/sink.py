@@ -31,10 +31,6 @@ from tconnectsync_file.options import FileOptions
 from tconnectsync_file.rows import Row, fields_of, read, row_of, utc_time, written
 
 COLLECTION = "events"
-_MAKE_ROOM, _ALLOW = "Free some space there.", "Give tconnectsync write permission there."
-_CHECK_THE_DISK = "Check whether the disk of this folder is there and works (`dmesg | tail`)."
-_STEPS = {errno.ENOSPC: _MAKE_ROOM, errno.EDQUOT: _MAKE_ROOM, errno.EACCES: _ALLOW, errno.EPERM: _ALLOW}
-"""What the user does about a folder that cannot be written, by the number of the error."""
 
 
 def open_sink(options: FileOptions, _context: Context) -> Sink:
@@ -112,11 +108,15 @@ class Folder(BaseReceiver):
                     wrote = True
                     self._replace(self._path(month), data)
         except OSError as error:
-            steps = _STEPS.get(error.errno or 0, _CHECK_THE_DISK)
+            remedy = (
+                "Free some space there. The documents wait until then."
+                if error.errno in (errno.ENOSPC, errno.EDQUOT)
+                else "Give tconnectsync write permission there. The documents wait until then."
+                if isinstance(error, PermissionError)
+                else "Check whether the disk of this folder is there and works (`dmesg | tail`). The documents wait until then."
+            )
             raise Retryable(
-                f"{self.folder} cannot be written: {error.strerror or error}",
-                in_doubt=wrote,
-                remedy=f"{steps} The documents wait until then.",
+                f"{self.folder} cannot be written: {error.strerror or error}", in_doubt=wrote, remedy=remedy
             ) from error
         return outcomes
 

@@ -16,7 +16,7 @@ from tconnectsync_nightscout.delivery.legacy_documents import match_legacy
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.installation import ZONE, Installation, by_identity, recent_pump
 from tests.e2e.simulated_home import BEGIN, COLLECTIONS, DAY, GENERATIONS, SimulatedHome, plan_of, simulated_home
-from tests.support.clocks import ShiftedClock
+from tests.support.clocks import standing_clock
 from tests.support.cloud_faults import answered
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
@@ -281,7 +281,7 @@ def test_adopt_unreadable_log(tmp_path: Path) -> None:
 
 def test_adopt_dry_run(tmp_path: Path) -> None:
     """A dry run reports what would be replaced and changes nothing."""
-    with FaultyTandemCloud([recent_pump(3)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+    with FaultyTandemCloud([recent_pump(3)], standing_clock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "first", cloud, site.url, site.secret, ZONE, history_days=2)
         home.run("sync")
         older = [as_older(doc) for doc in site.documents("treatments")]
@@ -366,7 +366,7 @@ def test_adopt_on_real_nightscout(site: Any, tmp_path: Path) -> None:
 
     By the commands, before a real Nightscout that keeps one treatment per time and type.
     """
-    with FaultyTandemCloud([recent_pump(3)], ShiftedClock()) as cloud:
+    with FaultyTandemCloud([recent_pump(3)], standing_clock()) as cloud:
         Installation(tmp_path / "first", cloud, site.url, site.secret, ZONE, history_days=2).run("sync")
         before = by_identity([doc for doc in site.documents("treatments") if "identifier" in doc])
         site.drop_all()

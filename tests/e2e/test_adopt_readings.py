@@ -16,7 +16,7 @@ from tconnectsync_nightscout.delivery.legacy_readings import match_legacy_readin
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.installation import ZONE, Installation, recent_pump
 from tests.e2e.simulated_home import BEGIN, DAY, SimulatedHome, plan_of, simulated_home
-from tests.support.clocks import ShiftedClock
+from tests.support.clocks import standing_clock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 
@@ -133,7 +133,7 @@ def test_adopt_readings_other_uploader(tmp_path: Path) -> None:
 
 def test_adopt_readings_command_line(tmp_path: Path) -> None:
     """The command line adopts readings."""
-    with FaultyTandemCloud([recent_pump(3)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+    with FaultyTandemCloud([recent_pump(3)], standing_clock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1, more=TABLE)
         home.run("sync")
         ours = [doc for doc in site.documents("entries") if doc["type"] == "sgv"]

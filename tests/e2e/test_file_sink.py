@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.installation import ZONE, Installation, recent_pump
-from tests.support.clocks import ShiftedClock
+from tests.support.clocks import standing_clock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.truths import known_at
@@ -28,7 +28,7 @@ def test_files_hold_every_dose_once(tmp_path: Path) -> None:
     """Every dose of the pump is in the files once."""
     pump, files = recent_pump(3), tmp_path / "files"
     table = f'[sinks.file]\nenabled = true\nfolder = "{files}"\nformat = "csv"\n'
-    with FaultyTandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+    with FaultyTandemCloud([pump], standing_clock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2, more=table)
         assert "can be written to" in home.run("check").stdout
         home.run("sync")

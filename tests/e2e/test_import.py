@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from tests.e2e.installation import ZONE, Installation, by_identity, daemon, recent_pump
-from tests.support.clocks import ShiftedClock
+from tests.support.clocks import standing_clock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 
@@ -47,7 +47,7 @@ def fetched(
     """What fetching gave: installation, site, cloud, and the saved answer of the cloud."""
     folder = tmp_path_factory.mktemp("fetched")
     with (
-        FaultyTandemCloud([recent_pump(1)], ShiftedClock()) as cloud,
+        FaultyTandemCloud([recent_pump(1)], standing_clock()) as cloud,
         SimulatedNightscout(api_secret="a long secret") as site,
     ):
         home = Installation(folder, cloud, site.url, "a long secret", ZONE, history_days=1)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.installation import ZONE, Installation, by_identity, recent_pump
 from tests.support.binary_records import as_text, binary
-from tests.support.clocks import ShiftedClock
+from tests.support.clocks import standing_clock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 
@@ -57,7 +57,7 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BinaryExport]:
     """What fetching gave, and the same records as a binary history log."""
     folder = tmp_path_factory.mktemp("fetched")
     with (
-        FaultyTandemCloud([recent_pump(DAYS, scan_codes=True)], ShiftedClock()) as cloud,
+        FaultyTandemCloud([recent_pump(DAYS, scan_codes=True)], standing_clock()) as cloud,
         SimulatedNightscout(api_secret="a long secret") as site,
     ):
         home = Installation(folder, cloud, site.url, "a long secret", ZONE, history_days=DAYS)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.installation import ZONE, Installation, recent_pump
 from tests.influxdb.simulated_v2 import BUCKET, ORG, TOKEN, influxdb_2
-from tests.support.clocks import ShiftedClock
+from tests.support.clocks import standing_clock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.influx_server import ADMIN, Influx
 from tests.support.simulated_nightscout.app import SimulatedNightscout
@@ -28,7 +28,7 @@ def test_influxdb_holds_every_dose_once(tmp_path: Path, influx: Influx) -> None:
         f'username = "{user}"\npassword = "{password}"\n'
     )
     influx.ask(f'CREATE DATABASE "{DATABASE}"')
-    with FaultyTandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+    with FaultyTandemCloud([pump], standing_clock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1, more=table)
         home.run("sync")
         now = datetime.now(timezone.utc)
@@ -60,7 +60,7 @@ def at_of(row: dict[str, object]) -> datetime:
 def test_a_server_that_is_away_refuses_or_fails(tmp_path: Path) -> None:
     """Each has clear words and its exit status; Nightscout is served meanwhile, and in the end every dose is there once."""
     pump = recent_pump(1)
-    with influxdb_2() as bucket, FaultyTandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+    with influxdb_2() as bucket, FaultyTandemCloud([pump], standing_clock()) as cloud, SimulatedNightscout() as site:
         table = (
             '[sinks.influxdb]\nenabled = true\nurl = "{url}"\norg = "{org}"\nbucket = "{bucket}"\ntoken = "{token}"\n'
         )

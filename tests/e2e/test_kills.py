@@ -23,7 +23,7 @@ from tests.e2e.installation import (
     recent_pump,
     undisturbed,
 )
-from tests.support.clocks import ShiftedClock
+from tests.support.clocks import ShiftedClock, standing_clock
 from tests.support.cloud_faults import CloudFault
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
@@ -79,7 +79,7 @@ def test_killed_at_any_moment(seed: int, tmp_path: Path) -> None:
     phone = ShiftedClock(timedelta(days=-3))
     backfill = ("backfill", "--from", str(datetime.now(timezone.utc).date() - timedelta(days=11)))
     with (
-        FaultyTandemCloud([pump], ShiftedClock()) as cloud,
+        FaultyTandemCloud([pump], standing_clock()) as cloud,
         SimulatedNightscout(version=["15.0.7", "14.2.6"][seed % 2]) as site,
     ):
         cloud.clock = phone  # what is uploaded when; the answers' Date stays right
@@ -104,7 +104,7 @@ def test_killed_at_any_moment(seed: int, tmp_path: Path) -> None:
 def test_catch_up_resumes(tmp_path: Path) -> None:
     """Catching up resumes behind the last finished window."""
     pump = recent_pump(40)
-    with FaultyTandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+    with FaultyTandemCloud([pump], standing_clock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=35)
         world = SyncSetup(cloud, site, home)
 
@@ -146,7 +146,7 @@ def test_killed_after_storing(collection: str, tmp_path: Path) -> None:
     newest = max(known_at(pump.truth, now).iob, key=lambda each: each.at, default=None)
     assert newest is not None
     assert now - newest.at < timedelta(minutes=10), "else its device status is on the point of lapsing"
-    with FaultyTandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+    with FaultyTandemCloud([pump], standing_clock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
         world = SyncSetup(cloud, site, home)
         with daemon(home, forked=True) as living:

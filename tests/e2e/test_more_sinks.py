@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.installation import ZONE, Installation, by_identity, recent_pump
-from tests.support.clocks import ShiftedClock
+from tests.support.clocks import standing_clock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.truths import known_at
@@ -20,7 +20,7 @@ TABLES = "\n".join(f"[sinks.nightscout-{name}]\nenabled = true" for name in ("cg
 def test_more_sinks_deliver_once(tmp_path: Path, version: str) -> None:
     """Glucose, status and profiles reach the site once."""
     pump = recent_pump(3)
-    with FaultyTandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout(version=version) as site:
+    with FaultyTandemCloud([pump], standing_clock()) as cloud, SimulatedNightscout(version=version) as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2, more=TABLES)
         home.run("sync")
         now = datetime.now(timezone.utc)

@@ -14,7 +14,7 @@ import pytest
 
 from tconnectsync.plugin import spec as hookspecs
 from tests.e2e.installation import ZONE, Installation, recent_pump
-from tests.support.clocks import ShiftedClock
+from tests.support.clocks import standing_clock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.truths import known_at
@@ -78,7 +78,7 @@ def test_guide_example_runs(tmp_path: Path) -> None:
 
     pump = recent_pump(8)
     now = datetime.now(timezone.utc)
-    with FaultyTandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+    with FaultyTandemCloud([pump], standing_clock()) as cloud, SimulatedNightscout() as site:
         home = Installation(
             tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=7, more=table, starts_processes=True
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.installation import TREATMENTS, ZONE, Installation, SyncSetup, recent_pump
-from tests.support.clocks import ShiftedClock
+from tests.support.clocks import standing_clock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 
@@ -17,7 +17,7 @@ from tests.support.simulated_nightscout.app import SimulatedNightscout
 @pytest.fixture
 def setup(tmp_path: Path) -> Iterator[SyncSetup]:
     """Cloud, site and configuration for real commands."""
-    with FaultyTandemCloud([recent_pump(4)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+    with FaultyTandemCloud([recent_pump(4)], standing_clock()) as cloud, SimulatedNightscout() as site:
         yield SyncSetup(
             cloud, site, Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
         )

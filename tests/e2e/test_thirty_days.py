@@ -12,7 +12,7 @@ import pytest
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.installation import Installation, by_identity
-from tests.support.clocks import ShiftedClock
+from tests.support.clocks import standing_clock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.site_comparison import compare
 from tests.support.truths import merge
@@ -46,7 +46,7 @@ def test_thirty_days_right_once_and_restored(site: Any, tmp_path: Path, today: d
         seed=11, zone=ZONE, start=start_of(today, 36), days=38, late_share=0.2, clock_drift_s_per_day=0.05
     )
     pump = simulate(plan)
-    with FaultyTandemCloud([pump], ShiftedClock()) as cloud:
+    with FaultyTandemCloud([pump], standing_clock()) as cloud:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE)
         home.run("sync")
         documents = site.documents("treatments")
@@ -83,7 +83,7 @@ def test_corrected_zone_leaves_no_stale_document(site: Any, tmp_path: Path, toda
     """A corrected time zone leaves no stale document behind."""
     plan = SimulationPlan(seed=12, zone=ZONE, start=start_of(today, 14), days=16, scan_codes=False)
     pump = simulate(plan)
-    with FaultyTandemCloud([pump], ShiftedClock()) as cloud:
+    with FaultyTandemCloud([pump], standing_clock()) as cloud:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, "America/Los_Angeles", history_days=10)
         home.run("sync", expect=(0, 5, 6))
         home.configure(zone=ZONE)
@@ -129,7 +129,7 @@ def test_new_pump_takes_over(site: Any, tmp_path: Path, today: date) -> None:
             scan_codes=False,
         )
     )
-    with FaultyTandemCloud([old, new], ShiftedClock()) as cloud:
+    with FaultyTandemCloud([old, new], standing_clock()) as cloud:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=14)
         home.run("sync")
         found = compare(

@@ -12,7 +12,7 @@ from tests.e2e.engine_in_process import InProcessEngine
 from tests.e2e.installation import ZONE, Installation, by_identity, daemon, recent_pump
 from tests.e2e.installation import SyncSetup as QuietWorld
 from tests.e2e.simulated_home import BEGIN, DAY, GENERATIONS, plan_of, simulated_home
-from tests.support.clocks import ShiftedClock
+from tests.support.clocks import standing_clock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.simulated_nightscout.faults import SiteFault
@@ -177,7 +177,7 @@ def test_two_machines_at_one_site(tmp_path: Path, version: str) -> None:
 def test_verify_beside_daemon(tmp_path: Path) -> None:
     """``verify`` works beside the daemon, and the daemon corrects."""
     pump = recent_pump(3)
-    with FaultyTandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+    with FaultyTandemCloud([pump], standing_clock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
         refused = home.run("verify", "nightscout-treatments", expect=(2,))
         assert "has not delivered anything yet" in refused.stderr
@@ -220,7 +220,7 @@ def test_verify_on_real_nightscout(site: Any, tmp_path: Path) -> None:
 
     Every field that a real server adds, drops or rewrites is no difference; every change of a dose is one.
     """
-    with FaultyTandemCloud([recent_pump(8)], ShiftedClock()) as cloud:
+    with FaultyTandemCloud([recent_pump(8)], standing_clock()) as cloud:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=7)
         today = f"{datetime.now(timezone.utc):%Y-%m-%d}"
         theirs = [known | {"created_at": today + known["created_at"][10:]} for known in FOREIGN]

@@ -5,6 +5,7 @@
 | :class:`FakeClock` | a simulated time: it moves a little at each reading, and far when somebody sleeps or advances it |
 | :class:`FrozenClock` | one fixed time, for code that must not wait |
 | :class:`ShiftedClock` | the computer's own time, moved by a fixed amount |
+| :func:`standing_clock` | the computer's own time at the beginning of a test |
 
 A clock that stands still between two readings hides bugs: a deadline that was set from one reading and is compared with another
 looks due at once.
@@ -81,3 +82,8 @@ class ShiftedClock:
 
     def now(self) -> datetime:
         return datetime.now(timezone.utc) + self.ahead
+
+
+def standing_clock() -> FrozenClock:
+    """The computer's time, which then stands still: for a simulated cloud whose pump uploads nothing between two syncs."""
+    return FrozenClock(datetime.now(timezone.utc))

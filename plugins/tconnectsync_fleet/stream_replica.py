@@ -181,6 +181,7 @@ class StreamReplica:
         self._require_lease()
         if self.last.older is not None and oldest < self.last.older.since:
             self.forget_snapshot()
+            self._require_lease()  # that may have taken long
 
     def _require_lease(self) -> None:
         if not self.lease_holds():

@@ -16,7 +16,7 @@ from tconnectsync_fleet.person_runner import PersonContext, PersonRunner
 from tconnectsync_fleet.servers import Servers
 from tconnectsync_fleet.snapshot_plan import FIRST_S, LATE, SnapshotLane, SnapshotPlan
 from tconnectsync_fleet.snapshots import store_snapshot
-from tconnectsync_fleet.stream_replica import OlderSnapshot
+from tconnectsync_fleet.stream_replica import OlderSnapshot, StreamReplica, TakenOver
 from tests.fleet.test_taking_over import WorkerDisks
 
 
@@ -98,6 +98,23 @@ def test_delivery_of_older_documents(fleet: Fleet, age: timedelta, outbox: str |
     lease.end()
     second, _ = fleet.next_worker()
     assert fleet.outbox(second) == outbox
+
+
+def test_lease_ends_while_a_snapshot_is_given_up(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The NATS servers may take longer than the lease lasts: then nothing is delivered."""
+    first, lease = fleet.next_worker()
+    fleet.store(first)
+    replica = first._replica
+    assert replica is not None
+    give_up = replica.forget_snapshot
+
+    def give_up_slowly(_: StreamReplica) -> None:
+        give_up()
+        lease.end()
+
+    monkeypatch.setattr(StreamReplica, "forget_snapshot", give_up_slowly)
+    with pytest.raises(TakenOver):
+        replica.fence(datetime.now(timezone.utc) - LATE * 2)
 
 
 def test_request_gives_the_snapshot_up(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:

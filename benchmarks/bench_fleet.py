@@ -172,10 +172,13 @@ class Measured:
         assert People(self.servers).add_all(configs) == {}
         self.fleet.people += names
 
-    def bring(self, count: int) -> float:
-        """Give everybody ``count`` records; seconds until all receivers have them."""
+    def give(self, count: int) -> None:
+        """Let the cloud have ``count`` more records of everybody."""
         for name in self.fleet.people:
             self.fleet.cloud.numbers[name] = self.fleet.cloud.numbers.get(name, 0) + count
+
+    def delivered(self) -> float:
+        """Wait until all receivers have everything; the seconds that it took."""
         return self.wait(lambda: self.fleet.cloud.has_all(self.fleet.people), "everything delivered")
 
     def idle(self, seconds: float) -> tuple[float, float]:
@@ -191,14 +194,18 @@ class Measured:
         return sum(self.reports("turns").values())
 
     def kill_one(self) -> tuple[int, float, float, float]:
-        """Kill the first worker: how many people it had, and after how long the first, half and all of them were asked for again."""
+        """Kill the first worker: how many people it had, and after how long the first, half and all of them had a turn of another one."""
         killed = self.workers[0]
         left = {name for name in self.fleet.people if worker_for(name, self.workers) == killed}
         moved, first_s, half_s = len(left), 0.0, 0.0
         self.fleet.signal(killed, signal.SIGKILL)
-        began, before = time.monotonic(), dict(self.fleet.cloud.asked)
+        began, seen = time.monotonic(), self.servers.bucket_state(STATUS).last_revision
         while left:
-            left = {name for name in left if self.fleet.cloud.asked[name] <= before[name]}
+            for name, entry in self.servers.changes(STATUS, seen).items():
+                seen = max(seen, entry.revision)
+                state = json.loads(entry.value or b"{}")
+                if state.get("worker") in self.workers[1:] and state.get("status") == 0:
+                    left.discard(name)
             took_s = time.monotonic() - began
             if not first_s and len(left) < moved:
                 first_s = took_s
@@ -206,7 +213,7 @@ class Measured:
                 half_s = took_s
             if took_s > LONGEST_S:
                 raise SystemExit(f"{len(left)} people not taken over\n{self.fleet.logs()}")
-            time.sleep(0.1)
+            time.sleep(0.25)
         return moved, first_s, half_s, took_s
 
     def status_s(self) -> float:
@@ -239,10 +246,11 @@ def begin(measured: Measured, people: int) -> float:
     fleet = measured.fleet
     fleet.cloud.grows = False
     measured.add([f"p{number}" for number in range(people)])
+    measured.give(FIRST)
     for name in measured.workers:
         fleet.start(name)
     note(f"{people} people: the first documents")
-    first_s = measured.bring(FIRST)
+    first_s = measured.delivered()
     measured.wait(lambda: sum(measured.reports("people").values()) == people, "a worker for everybody")
     return first_s
 
@@ -250,7 +258,7 @@ def begin(measured: Measured, people: int) -> float:
 def check_all(measured: Measured) -> None:
     """Wait until everything is delivered. Ends the program if something is wrong."""
     cloud, people = measured.fleet.cloud, measured.fleet.people
-    measured.wait(lambda: cloud.has_all(people), "everything delivered")
+    measured.delivered()
     verdict = cloud.verdict(people)
     if any(verdict.values()):
         raise SystemExit(f"not everything is right: {verdict}")
@@ -304,7 +312,8 @@ def print_memory(measured: Measured, people: int, hours: float) -> None:
     for row in range(MEMORY_ROWS + 1):
         while time.monotonic() < began + row * hours * 3600 / MEMORY_ROWS:
             if time.monotonic() >= news_at:
-                measured.bring(NEWS)
+                measured.give(NEWS)
+                measured.delivered()
                 news_at += NEWS_EVERY_S
             time.sleep(1.0)
         memory = ", ".join(f"{memory_kb(fleet.workers[name].pid) / 1024:.1f} MB" for name in measured.workers)
@@ -322,7 +331,8 @@ def measure_in(measured: Measured, people: int, interval_s: int) -> FleetRow:
     cpu_ms, memory_mb = measured.idle(interval_s)
     status_s = measured.status_s()
     note(f"{cpu_ms:.1f} ms each. News of everybody")
-    news_s = measured.bring(NEWS)
+    measured.give(NEWS)
+    news_s = measured.delivered()
     note(f"after {news_s:.0f} s. A worker is killed")
     moved, _, half_s, all_s = measured.kill_one()
     check_all(measured)
@@ -334,17 +344,25 @@ def measure_in(measured: Measured, people: int, interval_s: int) -> FleetRow:
 
 
 @contextlib.contextmanager
-def new_fleet(interval_s: int, limit: float, lease_s: float, workers: int) -> Iterator[Measured]:
+def new_fleet(chosen: argparse.Namespace, interval_s: int) -> Iterator[Measured]:
     """A fleet on its own server, in memory."""
     with tempfile.TemporaryDirectory(prefix="fleet-", dir=memory_folder()) as folder:
         (Path(folder) / "nats").mkdir()
         server = server_in(Path(folder) / "nats")
         server.start()
         url = f"nats://127.0.0.1:{server.port}"
-        fleet = LightFleet(Path(folder), url, lease_s=lease_s, poll_s=interval_s, requests_per_second=limit, threads=8)
+        fleet = LightFleet(
+            Path(folder),
+            url,
+            lease_s=chosen.lease,
+            poll_s=interval_s,
+            requests_per_second=chosen.limit,
+            threads=chosen.threads,
+        )
+        fleet.cloud.answer_s = chosen.answer
         try:
             with contextlib.closing(Servers(NatsLogin(servers=[url]), name="bench")) as servers:
-                yield Measured(fleet, servers, server.pid, [f"w{number}" for number in range(1, workers + 1)])
+                yield Measured(fleet, servers, server.pid, [f"w{number}" for number in range(1, chosen.workers + 1)])
         finally:
             fleet.close()
             server.stop()
@@ -377,7 +395,7 @@ def measure_each(
     for people in chosen.people:
         interval_s = interval_for(people, chosen.interval)
         try:
-            with new_fleet(interval_s, chosen.limit, chosen.lease, chosen.workers) as measured:
+            with new_fleet(chosen, interval_s) as measured:
                 rows.append(measure(measured, people, interval_s))
         except SystemExit as failure:
             print(f"{people:,} people: {failure}", file=sys.stderr, flush=True)
@@ -395,6 +413,10 @@ def main() -> None:
     )
     options.add_argument("--limit", type=float, default=150.0, help="requests per second towards the simulated vendor")
     options.add_argument("--lease", type=float, default=LEASE_S, help="seconds of a worker's lease")
+    options.add_argument(
+        "--answer", type=float, default=0.0, help="seconds that each answer of cloud and receivers takes"
+    )
+    options.add_argument("--threads", type=int, default=8, help="of a worker")
     options.add_argument("--takeover", action="store_true", help="only the death of a worker")
     options.add_argument("--entries", action="store_true", help="only `fleet status`, without workers")
     options.add_argument("--days", type=int, default=0, help="only one person with a log of so many days")
@@ -413,7 +435,7 @@ def main() -> None:
         done = len(chosen.people)
         for people in chosen.people:
             interval_s = interval_for(people, chosen.interval)
-            with new_fleet(interval_s, chosen.limit, chosen.lease, chosen.workers) as measured:
+            with new_fleet(chosen, interval_s) as measured:
                 print_memory(measured, people, chosen.hours)
     elif chosen.takeover:
         done = len(

@@ -43,12 +43,15 @@ class LightCloud:
     """By document id, the last process that sent it, and when."""
     grows: bool = True
     growth_per_s: float = GROWTH_PER_S
+    answer_s: float = 0.0
+    """How long each answer takes, as if cloud and receivers were far away."""
     began: float = attrs.field(factory=time.monotonic)
     lock: threading.Lock = attrs.field(factory=threading.Lock)
 
     def respond(
         self, method: str, person: str, what: str, query: Mapping[str, Any], body: Any, sender: str = ""
     ) -> Any:
+        time.sleep(self.answer_s)
         with self.lock:
             stored = self.stored.setdefault(person, {})
             match method, what:

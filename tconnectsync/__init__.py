@@ -107,6 +107,8 @@ if TYPE_CHECKING:
     from tconnectsync.text.plural import counted as counted
     from tconnectsync.text.serials import short_serial as short_serial
     from tconnectsync.timeline.zones import Zones as Zones
+    from tconnectsync.waits import around_waits as around_waits
+    from tconnectsync.waits import waiting as waiting
 
 __version__ = "4.0.0"
 
@@ -144,6 +146,7 @@ _NAMES = {
     "text.plural": "counted",
     "text.serials": "short_serial",
     "timeline.zones": "Zones",
+    "waits": "around_waits waiting",
 }
 """The names of the public face, by the module below ``tconnectsync`` that defines them."""
 

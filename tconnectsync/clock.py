@@ -6,6 +6,8 @@ import time
 from datetime import datetime, timedelta, timezone
 from typing import Protocol
 
+from tconnectsync.waits import waiting
+
 
 class Clock(Protocol):
     """The current time, and how to wait."""
@@ -33,7 +35,8 @@ class SystemClock:
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
+        with waiting():
+            time.sleep(seconds)
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)

@@ -15,6 +15,7 @@ GROUND = frozenset(
         "errors",
         "exit_status",
         "clock",
+        "waits",
         "filesystem",
         "folder_owner",
         "linux_capabilities",
@@ -29,7 +30,8 @@ GROUND = frozenset(
 ALLOWED: dict[str, frozenset[str]] = {
     "exit_status": frozenset(),
     "errors": frozenset({"text", "exit_status"}),
-    "clock": frozenset(),
+    "clock": frozenset({"waits"}),
+    "waits": frozenset(),
     "text": frozenset(),
     "disk_check": frozenset({"storage_errors"}),
     "storage_errors": frozenset(),

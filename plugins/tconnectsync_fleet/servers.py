@@ -31,7 +31,7 @@ from nats.js.api import (
 from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NotFoundError
 from nats.js.kv import KV_DEL, KV_OP, KV_PURGE, KeyValue
 
-from tconnectsync import Retryable
+from tconnectsync import Retryable, waiting
 from tconnectsync_fleet import formats
 from tconnectsync_fleet.nats_login import Connection, NatsLogin
 from tconnectsync_fleet.server_waits import waits_of_this_thread
@@ -110,7 +110,7 @@ class Servers:
         # Neither the future nor the error's traceback may outlive this: with them, all that the callers hold would stay until Python
         # searches for cycles.
         try:
-            with waits_of_this_thread().counted():
+            with waiting(), waits_of_this_thread().counted():
                 return future.result(timeout_s + HANGS_S)
         except (asyncio.TimeoutError, concurrent.futures.TimeoutError, NoServersError, OSError) as error:
             why = self._connection.why(error)

@@ -3,6 +3,9 @@
 A turn has one of the ``places`` until it has waited for :data:`SLOW_S`. Then it goes on without a place, and another turn may begin. A
 turn that computes keeps its place, also when it shares the processor with all others, or with other programs: otherwise many rebuilds
 would run at once. So does one that waits for the NATS servers: the others would wait for them, too, each with its memory.
+
+And a turn begins only while few others compute. Many threads that compute would spend a part of the processor time on handing
+Python's lock to each other, and none of them would be done earlier.
 """
 
 from __future__ import annotations
@@ -12,17 +15,24 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import attrs
 
+from tconnectsync import around_waits
 from tconnectsync_fleet.schedule import ScheduledPerson
 from tconnectsync_fleet.server_waits import waits_of_this_thread
 
 log = logging.getLogger("tconnectsync.fleet")
 SLOW_S = 5.0
 """A turn that has waited longer gives up its place."""
+COMPUTING = 2
+"""While so many turns compute, no other begins. More than one, because SQLite and the system do their part without Python's lock."""
+SHORT_S = 0.005
+"""A wait counts as computing until it has lasted so long, as it seldom does for the NATS servers."""
+LONG_S = 1.0
+"""A turn that has computed for so long, with short waits only, keeps no other from beginning: it may hang, or take long."""
 LOOK_S = 1.0
 """Over spans of this length it is found out whether a turn computes: in shorter ones, threads that compute may not come round."""
 SLOW_FOR_S = 3600.0
@@ -68,6 +78,28 @@ class _Turn:
     excused: float = 0.0
     """What that was then."""
     waited_s: float = 0.0
+    _since: tuple[float, float | None] = attrs.Factory(lambda self: (self.looked, None), takes_self=True)
+    """Since when its thread computes, with short waits only, and waits: one value, because another thread reads it."""
+
+    def computes(self, now: float) -> bool:
+        """Whether it computes, or has begun to wait a moment ago."""
+        computes_since, waits_since = self._since
+        return now - computes_since < LONG_S if waits_since is None else now - waits_since < SHORT_S
+
+    @contextlib.contextmanager
+    def waiting(self, monotonic: Callable[[], float]) -> Iterator[None]:
+        """Note that its thread waits during the block, which may be part of another wait."""
+        computes_since, waits_since = self._since
+        if waits_since is not None:
+            yield
+            return
+        begin = monotonic()
+        self._since = computes_since, begin
+        try:
+            yield
+        finally:
+            end = monotonic()
+            self._since = computes_since if end - begin < SHORT_S else end, None
 
     def waited(self, now: float, running: int) -> float:
         """Return for how many seconds it has waited for others than the NATS servers, to a second.
@@ -84,9 +116,11 @@ class _Turn:
 
 @attrs.define
 class TurnPool:
-    """``places`` turns at once, and many more that wait. Its user asks for room before each turn. A thread ends with its turn."""
+    """``places`` turns at once, of which few compute, and many more that wait. Its user asks for room before each turn. A thread ends with its turn."""
 
     places: int
+    most_computing: int = COMPUTING
+    """A turn begins only while fewer compute."""
     monotonic: Callable[[], float] = time.monotonic
     clock: Callable[[], Callable[[], float]] = thread_clock
     server_waits: Callable[[], Callable[[], float]] = lambda: waits_of_this_thread().seconds
@@ -102,11 +136,11 @@ class TurnPool:
         if now < self._full_until:
             return False
         with self._changed:
-            running = len(self._turns)
+            running, computing = len(self._turns), sum(turn.computes(now) for turn in self._turns.values())
             quick = sum(
                 not _is_slow(each, now) and turn.waited(now, running) < SLOW_S for each, turn in self._turns.items()
             )
-            return quick < self.places and running < self.places * MOST_PLACES
+            return quick < self.places and computing < self.most_computing and running < self.places * MOST_PLACES
 
     def has_room_for(self, scheduled: ScheduledPerson) -> bool:
         """Whether this person may have a turn now, if there is room at all."""
@@ -171,7 +205,8 @@ class TurnPool:
             running.clock, running.used = clock, clock()
             running.server_waits, running.excused = server_waits, server_waits()
         try:
-            _logged(turn, scheduled)
+            with around_waits(lambda: running.waiting(self.monotonic)):
+                _logged(turn, scheduled)
         finally:
             now = self.monotonic()
             with self._changed:

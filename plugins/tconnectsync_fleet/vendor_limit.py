@@ -20,7 +20,7 @@ from nats.errors import Error as NatsError
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
-from tconnectsync import Retryable
+from tconnectsync import Retryable, waiting
 from tconnectsync_fleet.lease import waking_and_sleeping
 from tconnectsync_fleet.servers import ANSWER_S, EVENTS, Servers
 
@@ -132,13 +132,14 @@ class VendorLimit:
     def wait(self) -> None:
         """Return when a request may be sent, at once. Errors: Retryable if the servers do not answer in time, or the worker ends."""
         begin = self.monotonic()
-        while not self._asking.acquire(timeout=1.0):
-            self._check_patience(begin, None)
-        try:
-            self._ask_until_permitted(begin)
-            self.requests += 1
-        finally:
-            self._asking.release()
+        with waiting():
+            while not self._asking.acquire(timeout=1.0):
+                self._check_patience(begin, None)
+            try:
+                self._ask_until_permitted(begin)
+                self.requests += 1
+            finally:
+                self._asking.release()
 
     def _ask_until_permitted(self, begin: float) -> None:
         cause: Exception | None = None

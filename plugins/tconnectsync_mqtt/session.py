@@ -12,7 +12,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from tconnectsync import CredentialsRefused, Retryable
+from tconnectsync import CredentialsRefused, Retryable, waiting
 from tconnectsync_mqtt.options import MqttOptions
 
 CONNECT_S, ANSWER_S = 10.0, 20.0
@@ -66,11 +66,12 @@ class MqttSession:
         """
         where = f"the MQTT broker {self.options.host}:{self.options.broker_port}"
         try:
-            self._client.connect(self.options.host or "", self.options.broker_port)
-            self._until(lambda: self._answer is not None, where)
-            self._check_answer(where)
-            for messages in groups:
-                self._send(messages, where)
+            with waiting():
+                self._client.connect(self.options.host or "", self.options.broker_port)
+                self._until(lambda: self._answer is not None, where)
+                self._check_answer(where)
+                for messages in groups:
+                    self._send(messages, where)
         except (OSError, ValueError) as error:
             raise Retryable(
                 f"{where} cannot be reached: {error}",

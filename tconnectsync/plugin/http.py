@@ -27,6 +27,7 @@ from tconnectsync.clock import Clock
 from tconnectsync.plugin.http_failures import FAILURE_TEXTS, HttpFailed, HttpFailure, reason_of
 from tconnectsync.plugin.http_library import requests
 from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S
+from tconnectsync.waits import waiting
 
 Body: TypeAlias = bytes | bytearray
 
@@ -128,13 +129,11 @@ class HttpClient:
             "stream": True,
         }
         self._pace()
-        with self._wire.deadline(limits) as deadline:
+        with waiting(), self._wire.deadline(limits) as deadline:
             try:
                 with self._session.request(method, url, **arguments) as response:
                     self._speaks_http = True
-                    found = HttpResponse(
-                        status=response.status_code, headers=response.headers, body=_read(response, limits)
-                    )
+                    found = _read(response, limits)
                 failure = HttpFailure.TOO_SLOW if deadline.passed else None
             except _TooLarge:
                 failure = HttpFailure.TOO_LARGE
@@ -195,13 +194,13 @@ class _TooLarge(Exception):
     """The answer is larger than the limit."""
 
 
-def _read(response: requests.Response, limits: HttpLimits) -> bytearray:
-    body = bytearray()  # returned without a copy: a month's answer is large
+def _read(response: requests.Response, limits: HttpLimits) -> HttpResponse:
+    body = bytearray()  # not copied: a month's answer is large
     for piece in response.iter_content(_PIECE):
         body += piece
         if len(body) > limits.most_bytes:
             raise _TooLarge
-    return body
+    return HttpResponse(status=response.status_code, headers=response.headers, body=body)
 
 
 @attrs.frozen(kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -13,10 +14,21 @@ from typing import cast
 import attrs
 import pytest
 
+from tconnectsync import waiting
 from tconnectsync_fleet.person_runner import PersonRunner
 from tconnectsync_fleet.schedule import ScheduledPerson
 from tconnectsync_fleet.server_waits import ServerWaits, waits_of_this_thread
-from tconnectsync_fleet.turn_pool import LOOK_S, MOST_PLACES, SLOW_FOR_S, SLOW_PLACES, SLOW_S, TurnPool, thread_clock
+from tconnectsync_fleet.turn_pool import (
+    LONG_S,
+    LOOK_S,
+    MOST_PLACES,
+    SHORT_S,
+    SLOW_FOR_S,
+    SLOW_PLACES,
+    SLOW_S,
+    TurnPool,
+    thread_clock,
+)
 from tests.e2e.installation import eventually
 
 
@@ -30,12 +42,18 @@ class HangingTurns:
     now: float = 1000.0
     used: float = 0.0
     served_s: float = 0.0
+    places: int = 2
+    most_computing: int = 1000
     pool: TurnPool = attrs.Factory(lambda self: self.new_pool(), takes_self=True)
     _goes_on: threading.Event = attrs.field(factory=threading.Event)
 
     def new_pool(self) -> TurnPool:
         return TurnPool(
-            2, monotonic=lambda: self.now, clock=lambda: lambda: self.used, server_waits=lambda: lambda: self.served_s
+            self.places,
+            self.most_computing,
+            monotonic=lambda: self.now,
+            clock=lambda: lambda: self.used,
+            server_waits=lambda: lambda: self.served_s,
         )
 
     def start(self, count: int) -> list[ScheduledPerson]:
@@ -144,6 +162,84 @@ def test_turn_that_computes_keeps_its_place(turns: HangingTurns) -> None:
         assert not turns.pool.has_room()
     turns.now += SLOW_S
     assert turns.pool.has_room()
+
+
+@pytest.fixture
+def gated() -> Iterator[HangingTurns]:
+    """Turns with places enough, of which few compute."""
+    gated = HangingTurns(places=20, most_computing=2)
+    yield gated
+    gated.go_on()
+
+
+def test_turn_begins_while_few_compute(gated: HangingTurns) -> None:
+    """Those that have computed for long keep no other from beginning: they may hang."""
+    gated.start(2)
+    assert not gated.pool.has_room()
+    gated.now += LONG_S
+    gated.start(2)
+    assert not gated.pool.has_room()
+
+
+@attrs.define
+class AskingTurn:
+    """A turn that waits for an answer, and then computes, until the end of the block. ``depth``: so many waits, one in another."""
+
+    depth: int = 1
+    asks: threading.Event = attrs.field(factory=threading.Event)
+    answer: threading.Event = attrs.field(factory=threading.Event)
+    goes_on: threading.Event = attrs.field(factory=threading.Event)
+    _end: threading.Event = attrs.field(factory=threading.Event)
+
+    def __call__(self, _: ScheduledPerson) -> None:
+        with contextlib.ExitStack() as waits:
+            for _number in range(self.depth):
+                waits.enter_context(waiting())
+            with waiting():  # its end is not the end of the others
+                pass
+            self.asks.set()
+            self.answer.wait(60)
+        self.goes_on.set()
+        self._end.wait(60)
+
+    @contextlib.contextmanager
+    def begun(self, turns: HangingTurns) -> Iterator[None]:
+        """The turn asks."""
+        turns.pool.start(self, ScheduledPerson(cast(PersonRunner, None)))
+        assert self.asks.wait(60)
+        try:
+            yield
+        finally:
+            self.answer.set()
+            self._end.set()
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_turn_begins_while_another_waits(gated: HangingTurns, depth: int) -> None:
+    """The beginning of a wait counts as computing, and after its wait a turn computes again."""
+    turn = AskingTurn(depth)
+    with turn.begun(gated):
+        gated.start(1)
+        assert not gated.pool.has_room()
+        gated.now += 2 * SHORT_S
+        assert gated.pool.has_room()
+        turn.answer.set()
+        assert turn.goes_on.wait(60)
+        assert not gated.pool.has_room()
+        gated.now += 0.9 * LONG_S
+        assert not gated.pool.has_room()
+
+
+def test_turn_with_short_waits_is_long_at_last(gated: HangingTurns) -> None:
+    """A turn that asks the NATS servers again and again is one that computes: it does not keep others from beginning for ever."""
+    turn = AskingTurn()
+    with turn.begun(gated):
+        gated.now += 0.9 * SHORT_S
+        turn.answer.set()
+        assert turn.goes_on.wait(60)
+        gated.start(1)
+        gated.now += LONG_S - 0.9 * SHORT_S
+        assert gated.pool.has_room()
 
 
 def test_person_whose_turn_computed_is_not_slow(turns: HangingTurns) -> None:

@@ -37,6 +37,7 @@ from tconnectsync import (
     events,
     hookimpl,
     option,
+    waiting,
 )
 
 FIRST = datetime.fromisoformat(Path(__file__).with_name("first").read_text())
@@ -59,7 +60,8 @@ def request_json(method: str, url: str, **arguments: Any) -> Any:
     """The JSON of an answer. Errors: Retryable."""
     try:
         headers = {"User-Agent": f"process {os.getpid()}"}
-        answer = CONNECTIONS.request(method, url, timeout=TIMEOUT_S, headers=headers, **arguments)
+        with waiting():
+            answer = CONNECTIONS.request(method, url, timeout=TIMEOUT_S, headers=headers, **arguments)
         answer.raise_for_status()
         return answer.json()
     except requests.RequestException as error:

@@ -47,10 +47,11 @@ def meaning_of(error: NatsError) -> Retryable:
         f"the NATS servers answered with an error ({str(error).removeprefix('nats: ')})",
         "Look at the servers' logs, and at `curl http://127.0.0.1:8222/healthz` on each server's computer.",
     )
-    if isinstance(error, NoStreamResponseError) or (isinstance(error, ServiceUnavailableError) and not error.err_code):
+    number = getattr(error, "err_code", None) or 0  # errors about keys are API errors without these two attributes
+    if isinstance(error, NoStreamResponseError) or (isinstance(error, ServiceUnavailableError) and not number):
         message, remedy = _SILENT
     elif isinstance(error, APIError):
-        if "no space left" in str(error.description):
+        if "no space left" in str(getattr(error, "description", "")):
             message, remedy = _NO_SPACE
-        message, remedy = _MEANINGS.get(error.err_code or 0, (message, remedy))
+        message, remedy = _MEANINGS.get(number, (message, remedy))
     return Retryable(message, remedy=remedy)

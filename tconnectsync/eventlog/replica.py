@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog.compression import SegmentCorrupt
+from tconnectsync.eventlog.damage import Segment
 from tconnectsync.eventlog.framing import (
     FORMAT,
     RECORD_OFFSET,
@@ -94,7 +95,11 @@ def follow(replica: Replica, folder: Path, index: Path, files: Files) -> None:
                 remedy="Restore the copy from a backup of its servers.",
             )  # fmt: skip
         remove_index(index)
-        _move_aside(segments.all()[-1].path, files)
+        last = segments.all()[-1]
+        if _is_without_records(segments, last):  # of a log that nothing was appended to yet
+            files.remove(last.path)
+        else:
+            _move_aside(last.path, files)
         segments.refresh()
 
 
@@ -119,11 +124,13 @@ def has_all_of(replica: Replica, end: LogEnd, folder: Path, files: Files) -> boo
         return True
     if any(name.startswith(MOVED_ASIDE) for name in files.names(folder)):
         return False
+    segments = Segments(folder, files)
     try:
-        local = _local_end(Segments(folder, files))
+        local = _local_end(segments)
     except LogCorrupt:
         return False
-    if local in (LogEnd(), end):
+    is_empty = len(segments.all()) == 1 and _is_without_records(segments, segments.all()[0])
+    if is_empty or local in (LogEnd(), end):
         return True
     if local is None or local.position > end.position:
         return False
@@ -162,6 +169,13 @@ def _local_end(segments: Segments) -> LogEnd | None:
                 return None
             last = item
     return None if last is None else LogEnd(position_after(last.position, last.record) - 1, last.crc)
+
+
+def _is_without_records(segments: Segments, segment: Segment) -> bool:
+    """Whether a segment has a header only, which is intact."""
+    with contextlib.suppress(SegmentCorrupt):
+        return segments.header(segment) is not None and next(segments.walk(segment), None) is None
+    return False
 
 
 def _copy(replica: Replica, segments: Segments, files: Files, local: LogEnd) -> None:

@@ -13,7 +13,9 @@ import pytest
 from tconnectsync.errors import LogCorrupt, RequestRefused
 from tconnectsync.eventlog import EventLog, LogEnd, copy_of_log, replica_transfer
 from tconnectsync.eventlog.compression import unpack
+from tconnectsync.eventlog.replica import MOVED_ASIDE, has_all_of
 from tconnectsync.eventlog.replica_transfer import back_up_replica, batches_after
+from tconnectsync.filesystem import OsFiles
 from tests.eventlog.sample_events import RECEIVED, basal
 from tests.support.clocks import FakeClock
 
@@ -57,6 +59,25 @@ def text_of(folder: Path) -> bytes:
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replica_transfer, "BATCH_BYTES", 300)
+
+
+def test_log_without_records_leaves_nothing(tmp_path: Path) -> None:
+    """A person's log to which nothing could be appended yet is no copy that must be kept, however often it was opened."""
+    replica, folder = MemoryReplica(), tmp_path / "log"
+
+    def opened(data: Path) -> EventLog:
+        return EventLog.open(data, clock=FakeClock(RECEIVED), writable=True, replica=replica)
+
+    for _ in range(3):
+        opened(tmp_path).close()
+        assert not [path.name for path in folder.iterdir() if path.name.startswith(MOVED_ASIDE)]
+        assert has_all_of(replica, replica.end(), folder, OsFiles())
+    with closing(opened(tmp_path / "another")) as log:
+        log.append([basal(1)])
+    assert has_all_of(replica, replica.end(), folder, OsFiles())
+    with closing(opened(tmp_path)) as log:
+        assert log.end == 1
+    assert text_of(tmp_path) == text_of(tmp_path / "another")
 
 
 def test_whole_log_and_the_rest_of_it(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from nats.errors import Error as NatsError
-from nats.js.errors import NoStreamResponseError, ServiceUnavailableError
+from nats.js.errors import APIError, NoStreamResponseError, ServiceUnavailableError
 
 from tconnectsync import Retryable
 from tconnectsync_fleet.nats_errors import meaning_of
@@ -40,6 +40,20 @@ def said(server: Server, home: Path, *words: str) -> str:
     done = run_command(["fleet", *words, "--servers", address], {"HOME": str(home)})
     assert done.returncode == NO_ANSWER, done.stdout + done.stderr
     return done.stderr
+
+
+def every_error(kind: type[APIError]) -> Iterator[type[APIError]]:
+    yield kind
+    for narrower in kind.__subclasses__():
+        yield from every_error(narrower)
+
+
+@pytest.mark.parametrize("kind", sorted(set(every_error(APIError)), key=str))
+def test_every_error_has_a_meaning(kind: type[APIError]) -> None:
+    """Also those of the client that say they are API errors and have none of their attributes."""
+    found = meaning_of(kind())
+    assert found.message
+    assert found.remedy
 
 
 @pytest.mark.parametrize("words", [("status",), ("init", "--replicas", "1"), ("limit",), ("pause", "anna")])

@@ -307,21 +307,15 @@ def _ask(options: ServerOptions, name: str, command: str, arguments: dict[str, s
 @with_servers
 @click.pass_obj
 def worker(
-    engine: FleetContext,
-    options: ServerOptions,
-    folder: Path,
-    name: str | None,
-    threads: int,
-    turns_per_minute: float,
-    snapshots_every: float,
-    metrics: str,
-    key: Path,
-) -> int:
+    engine: FleetContext, options: ServerOptions, folder: Path, name: str | None, threads: int, turns_per_minute: float,
+    snapshots_every: float, metrics: str, key: Path,
+) -> int:  # fmt: skip
     """Work for the fleet until SIGTERM. Any number of workers share the people; each needs a folder of its own."""
     from tconnectsync_fleet.pump_serials import with_short_serials
 
     engine.serve(with_short_serials)
     require_extra()
+    from tconnectsync_fleet.key_check import check_key
     from tconnectsync_fleet.log_person import mark_lines
     from tconnectsync_fleet.operator_requests import answer_requests
     from tconnectsync_fleet.sealing import opener
@@ -335,6 +329,7 @@ def worker(
     with WorkerFolder(folder) as own:
         called = name or own.name
         with options.connected(called) as servers:
+            check_key(servers, box, key)
             working = Worker(
                 name=called, folder=folder, servers=servers, box=box, engine=engine, threads=threads,
                 turns_per_minute=turns_per_minute, snapshots_s=snapshots_every * 3600, disk=own.disk,

@@ -17,6 +17,7 @@ from tconnectsync_fleet.nats_login import NatsLogin
 from tconnectsync_fleet.people import CheckedConfig, People
 from tconnectsync_fleet.servers import EVENTS, PEOPLE, SNAPSHOTS, STATUS, WORKERS, Servers, has_data
 from tconnectsync_fleet.stream_replica import CHECKSUM, POSITION
+from tests.e2e.command_in_process import run_command
 from tests.fleet.light_world import PASSWORD, LightFleet
 from tests.support.nats_servers import server_in
 
@@ -106,6 +107,18 @@ def test_worker_name_that_is_no_key(fleet: LightFleet) -> None:
     said = fleet.run("worker", "--name", "a b", "--folder", str(fleet.folder / "unnamed"), expect=(2,))
     assert "--name" in said
     assert not (fleet.folder / "unnamed").exists()
+
+
+def test_key_of_another_fleet(fleet: LightFleet) -> None:
+    """A worker with it would take people over and could do nothing for them. It ends, and takes nobody."""
+    fleet.run("add", "sealed", "--config", str(fleet.config("sealed")))
+    other = fleet.folder / "other.key"
+    fleet.run("key", str(other))
+    words = ["--config", str(fleet.folder / "worker.toml"), "fleet", "worker", "--servers", fleet.nats_url]
+    done = run_command([*words, "--key", str(other), "--folder", str(fleet.folder / "other")], fleet.environment)
+    assert done.returncode == 2
+    assert "not this fleet's key" in done.stderr
+    fleet.run("remove", "sealed")
 
 
 def test_name_twice(fleet: LightFleet) -> None:

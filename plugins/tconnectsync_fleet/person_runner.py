@@ -233,8 +233,7 @@ class PersonRunner:
         Snapshots before it know nothing of what it changes, and no longer count.
         """
         context, replica = self.context(), self._replica
-        only_looks = command == "sync" or (command == "verify" and not arguments.get("repair"))
-        if replica is not None and not only_looks:
+        if replica is not None and command != "sync":
             replica.forget_snapshot()
         return context.perform(command, arguments, show)
 

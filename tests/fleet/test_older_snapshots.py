@@ -117,8 +117,9 @@ def test_lease_ends_while_a_snapshot_is_given_up(fleet: Fleet, monkeypatch: pyte
         replica.fence(datetime.now(timezone.utc) - LATE * 2)
 
 
-def test_request_gives_the_snapshot_up(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A replay that somebody asked for after the snapshot is not in it, so it does not count."""
+@pytest.mark.parametrize("command", ["replay", "verify"])
+def test_request_gives_the_snapshot_up(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """What somebody asked for after the snapshot is not in it, so it does not count. A worker's verify always corrects."""
 
     class Asked:
         def perform(self, command: str, arguments: Any, show: Any) -> str:
@@ -128,7 +129,7 @@ def test_request_gives_the_snapshot_up(fleet: Fleet, monkeypatch: pytest.MonkeyP
     fleet.deliver(first, "by the first")
     fleet.store(first)
     monkeypatch.setattr(PersonRunner, "context", lambda _: cast(PersonContext, Asked()))
-    assert first.perform("replay", {}, lambda _: None) == "replay"
+    assert first.perform(command, {}, lambda _: None) == command
     lease.end()
     second, _ = fleet.next_worker()
     assert fleet.outbox(second) is None

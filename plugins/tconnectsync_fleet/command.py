@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
 
 from tconnectsync_fleet.add_commands import add_all
+from tconnectsync_fleet.request_keys import request_arguments
 from tconnectsync_fleet.server_options import (
     ServerOptions,
     file_path,
@@ -19,6 +21,7 @@ from tconnectsync_fleet.server_options import (
     shared_option,
     with_servers,
 )
+from tconnectsync_fleet.setup_commands import init, key, limit
 from tconnectsync_fleet.transfer_commands import export, import_
 
 if TYPE_CHECKING:
@@ -43,76 +46,9 @@ def fleet() -> None:
 fleet.add_command(add_all)
 fleet.add_command(export)
 fleet.add_command(import_)
-
-
-@fleet.command(short_help="Create the key that seals configurations.")
-@click.argument("file", type=file_path())
-def key(file: Path) -> int:
-    """Create the key that seals configurations: FILE for the workers, FILE.pub for whoever adds people."""
-    require_extra()
-    from tconnectsync_fleet.sealing import create_key
-
-    try:
-        create_key(file)
-    except OSError as error:
-        raise click.ClickException(f"{error.filename}: {error.strerror}. Nothing was overwritten.") from error
-    click.echo(f"{file} was created. Keep a copy in a safe place: without it, everybody must be added again.")
-    return 0
-
-
-@fleet.command()
-@click.option(
-    "--replicas", type=click.Choice(["1", "3", "5"]), default="3", show_default=True, help="On how many servers."
-)
-@click.option(
-    "--lease",
-    default=15.0,
-    show_default=True,
-    type=click.FloatRange(2, 300),
-    help="Seconds until a silent worker's people move.",
-)
-@click.option(
-    "--requests-per-second",
-    default=20.0,
-    show_default=True,
-    type=click.FloatRange(0, 10_000),
-    help="The limit towards the vendor, for all workers together; 0: none.",
-)
-@with_servers
-def init(options: ServerOptions, replicas: str, lease: float, requests_per_second: float) -> int:
-    """Create the streams and the buckets in NATS. Run it once; what exists stays."""
-    with options.connected() as servers:
-        from tconnectsync_fleet.servers import set_up
-        from tconnectsync_fleet.vendor_limit import set_limit, stored_limit
-
-        created = set_up(servers, replicas=int(replicas), lease_s=lease)
-        stored = stored_limit(servers)
-        set_limit(servers, requests_per_second if stored is None else stored.per_second)
-    if not created:
-        click.echo("The fleet was set up before, and stays as it is: `--replicas` and `--lease` changed nothing.")
-        return 0
-    click.echo("The fleet is set up. Add people: `tconnectsync fleet add NAME --config FILE --key FILE.pub`.")
-    return 0
-
-
-@fleet.command(short_help="Show or change the limit of requests to the vendor.")
-@click.option(
-    "--per-second", type=click.FloatRange(0, 10_000), help="The new limit; 0: none. It counts within seconds."
-)
-@with_servers
-def limit(options: ServerOptions, per_second: float | None) -> int:
-    """Show or change the limit of requests to the vendor, for all workers together."""
-    with options.connected() as servers:
-        from tconnectsync_fleet.vendor_limit import limit_in_force, set_limit
-
-        if per_second is not None:
-            set_limit(servers, per_second or None)
-        found = limit_in_force(servers)
-    if found is None:
-        click.echo("There is no limit. To set one: `tconnectsync fleet limit --per-second 20`.")
-    else:
-        click.echo(f"The limit of requests to the vendor is {found:g} per second, for all workers together.")
-    return 0
+fleet.add_command(init)
+fleet.add_command(key)
+fleet.add_command(limit)
 
 
 @fleet.command()
@@ -202,7 +138,7 @@ def pause(options: ServerOptions, name: str) -> int:
 @click.argument("name")
 @with_servers
 def resume(options: ServerOptions, name: str) -> int:
-    """Continue with a paused person. (To clear a stopped sink: `fleet run NAME resume sink=…`.)"""
+    """Continue with a paused person. (A stopped sink or source: `fleet run NAME resume sink=…`, or `source=…`.)"""
     with options.people() as people:
         people.store(attrs.evolve(people.get(name), paused=False))
     click.echo(f"{name} is no longer paused.")
@@ -246,17 +182,16 @@ def run(options: ServerOptions, name: str, command: str, arguments: tuple[str, .
     tconnectsync fleet run anna sync
     tconnectsync fleet run anna backfill first=2025-01-01 last=2025-01-31
     tconnectsync fleet run anna replay sink=nightscout-treatments
-    tconnectsync fleet run anna verify sink=nightscout-treatments
+    tconnectsync fleet run anna verify sink=nightscout-treatments repair=yes
     tconnectsync fleet run anna resume sink=nightscout-treatments
+    tconnectsync fleet run anna resume source=tandem
+
+    The last two clear the stop of a sink and of a source.
     """
-    pairs = [argument.partition("=") for argument in arguments]
-    wrong = [word for word, equals, _ in pairs if not equals]
-    if wrong:
-        raise click.UsageError(f"{wrong[0]!r} is not KEY=VALUE")
-    return _ask(options, name, command, {word: value for word, _, value in pairs})
+    return _ask(options, name, command, request_arguments(command, arguments))
 
 
-def _ask(options: ServerOptions, name: str, command: str, arguments: dict[str, str]) -> int:
+def _ask(options: ServerOptions, name: str, command: str, arguments: Mapping[str, Any]) -> int:
     with options.connected() as servers:
         from tconnectsync_fleet.ask_worker import ask
         from tconnectsync_fleet.people import NotPossible, People

@@ -20,13 +20,13 @@ from nats.errors import Error as NatsError
 from tconnectsync import Retryable, TconnectsyncError
 from tconnectsync_fleet.log_person import log_person
 from tconnectsync_fleet.person_runner import PersonRunner
+from tconnectsync_fleet.request_keys import REQUESTS
 from tconnectsync_fleet.schedule import ScheduledPerson
 from tconnectsync_fleet.servers import Servers
 from tconnectsync_fleet.worker import Worker
 
 log = logging.getLogger("tconnectsync.fleet")
 SUBJECT = "fleet.requests"
-COMMANDS = ("sync", "backfill", "replay", "resume", "verify", "dead_letters_retry", "dead_letters_drop")
 STATUS_COMMAND = "status"
 ALIVE_S = 5.0
 """How often a worker shows that it still works at a request, or waits for a turn to end."""
@@ -153,8 +153,8 @@ def _performed(
 ) -> dict[str, Any]:
     if command == STATUS_COMMAND:
         return {"status": 0, "lines": [json.dumps(runner.context().read_status(), default=str)]}
-    if command not in COMMANDS:
-        return {"status": 2, "lines": [f"there is no request {command!r}; these are possible: {', '.join(COMMANDS)}"]}
+    if command not in REQUESTS:
+        return {"status": 2, "lines": [f"there is no request {command!r}; these are possible: {', '.join(REQUESTS)}"]}
     said: list[str] = []
 
     def show(step: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
@@ -119,6 +119,10 @@ class Plugins:
 
         return self._provided("commands", click.Command)
 
+    def command_variables(self) -> set[str]:
+        """Return the variables that options of the plugins' commands can be set with."""
+        return {variable for command in self.commands().values() for variable in _variables_of(command)}
+
     def provided_by(self, name: str) -> dict[str, list[str]]:
         """Return what the plugin ``name`` provides: names by "sources", "sinks", "sections", "importers" and "commands"."""
         self.call_all_hooks()
@@ -181,6 +185,14 @@ class Plugins:
             else:
                 self.problem(loaded.name, f"{hook}() returned {thing!r:.80}, expected {kind.__name__}")
         return things
+
+
+def _variables_of(command: click.Command) -> Iterator[str]:
+    for parameter in command.params:
+        given = parameter.envvar or ()
+        yield from (given,) if isinstance(given, str) else given
+    for inner in getattr(command, "commands", {}).values():
+        yield from _variables_of(inner)
 
 
 def load_plugins(

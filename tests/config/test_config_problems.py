@@ -6,13 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from tconnectsync.config.load import load_config
 from tconnectsync.config.model import Config
 from tconnectsync.errors import ConfigError, MachineNotReady
 from tconnectsync.plugin.manager import load_plugins
-from tests.config.fake_plugins import FakeEntryPoint, site_plugin, usual_plugins, vendor_plugin
+from tests.config.fake_plugins import FakeEntryPoint, make_plugin, site_plugin, usual_plugins, vendor_plugin
 
 Load = Callable[..., Config]
 Problems = Callable[..., tuple[str, ...]]
@@ -276,6 +277,19 @@ def test_a_misspelt_variable_is_told(load: Load) -> None:
     assert config.notes == (
         'environment: TCONNECTSYNC_DATADIR is not a known variable; did you mean "TCONNECTSYNC_DATA_DIR"?',
         'environment: TCONNECT_EMIAL is not a known variable; did you mean "TCONNECT_EMAIL"?',
+    )
+
+
+def test_a_variable_of_a_plugins_command_is_known(load: Load) -> None:
+    """Also of a command in a group. One that is misspelt is told."""
+    server = click.Option(["--server"], envvar=["TCONNECTSYNC_CREW_SERVER", "TCONNECTSYNC_CREW_HOST"])
+    crew = click.Group("crew", [click.Command("run", params=[server, click.Option(["--plain"])])])
+    plugins = usual_plugins(make_plugin("crew", tconnectsync_commands=lambda: [crew]))
+    known = {"TCONNECTSYNC_CREW_SERVER": "x", "TCONNECTSYNC_CREW_HOST": "x"}
+    assert load(LEAST, known, plugins=plugins).notes == ()
+    [note] = load(LEAST, {**known, "TCONNECTSYNC_CREW_SERVR": "x"}, plugins=plugins).notes
+    assert note == (
+        'environment: TCONNECTSYNC_CREW_SERVR is not a known variable; did you mean "TCONNECTSYNC_CREW_SERVER"?'
     )
 
 

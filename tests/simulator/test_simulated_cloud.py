@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -11,7 +13,9 @@ import attrs
 import jwt
 import pytest
 import requests
+from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tconnectsync_simulator.cloud import accounts
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tconnectsync_simulator.cloud.upload_cache import cache_uploads
 from tconnectsync_simulator.pump.plan import SimulationPlan
@@ -155,6 +159,24 @@ def test_login_gives_signed_id_token(visitor: DocumentedClient, clock: FakeClock
     assert claims["exp"] == int(clock.now().timestamp()) + 1800
     counts = {kind: visitor.cloud.count(kind) for kind in ("login_page", "login", "authorize", "token", "jwks")}
     assert counts == dict.fromkeys(counts, 1)
+
+
+def test_logins_at_once_share_one_signing_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With two keys, the signatures of some logins fit no key that the accounts service shows."""
+    made: list[rsa.RSAPrivateKey] = []
+
+    def make_slowly(**given: Any) -> rsa.RSAPrivateKey:
+        time.sleep(0.05)
+        made.append(generate(**given))
+        return made[-1]
+
+    generate = rsa.generate_private_key
+    monkeypatch.setattr(rsa, "generate_private_key", make_slowly)
+    accounts._made_key.cache_clear()
+    with ThreadPoolExecutor(16) as pool:
+        found = [each.result() for each in [pool.submit(accounts._signing_key) for _ in range(16)]]
+    assert len(made) == 1
+    assert all(key is made[0] for key in found)
 
 
 def test_a_wrong_password_is_refused(visitor: DocumentedClient) -> None:

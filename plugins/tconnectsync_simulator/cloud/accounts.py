@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import secrets
+import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import cache
@@ -33,8 +34,16 @@ class SimulatedAccount:
     account_id: str = "5f1c0c58-7d7e-4f0e-8a56-5d1f6f0b9a22"
 
 
-@cache
+_key_lock = threading.Lock()
+
+
 def _signing_key() -> rsa.RSAPrivateKey:
+    with _key_lock:  # the cache alone lets logins that come at once make several
+        return _made_key()
+
+
+@cache
+def _made_key() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 

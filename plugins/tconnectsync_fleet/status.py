@@ -47,20 +47,19 @@ def read_fleet(servers: Servers, now: datetime | None = None) -> dict[str, Any]:
         states[name], trouble = _state(name, person, published.get(name, {}), has_worker=bool(workers), now=now)
         if trouble:
             troubles[name] = trouble
-    fetches = {name: last for name in people if (last := _last_fetch(published.get(name, {}))) is not None}
+    at_work = [name for name, state in states.items() if state != PAUSED]
+    fetches = {name: last for name in at_work if (last := _last_fetch(published.get(name, {}))) is not None}
     oldest_name = min(fetches, key=lambda name: (fetches[name], name), default=None)
     return {
         "requests_per_second": limit_in_force(servers),
         "workers": workers,
-        "shares": dict(Counter(worker_for(name, serving(workers)) for name in people if states[name] != PAUSED))
-        if serving(workers)
-        else {},
+        "shares": dict(Counter(worker_for(name, serving(workers)) for name in at_work)) if serving(workers) else {},
         "people": states,
         "states": dict(Counter(states.values())),
         "troubles": troubles,
         "oldest_read": published[oldest_name]["last_fetch"] if oldest_name is not None else None,
         "oldest_read_of": oldest_name,
-        "people_never_read": sum(name not in fetches and state != PAUSED for name, state in states.items()),
+        "people_never_read": len(at_work) - len(fetches),
     }
 
 
@@ -151,10 +150,11 @@ def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
         moving = "" if report.get("people", 0) == share else f" (should have {share:,})"
         release = f", release {releases[name]}" if len({*releases.values()}) > 1 else ""
         yield f"  {name}: {own}{moving}, {report.get('running', 0)} at work, {report.get('failing', 0)} failing{release}"
-    if found["oldest_read"]:
-        yield f"{found['oldest_read_of']} waits longest: read at {found['oldest_read']}."
     if found["people_never_read"]:
         yield f"Never read: {counted(found['people_never_read'], 'person', 'people')}."
+    if found["oldest_read"]:
+        others = "Of the others, " if found["people_never_read"] else ""
+        yield f"{others}{found['oldest_read_of']} waits longest: read at {found['oldest_read']}."
     shown = Counter[str]()
     for name in sorted(troubles, key=lambda name: (people[name], name)):
         shown[people[name]] += 1

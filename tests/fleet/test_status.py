@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import attrs
 import pytest
 
 from tconnectsync_fleet.people import CheckedConfig, Member, People
@@ -64,6 +65,24 @@ def test_state_of_each_person(servers: Servers, added: Callable[[bytes], str]) -
     assert "no worker has begun" in later["troubles"][people["new"]][0]
     for name in (*people.values(), *odd):
         People(servers).remove(name)
+
+
+def test_who_waits_longest(servers: Servers, added: Callable[[bytes], str]) -> None:
+    """Nobody who is paused, and after those who were never read."""
+    ages = (timedelta(days=9), timedelta(days=8), timedelta(minutes=1))
+    reports = [json.dumps({"status": 0, "lines": [], "last_fetch": (NOW - age).isoformat()}).encode() for age in ages]
+    people = paused, oldest, _ = [added(report) for report in reports]
+    store = People(servers)
+    store.store(attrs.evolve(store.get(paused), paused=True))
+    found = read_fleet(servers, NOW)
+    assert found["people"][paused] == "paused"
+    assert found["oldest_read_of"] == oldest
+    lines = list(status_lines({**found, "people_never_read": 2}))
+    waits = f"{oldest} waits longest: read at {found['oldest_read']}."
+    assert lines[lines.index("Never read: 2 people.") + 1] == f"Of the others, {waits}"
+    assert waits in list(status_lines({**found, "people_never_read": 0}))
+    for name in people:
+        store.remove(name)
 
 
 def test_thousands_can_be_read() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import click
 
@@ -15,11 +17,14 @@ _HELP = {
     "people": ("gauge", "people that this worker has"),
     "people_in_fleet": ("gauge", "people in the fleet who are not paused, whichever worker has them"),
     "running": ("gauge", "turns that run now"),
-    "failing": ("gauge", "people whose last turn failed"),
+    "failing": (
+        "gauge",
+        "people whose last turn broke off; not those whose login was refused, and not those whose source was not read",
+    ),
     "people_never_read": ("gauge", "people that this worker has whose source was never read to its end"),
     "turns": ("counter", "turns since the start"),
     "requests": ("counter", "requests to vendors since the start"),
-    "failed_turns": ("counter", "turns that failed since the start"),
+    "failed_turns": ("counter", "turns that broke off since the start"),
 }
 
 
@@ -52,6 +57,15 @@ def metrics_text(worker: Worker) -> str:
     return "\n".join(lines) + "\n"
 
 
+class _MetricsServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print the error's traceback, but nothing if the client has gone away."""
+        if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):
+            super().handle_error(request, client_address)
+
+
 def serve_metrics(worker: Worker, address: str) -> int:
     """Serve at HOST:PORT from now on, and return the port. Errors: ClickException."""
     host, _, port = address.rpartition(":")
@@ -77,9 +91,8 @@ def serve_metrics(worker: Worker, address: str) -> int:
             """Print nothing."""
 
     try:
-        server = ThreadingHTTPServer((host or "127.0.0.1", int(port)), Handler)
+        server = _MetricsServer((host or "127.0.0.1", int(port)), Handler)
     except (OSError, ValueError, OverflowError) as error:
         raise click.ClickException(f"--metrics {address} cannot be used ({error}).") from error
-    server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
     return int(server.server_address[1])

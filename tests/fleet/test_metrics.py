@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import socket
+import struct
+import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import cast
 
@@ -22,6 +27,7 @@ from tconnectsync_fleet.schedule import ScheduledPerson
 from tconnectsync_fleet.servers import Servers
 from tconnectsync_fleet.worker import Worker
 
+PAGE = Path(__file__).parents[2] / "docs" / "user" / "fleet-monitoring.md"
 SECRETS = ("anna-90556643", "a password", "w-secret-host")
 
 
@@ -91,6 +97,19 @@ def test_before_and_after_the_lease(scraped: Scraped) -> None:
     assert scraped.values() == {"lease": 0}
 
 
+def test_alert_rule_names_the_quiet_states(scraped: Scraped) -> None:
+    """The page's rule for people with a problem leaves out the states that need nobody, by the names that the metric has."""
+    scraped.worker._begin_lease()
+    [rule] = re.findall(r"people_in_state\{(state!=[^}]+)\}", PAGE.read_text(encoding="utf-8"))
+    left_out = re.findall(r'state!="([^"]+)"', rule)
+    shown = re.findall(r'people_in_state\{state="([^"]+)"\}', scraped.get("/metrics").text)
+    assert set(left_out) <= set(shown)
+    assert set(shown) - set(left_out) == {
+        "failed", "wrong configuration", "source not read", "login refused", "documents waiting", "stopped", "log corrupt",
+        "needs a newer release",
+    }  # fmt: skip
+
+
 def test_nothing_of_a_person_is_shown(scraped: Scraped) -> None:
     """No name, no serial number, no credential, no worker's name, whatever is asked for."""
     scraped.worker._begin_lease()
@@ -106,3 +125,31 @@ def test_address_that_cannot_be_used(scraped: Scraped, address: str) -> None:
     """A wrong address names the option."""
     with pytest.raises(click.ClickException, match="--metrics"):
         serve_metrics(scraped.worker, address)
+
+
+def test_scraper_that_gives_up(
+    scraped: Scraped, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A broken connection prints nothing; the worker's log is for people."""
+    scraped.worker._begin_lease()
+    gone, written = threading.Event(), threading.Event()
+
+    def text(_: Worker) -> str:
+        gone.wait(10)
+        return "x" * 20_000_000
+
+    monkeypatch.setattr("tconnectsync_fleet.metrics.metrics_text", text)
+    shutdown = ThreadingHTTPServer.shutdown_request
+
+    def note_end(server: ThreadingHTTPServer, request: socket.socket) -> None:
+        shutdown(server, request)
+        written.set()
+
+    monkeypatch.setattr(ThreadingHTTPServer, "shutdown_request", note_end)
+    with socket.create_connection(("127.0.0.1", scraped.port)) as scraper:
+        scraper.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        scraper.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    gone.set()
+    assert written.wait(10)
+    assert "Exception" not in "".join(capfd.readouterr())
+    assert scraped.get("/healthz").status_code == 200

@@ -120,8 +120,11 @@ def _serve(worker: Worker, scheduled: ScheduledPerson, request: Mapping[str, Any
     began = False
     try:
         runner = scheduled.runner
-        if worker.is_stopping or not (runner.is_owned and scheduled.is_wanted and worker.is_healthy()):
-            words = "was paused, or is being given to another worker. Nothing was done. Run the command again."
+        is_healthy = worker.is_healthy() and not worker.is_stopping
+        if not (is_healthy and scheduled.is_wanted and runner.is_held_under(worker.lease)):
+            if is_healthy:  # its last lease may have ended: the next turn takes the person under the present one
+                worker.plan_now(scheduled)
+            words = "was paused, or is being given to a worker. Nothing was done. Run the command again."
             asker.send({"status": NOT_BEGUN, "lines": [f"{runner.person.name} {words}"]})
         elif not asker.waits():
             log.warning("request_not_begun command=%s nobody waits for it any longer", request.get("command"))

@@ -31,7 +31,6 @@ from tconnectsync_fleet.stream_replica import OlderSnapshot, StreamReplica, Take
 log = logging.getLogger("tconnectsync.fleet")
 OWNERS = "fleet-owners"
 """The file with the claims under which this disk's outboxes were written. They are used only if the last claim is among them."""
-
 MOST_ENDED = 1000
 """How many ended leases are remembered."""
 
@@ -315,6 +314,10 @@ class PersonRunner:
     def doubt(self) -> None:
         """Look at the stream before the next turn: the log may have another owner, or an end that is not known here."""
         self._is_doubtful = True
+
+    def is_held_under(self, lease: WorkerLease) -> bool:
+        """Whether the log was taken under this lease, and nothing says that it may have another owner: without a look at the stream."""
+        return self._replica is not None and self._replica.owner == lease.owner and not self._is_doubtful
 
     @property
     def is_owned(self) -> bool:

@@ -87,6 +87,8 @@ def person(
     monkeypatch.setattr(operator_requests, "ALIVE_S", 0.05)
     name = new_name()
     runner = SimpleNamespace(is_owned=True, person=Member(name=name, sealed=b""))
+    runner.held_under = worker.lease
+    runner.is_held_under = lambda lease: runner.held_under is lease
     found = AskedPerson(name, servers, ScheduledPerson(cast(PersonRunner, runner), is_wanted=True))
     runner.context, runner.perform = found.context, found.perform
     worker.people[name] = found.scheduled
@@ -157,7 +159,7 @@ def test_nobody_waits_any_longer(person: AskedPerson, caplog: pytest.LogCaptureF
     assert person.performed == []
 
 
-@pytest.mark.parametrize("change", ["paused", "given back", "no lease", "stopping"])
+@pytest.mark.parametrize("change", ["paused", "given back", "no lease", "a new lease", "stopping"])
 def test_person_moves_while_a_request_waits(person: AskedPerson, worker: Worker, change: str) -> None:
     """The request is refused, and says that nothing was done."""
     steps = person.ask()
@@ -168,7 +170,9 @@ def test_person_moves_while_a_request_waits(person: AskedPerson, worker: Worker,
         if change == "paused":
             person.scheduled.is_wanted = False
         elif change == "given back":
-            cast(Any, person.scheduled.runner).is_owned = False
+            cast(Any, person.scheduled.runner).held_under = None
+        elif change == "a new lease":
+            worker._lease = cast(WorkerLease, HeldLease())
         elif change == "stopping":
             worker.stop()
         else:
@@ -178,6 +182,8 @@ def test_person_moves_while_a_request_waits(person: AskedPerson, worker: Worker,
     assert last["status"]
     assert "Nothing was done" in last["lines"][0]
     assert person.performed == []
+    turns = list(worker._turns_due.take(time.monotonic()))
+    assert (person.scheduled in turns) == (change in ("given back", "a new lease"))
 
 
 def test_worker_that_falls_silent(person: AskedPerson, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def move_in(
     people, box = People(servers), sealer(key)
     if people.has(name):
         raise NotPossible(
-            f"{name} exists. Choose another name, or first run `tconnectsync fleet remove --data {name}`."
+            f"{name} is in the fleet already. If this is the import that was done before, nothing is left to do."
+            f" To change the configuration: `tconnectsync fleet add --replace {name} …`. Another person needs another name."
         )
     checked = checked_config(engine, config, box, hasher(key), shared=shared)
     people.check_receivers(name, checked)
@@ -69,8 +71,15 @@ class _LogReader(StreamReplica):
         return self.look().end
 
 
+def _new_file(folder: Path, name: str) -> Path:
+    """Return the path of a new file for a person's log."""
+    stem = f"{name}-tconnectsync-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    paths = (folder / f"{stem}{more}.tar.gz" for more in itertools.chain([""], map("-{}".format, itertools.count(2))))
+    return next(path for path in paths if not path.exists())
+
+
 def move_out(servers: Servers, engine: FleetContext, name: str, target: Path) -> tuple[Path, int, bool]:
-    """Write a person's log to a backup file; return its path, its last position, and whether workers still work for the person.
+    """Write a person's log to a backup file, or to a new one in a folder; return its path, its last position, and whether workers still work for the person.
 
     Errors: NotPossible, TconnectsyncError.
     """
@@ -80,6 +89,6 @@ def move_out(servers: Servers, engine: FleetContext, name: str, target: Path) ->
     replica.check_format()
     people = People(servers)
     works = people.has(name) and not people.get(name).paused
-    path, positions = engine.back_up_replica(replica, target)
+    path, positions = engine.back_up_replica(replica, _new_file(target, name) if target.is_dir() else target)
     owners = {report["owner"] for report in live_workers(servers).values()}
     return path, positions, works or (replica.last.owner in owners and not replica.last.snapshot)

@@ -345,6 +345,6 @@ def _words(name: str, taken: Mapping[str, str]) -> str:
     there = ", ".join(f"{owner} already delivers to {address}" for address, owner in taken.items())
     meant = " ".join(f"--shared-receiver {address}" for address in taken)
     return (
-        f"{there}. Two people's doses would mix there, so {name} was not added or changed. Correct the address in the configuration, or"
-        f" remove the other person: `tconnectsync fleet remove {next(iter(taken.values()))}`. Only if both are meant to deliver there: add `{meant}`."
+        f"{there}. Two people's doses would mix there, so {name} was not added or changed. Correct the address in the"
+        f" configuration. Only if both are meant to deliver there: add `{meant}`."
     )

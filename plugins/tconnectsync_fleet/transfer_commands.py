@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,12 +58,25 @@ def import_(
     return 0
 
 
+def _target(context: click.Context, param: click.Parameter, value: str) -> Path:
+    """Return where to write: a name that ends with / is a folder, which must exist."""
+    path = Path(value)
+    if value.endswith("/") and not path.is_dir():
+        raise click.BadParameter(
+            f"there is no folder {value!r}. Nothing was written. Create it: `mkdir -p {shlex.quote(value)}`.",
+            context,
+            param,
+        )
+    return path
+
+
 @click.command(short_help="Write a person's event log to a file.")
 @click.argument("name")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
-    default=Path(),
+    type=click.Path(),
+    callback=_target,
+    default="",
     metavar="FILE|FOLDER",
     help="The file to write, or a folder for it.  [default: this folder]",
 )

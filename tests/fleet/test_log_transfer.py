@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import pytest
 
 from tconnectsync.clock import SystemClock
 from tconnectsync.eventlog import FolderLock
+from tconnectsync_fleet.log_transfer import _new_file
 from tests.e2e.installation import ZONE, Installation, eventually, recent_pump
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.real_servers import Server
@@ -133,16 +135,33 @@ def test_in_and_out(moving: MovedInstallation) -> None:
     assert moving.differences(before) == []
 
     words = ["import", "anna", *moving.config]
-    assert "remove --data anna" in moving.fleet(*words, "--data-dir", str(data), expect=(2,))
+    said = moving.fleet(*words, "--data-dir", str(data), expect=(2,))
+    assert "add --replace anna" in said
+    assert "remove" not in said
     moving.fleet("remove", "anna")
     moving.fleet(*words, "--backup", str(backup))  # its log is the one that the stream has kept
     moving.fleet("remove", "--data", "anna")
     moving.fleet(*words, "--backup", str(backup))
     again = moving.folder / "again.tar.gz"
-    moving.fleet("export", "anna", "--output", str(again))
+    exports = moving.folder / "one-export"
+    exports.mkdir()
+    moving.fleet("export", "anna", "--output", f"{exports}/")
+    (named,) = exports.glob("anna-tconnectsync-*.tar.gz")
+    named.rename(again)
     with tarfile.open(backup) as first, tarfile.open(again) as second:
         assert checksums(first) == checksums(second)
     moving.fleet("remove", "--data", "anna")
+
+
+def test_names_of_exported_files(moving: MovedInstallation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder, each file is a new one that begins with the person's name, also two in one second."""
+    folder = moving.folder / "exports"
+    folder.mkdir()
+    monkeypatch.setattr("time.gmtime", lambda: time.struct_time((2026, 11, 30, 1, 2, 3, 0, 334, 0)))
+    for number in ("", "-2", "-3"):
+        path = _new_file(folder, "anna")
+        assert path.name == f"anna-tconnectsync-20261130T010203Z{number}.tar.gz"
+        path.touch()
 
 
 def test_refusals(moving: MovedInstallation) -> None:
@@ -155,4 +174,7 @@ def test_refusals(moving: MovedInstallation) -> None:
     empty.mkdir()
     assert "no event log" in moving.fleet(*words, str(empty), expect=(2,))
     assert "fleet status" in moving.fleet("export", "berta", expect=(2,))
+    missing = moving.folder / "missing"
+    assert "there is no folder" in moving.fleet("export", "berta", "--output", f"{missing}/", expect=(2,))
+    assert not missing.exists()
     assert "berta" not in moving.fleet("status", expect=(0, 9))

@@ -18,6 +18,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from tconnectsync import Retryable, TconnectsyncError
+from tconnectsync_fleet.fleet_words import for_person
 from tconnectsync_fleet.log_person import log_person
 from tconnectsync_fleet.person_runner import PersonRunner
 from tconnectsync_fleet.request_keys import REQUESTS
@@ -145,7 +146,8 @@ def _result(
     try:
         return _performed(runner, command, args, send)
     except TconnectsyncError as error:
-        return {"status": int(error.exit_status), "lines": [error.message, error.remedy or ""]}
+        lines = [error.message, error.remedy or ""]
+        return {"status": int(error.exit_status), "lines": [for_person(line, runner.person.name) for line in lines]}
     except Exception as error:
         log.exception("request_failed")  # the border between people
         return {"status": 1, "lines": [f"the request failed unexpectedly ({type(error).__name__})"]}
@@ -168,4 +170,5 @@ def _performed(
                 send({"progress": words})
 
     result = runner.perform(command, args, show)
-    return {"status": int(result.status), "lines": list(result.lines)}
+    lines = [for_person(line, runner.person.name) for line in result.lines]
+    return {"status": int(result.status), "lines": lines}

@@ -10,6 +10,7 @@ import attrs
 from nats.errors import Error as NatsError
 
 from tconnectsync import Retryable
+from tconnectsync_fleet.fleet_words import for_person
 from tconnectsync_fleet.person_runner import FleetContext, TurnOutcome
 from tconnectsync_fleet.pump_serials import with_short_serials
 from tconnectsync_fleet.schedule import ScheduledPerson
@@ -44,7 +45,10 @@ class StatePublisher:
 
     def publish(self, name: str, *, lines: Iterable[str], must_arrive: bool = True, **found: Any) -> bool:
         """Publish a person's state. False: it was not stored."""
-        found |= {"lines": [with_short_serials(self.engine.redact(line)) for line in lines], "worker": self.worker}
+        found |= {
+            "lines": [for_person(with_short_serials(self.engine.redact(line)), name) for line in lines],
+            "worker": self.worker,
+        }
         try:
             publish_status(self.servers, name, found, must_arrive=must_arrive)
         except (Retryable, NatsError) as error:

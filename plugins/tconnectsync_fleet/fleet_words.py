@@ -1,0 +1,26 @@
+"""Messages of the engine name the commands of a single daemon. For a person of a fleet they are others."""
+
+from __future__ import annotations
+
+import re
+
+_NAME = r"([a-z][\w-]*)"
+_COMMANDS = (
+    (rf"(replay|resume) {_NAME}", r"fleet run {person} \1 sink=\2"),
+    (rf"verify {_NAME}( --repair)?", r"fleet run {person} verify sink=\1 repair=yes"),
+    (rf"dead-letters (retry|drop) {_NAME}", r"fleet run {person} dead_letters_\1 sink=\2"),
+    (r"backfill --from (\S+) --to (\S+)", r"fleet run {person} backfill first=\1 last=\2"),
+    (r"backfill --from (\S+)", r"fleet run {person} backfill first=\1"),
+    (r"sync", r"fleet run {person} sync"),
+    (r"status", r"fleet show {person}"),
+    (r"check", r"--config FILE check"),
+)
+"""A single daemon's command, and a fleet's."""
+_PATTERNS = tuple((re.compile(f"`tconnectsync {single}`"), f"`tconnectsync {fleet}`") for single, fleet in _COMMANDS)
+
+
+def for_person(line: str, person: str) -> str:
+    """Return a message with the commands that an operator uses for this person. ``check`` needs the person's file."""
+    for pattern, command in _PATTERNS:
+        line = pattern.sub(command.replace("{person}", person), line)
+    return line

@@ -1,0 +1,38 @@
+"""Remedies name the commands that work for a person of a fleet."""
+
+from __future__ import annotations
+
+import pytest
+
+from tconnectsync_fleet.fleet_words import for_person
+from tconnectsync_fleet.request_keys import request_arguments
+
+
+@pytest.mark.parametrize(
+    ("single", "fleet"),
+    [
+        ("replay nightscout-treatments", "fleet run anna replay sink=nightscout-treatments"),
+        ("resume tandem", "fleet run anna resume sink=tandem"),
+        ("verify influxdb --repair", "fleet run anna verify sink=influxdb repair=yes"),
+        ("dead-letters retry influxdb", "fleet run anna dead_letters_retry sink=influxdb"),
+        ("backfill --from 2026-11-20 --to 2026-11-27", "fleet run anna backfill first=2026-11-20 last=2026-11-27"),
+        ("backfill --from 2026-11-20", "fleet run anna backfill first=2026-11-20"),
+        ("sync", "fleet run anna sync"),
+        ("status", "fleet show anna"),
+        ("check", "--config FILE check"),
+    ],
+)
+def test_command_for_a_person(single: str, fleet: str) -> None:
+    """Every command in a message becomes the fleet's, which takes these keys."""
+    line = "Correct the password, then run `tconnectsync {}`, and `tconnectsync {}` again."
+    assert for_person(line.format(single, single), "anna") == line.format(fleet, fleet)
+    _, _, run = fleet.partition("run anna ")
+    if run:
+        command, *keys = run.split()
+        assert request_arguments(command, keys).keys() <= {"sink", "repair", "first", "last"}
+
+
+@pytest.mark.parametrize("line", ["`tconnectsync fleet status` shows it.", "tconnectsync sync", "`tconnectsync syncs`"])
+def test_other_words_stay(line: str) -> None:
+    """Only whole commands are replaced."""
+    assert for_person(line, "anna") == line

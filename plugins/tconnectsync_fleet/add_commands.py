@@ -14,6 +14,7 @@ from tconnectsync_fleet.server_options import ServerOptions, key_option, shared_
 if TYPE_CHECKING:
     from tconnectsync_fleet.people import CheckedConfig
     from tconnectsync_fleet.person_runner import FleetContext
+    from tconnectsync_fleet.servers import Servers
 
 _AT_ONCE = 500
 """After so many files the people are stored, so that a command that is interrupted has done something."""
@@ -63,6 +64,22 @@ def add_all(engine: FleetContext, options: ServerOptions, folder: Path, key: Pat
     if refused:
         click.echo("Correct the files that were refused, then run the same command again.", err=True)
     return 2 if refused else 0
+
+
+def who_begins(servers: Servers, name: str) -> str:
+    """Return a sentence that says when a worker begins with a person who was added."""
+    from nats.errors import Error as NatsError
+
+    from tconnectsync import Retryable
+    from tconnectsync_fleet.lease import live_workers, serving
+
+    look = f"`tconnectsync fleet show {name}`"
+    try:
+        if serving(live_workers(servers)):
+            return f"A worker begins within seconds: {look}."
+    except (Retryable, NatsError):
+        return f"A worker begins within seconds, if one runs: {look}."
+    return "No worker runs now: start one with `tconnectsync fleet worker`."
 
 
 def _checked(

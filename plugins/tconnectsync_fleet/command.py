@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from tconnectsync_fleet.add_commands import add_all
+from tconnectsync_fleet.add_commands import add_all, who_begins
 from tconnectsync_fleet.request_keys import request_arguments
 from tconnectsync_fleet.server_options import (
     ServerOptions,
@@ -91,9 +91,7 @@ def add(
         with given_file(file, check_name(name)) as path:
             config = checked_config(engine, path, sealer(key), hasher(key), shared=shared)
             people.add(name, config, replace=replace)
-    click.echo(
-        f"{name} was {'replaced' if replace else 'added'}. A worker begins within seconds: `tconnectsync fleet show {name}`."
-    )
+        click.echo(f"{name} was {'replaced' if replace else 'added'}. {who_begins(servers, name)}")
     return 0
 
 

@@ -9,10 +9,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
+from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
+from tconnectsync_fleet.add_commands import who_begins
+from tconnectsync_fleet.lease import STOPPING
 from tconnectsync_fleet.nats_login import NatsLogin
 from tconnectsync_fleet.people import CheckedConfig, People
 from tconnectsync_fleet.servers import EVENTS, PEOPLE, SNAPSHOTS, STATUS, WORKERS, Servers, has_data
@@ -305,3 +310,20 @@ def test_extra_is_missing(tmp_path: Path) -> None:
     assert refused.returncode == 2
     assert "fleet" in refused.stderr
     assert "pip install" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("workers", "words"),
+    [
+        ({"w1": {}, "w2": {STOPPING: True}}, "A worker begins within seconds: "),
+        ({"w2": {STOPPING: True}}, "No worker runs now"),
+        ({}, "No worker runs now"),
+        (NatsError(), "A worker begins within seconds, if one runs: "),
+    ],
+)
+def test_answer_of_add_promises_nothing_untrue(
+    workers: dict[str, Any] | Exception, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker begins only if one runs. The person was added, also if nobody can say who runs."""
+    monkeypatch.setattr("tconnectsync_fleet.lease.live_workers", Mock(side_effect=[workers]))
+    assert who_begins(cast(Servers, None), "anna").startswith(words)

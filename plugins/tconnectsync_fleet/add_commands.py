@@ -33,7 +33,7 @@ def add_all(engine: FleetContext, options: ServerOptions, folder: Path, key: Pat
     """
     files = sorted(folder.glob("*.toml"))
     if not files:
-        raise click.ClickException(f"{folder} has no file NAME.toml. Nothing was added.")
+        raise click.UsageError(f"{folder} has no file NAME.toml. Nothing was added.")
     with options.connected() as servers:
         from tconnectsync_fleet.people import People
         from tconnectsync_fleet.person_runner import checked_config

@@ -250,6 +250,7 @@ def worker(
     require_extra()
     from tconnectsync_fleet.key_check import check_key
     from tconnectsync_fleet.log_person import mark_lines
+    from tconnectsync_fleet.metrics import host_and_port, serve_metrics
     from tconnectsync_fleet.operator_requests import answer_requests
     from tconnectsync_fleet.sealing import opener
     from tconnectsync_fleet.worker import Worker
@@ -257,6 +258,8 @@ def worker(
 
     if name is not None:
         check_worker_name(name)
+    if metrics:
+        host_and_port(metrics)
     mark_lines()
     box = opener(key)
     with WorkerFolder(folder) as own:
@@ -271,8 +274,6 @@ def worker(
                 signal.signal(number, lambda *_: working.stop())
             answer_requests(working)
             if metrics:
-                from tconnectsync_fleet.metrics import serve_metrics
-
                 serve_metrics(working, metrics)
             working.run()
     return 0

@@ -13,6 +13,7 @@ import click
 from tconnectsync_fleet.states import MEANINGS, NEW
 from tconnectsync_fleet.worker import Worker
 
+_LAST_PORT = 65_535
 _HELP = {
     "people": ("gauge", "people that this worker has"),
     "people_in_fleet": ("gauge", "people in the fleet who are not paused, whichever worker has them"),
@@ -66,9 +67,17 @@ class _MetricsServer(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def serve_metrics(worker: Worker, address: str) -> int:
-    """Serve at HOST:PORT from now on, and return the port. Errors: ClickException."""
+def host_and_port(address: str) -> tuple[str, int]:
+    """Return the parts of HOST:PORT. Errors: UsageError."""
     host, _, port = address.rpartition(":")
+    if not (port.isascii() and port.isdigit() and int(port) <= _LAST_PORT):
+        raise click.UsageError(f"--metrics {address}: expected HOST:PORT, such as 127.0.0.1:9110.")
+    return host or "127.0.0.1", int(port)
+
+
+def serve_metrics(worker: Worker, address: str) -> int:
+    """Serve at HOST:PORT from now on, and return the port. Errors: ClickException, UsageError."""
+    place = host_and_port(address)
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 10.0
@@ -91,8 +100,8 @@ def serve_metrics(worker: Worker, address: str) -> int:
             """Print nothing."""
 
     try:
-        server = _MetricsServer((host or "127.0.0.1", int(port)), Handler)
-    except (OSError, ValueError, OverflowError) as error:
+        server = _MetricsServer(place, Handler)
+    except OSError as error:
         raise click.ClickException(f"--metrics {address} cannot be used ({error}).") from error
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
     return int(server.server_address[1])

@@ -216,10 +216,31 @@ def test_unreadable_entry(fleet: LightFleet, connection: Servers) -> None:
 
 def test_init_again_changes_nothing(fleet: LightFleet, connection: Servers) -> None:
     """A fleet that was set up without a limit has none after another ``init``; other options do not change what exists."""
-    assert "changed nothing" in fleet.run("init", "--replicas", "1", "--lease", "15")
+    said = fleet.run("init", "--replicas", "1", "--requests-per-second", "5")
+    assert "Nothing was changed by `--replicas`, `--requests-per-second`." in said
+    assert "`tconnectsync fleet limit --per-second 5`" in said
+    said = fleet.run("init", "--lease", "15")
+    assert "`--lease`." in said
+    assert "--requests-per-second" not in said
+    assert fleet.run("init").strip() == "The fleet was set up before, and stays as it is."
     assert "no limit" in fleet.run("limit")
     lease = connection.call(connection.js.stream_info(f"KV_{WORKERS}")).config.max_age
     assert lease == fleet.lease_s
+
+
+def test_status_of_wrong_usage(fleet: LightFleet) -> None:
+    """What somebody must change ends with status 2, and nothing was done."""
+    content = fleet.key.read_bytes()
+    assert "exists already" in fleet.run("key", str(fleet.key), expect=(2,))
+    assert fleet.key.read_bytes() == content
+    empty = fleet.folder / "nobody"
+    empty.mkdir()
+    assert "no file NAME.toml" in fleet.run("add-all", str(empty), expect=(2,))
+    folder = fleet.folder / "no-metrics"
+    said = fleet.run("worker", "--metrics", "foo", "--folder", str(folder), expect=(2,))
+    assert "HOST:PORT" in said
+    assert not folder.exists()
+    assert "backfill needs first=DAY" in fleet.run("run", "nobody", "backfill", expect=(2,))
 
 
 def test_report_of_another_release(fleet: LightFleet, connection: Servers) -> None:

@@ -120,11 +120,16 @@ def test_nothing_of_a_person_is_shown(scraped: Scraped) -> None:
     assert scraped.get("/metrics", "POST").status_code == 501
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:ninety", "127.0.0.1:99999", "203.0.113.9:9110"])
-def test_address_that_cannot_be_used(scraped: Scraped, address: str) -> None:
-    """A wrong address names the option."""
-    with pytest.raises(click.ClickException, match="--metrics"):
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [("foo", 2), ("127.0.0.1", 2), ("127.0.0.1:ninety", 2), ("127.0.0.1:99999", 2), ("203.0.113.9:9110", 1)],
+)
+def test_address_that_cannot_be_used(scraped: Scraped, address: str, status: int) -> None:
+    """A wrong address names the option, and the form if that is wrong."""
+    with pytest.raises(click.ClickException, match="--metrics") as caught:
         serve_metrics(scraped.worker, address)
+    assert caught.value.exit_code == status
+    assert ("HOST:PORT" in caught.value.message) == (status == 2)
 
 
 def test_scraper_that_gives_up(

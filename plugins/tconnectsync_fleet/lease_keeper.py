@@ -61,7 +61,10 @@ class LeaseKeeper:
             if lease is None or not lease.holds() or self._loop_is_stuck(lease):
                 return
             if not lease.renew(self.report()):
-                log.warning("lease_lost owner=%s its people are left to others", lease.owner)
+                log.warning(
+                    "lease_lost owner=%s it could not be renewed in time: the NATS servers are slow or away, or this computer is"
+                    " overloaded. Its people are left to others; the worker goes on when it has a new lease", lease.owner,
+                )  # fmt: skip
         except Exception:
             log.exception("lease_not_renewed")  # without this thread the worker would lose every lease
 

@@ -158,8 +158,8 @@ class Worker:
     def _begin_lease(self) -> None:
         lease = WorkerLease(self.servers, self.name)
         lease.begin(self.report())
+        (log.warning if self._lease else log.info)("lease_taken worker=%s owner=%s", self.name, lease.owner)
         self._lease = lease
-        log.info("lease_taken worker=%s owner=%s", self.name, lease.owner)
 
     # --- who works for whom -----------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import secrets
 import time
 from collections.abc import Iterable
@@ -12,13 +13,16 @@ import attrs
 
 from tconnectsync import LogEnd
 from tconnectsync_fleet.lease import live_workers
-from tconnectsync_fleet.people import NotPossible, People, check_name
+from tconnectsync_fleet.people import NAME, NotPossible, People, check_name
 from tconnectsync_fleet.person_runner import FleetContext, checked_config
 from tconnectsync_fleet.sealing import hasher, sealer
 from tconnectsync_fleet.servers import Servers
 from tconnectsync_fleet.snapshot_plan import NO_SNAPSHOT
 from tconnectsync_fleet.snapshots import store_snapshot
 from tconnectsync_fleet.stream_replica import StreamReplica
+
+_EXPORT = re.compile(rf"({NAME.pattern})-tconnectsync-\d{{8}}T\d{{6}}Z(-\d+)?\.tar\.gz")
+"""The name of a file that :func:`move_out` has chosen in a folder."""
 
 
 def move_in(
@@ -39,6 +43,12 @@ def move_in(
     Errors: NotPossible, KeyProblem, TconnectsyncError, NatsError, OSError.
     """
     people, box = People(servers), sealer(key)
+    exported = _EXPORT.fullmatch(source.name)
+    if exported is not None and exported[1] != name:
+        raise NotPossible(
+            f"{source.name} has the event log of {exported[1]}: with it, {exported[1]}'s doses would go to {name}'s sites. Nothing was"
+            f" done. If this is meant, for example to try a restore, copy the file to another file name."
+        )
     if people.has(name):
         raise NotPossible(
             f"{name} is in the fleet already. If this is the import that was done before, nothing is left to do."

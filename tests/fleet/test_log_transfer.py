@@ -147,6 +147,7 @@ def test_in_and_out(moving: MovedInstallation) -> None:
     exports.mkdir()
     moving.fleet("export", "anna", "--output", f"{exports}/")
     (named,) = exports.glob("anna-tconnectsync-*.tar.gz")
+    assert "anna's doses" in moving.fleet("import", "ben", *moving.config, "--backup", str(named), expect=(2,))
     named.rename(again)
     with tarfile.open(backup) as first, tarfile.open(again) as second:
         assert checksums(first) == checksums(second)

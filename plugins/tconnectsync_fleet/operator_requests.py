@@ -122,7 +122,9 @@ def _serve(worker: Worker, scheduled: ScheduledPerson, request: Mapping[str, Any
     try:
         runner = scheduled.runner
         is_healthy = worker.is_healthy() and not worker.is_stopping
-        if not (is_healthy and scheduled.is_wanted and runner.is_held_under(worker.lease)):
+        only_looks = request.get("command") == STATUS_COMMAND
+        is_held = runner.is_owned if only_looks else runner.is_held_under(worker.lease)
+        if not (is_healthy and scheduled.is_wanted and is_held):
             if is_healthy:  # its last lease may have ended: the next turn takes the person under the present one
                 worker.plan_now(scheduled)
             words = "was paused, or is being given to a worker. Nothing was done. Run the command again."

@@ -316,8 +316,8 @@ class PersonRunner:
         self._is_doubtful = True
 
     def is_held_under(self, lease: WorkerLease) -> bool:
-        """Whether the log was taken under this lease, and nothing says that it may have another owner: without a look at the stream."""
-        return self._replica is not None and self._replica.owner == lease.owner and not self._is_doubtful
+        """Whether the log was last taken under this lease. It does not look at the stream."""
+        return self._replica is not None and self._replica.owner == lease.owner
 
     @property
     def is_owned(self) -> bool:

@@ -27,7 +27,7 @@ def test_what_may_not_be_read_is_told_with_the_way_out(harness: CliHarness) -> N
 def test_forbidden_file_in_the_data_folder(
     harness: CliHarness, monkeypatch: pytest.MonkeyPatch, is_own: bool, of_sqlite: bool
 ) -> None:
-    """The folder's owner is shown the `chown` command; another user is told to use `sudo`."""
+    """The folder's owner gets the `chown` command, another user the advice to use `sudo`."""
     data_dir = harness.folder / "data"
     monkeypatch.setattr("tconnectsync.cli.error_output.is_own", lambda folder: is_own and folder == data_dir)
     forbidden = PermissionError(13, "Permission denied", str(data_dir / "log" / "x"))

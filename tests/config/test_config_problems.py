@@ -281,7 +281,7 @@ def test_a_misspelt_variable_is_told(load: Load) -> None:
 
 
 def test_a_variable_of_a_plugins_command_is_known(load: Load) -> None:
-    """Also of a command in a group. One that is misspelt is told."""
+    """Also of a command in a group. A misspelt one is named in a note."""
     server = click.Option(["--server"], envvar=["TCONNECTSYNC_CREW_SERVER", "TCONNECTSYNC_CREW_HOST"])
     crew = click.Group("crew", [click.Command("run", params=[server, click.Option(["--plain"])])])
     plugins = usual_plugins(make_plugin("crew", tconnectsync_commands=lambda: [crew]))

@@ -72,7 +72,7 @@ def test_second_person_is_refused(people: People, site: CheckedConfig, new_name:
     both = CheckedConfig(sealed=b"sealed", receivers={free: "https://free.example/", **site.receivers})
     said = refusal(people, second, both)
     assert all(word in said for word in (first, second, SITE, "--shared-receiver"))
-    assert "remove" not in said, "nobody is told to give somebody else's data up"
+    assert "remove" not in said, "no advice to delete somebody else's data"
     assert not people.has(second)
     people.add(new_name(), CheckedConfig(sealed=b"sealed", receivers={free: "https://free.example/"}), replace=False)
 

@@ -186,6 +186,13 @@ def test_person_moves_while_a_request_waits(person: AskedPerson, worker: Worker,
     assert (person.scheduled in turns) == (change in ("given back", "a new lease"))
 
 
+def test_state_is_shown_under_an_older_lease(person: AskedPerson) -> None:
+    """`fleet show` only reads this worker's disk: it works between a new lease and the person's next turn."""
+    cast(Any, person.scheduled.runner).held_under = None
+    last = list(ask(person.servers, person.name, "status", {}))[-1]
+    assert last == {"status": 0, "lines": ["{}"]}
+
+
 def test_worker_that_falls_silent(person: AskedPerson, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether the request had begun is known, also if the worker dies."""
     monkeypatch.setattr(ask_worker, "SILENCE_S", 0.3)

@@ -28,7 +28,7 @@ from tconnectsync.events.source_facts import history_opened
 from tconnectsync_tandem import source_events as facts
 from tconnectsync_tandem.api.client import Client, TandemAccount
 from tconnectsync_tandem.api.endpoints import Endpoints, endpoints_of
-from tconnectsync_tandem.api.id_token import SignatureCheck, verify_in_subprocess
+from tconnectsync_tandem.api.id_token import StartCheck, check_in_subprocess
 from tconnectsync_tandem.api.pumps import Pump, newest_used, read_pumps
 from tconnectsync_tandem.api.responses import whole_answer
 from tconnectsync_tandem.api.token import TokenFile, account_key
@@ -73,7 +73,7 @@ def open_source(
     options: TandemOptions,
     context: Context,
     *,
-    verify_signature: SignatureCheck = verify_in_subprocess,
+    start_check: StartCheck = check_in_subprocess,
 ) -> TandemSource:
     """Return the source for a checked configuration with account, password and region."""
     if options.email is None or options.password is None or options.region is None:
@@ -85,7 +85,7 @@ def open_source(
         endpoints=endpoints,
         token_file=TokenFile(context.folder / "token.json", account_key(options.email, endpoints)),
         clock=context.clock,
-        verify_signature=verify_signature,
+        start_check=start_check,
         pace=context.pace,
     )
     return TandemSource(

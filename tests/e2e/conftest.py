@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tconnectsync_tandem.api.id_token_check import verdict
 from tconnectsync_tandem.source import open_source
+from tests.support.in_process_check import check_in_process
 
 
 @pytest.fixture(autouse=True)
@@ -14,4 +14,4 @@ def login_checked_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
     The daemon and the commands, which are processes, do it as they always do; ``tests/tandem/test_id_token.py`` tests that.
     """
-    monkeypatch.setitem(open_source.__kwdefaults__, "verify_signature", verdict)
+    monkeypatch.setitem(open_source.__kwdefaults__, "start_check", check_in_process)

@@ -18,7 +18,6 @@ from tconnectsync.testing import source_contract as contract
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tconnectsync_simulator.pump.truth import utc
-from tconnectsync_tandem.api.id_token_check import verdict
 from tconnectsync_tandem.options import TandemEndpointOptions as TandemEndpoints
 from tconnectsync_tandem.options import TandemOptions
 from tconnectsync_tandem.source import open_source as open_tandem
@@ -26,6 +25,7 @@ from tconnectsync_tconnect.options import TconnectEndpointOptions as OlderEndpoi
 from tconnectsync_tconnect.options import TconnectOptions
 from tconnectsync_tconnect.source import open_source as open_older
 from tests.support.faulty_cloud import FaultyService, FaultyTandemCloud
+from tests.support.in_process_check import check_in_process
 from tests.support.simulated_tconnect.cloud import TconnectCloud
 
 ZONE = "America/New_York"
@@ -63,7 +63,7 @@ def _tandem(cloud: FaultyTandemCloud, context: Context, password: str, history_d
         email=cloud.accounts[0].email, password=Secret(password), region="US", history_days=history_days,
         endpoints=TandemEndpoints(**cloud.endpoints),
     )  # fmt: skip
-    return open_tandem(options, context, verify_signature=verdict)
+    return open_tandem(options, context, start_check=check_in_process)
 
 
 def _older(cloud: TconnectCloud, context: Context, password: str, history_days: int) -> Source:

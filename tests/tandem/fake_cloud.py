@@ -20,11 +20,11 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tconnectsync import Context, Secret
-from tconnectsync_tandem.api.id_token import SignatureCheck
-from tconnectsync_tandem.api.id_token_check import verdict
+from tconnectsync_tandem.api.id_token import StartCheck
 from tconnectsync_tandem.options import TandemEndpointOptions, TandemOptions
 from tconnectsync_tandem.source import TandemSource, open_source
 from tests.support.clocks import FakeClock
+from tests.support.in_process_check import check_in_process
 from tests.support.loopback_server import serving
 from tests.support.memory_log import MemoryLog
 
@@ -295,7 +295,7 @@ class TandemHarness:
     folder: Path
     log: MemoryLog = attrs.field(factory=MemoryLog)
     zone: str = "America/New_York"
-    judge: SignatureCheck = verdict  # in this process, which is quicker
+    start_check: StartCheck = check_in_process
     settings: dict[str, Any] = attrs.field(factory=dict)
     _source: TandemSource | None = None
 
@@ -305,7 +305,9 @@ class TandemHarness:
             clock=self.clock, folder=self.folder, version="4.0.0", sections={}, zone_of=lambda day: self.zone
         )
         given = {"email": EMAIL, "password": Secret(PASSWORD), "region": "US", "endpoints": self.cloud.endpoints}
-        return open_source(TandemOptions(**{**given, **self.settings, **options}), context, verify_signature=self.judge)
+        return open_source(
+            TandemOptions(**{**given, **self.settings, **options}), context, start_check=self.start_check
+        )
 
     @property
     def running_source(self) -> TandemSource:

@@ -11,14 +11,14 @@ import pytest
 
 import tconnectsync_tandem.api.id_token as module
 from tconnectsync import Retryable, SourceChanged
-from tconnectsync_tandem.api.id_token import verify_in_subprocess
+from tconnectsync_tandem.api.id_token import check_in_subprocess
 from tests.tandem.fake_cloud import FakeCloudFault, TandemHarness
 
 
 @pytest.fixture
 def checked_in_subprocess(harness: TandemHarness) -> TandemHarness:
     """A harness whose source starts a subprocess for the check, as in production."""
-    harness.judge = verify_in_subprocess
+    harness.start_check = check_in_subprocess
     return harness
 
 
@@ -103,7 +103,8 @@ def test_check_process_shows_no_secret(tmp_path: Path, monkeypatch: pytest.Monke
         "print(json.dumps({'claims': {'words': sys.orig_argv, 'environment': dict(os.environ), 'read': read}}))"
     )
     monkeypatch.setattr(module, "SCRIPT", script)
-    found: Any = verify_in_subprocess("a-secret-token", [{"kid": "k1"}], "https://issuer.example.org")["claims"]
+    with check_in_subprocess() as verify:
+        found: Any = verify("a-secret-token", [{"kid": "k1"}], "https://issuer.example.org")["claims"]
     assert "a-secret-token" in found["read"]
     assert "a-secret-token" not in str(found["words"]) + str(found["environment"])
 
@@ -126,8 +127,8 @@ def test_check_ignores_group_signals() -> None:
         "class Stdin:\n"
         "    def read(self):\n"
         "        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM): os.kill(os.getpid(), number)\n"
-        '        return \'{"path": [], "token": "a", "keys": [], "issuer": "b"}\'\n'
+        '        return \'{"token": "a", "keys": [], "issuer": "b"}\'\n'
         "sys.stdin = Stdin(); check.verdict = lambda **question: {'claims': question}; check.main()\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", script, *sys.path], capture_output=True, text=True, check=True)
     assert done.stdout == '{"claims": {"token": "a", "keys": [], "issuer": "b"}}'

@@ -14,11 +14,11 @@ import pytest
 from tconnectsync import Context, Retryable, Secret
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
-from tconnectsync_tandem.api.id_token_check import verdict
 from tconnectsync_tandem.options import TandemEndpointOptions, TandemOptions
 from tconnectsync_tandem.source import TandemSource, open_source
 from tests.support.clocks import FakeClock
 from tests.support.faulty_cloud import FaultyTandemCloud
+from tests.support.in_process_check import check_in_process
 from tests.support.memory_log import MemoryLog
 
 SERIAL = "90556643"
@@ -52,7 +52,7 @@ class PolledAccount:
         endpoints = TandemEndpointOptions(**self.cloud.endpoints)
         password = Secret(account.password)
         given = TandemOptions(email=account.email, password=password, region="US", endpoints=endpoints, **options)
-        return open_source(given, context, verify_signature=verdict)
+        return open_source(given, context, start_check=check_in_process)
 
     def live(self, until: datetime, every_min: float, source: TandemSource | None = None) -> None:
         """Poll at a rhythm, and handle trouble as the engine would: by asking again later."""

@@ -12,7 +12,7 @@ import attrs
 
 from tconnectsync import Clock, HttpClient, Retryable, Secret
 from tconnectsync_tandem.api.endpoints import Endpoints
-from tconnectsync_tandem.api.id_token import SignatureCheck, verify_in_subprocess
+from tconnectsync_tandem.api.id_token import StartCheck, check_in_subprocess
 from tconnectsync_tandem.api.login import Login
 from tconnectsync_tandem.api.token import TandemToken, TokenFile
 from tconnectsync_tandem.api.transport import BLOCKED_WAIT_S, Body, TandemTransport, TokenExpired, refusal
@@ -32,7 +32,7 @@ class TandemAccount:
     endpoints: Endpoints
     token_file: TokenFile
     clock: Clock
-    verify_signature: SignatureCheck = attrs.field(default=verify_in_subprocess, repr=False)
+    start_check: StartCheck = attrs.field(default=check_in_subprocess, repr=False)
     pace: Callable[[], None] = lambda: None
     _token: TandemToken | None = attrs.field(default=None, repr=False)
     _warned: set[str] = attrs.field(factory=set)
@@ -58,7 +58,7 @@ class TandemAccount:
     def _log_in(self) -> TandemToken:
         self._token = None
         with closing(HttpClient(clock=self.clock, pace=self.pace)) as client:
-            login = Login(self.endpoints, TandemTransport(client, self.clock), self._warned, self.verify_signature)
+            login = Login(self.endpoints, TandemTransport(client, self.clock), self._warned, self.start_check)
             token = login.run(self.email, self.password)
         self._token = token
         self.token_file.save(token)

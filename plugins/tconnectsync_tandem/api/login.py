@@ -17,7 +17,7 @@ import attrs
 
 from tconnectsync import CredentialsRefused, Secret
 from tconnectsync_tandem.api.endpoints import SCOPE, USER_AGENT, Endpoints
-from tconnectsync_tandem.api.id_token import SignatureCheck, claims_of, time_of, verify_in_subprocess
+from tconnectsync_tandem.api.id_token import SignatureCheck, StartCheck, check_in_subprocess, claims_of, time_of
 from tconnectsync_tandem.api.token import TandemToken
 from tconnectsync_tandem.api.transport import (
     TandemResponse,
@@ -45,17 +45,18 @@ class Login:
     transport: TandemTransport
     warned: set[str]
     """Warnings that earlier logins of this process have logged."""
-    verify_signature: SignatureCheck = verify_in_subprocess
+    start_check: StartCheck = check_in_subprocess
 
     def run(self, email: str, password: Secret) -> TandemToken:
         """Log in: page, password, authorization, token, and the check of its signature."""
         self._open_page()
         self._send_password(email, password)
-        verifier = secrets.token_urlsafe(64)
-        code = self._authorize(verifier)
-        granted = self._exchange(code, verifier)
-        now = self.transport.clock.now()
-        claims = self._check_signature(_text(granted, "id_token"), now)
+        with self.start_check() as verify:
+            verifier = secrets.token_urlsafe(64)
+            code = self._authorize(verifier)
+            granted = self._exchange(code, verifier)
+            now = self.transport.clock.now()
+            claims = self._check_signature(verify, _text(granted, "id_token"), now)
         pumper_id = claims.get("pumperId")
         if not isinstance(pumper_id, str) or not pumper_id:
             raise login_changed(
@@ -188,12 +189,12 @@ class Login:
             raise shape_changed("token", "not a JSON object")
         return found
 
-    def _check_signature(self, id_token: str, now: datetime) -> Mapping[str, Any]:
+    def _check_signature(self, verify: SignatureCheck, id_token: str, now: datetime) -> Mapping[str, Any]:
         """Return the claims if signature, issuer and times are valid.
 
         A different audience is only logged: none was ever captured.
         """
-        claims = claims_of(self.verify_signature(id_token, self._signing_keys(), self.endpoints.issuer), now)
+        claims = claims_of(verify(id_token, self._signing_keys(), self.endpoints.issuer), now)
         audience = claims.get("aud")
         known = audience if isinstance(audience, list) else [audience]
         if self.endpoints.client_id not in known and "audience" not in self.warned:

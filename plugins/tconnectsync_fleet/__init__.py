@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 @hookimpl
 def tconnectsync_commands() -> Sequence[click.Command]:
     """``fleet``."""
-    from tconnectsync_fleet.command import fleet
+    from tconnectsync_fleet.group import fleet
 
     return [fleet]

@@ -1,4 +1,4 @@
-"""``tconnectsync fleet``. NATS and the seals are imported when one of its commands runs."""
+"""The commands of ``tconnectsync fleet`` for people and workers. NATS and the seals are imported when one of them runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from tconnectsync_fleet.add_commands import add_all, who_begins
+from tconnectsync_fleet.add_commands import who_begins
 from tconnectsync_fleet.request_keys import request_arguments
 from tconnectsync_fleet.server_options import (
     ServerOptions,
@@ -21,37 +21,12 @@ from tconnectsync_fleet.server_options import (
     shared_option,
     with_servers,
 )
-from tconnectsync_fleet.setup_commands import init, key, limit
-from tconnectsync_fleet.transfer_commands import export, import_
 
 if TYPE_CHECKING:
     from tconnectsync_fleet.person_runner import FleetContext
 
 
-@click.group(short_help="Run tconnectsync for many people on several machines, over NATS.")
-def fleet() -> None:
-    """Run tconnectsync for many people: workers share them, and their event logs are in NATS JetStream.
-
-    Needs the extra `fleet` and at least one NATS server with JetStream; three of them survive the loss of one.
-
-    \b
-    To begin:
-      tconnectsync fleet key fleet.key
-      tconnectsync fleet init --servers nats://HOST:4222,…
-      tconnectsync fleet add anna --config anna.toml --key fleet.key.pub --servers …
-      tconnectsync fleet worker --folder /var/lib/tconnectsync-fleet --key fleet.key --servers …
-    """
-
-
-fleet.add_command(add_all)
-fleet.add_command(export)
-fleet.add_command(import_)
-fleet.add_command(init)
-fleet.add_command(key)
-fleet.add_command(limit)
-
-
-@fleet.command()
+@click.command()
 @click.argument("name")
 @click.option(
     "--config",
@@ -95,7 +70,7 @@ def add(
     return 0
 
 
-@fleet.command()
+@click.command()
 @click.argument("name")
 @click.option(
     "--data",
@@ -121,7 +96,7 @@ def remove(options: ServerOptions, name: str, data: bool) -> int:
     return 0
 
 
-@fleet.command()
+@click.command()
 @click.argument("name")
 @with_servers
 def pause(options: ServerOptions, name: str) -> int:
@@ -132,7 +107,7 @@ def pause(options: ServerOptions, name: str) -> int:
     return 0
 
 
-@fleet.command()
+@click.command()
 @click.argument("name")
 @with_servers
 def resume(options: ServerOptions, name: str) -> int:
@@ -143,7 +118,7 @@ def resume(options: ServerOptions, name: str) -> int:
     return 0
 
 
-@fleet.command()
+@click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_servers
 def status(options: ServerOptions, as_json: bool) -> int:
@@ -160,7 +135,7 @@ def status(options: ServerOptions, as_json: bool) -> int:
     return 9 if found["troubles"] else 0
 
 
-@fleet.command(short_help="Print one person's status as JSON.")
+@click.command(short_help="Print one person's status as JSON.")
 @click.argument("name")
 @with_servers
 def show(options: ServerOptions, name: str) -> int:
@@ -168,7 +143,7 @@ def show(options: ServerOptions, name: str) -> int:
     return _ask(options, name, "status", {})
 
 
-@fleet.command()
+@click.command()
 @click.argument("name")
 @click.argument("command")
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
@@ -210,7 +185,7 @@ def _ask(options: ServerOptions, name: str, command: str, arguments: Mapping[str
     return status
 
 
-@fleet.command()
+@click.command()
 @click.option(
     "--folder",
     required=True,

@@ -89,8 +89,10 @@ class ConfigBuilder:
         for name in tables.plugins.blocked_in_vain:
             words = did_you_mean(name, tables.plugins.known, "; `tconnectsync plugins` lists the plugins")
             tables.notes.append(f'{tables.file.name}: blocked_plugins: there is no plugin "{name}"{words}')
-        known += [*_OTHER_VARIABLES, *tables.plugins.command_variables()]
-        tables.notes.extend(misspelt_variables(tables.sources.environ, known))
+        known += _OTHER_VARIABLES
+        tables.notes.extend(
+            misspelt_variables(tables.sources.environ, known, of_commands=tables.plugins.command_variables)
+        )
         tables.notes.extend(proxy_notes(tables.sources.environ))
         if tables.file.readable_by_everyone() and has_secret(tables.file, tables.plugins):
             name = tables.file.name

@@ -6,7 +6,7 @@ error message names the variable and not the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
@@ -101,12 +101,21 @@ def _not_text(text: str) -> str | None:
     return None
 
 
-def misspelt_variables(environ: Mapping[str, str], known: Iterable[str]) -> Iterator[str]:
-    """Yield a sentence for each variable that has our prefix but is unknown."""
-    names = sorted(set(known))
-    for variable in sorted(environ):
-        if variable.startswith(_OURS) and variable not in names:
-            yield f"environment: {variable} is not a known variable{did_you_mean(variable, names, '', cutoff=0.8)}"
+def misspelt_variables(
+    environ: Mapping[str, str], known: Iterable[str], of_commands: Callable[[], Iterable[str]]
+) -> Iterator[str]:
+    """Yield a sentence for each variable that has our prefix but is unknown.
+
+    ``of_commands`` returns the variables of plugins' commands. It imports all of them, so it is called only if that can matter.
+    """
+    names = set(known)
+    unknown = sorted(variable for variable in environ if variable.startswith(_OURS) and variable not in names)
+    if unknown:
+        names.update(of_commands())
+    for variable in unknown:
+        if variable not in names:
+            near = did_you_mean(variable, sorted(names), "", cutoff=0.8)
+            yield f"environment: {variable} is not a known variable{near}"
 
 
 def proxy_notes(environ: Mapping[str, str]) -> Iterator[str]:

@@ -188,11 +188,17 @@ class Plugins:
 
 
 def _variables_of(command: click.Command) -> Iterator[str]:
+    import click
+
     for parameter in command.params:
         given = parameter.envvar or ()
         yield from (given,) if isinstance(given, str) else given
-    for inner in getattr(command, "commands", {}).values():
-        yield from _variables_of(inner)
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):  # a group may import its commands only now
+            inner = command.get_command(context, name)
+            if inner is not None:
+                yield from _variables_of(inner)
 
 
 def load_plugins(

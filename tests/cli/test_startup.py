@@ -28,7 +28,7 @@ NOT_FOR_STATUS = (
 )  # fmt: skip
 
 
-FLEET_ONLY = ("nats", "nacl", "tconnectsync_fleet.servers", "tconnectsync_fleet.worker")
+FLEET_ONLY = ("nats", "nacl", "tconnectsync_fleet.command", "tconnectsync_fleet.servers", "tconnectsync_fleet.worker")
 """A single person needs no NATS servers, and not the extra either."""
 
 

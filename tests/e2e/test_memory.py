@@ -53,6 +53,17 @@ def test_cycles_searched_less_often() -> None:
         gc.set_threshold(*before)
 
 
+def test_cycles_not_searched_at_the_end() -> None:
+    """When a command's process ends, all objects are exempt from the search, so that it takes no time."""
+    script = (
+        "import atexit, gc, sys; atexit.register(lambda: print(gc.get_freeze_count(), len(gc.get_objects())));"
+        "from tconnectsync.cli import main; sys.exit(main())"
+    )
+    done = subprocess.run([sys.executable, "-c", script, "--version"], capture_output=True, text=True, check=True)
+    exempt, searched = map(int, done.stdout.splitlines()[-1].split())
+    assert exempt > 10_000 > 100 > searched
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 @pytest.mark.parametrize("told", [True, False])
 def test_large_blocks_returned(told: bool) -> None:

@@ -12,7 +12,7 @@ import click
 import pytest
 import yaml
 
-from tconnectsync_fleet.command import fleet
+from tconnectsync_fleet.group import fleet
 from tests.support.nats_servers import find_nats_server
 
 FOLDER = Path(__file__).resolve().parents[2] / "packaging" / "fleet"
@@ -66,7 +66,10 @@ def test_worker(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     group, command, *words = service["command"]
     assert group == fleet.name
     given = service["environment"]
-    known = {parameter.envvar for parameter in fleet.commands[command].params}
+    parent = click.Context(fleet)
+    worker = fleet.get_command(parent, command)
+    assert worker is not None
+    known = {parameter.envvar for parameter in worker.params}
     assert set(given) <= known
     for variable, value in given.items():
         if value.startswith("/run/secrets/"):
@@ -75,7 +78,7 @@ def test_worker(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             assert secret in COMPOSE["secrets"]
             (tmp_path / secret).touch()
         monkeypatch.setenv(variable, value.replace("/run/secrets", str(tmp_path)))
-    found = fleet.commands[command].make_context(command, words, parent=click.Context(fleet)).params
+    found = worker.make_context(command, words, parent=parent).params
     assert found["name"] == name
     assert found["folder"] == Path("/data")
     assert mounts(service)["/data"] == name

@@ -9,10 +9,8 @@ from typing import Any
 
 from tconnectsync.errors import IndexCorrupt, TconnectsyncError
 from tconnectsync.exit_status import ExitStatus
-from tconnectsync.jobs.adopt import adopt
 from tconnectsync.jobs.messages import Job, Request, Result, Step
 from tconnectsync.jobs.sync import backfill, dead_letters, import_job, replay, resume, sync
-from tconnectsync.jobs.verify import verify
 from tconnectsync.runtime.engine import Engine
 
 log = logging.getLogger("tconnectsync.jobs")
@@ -41,8 +39,8 @@ def perform(engine: Engine, request: Request, zone_at: Callable[[date], Any]) ->
         "import": lambda: import_job(engine, request.args),
         "replay": lambda: replay(engine, request.args, zone_at),
         "resume": lambda: resume(engine, request.args),
-        "adopt": lambda: adopt(engine, request.args, zone_at),
-        "verify": lambda: verify(engine, request.args, zone_at),
+        "adopt": lambda: _adopt(engine, request, zone_at),
+        "verify": lambda: _verify(engine, request, zone_at),
         "dead_letters_retry": lambda: dead_letters(engine, request.args, retry=True),
         "dead_letters_drop": lambda: dead_letters(engine, request.args, retry=False),
     }
@@ -50,3 +48,18 @@ def perform(engine: Engine, request: Request, zone_at: Callable[[date], Any]) ->
     if job is None:
         return iter((Result(status=ExitStatus.USAGE, lines=(f"unknown request {request.command!r}",)),))
     return job()
+
+
+# the comparison with receivers is imported when it is asked for
+
+
+def _adopt(engine: Engine, request: Request, zone_at: Callable[[date], Any]) -> Job:
+    from tconnectsync.jobs.adopt import adopt
+
+    return adopt(engine, request.args, zone_at)
+
+
+def _verify(engine: Engine, request: Request, zone_at: Callable[[date], Any]) -> Job:
+    from tconnectsync.jobs.verify import verify
+
+    return verify(engine, request.args, zone_at)

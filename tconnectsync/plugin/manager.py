@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
@@ -121,7 +121,9 @@ class Plugins:
 
     def command_variables(self) -> set[str]:
         """Return the variables that options of the plugins' commands can be set with."""
-        return {variable for command in self.commands().values() for variable in _variables_of(command)}
+        from tconnectsync.plugin.command_variables import variables_of_command
+
+        return {variable for command in self.commands().values() for variable in variables_of_command(command)}
 
     def provided_by(self, name: str) -> dict[str, list[str]]:
         """Return what the plugin ``name`` provides: names by "sources", "sinks", "sections", "importers" and "commands"."""
@@ -185,20 +187,6 @@ class Plugins:
             else:
                 self.problem(loaded.name, f"{hook}() returned {thing!r:.80}, expected {kind.__name__}")
         return things
-
-
-def _variables_of(command: click.Command) -> Iterator[str]:
-    import click
-
-    for parameter in command.params:
-        given = parameter.envvar or ()
-        yield from (given,) if isinstance(given, str) else given
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):  # a group may import its commands only now
-            inner = command.get_command(context, name)
-            if inner is not None:
-                yield from _variables_of(inner)
 
 
 def load_plugins(

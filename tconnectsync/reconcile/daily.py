@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import random
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -17,13 +18,14 @@ from tconnectsync.outbox.sender import Sender
 from tconnectsync.outbox.stored_values import COMPARED, FOREIGN_ALLOWED
 from tconnectsync.plugin.receiver import ReadableReceiver
 from tconnectsync.projection.fold_runner import FoldRunner
-from tconnectsync.reconcile.comparison import Verifier, repair
 from tconnectsync.reconcile.comparison_state import ComparisonState
-from tconnectsync.reconcile.report import WRONG, ComparisonChunk, ComparisonReport, Mismatch
 from tconnectsync.retry.backoff import backoff_s
 from tconnectsync.retry.deadline import RememberedDeadline
 from tconnectsync.retry.refusals import REFUSED_WAIT_S
 from tconnectsync.timeline.event_stream import EventStream
+
+if TYPE_CHECKING:  # most commands end without a comparison
+    from tconnectsync.reconcile.running_comparison import RunningComparison
 
 log = logging.getLogger("tconnectsync.sinks")
 INTERVAL = timedelta(days=1)
@@ -45,15 +47,13 @@ class DailyComparison:
     clock: Clock
     rng: random.Random
     _state: ComparisonState | None = None
-    _chunks: Iterator[ComparisonChunk] | None = None
-    _report: ComparisonReport = attrs.field(factory=ComparisonReport)
-    _wrong: list[Mismatch] = attrs.field(factory=list)
+    _running: RunningComparison | None = None
 
     def due(self, now: datetime) -> bool:
         """Whether a comparison is running or due."""
         if not isinstance(self.sender.receiver, ReadableReceiver):
             return False
-        if self._chunks is not None:
+        if self._running is not None:
             return True
         if self._state is None:
             self._state = ComparisonState.load(self.fold_runner.outbox)
@@ -72,12 +72,11 @@ class DailyComparison:
         receiver = self.sender.receiver
         if not isinstance(receiver, ReadableReceiver):
             return
-        if self._chunks is None:
-            verifier = Verifier(self.fold_runner, receiver, self.events, streams, self.clock)
-            now = self.clock.now()
-            self._report, self._wrong, self._chunks = ComparisonReport(), [], verifier.run(now - DAYS_BACK, now)
+        if self._running is None:
+            self._running = self._begin(receiver, streams)
+        running = self._running
         try:
-            part = next(self._chunks, None)
+            goes_on = running.step()
         except (IndexCorrupt, sqlite3.Error):
             self.give_up()
             raise
@@ -90,27 +89,33 @@ class DailyComparison:
             log.exception("comparison_failed sink=%s", self.name)
             self._fail(f"the sink failed unexpectedly: {type(error).__name__}", None)
         else:
-            if part is None:
-                self._finish()
-                return
-            self._report.add(part)
-            self._wrong += [mismatch for mismatch in part.found if mismatch.repairable]
+            if not goes_on:
+                self._finish(running)
+
+    def _begin(self, receiver: ReadableReceiver, streams: Mapping[str, EventStream]) -> RunningComparison:
+        from tconnectsync.reconcile.comparison import Verifier
+        from tconnectsync.reconcile.running_comparison import RunningComparison
+
+        now = self.clock.now()
+        verifier = Verifier(self.fold_runner, receiver, self.events, streams, self.clock)
+        return RunningComparison.of(verifier, now - DAYS_BACK, now)
 
     def give_up(self) -> None:
         """Stop the running comparison: something changed meanwhile. The next one starts from the beginning."""
-        self._chunks = None
+        self._running = None
 
-    def _finish(self) -> None:
-        outbox, now, report = self.fold_runner.outbox, self.clock.now(), self._report
+    def _finish(self, comparison: RunningComparison) -> None:
+        outbox, now, report = self.fold_runner.outbox, self.clock.now(), comparison.report
         with outbox.transaction():
-            repair(outbox, self._wrong, now=now)
+            comparison.repair(outbox, now)
             self._save(ComparisonState(at=now, not_before=self._after(INTERVAL), counts=dict(report.to_json())))
         if report.twice and not outbox.values.get(FOREIGN_ALLOWED):
             log.warning("older_bridge_writes sink=%s documents=%d", self.name, report.twice)
         if report.wrong:
-            found = " ".join(f"{verdict}={report.counts[verdict]}" for verdict in WRONG if report.counts[verdict])
-            log.warning('site_differed sink=%s %s action="our documents are sent again"', self.name, found)
-        self._chunks, self._wrong = None, []
+            log.warning(
+                'site_differed sink=%s %s action="our documents are sent again"', self.name, report.wrong_counts
+            )
+        self._running = None
 
     def _fail(self, message: str, after_s: float | None) -> None:
         self.give_up()

@@ -117,6 +117,11 @@ class ComparisonReport:
         """The number of wrong documents of ours."""
         return sum(self.counts[verdict] for verdict in WRONG)
 
+    @property
+    def wrong_counts(self) -> str:
+        """The verdicts of wrong documents with their numbers, for the program's log."""
+        return " ".join(f"{verdict}={self.counts[verdict]}" for verdict in WRONG if self.counts[verdict])
+
     def summary(self) -> str:
         """Return one line of text with the counts."""
         found = [f"{self.counts[name]:,} {name.replace('_', ' ')}" for name in VERDICTS if self.counts[name]]

@@ -6,6 +6,7 @@ import random
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -25,13 +26,15 @@ from tconnectsync.outbox.stored_values import (
 )
 from tconnectsync.plugin.receiver import ReadableReceiver
 from tconnectsync.projection.fold_runner import FoldRunner
-from tconnectsync.reconcile.comparison import Verifier, repair
 from tconnectsync.reconcile.daily import DailyComparison
-from tconnectsync.reconcile.report import Mismatch, cannot_verify_text
 from tconnectsync.runtime.sink_delivery import SinkDelivery
 from tconnectsync.runtime.sink_folding import SinkFolding
 from tconnectsync.runtime.sink_health import SinkHealth
 from tconnectsync.timeline.event_stream import EventStream
+
+if TYPE_CHECKING:  # most commands end without a comparison
+    from tconnectsync.reconcile.comparison import Verifier
+    from tconnectsync.reconcile.report import Mismatch
 
 
 @attrs.define
@@ -177,6 +180,9 @@ class SinkRunner:
 
     def verifier(self, streams: Mapping[str, EventStream]) -> Verifier:
         """Return a comparison with the receiver's documents. TypeError if the receiver cannot be read back."""
+        from tconnectsync.reconcile.comparison import Verifier
+        from tconnectsync.reconcile.report import cannot_verify_text
+
         receiver = self.sender.receiver
         if not isinstance(receiver, ReadableReceiver):
             raise TypeError(cannot_verify_text(self.name))
@@ -184,6 +190,8 @@ class SinkRunner:
 
     def repair(self, mismatches: Sequence[Mismatch]) -> int:
         """Send wrong documents of this sink again. Return their number."""
+        from tconnectsync.reconcile.comparison import repair
+
         with self.outbox.transaction():
             return repair(self.outbox, mismatches, now=self.clock.now())
 

@@ -37,7 +37,7 @@ FLEET_ONLY = ("nats", "nacl", "tconnectsync_fleet.command", "tconnectsync_fleet.
     [
         (("--help",), ("tconnectsync.events.kinds", *NOT_FOR_STATUS), "Usage: tconnectsync"),
         (("--config", "CONFIG", "status"), NOT_FOR_STATUS, "WAIT"),
-        (("--config", "CONFIG", "sync"), (), ""),
+        (("--config", "CONFIG", "sync"), ("tconnectsync.reconcile.comparison", "tconnectsync.reconcile.adoption"), ""),
     ],
 )
 def test_command_starts_lightly(words: tuple[str, ...], heavy: tuple[str, ...], first: str, tmp_path: Path) -> None:

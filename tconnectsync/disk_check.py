@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-import attrs
+import msgspec
 
 from tconnectsync.storage_errors import FAILING, MAKE_ROOM, READ_ONLY
 
@@ -15,8 +15,7 @@ FREE_SPACE_FLOOR = 64 << 20
 """Bytes that polling leaves free, so that the outboxes can still commit."""
 
 
-@attrs.frozen(kw_only=True)
-class Disk:
+class Disk(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a disk. ``message`` and ``remedy`` are empty if it is fine; ``free_bytes`` is None if unknown."""
 
     free_bytes: int | None = None

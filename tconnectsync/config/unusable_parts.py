@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import attrs
+import msgspec
 
 if TYPE_CHECKING:
     from tconnectsync.config.environment import MergedTable
@@ -24,8 +24,7 @@ _CORE = {
 }
 
 
-@attrs.frozen(kw_only=True)
-class UnusablePart:
+class UnusablePart(msgspec.Struct, frozen=True, kw_only=True):
     """``name``: its table, or the sinks; ``problems``: a sentence for each; ``consequence``: what does not work until then."""
 
     name: str

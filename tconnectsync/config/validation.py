@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 import attrs
+import msgspec
 from cattrs import Converter
 from cattrs.errors import (
     ClassValidationError,
@@ -36,8 +37,7 @@ from tconnectsync.plugin.pasted_text import trim_lines
 T = TypeVar("T")
 
 
-@attrs.frozen(kw_only=True)
-class ValidationIssue:
+class ValidationIssue(msgspec.Struct, frozen=True, kw_only=True):
     """One problem at ``path`` (dotted, below the table), in ``words`` that follow the path in a message."""
 
     path: str

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
+import msgspec
 
 from tconnectsync.eventlog.compression import SegmentCorrupt
 from tconnectsync.eventlog.damage import Segment, damages
@@ -57,7 +58,7 @@ def check_log(data_dir: Path, files: Files | None = None, *, progress: Progress 
     segments.log_id = segments.find_log_id()
     for surveyed in survey(segments, progress):
         for damage in damages(surveyed.segment, surveyed.damage):
-            yield CheckLine(good=False, **attrs.asdict(damage))
+            yield CheckLine(good=False, **msgspec.structs.asdict(damage))
         if not surveyed.damage:
             first, last = surveyed.first_line, surveyed.last_line
             yield CheckLine(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import attrs
+import msgspec
 
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog.framing import DamagedRange, Line
@@ -14,8 +14,7 @@ PLAIN = ".jsonl"
 PACKED = ".jsonl.gz"
 
 
-@attrs.frozen(kw_only=True)
-class Segment:
+class Segment(msgspec.Struct, frozen=True, kw_only=True):
     """A segment: one file of the log, with the position of its first record."""
 
     first: int
@@ -33,8 +32,7 @@ class Segment:
         return self.name.endswith(PACKED)
 
 
-@attrs.frozen(kw_only=True)
-class Damage:
+class Damage(msgspec.Struct, frozen=True, kw_only=True):
     """A corrupt place in the log. ``line`` counts from 1; ``position`` to ``last_position`` are missing."""
 
     path: str

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import TypeAlias
 from zlib import crc32
 
-import attrs
 import msgspec
 
 FORMAT = 1
@@ -64,8 +63,7 @@ class Line(msgspec.Struct, frozen=True, gc=False):
         return self.offset + RECORD_OFFSET + len(self.record) + 2
 
 
-@attrs.frozen(kw_only=True)
-class DamagedRange:
+class DamagedRange(msgspec.Struct, frozen=True, kw_only=True):
     """Corrupt lines next to each other: ``text[offset:end]``, starting at line number ``line`` (from 1).
 
     Positions ``first_position`` to ``last_position`` are missing. If only a header is corrupt, there are none; at the end of

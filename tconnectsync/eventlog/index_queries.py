@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-import attrs
+import msgspec
 
 from tconnectsync.eventlog.codec import pump_time_of
 from tconnectsync.eventlog.damage import Damage
@@ -17,8 +17,7 @@ _PAGE = 10_000
 _FIRST, _LAST = -(1 << 63), (1 << 63) - 1
 
 
-@attrs.frozen(kw_only=True)
-class Stream:
+class Stream(msgspec.Struct, frozen=True, kw_only=True):
     """Events with one order: a pump's sequence group, or a pump's events from a source without numbers.
 
     Keys are sequence numbers, or milliseconds of pump time since 2008. ``source`` is the first that wrote to it.

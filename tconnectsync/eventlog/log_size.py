@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import attrs
+import msgspec
 
 from tconnectsync.eventlog.segments import Segments
 
 
-@attrs.frozen(kw_only=True)
-class LogSize:
+class LogSize(msgspec.Struct, frozen=True, kw_only=True):
     """``bytes`` on disk without the index, number of ``segments``, last position; ``packed_…``: compressed segments only."""
 
     bytes: int

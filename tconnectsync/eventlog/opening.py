@@ -6,7 +6,7 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
-import attrs
+import msgspec
 
 from tconnectsync.clock import Clock
 from tconnectsync.eventlog.codec import Codec
@@ -28,8 +28,7 @@ from tconnectsync.eventlog.writer import Writer, index_errors
 from tconnectsync.text.plural import counted
 
 
-@attrs.frozen(kw_only=True)
-class OpenLog:
+class OpenLog(msgspec.Struct, frozen=True, kw_only=True):
     """An open log. ``writer`` is None for a reader. ``notices`` say what was repaired while opening."""
 
     log_id: str

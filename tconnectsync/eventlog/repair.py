@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 import attrs
+import msgspec
 
 from tconnectsync.clock import Clock
 from tconnectsync.eventlog.check import SegmentSurvey, survey
@@ -261,7 +262,9 @@ def _extended(text: bytes, damage: DamagedRange) -> DamagedRange:
     if not line or damage.last_position is None:
         raise _Unrepairable(damage)
     last = position_after(damage.last_position + 1, line[RECORD_OFFSET:-2]) - 1
-    return attrs.evolve(damage, lines=damage.lines + 1, end=end, last_position=last, next_chain=stored_crc(line))
+    return msgspec.structs.replace(
+        damage, lines=damage.lines + 1, end=end, last_position=last, next_chain=stored_crc(line)
+    )
 
 
 def _last_crc(text: bytes) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import attrs
+import msgspec
 
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog.framing import (
@@ -59,7 +59,7 @@ def damaged_end(text: bytes, first: int, last: Line | None, what: str) -> Damage
 
 def ending_at_next(damage: DamagedRange, next_first: int, next_chain: int | None) -> DamagedRange:
     """Return ``damage`` at the end of a segment, limited by the first position of the next one."""
-    return attrs.evolve(damage, last_position=next_first - 1, next_chain=next_chain)
+    return msgspec.structs.replace(damage, last_position=next_first - 1, next_chain=next_chain)
 
 
 def damage_between(

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import attrs
+import msgspec
 
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog import segment_continuity as continuity
@@ -200,7 +200,7 @@ class Segments:
         for item in walk(text, segment.first) if not foreign else ():
             if isinstance(item, DamagedRange):
                 if item.last_position is None:
-                    tail = attrs.evolve(item, what=problem) if problem and not last else item
+                    tail = msgspec.structs.replace(item, what=problem) if problem and not last else item
                     break
                 found = True
             else:

@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import Enum
 
 import attrs
+import msgspec
 
 from tconnectsync.eventlog import EventLog
 from tconnectsync.events import Event
@@ -39,8 +40,7 @@ class Fetch:
         return self.state in (FetchState.DONE, FetchState.FAILED)
 
 
-@attrs.frozen
-class SourceHistory:
+class SourceHistory(msgspec.Struct, frozen=True):
     """The part of the log that one source may read."""
 
     events: EventLog

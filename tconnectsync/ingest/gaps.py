@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone
 
-import attrs
+import msgspec
 
 from tconnectsync.clock import milliseconds
 from tconnectsync.eventlog import EventLog
@@ -20,8 +20,7 @@ _EARLIEST = datetime(2008, 1, 1, tzinfo=timezone.utc)
 _MAX_GAPS = 1000
 
 
-@attrs.frozen(kw_only=True)
-class RefetchRange:
+class RefetchRange(msgspec.Struct, frozen=True, kw_only=True):
     """Pump-local days, both inclusive, that may lack events because of the gap ``name``."""
 
     name: str

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-import attrs
+import msgspec
 
 UPLOAD_MARGIN_S = 60.0
 """An upload appears in the cloud a little after its own time."""
 
 
-@attrs.frozen(kw_only=True)
-class PollSchedule:
+class PollSchedule(msgspec.Struct, frozen=True, kw_only=True):
     """The shortest and the longest time between two polls, in seconds."""
 
     poll_min_s: float

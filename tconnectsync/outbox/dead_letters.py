@@ -14,8 +14,7 @@ from tconnectsync.clock import moment
 from tconnectsync.text.plural import counted
 
 
-@attrs.frozen(kw_only=True)
-class DeadLetter:
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """A document that the receiver never accepts, or that has an impossible value, with the reason."""
 
     id: str
@@ -26,8 +25,7 @@ class DeadLetter:
     attempts: int
 
 
-@attrs.frozen(kw_only=True)
-class Counts:
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
     """The numbers of pending, dead and delivered documents."""
 
     pending: int

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 import attrs
+import msgspec
 
 from tconnectsync.clock import Clock, milliseconds
 from tconnectsync.outbox.sender import Sender
@@ -41,8 +42,7 @@ SILENCE = timedelta(days=1)
 """After this time without a delivery, another program may have delivered these days."""
 
 
-@attrs.frozen(kw_only=True)
-class DeliveryBlock:
+class DeliveryBlock(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing is sent until the user confirms. ``new_address`` is set if the address changed."""
 
     conflict: ReceiverConflict

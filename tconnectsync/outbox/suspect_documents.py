@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import attrs
+import msgspec
 
 from tconnectsync.text.plural import counted
 
@@ -15,8 +16,7 @@ KNOWN = 50
 """The maximum number that is remembered: while a receiver has a fault, every new document becomes a suspect."""
 
 
-@attrs.frozen(kw_only=True)
-class Suspect:
+class Suspect(msgspec.Struct, frozen=True, kw_only=True):
     """``strikes``: failures with accepted documents since the one before. ``others_passed``: others were accepted since the last."""
 
     strikes: int = 0
@@ -73,7 +73,7 @@ class Suspects:
 
     def others_passed(self) -> None:
         """Record that the receiver accepted another document."""
-        self.known = {id_: attrs.evolve(suspect, others_passed=True) for id_, suspect in self.known.items()}
+        self.known = {id_: msgspec.structs.replace(suspect, others_passed=True) for id_, suspect in self.known.items()}
 
     def reason_words(self, waiting: Callable[[str], bool]) -> str:
         """Return the newest reason of those ``waiting`` that failed while others were accepted; "" if there are none."""

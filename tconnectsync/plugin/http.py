@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import attrs
+import msgspec
 import urllib3
 from urllib3.connection import HTTPConnection
 
@@ -203,8 +204,7 @@ def _read(response: requests.Response, limits: HttpLimits) -> HttpResponse:
     return HttpResponse(status=response.status_code, headers=response.headers, body=body)
 
 
-@attrs.frozen(kw_only=True)
-class _RequestInfo:
+class _RequestInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One request, for error messages."""
 
     method: str

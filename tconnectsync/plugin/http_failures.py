@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 
-import attrs
+import msgspec
 import urllib3
 
 from tconnectsync.errors import Retryable
@@ -57,8 +57,7 @@ class HttpFailed(Retryable):
         return self.reason in _BROKE_OFF
 
 
-@attrs.frozen
-class FailureText:
+class FailureText(msgspec.Struct, frozen=True):
     """``message`` and ``remedy`` may name {host}, {what}, {detail}, {now}, {connect_s}, {silence_s} and {whole_s}."""
 
     message: str

@@ -65,8 +65,7 @@ class FoldFailed(TconnectsyncError):
     """A fold raised an exception. It stops there; the sink's other folds continue."""
 
 
-@attrs.frozen(kw_only=True)
-class _Folded:
+class _Folded(msgspec.Struct, frozen=True, kw_only=True):
     """The result of one interval. ``running`` is None if another interval follows."""
 
     interval: int

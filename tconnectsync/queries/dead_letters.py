@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any
 
-import attrs
+import msgspec
 
 from tconnectsync.config.model import Config
 from tconnectsync.outbox import Outbox
@@ -20,7 +20,7 @@ def read_dead_letters(config: Config, sink: str | None = None) -> list[dict[str,
         if (sink is None or sink == name) and path.exists():
             with closing(Outbox(path, writable=False)) as outbox:
                 found.extend(
-                    {**attrs.asdict(letter), "sink": name, "at": letter.at.isoformat().replace("+00:00", "Z")}
+                    {**msgspec.structs.asdict(letter), "sink": name, "at": letter.at.isoformat().replace("+00:00", "Z")}
                     for letter in outbox.dead_letters.all()
                 )
     return found

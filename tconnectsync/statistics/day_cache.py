@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import attrs
+import msgspec
 
 from tconnectsync.eventlog import EventLog
 from tconnectsync.statistics.day_store import StoredDays, load_days, save_days
@@ -87,7 +88,7 @@ class DayCache:
         if seen == self._seen:
             return
         timelines = {
-            name: timeline_to_json(attrs.evolve(stream.timeline, delivery_windows=ALWAYS))
+            name: timeline_to_json(msgspec.structs.replace(stream.timeline, delivery_windows=ALWAYS))
             for name, stream in streams.items()
         }
         changed = _earliest(log, streams, position, seen[1]) if log_id == seen[0] and position <= seen[1] else None

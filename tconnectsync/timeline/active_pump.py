@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import attrs
+import msgspec
 
 from tconnectsync.eventlog import Stream
 from tconnectsync.events import WEAR_SIGNS
@@ -75,7 +76,7 @@ class ActivePump:
         for range_ in index.ranges:
             bounds = index.bounds(range_, WEAR_SIGNS)
             if bounds is not None:
-                ranges.append(self._range(attrs.evolve(index, ranges=(range_,)), *bounds))
+                ranges.append(self._range(msgspec.structs.replace(index, ranges=(range_,)), *bounds))
         return ranges
 
     def _range(self, index: TimeIndex, first: datetime, last: datetime) -> WearRange:

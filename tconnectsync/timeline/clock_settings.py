@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-import attrs
+import msgspec
 
 from tconnectsync.events import Event
 from tconnectsync.timeline.utc_offsets import DAY_S
@@ -17,8 +17,7 @@ MIDNIGHT_PAIR_S, MIDNIGHT_PAIR_KEYS = 1800, 512
 RTC_WRAP_MS = 1 << 32
 
 
-@attrs.frozen(kw_only=True)
-class ClockSetting:
+class ClockSetting(msgspec.Struct, frozen=True, kw_only=True):
     """A clock.changed event: ``part`` date (record 14) or time (13), stamped on the clock after this part's change."""
 
     key: int
@@ -28,8 +27,7 @@ class ClockSetting:
     rtc_ms: int | None = None
 
 
-@attrs.frozen(kw_only=True)
-class Step:
+class Step(msgspec.Struct, frozen=True, kw_only=True):
     """The wearer set the clock: it began to change at ``key`` and is set from ``done_key`` on.
 
     ``wall``: the wall time right after; ``exact_s``: after minus before; ``first_s``: the first part of it if date and time were

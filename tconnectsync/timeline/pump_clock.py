@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import attrs
+import msgspec
 
 from tconnectsync.text.durations import exact_span_words
 from tconnectsync.timeline.clock_settings import ClockSetting, Step, steps_of
@@ -24,8 +25,7 @@ EARLY = timedelta(hours=48)
 _WALL_START = datetime(2008, 1, 1)
 
 
-@attrs.frozen(kw_only=True)
-class ClockPiece:
+class ClockPiece(msgspec.Struct, frozen=True, kw_only=True):
     """From ``from_key`` on, the wall clock is ``offset_s`` seconds ahead of UTC (None: unknown)."""
 
     from_key: int
@@ -56,8 +56,7 @@ class PumpClock:
         return None if start is None else start + (pump_time - _WALL_START)
 
 
-@attrs.frozen(kw_only=True)
-class ZoneClock:
+class ZoneClock(msgspec.Struct, frozen=True, kw_only=True):
     """The clock of a source without clock records: the zone's rules give the offset.
 
     In the repeated hour at the end of daylight saving, the first run is assumed: rows without numbers do not tell the order.
@@ -70,8 +69,7 @@ class ZoneClock:
         return self.zones.utc_of(pump_time)
 
 
-@attrs.frozen(kw_only=True)
-class ClockJump:
+class ClockJump(msgspec.Struct, frozen=True, kw_only=True):
     """The clock went back by over three hours without a record, between two events that follow each other."""
 
     key: int
@@ -79,8 +77,7 @@ class ClockJump:
     after: datetime
 
 
-@attrs.frozen(kw_only=True)
-class Component:
+class Component(msgspec.Struct, frozen=True, kw_only=True):
     """A part of a stream in which every clock change has a record (``steps``). It begins with an unrecorded ``jump``, or None.
 
     ``zone_offsets``: offsets of the configured zones before the first step and after each step; empty if no zone is known.
@@ -104,7 +101,7 @@ class Component:
             )
             for wall, offset_s in offsets
         )
-        return attrs.evolve(self, zone_offsets=zone_offsets)
+        return msgspec.structs.replace(self, zone_offsets=zone_offsets)
 
     def offsets(self, at_key: int, offset_s: int) -> tuple[int, ...]:
         """Return the offsets before the first step and after each step, if it is ``offset_s`` at ``at_key``."""

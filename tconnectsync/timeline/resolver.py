@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import attrs
+import msgspec
 
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog import EventLog, Stream
@@ -151,7 +152,9 @@ class TimelineResolver:
             )
         superseded = {id_: timeline.superseded for id_, timeline in timelines.items()}
         active = self._active_pump.active_spans(streams.values(), superseded)
-        self._timelines = {id_: attrs.evolve(timeline, active=active[id_]) for id_, timeline in timelines.items()}
+        self._timelines = {
+            id_: msgspec.structs.replace(timeline, active=active[id_]) for id_, timeline in timelines.items()
+        }
         self._seen = end
 
     def _read_clocks(self, touched: set[tuple[int, int, str]]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, timezone
 
 import attrs
+import msgspec
 
 from tconnectsync.eventlog import EventLog, Stream
 from tconnectsync.events import ClockAnchored, Event
@@ -43,8 +44,7 @@ MAX_WAIT = timedelta(hours=24)
 """How long a choice is not stored while the log lacks the events of a newer upload."""
 
 
-@attrs.frozen(kw_only=True)
-class ChosenAnchor:
+class ChosenAnchor(msgspec.Struct, frozen=True, kw_only=True):
     """A component, the valid fact about it in the log (None: none yet), and the present choice.
 
     ``waits``: events of a newer upload are missing. ``ahead_s``: by how much its events are later than their uploads.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import attrs
+import msgspec
 
 from tconnectsync.eventlog import EventLog, Stream
 from tconnectsync.timeline.pump_clock import ClockPiece, PumpClock, ZoneClock
@@ -19,8 +19,7 @@ from tconnectsync.timeline.zones import Zones
 ALWAYS = (Span(),)
 
 
-@attrs.frozen(kw_only=True)
-class StreamTimeline:
+class StreamTimeline(msgspec.Struct, frozen=True, kw_only=True):
     """The timeline of a stream, as a comparable value that :func:`timeline_to_json` can store.
 
     ``active``: when the pump is the active one. ``superseded``: when a numbered stream of the same pump has better events, so

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-import attrs
+import msgspec
 
 from tconnectsync.eventlog import EventLog, Stream
 from tconnectsync.timeline.pump_clock import PumpClock, ZoneClock
@@ -14,8 +14,7 @@ KeyRange = tuple[int, int]
 """First and last key of a part of a stream, both inclusive."""
 
 
-@attrs.frozen(kw_only=True)
-class TimeIndex:
+class TimeIndex(msgspec.Struct, frozen=True, kw_only=True):
     """Looks up events of a stream by UTC time.
 
     Time increases within each of ``ranges``, except for ``slack``: drift was corrected, or a zone has a repeated hour.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import attrs
+import msgspec
 
 DAY_S = 86400
 HOUR_S, HALF_HOUR_S = 3600, 1800
@@ -26,8 +26,7 @@ REAL_OFFSETS_S: frozenset[int] = frozenset(
 """Every offset that some place on Earth has, in seconds."""
 
 
-@attrs.frozen(kw_only=True)
-class ZoneOffsets:
+class ZoneOffsets(msgspec.Struct, frozen=True, kw_only=True):
     """Offsets of the configured zones at one time: ``offset_s`` holds then, ``others_s`` within half a year of it."""
 
     offset_s: int

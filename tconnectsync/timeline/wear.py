@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TypeVar
 
-import attrs
+import msgspec
 
 from tconnectsync.timeline.spans import Span
 
@@ -16,8 +16,7 @@ BEFORE_ALL = datetime(1970, 1, 1, tzinfo=timezone.utc)
 Name = TypeVar("Name", bound=Hashable)
 
 
-@attrs.frozen(kw_only=True)
-class WearRange:
+class WearRange(msgspec.Struct, frozen=True, kw_only=True):
     """Wear marks of a stream from ``first`` to ``last``, both inclusive, UTC. No other range of the stream overlaps it.
 
     ``between(begin, end)`` returns the marks with begin <= time <= end, ``after(at)`` the first one later than ``at``. They are

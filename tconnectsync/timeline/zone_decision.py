@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 
-import attrs
+import msgspec
 
 from tconnectsync.timeline.pump_clock import Component, zone_offset_after
 from tconnectsync.timeline.utc_offsets import REAL_OFFSETS_S, TO_THE_MINUTE_S, USUAL_DRIFT_S
@@ -33,8 +33,7 @@ MAX_LEAD = timedelta(days=2)
 EVIDENCE, AT_CHANGE, AT_FIRST = "evidence", "zone_at_clock_change", "zone_at_first_event"
 
 
-@attrs.frozen(kw_only=True)
-class Upload:
+class Upload(msgspec.Struct, frozen=True, kw_only=True):
     """An upload's true UTC time, and the newest pump time (wall clock) in it."""
 
     at: datetime
@@ -45,8 +44,7 @@ class Upload:
         return (self.at.replace(tzinfo=None) - self.newest).total_seconds() + offset_s
 
 
-@attrs.frozen(kw_only=True)
-class Anchor:
+class Anchor(msgspec.Struct, frozen=True, kw_only=True):
     """The offset is ``offset_s`` at ``at_key``. ``basis``: why; ``zone``: the configured zone at the time of the choice."""
 
     at_key: int
@@ -55,16 +53,14 @@ class Anchor:
     zone: str | None
 
 
-@attrs.frozen(kw_only=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """The anchor of a component now, and one that uploads propose but a later upload has to confirm."""
 
     anchor: Anchor | None
     proposed: Anchor | None = None
 
 
-@attrs.frozen(kw_only=True)
-class UploadedOffset:
+class UploadedOffset(msgspec.Struct, frozen=True, kw_only=True):
     """The last piece's offset by uploads. ``confirmed``: without the newest upload they give the same offset."""
 
     offset_s: int
@@ -217,7 +213,7 @@ def _by_first_event(
     day = wall.date()
     zone_s = zones.offset_of(wall)
     anchor = Anchor(at_key=key, offset_s=zone_s, basis=AT_FIRST, zone=zones.name_at(day))
-    others = [attrs.evolve(anchor, offset_s=offset_s) for offset_s in _other_offsets(zones, day, zone_s)]
+    others = [msgspec.structs.replace(anchor, offset_s=offset_s) for offset_s in _other_offsets(zones, day, zone_s)]
     lag_s = _lag_s(component, anchor, uploads) if uploads else 0.0
     if IMPOSSIBLE_S <= lag_s <= FRESH_S:
         return anchor

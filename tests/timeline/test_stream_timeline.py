@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import attrs
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -297,17 +297,17 @@ def test_a_setting_at_the_end_leaves_old_keys_alone() -> None:
 def test_a_new_anchor_changes_its_component() -> None:
     log, world = built()
     before = place(log)
-    after = attrs.evolve(before, clock=clock((0, 1 * HOUR)))
+    after = msgspec.structs.replace(before, clock=clock((0, 1 * HOUR)))
     assert changed(log, before, after) == [(1, world.seq)]
-    partly = attrs.evolve(before, clock=clock((0, 2 * HOUR), (100, 1 * HOUR), (200, 2 * HOUR)))
+    partly = msgspec.structs.replace(before, clock=clock((0, 2 * HOUR), (100, 1 * HOUR), (200, 2 * HOUR)))
     assert changed(log, before, partly) == [(100, 199)]
 
 
 def test_moved_hand_over() -> None:
     """It changes the events between, and the one after them."""
     log, world = built()
-    before = attrs.evolve(place(log), active=(Span(end=utc("2025-06-05")),))
-    after = attrs.evolve(before, active=(Span(end=utc("2025-06-06")),))
+    before = msgspec.structs.replace(place(log), active=(Span(end=utc("2025-06-05")),))
+    after = msgspec.structs.replace(before, active=(Span(end=utc("2025-06-06")),))
     ((first, last),) = changed(log, before, after)
     inside = [key for key, at in world.truth.items() if utc("2025-06-05") <= at < utc("2025-06-06")]
     assert inside[0] - 2 <= first <= inside[0]
@@ -316,8 +316,8 @@ def test_moved_hand_over() -> None:
 
 def test_a_widened_horizon_changes_what_it_newly_wants() -> None:
     log, world = built()
-    before = attrs.evolve(place(log), delivery_windows=(Span(begin=utc("2025-06-15")),))
-    after = attrs.evolve(before, delivery_windows=(Span(begin=utc("2025-06-10")),))
+    before = msgspec.structs.replace(place(log), delivery_windows=(Span(begin=utc("2025-06-15")),))
+    after = msgspec.structs.replace(before, delivery_windows=(Span(begin=utc("2025-06-10")),))
     ((first, last),) = changed(log, before, after)
     inside = [key for key, at in world.truth.items() if utc("2025-06-10") <= at < utc("2025-06-15")]
     assert first <= inside[0]

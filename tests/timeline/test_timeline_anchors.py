@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 
 import attrs
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -104,7 +105,7 @@ def test_six_late_uploads_move_the_clock() -> None:
 
 def test_uploads_without_news_and_bogus_dates_are_excluded() -> None:
     first = upload(0)
-    again = attrs.evolve(first, at=first.at + timedelta(days=100))
+    again = msgspec.structs.replace(first, at=first.at + timedelta(days=100))
     bogus = Upload(at=first.at, newest=first.newest + timedelta(days=3))
     assert distinct_uploads([again, bogus, first]) == (first,)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-import attrs
+import msgspec
 
 from tconnectsync import addresses
 
@@ -44,8 +44,7 @@ def is_exposed(url: str) -> bool:
     return parts.scheme != "https" and not addresses.is_at_home(parts.hostname or "")
 
 
-@attrs.frozen(kw_only=True)
-class SiteStatus:
+class SiteStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The contents of ``status.json``. ``is_hidden``: the site does not show it to this token."""
 
     version: str

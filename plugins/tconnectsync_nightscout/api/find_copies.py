@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-import attrs
+import msgspec
 
 from tconnectsync_nightscout.api.client import Find, NightscoutClient, is_mongo_id
 from tconnectsync_nightscout.api.document_format import (
@@ -30,8 +30,7 @@ DENSITY_PER_DAY = 0.5
 FEW = 8
 
 
-@attrs.frozen(kw_only=True)
-class Copy:
+class Copy(msgspec.Struct, frozen=True, kw_only=True):
     """One stored document with an identifier: the server's ``_id``, the key, and all fields."""
 
     mongo_id: str
@@ -113,8 +112,7 @@ def copies_of(
     return {identifier: list({copy.mongo_id: copy for copy in copies}.values()) for identifier, copies in found.items()}
 
 
-@attrs.frozen(kw_only=True)
-class _SearchSpan:
+class _SearchSpan(msgspec.Struct, frozen=True, kw_only=True):
     """The time span in which copies of one document are searched."""
 
     identifier: str

@@ -54,8 +54,7 @@ class SiteToken:
         return sorted({name for names in self.in_use.values() for name in names} - affected)
 
 
-@attrs.frozen(kw_only=True)
-class SiteRequestInfo:
+class SiteRequestInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The request, for error messages: the site's address, the subject, and the method.
 
     ``token`` is None if the API secret was sent.

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
+import msgspec
 
 from tconnectsync import Document, LegacyMatch, StoredDocument
 from tconnectsync_nightscout.api.client import is_mongo_id
@@ -94,8 +95,7 @@ def match_legacy(
     return found
 
 
-@attrs.frozen(kw_only=True)
-class _OwnDocument:
+class _OwnDocument(msgspec.Struct, frozen=True, kw_only=True):
     document: Document
     kind: str
     pump: str

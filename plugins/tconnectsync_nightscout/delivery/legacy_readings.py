@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import attrs
+import msgspec
 
 from tconnectsync import Document, LegacyMatch, StoredDocument
 from tconnectsync.events.limits import GLUCOSE_MG_DL, is_possible
@@ -45,8 +45,7 @@ def match_legacy_readings(documents: Sequence[Document], foreign: Sequence[Store
     return found
 
 
-@attrs.frozen(kw_only=True)
-class _OwnReadings:
+class _OwnReadings(msgspec.Struct, frozen=True, kw_only=True):
     """Our readings by type and time, and the type and time of each sequence number."""
 
     by_time: Mapping[str, Sequence[tuple[datetime, float | None]]]

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-import attrs
+import msgspec
 
 from tconnectsync import Accepted, GlucoseUnits, Outcome
 from tconnectsync_nightscout.api.client import NightscoutClient
@@ -24,8 +24,7 @@ _SECOND = timedelta(seconds=1)
 _IN_UNITS = ("sens", "target_low", "target_high")
 
 
-@attrs.frozen(kw_only=True)
-class ProfilePlan:
+class ProfilePlan(msgspec.Struct, frozen=True, kw_only=True):
     """The write to do: ``document`` (None: no change), which replaces another document or is added."""
 
     document: Mapping[str, Any] | None = None

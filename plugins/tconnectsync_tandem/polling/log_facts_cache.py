@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 
 import attrs
+import msgspec
 
 from tconnectsync import Event, History
 from tconnectsync_tandem.api.pumps import Pump
@@ -109,4 +110,4 @@ def _since(facts: Sequence[Event], event_id: str) -> Sequence[Event] | None:
 
 
 def _merged(coverage: Coverage, newer: Mapping[date, FetchedDay]) -> Coverage:
-    return attrs.evolve(coverage, days={**coverage.days, **newer})
+    return msgspec.structs.replace(coverage, days={**coverage.days, **newer})

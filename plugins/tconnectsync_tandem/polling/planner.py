@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
 import attrs
+import msgspec
 
 from tconnectsync import Event
 from tconnectsync_tandem.api.pumps import Pump
@@ -40,16 +41,14 @@ _JOINED_GAP = 3
 _DAY = timedelta(days=1)
 
 
-@attrs.frozen
-class FetchedDay:
+class FetchedDay(msgspec.Struct, frozen=True):
     """When a day was last fetched, and the upload known then."""
 
     at: datetime
     uploaded_at: datetime | None
 
 
-@attrs.frozen(kw_only=True)
-class Coverage:
+class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     """Which days were fetched. Days before ``whole_before`` count as fetched: their events are too old to read."""
 
     days: Mapping[date, FetchedDay]

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 
 import attrs
+import msgspec
 
 from tconnectsync import Batch, Clock, Event, Retryable, short_serial
 from tconnectsync.events.source_facts import window_fetched
@@ -36,8 +37,7 @@ PAUSE_S = 2.0
 KEPT_ANYWAY_WAIT_S = 900.0
 
 
-@attrs.frozen
-class UnreadableDay:
+class UnreadableDay(msgspec.Struct, frozen=True):
     """A day that could not be read, and the error."""
 
     pump: Pump

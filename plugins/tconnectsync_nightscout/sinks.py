@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -89,6 +88,8 @@ def pump_event_notes(options: PumpEventsOptions) -> Sequence[str]:
     """Names in ``announce`` that no alarm has. Each sentence begins with the key path."""
     if not options.announce:
         return ()
+    import difflib  # for a mistake only
+
     from tconnectsync_nightscout.folds.alarms import announceable, unknown_announcements
 
     found = []

@@ -26,11 +26,10 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
-    """The numbers of pending, dead and delivered documents."""
+    """The numbers of pending and dead documents. Both have an index; to count the delivered ones, every document would be read."""
 
     pending: int
     dead: int
-    delivered: int
 
 
 def set_aside_words(count: int, reason: str) -> str:
@@ -85,11 +84,10 @@ class DeadLetters:
         ).rowcount
 
     def counts(self) -> Counts:
-        """Return the numbers of documents by state, for ``status``."""
+        """Return the numbers of pending and dead documents."""
         (pending,) = self._db.execute("SELECT count(*) FROM document WHERE pending").fetchone()
         (dead,) = self._db.execute("SELECT count(*) FROM document WHERE dead_reason IS NOT NULL").fetchone()
-        (delivered,) = self._db.execute("SELECT count(*) FROM document WHERE delivery_state <> 'never'").fetchone()
-        return Counts(pending=pending, dead=dead, delivered=delivered)
+        return Counts(pending=pending, dead=dead)
 
 
 _CHOSEN = "(:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))"

@@ -89,7 +89,7 @@ class SinkRunner:
         return self.fold_runner.outbox
 
     def counts(self) -> Counts:
-        """Return the numbers of pending, dead and delivered documents. A corrupt outbox is rebuilt first, and is empty then."""
+        """Return the numbers of pending and dead documents. A corrupt outbox is rebuilt first, and is empty then."""
         try:
             return self.outbox.dead_letters.counts()
         except sqlite3.DatabaseError as error:

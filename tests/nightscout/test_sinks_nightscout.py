@@ -246,7 +246,7 @@ def test_check_covers_all_sinks(sinks: dict[str, SinkSpec], context: Context, mo
     """The check covers what all opened sinks use."""
     asked: list[list[str]] = []
     monkeypatch.setattr(
-        "tconnectsync_nightscout.delivery.receiver.check_site",
+        "tconnectsync_nightscout.delivery.check.check_site",
         lambda client, collections, **_: asked.append(list(collections)) or iter(()),
     )
     receivers = [receiver_of(opened(spec, context)) for spec in sinks.values()]

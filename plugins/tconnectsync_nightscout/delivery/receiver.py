@@ -33,7 +33,6 @@ from tconnectsync_nightscout.api.glucose_units import in_units
 from tconnectsync_nightscout.api.match_copies import is_ours
 from tconnectsync_nightscout.api.time_budget import TimeBudget
 from tconnectsync_nightscout.delivery.announcement_age import ANNOUNCEMENT, STAMPED_FIELDS, with_age
-from tconnectsync_nightscout.delivery.check import check_site
 from tconnectsync_nightscout.delivery.legacy_documents import (
     KINDS_OF_SINK,
     LEGACY_AUTHOR,
@@ -307,6 +306,8 @@ class NightscoutReceiver:
 
     def check(self) -> Iterator[CheckResult]:
         """Check version, clock and rights by using them. Errors become findings; nothing is raised."""
+        from tconnectsync_nightscout.delivery.check import check_site
+
         collections = list(dict.fromkeys([*self.collections, *self._in_use]))
         return check_site(self.client, collections, entered_by=self.entered_by)
 

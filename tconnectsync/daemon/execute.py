@@ -23,6 +23,7 @@ from tconnectsync.jobs.results import conclude
 from tconnectsync.plugin.manager import Plugins
 from tconnectsync.runtime.data_dir import keep_files_private, make_data_dir
 from tconnectsync.runtime.open_engine import open_engine
+from tconnectsync.runtime.sending import SendingHere, sending_for
 
 log = logging.getLogger("tconnectsync.daemon")
 LONGEST_PAUSE_S = 3600.0
@@ -112,9 +113,13 @@ def _run_here(
     replica: Replica | None,
     pace: Callable[[], None],
 ) -> Iterator[Step]:
-    engine = open_engine(config, plugins, clock=clock, replica=replica, pace=pace)
+    sending = sending_for(clock) if replica is None else SendingHere()  # a worker of a fleet has threads of its own
+    engine = open_engine(config, plugins, clock=clock, replica=replica, pace=pace, sending=sending)
     try:
         yield from perform(engine, request, config.zones.zone_at)
+    except IndexCorrupt:
+        engine.finish_sending()  # the next engine calls the same receivers
+        raise
     finally:
         engine.close()
 

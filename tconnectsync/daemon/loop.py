@@ -180,7 +180,7 @@ class _RunningDaemon:
     def begin(self, request: Request) -> Job:
         """Return the job for a request."""
         log.info("request command=%s", request.command)
-        job = perform(self.engine, request, self.loaded.zone_at)
+        job = self.without_sending(perform(self.engine, request, self.loaded.zone_at))
         if not request.config_id or request.config_id == self.loaded.config_id:
             return job
         words = (
@@ -188,6 +188,13 @@ class _RunningDaemon:
             " here. If you changed its file, run `systemctl reload tconnectsync`. To use another file, stop the daemon first."
         )
         return chain((Notice(words=words),), job)
+
+    def without_sending(self, job: Job) -> Job:
+        """Take each step of a job while no batch is on its way: a step may use receivers and outboxes."""
+        self.engine.finish_sending()
+        for step in job:
+            yield step
+            self.engine.finish_sending()
 
     def has_news(self, load: Callable[[], LoadedConfig]) -> bool:
         """Whether other parts are unusable than at the last load, or none. While there are any, it looks about once a minute."""
@@ -212,6 +219,7 @@ class _RunningDaemon:
             self._refused(error.message)
             return
         self.stop_watching()
+        self.engine.finish_sending()
         self.engine.close()
         try:
             self.engine = fresh.open()
@@ -290,6 +298,7 @@ class Daemon:
                 worked = running.engine.run_once()
                 notifier.status(running.summary(idle=not worked))
                 control.wait(0.0 if worked or control.busy else _nap_s(running.engine, notifier))
+            running.engine.finish_sending()
         finally:
             no_more_alarms()
             control.close()

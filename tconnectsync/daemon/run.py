@@ -19,6 +19,7 @@ from tconnectsync.plugin.manager import Plugins
 from tconnectsync.plugin.receiver import SupportsPresence
 from tconnectsync.runtime.data_dir import keep_files_private, make_data_dir
 from tconnectsync.runtime.open_engine import open_engine
+from tconnectsync.runtime.sending import sending_for
 
 log = logging.getLogger("tconnectsync.daemon")
 
@@ -43,7 +44,7 @@ def run_daemon(
             fresh = attrs.evolve(fresh, data_dir=folder)
         name = str(fresh.origin or "the environment alone")
         return LoadedConfig(
-            lambda: open_engine(fresh, plugins, clock=clock),
+            lambda: open_engine(fresh, plugins, clock=clock, sending=sending_for(clock)),
             fresh.zones.zone_at,
             config_fingerprint(fresh),
             name,

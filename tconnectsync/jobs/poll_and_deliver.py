@@ -18,7 +18,7 @@ COUNT_EVERY_S = 1.0
 
 
 def poll(engine: Engine, runs: Sequence[Fetch]) -> Iterator[Progress]:
-    """Run until these fetches are over. Sinks are served in between."""
+    """Run until these fetches are over. Sinks are served in between, and no batch is on its way at the end."""
     while not all(run.is_over for run in runs):
         engine.run_once(polling=False)
         for poller in engine.pollers.values():
@@ -28,6 +28,7 @@ def poll(engine: Engine, runs: Sequence[Fetch]) -> Iterator[Progress]:
                 break
         else:
             yield Progress(message="preparing and delivering documents")
+    engine.finish_sending()
 
 
 def with_failures(result: Result, runs: Sequence[Fetch]) -> Result:

@@ -60,6 +60,8 @@ class Preflight:
     """The names of the sink's folds."""
     delivery_begin: Callable[[], datetime | None] = lambda: None
     """Returns the earliest time whose documents are delivered, if it is known and limited."""
+    before_asking: Callable[[], None] = lambda: None
+    """Called before the receiver is asked: returns when no batch is on its way there."""
     _reading: Iterator[StoredDocument] | None = None
     _kept: int = 0
     """How many documents the present read-back found as they would be sent."""
@@ -77,6 +79,7 @@ class Preflight:
         block = self.address_change()
         if block is not None or days is None or self.sender.outbox.values.get(FOREIGN_ALLOWED):
             return block
+        self.before_asking()
         conflict = self.sender.receiver.inspect(*days)
         return None if conflict is None else DeliveryBlock(conflict=conflict)
 
@@ -117,6 +120,7 @@ class Preflight:
 
         Return False if it needs more steps. While nothing is left to send, nobody asks for the next step: then it goes on here.
         """
+        self.before_asking()
         if self._reading is None:
             self._reading, self._kept = self.sender.receiver.read_back(self._read_from(first), last), 0
         while not self._read_page(self._reading, first):

@@ -13,9 +13,12 @@ def recall(outbox: Outbox, receiver: object) -> None:
         receiver.recall(outbox.values.get(RECEIVER_MEMORY))
 
 
-def remember(outbox: Outbox, receiver: object) -> None:
-    """Keep what the receiver knows now."""
-    if isinstance(receiver, SupportsMemory):
-        memory = receiver.memory()
-        if memory != outbox.values.get(RECEIVER_MEMORY):
-            outbox.values.put(RECEIVER_MEMORY, memory)
+def memory_of(receiver: object) -> str | None:
+    """Return what the receiver knows now; None if it has nothing to keep."""
+    return receiver.memory() if isinstance(receiver, SupportsMemory) else None
+
+
+def remember(outbox: Outbox, memory: str | None) -> None:
+    """Keep what :func:`memory_of` returned."""
+    if memory is not None and memory != outbox.values.get(RECEIVER_MEMORY):
+        outbox.values.put(RECEIVER_MEMORY, memory)

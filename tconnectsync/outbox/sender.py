@@ -7,7 +7,7 @@ loses no dose. If the receiver may be the cause of a failure, the sink backs off
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import attrs
@@ -65,6 +65,8 @@ class Sender:
     """Whether the last failure made the next batch smaller, so that an early retry makes sense."""
     _halves: deque[tuple[str, ...]] = attrs.field(factory=deque)
     _recalled: bool = False
+    _memory: str | None = None
+    """What the receiver had learned when its last call ended."""
 
     @property
     def refused(self) -> Sequence[str]:
@@ -100,19 +102,36 @@ class Sender:
 
         Raises the receiver's Retryable and CredentialsRefused, after the outbox recorded which documents are in doubt.
         """
+        batch = self.begin(now)
+        return self.finish(batch, now, lambda: self.call_receiver(batch)) if batch else 0
+
+    def begin(self, now: datetime) -> Sequence[Delivery]:
+        """Return the next batch, after the outbox recorded that an attempt begins. Empty: nothing is due."""
         self.accepted_count, self.inconclusive, self.batch_shrunk = 0, False, False
         self.accepted_newest = None
         self.recall()
         batch = self._next_batch(now)
-        if not batch:
-            return 0
-        with self.outbox.transaction():
-            self.outbox.queue.set_in_doubt(batch, True)
-            # a commit that changes nothing does not sync what was folded before it
-            if all(delivery.in_doubt for delivery in batch):
-                self.outbox.values.put(LAST_ATTEMPT, now)
+        if batch:
+            with self.outbox.transaction():
+                self.outbox.queue.set_in_doubt(batch, True)
+                # a commit that changes nothing does not sync what was folded before it
+                if all(delivery.in_doubt for delivery in batch):
+                    self.outbox.values.put(LAST_ATTEMPT, now)
+        return batch
+
+    def call_receiver(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
+        """Give the batch to the receiver. It does not touch the outbox, so it may run in another thread."""
         try:
-            outcomes = self.receiver.deliver(batch)
+            return self.receiver.deliver(batch)
+        finally:
+            self._memory = receiver_memory.memory_of(self.receiver)
+
+    def finish(self, batch: Sequence[Delivery], now: datetime, outcomes_of: Callable[[], Sequence[Outcome]]) -> int:
+        """Record the outcomes of a batch that began at ``now``. ``outcomes_of`` returns what the receiver returned, or raises
+        its error. Returns and raises as :meth:`send_next` does.
+        """
+        try:
+            outcomes = outcomes_of()
         except Rejected as error:
             return self._rejected(batch, error, now)
         except Retryable as error:
@@ -174,7 +193,7 @@ class Sender:
         self._recalled = True
 
     def _remember(self) -> None:
-        receiver_memory.remember(self.outbox, self.receiver)
+        receiver_memory.remember(self.outbox, self._memory)
 
     # --- failed batches -----------------------------------------------------------------------------------------------
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import attrs
@@ -19,6 +20,7 @@ from tconnectsync.plugin.spec import Importer
 from tconnectsync.reconcile.daily import MAX_SOURCE_AGE
 from tconnectsync.retry.deadline import RememberedDeadline
 from tconnectsync.runtime.memory_limit import return_free_memory
+from tconnectsync.runtime.sending import Sending, SendingHere
 from tconnectsync.runtime.sink_runner import SinkRunner
 from tconnectsync.timeline.event_stream import EventStream, event_streams
 from tconnectsync.timeline.resolver import TimelineResolver
@@ -26,6 +28,8 @@ from tconnectsync.timeline.resolver import TimelineResolver
 log = logging.getLogger("tconnectsync.engine")
 MAINTAIN_EVERY_S = 600.0
 LONGEST_SLEEP_S = 60.0
+LONGEST_WAIT_S = 1.0
+"""Seconds until a request, or a source that is due, gets its turn while batches are on their way."""
 
 
 @attrs.define
@@ -37,6 +41,7 @@ class Engine:
     clock: Clock
     pollers: Mapping[str, Poller]
     runners: Mapping[str, SinkRunner]
+    sending: Sending = attrs.field(factory=SendingHere)
     unusable: Mapping[str, Health] = attrs.field(factory=dict)
     """The sinks that are on and could not be opened, with the reason."""
     importers: Sequence[Importer] = ()
@@ -56,8 +61,9 @@ class Engine:
     def run_once(self, *, polling: bool = True, only: Sequence[str] | None = None) -> bool:
         """Run one slice of everything that is due. Return True if something was done.
 
-        ``polling`` False starts no poll, but continues a running one. ``only`` names the sinks to run. Errors: IndexCorrupt,
-        ReplicaFailed; then everything must be opened again.
+        ``polling`` False starts no poll, but continues a running one. ``only`` names the sinks to run. When it returns True,
+        batches may be on their way: see :meth:`finish_sending`. Errors: IndexCorrupt, ReplicaFailed; then everything must be
+        opened again.
         """
         try:
             return self._run_due(polling=polling, only=only)
@@ -82,16 +88,18 @@ class Engine:
             return True
         placed = self._refresh_timeline()
         for name, runner in self.runners.items():
-            if only is not None and name not in only:
-                continue
-            worked |= self._run_sink(runner, now, placed=placed)
+            if runner.delivery.is_sending:
+                worked |= self._record_outcome(runner)
+            if not runner.delivery.is_sending and (only is None or name in only):
+                worked |= self._run_sink(runner, now, placed=placed)
+        worked = worked or self.sending.wait(LONGEST_WAIT_S)
         if not worked:
             self._maintain()
         return worked
 
     def _run_sink(self, runner: SinkRunner, now: datetime, *, placed: bool) -> bool:
         """Fold a slice, else deliver a batch. Without a timeline, only documents that were folded before are delivered."""
-        try:
+        with self._outbox_errors(runner):
             if placed and (
                 runner.folding.fold(self.streams, version=self.version)
                 or runner.folding.resolve_unclaimed(
@@ -106,6 +114,26 @@ class Engine:
             return placed and runner.compare(
                 self.streams, is_fresh=lambda: self._all_sources_current(now, now - MAX_SOURCE_AGE)
             )
+        return False
+
+    def _record_outcome(self, runner: SinkRunner, *, wait: bool = False) -> bool:
+        with self._outbox_errors(runner):
+            return runner.delivery.collect(wait=wait)
+        return False
+
+    def finish_sending(self) -> None:
+        """Wait for the batches on their way, and record their outcomes.
+
+        Needed before anything else uses the receivers or the outboxes.
+        """
+        for runner in self.runners.values():
+            self._record_outcome(runner, wait=True)
+
+    @contextlib.contextmanager
+    def _outbox_errors(self, runner: SinkRunner) -> Iterator[None]:
+        """End the block at an error of the outbox. A corrupt one is rebuilt."""
+        try:
+            yield
         except sqlite3.OperationalError as error:
             log.warning('outbox_not_read sink=%s reason="%s"', runner.name, error)
         except sqlite3.DatabaseError as error:
@@ -113,7 +141,6 @@ class Engine:
                 raise
             self.events.discard_corrupt_index()
             runner.rebuild_outbox(error)
-        return False
 
     def next_due(self, longest_s: float | None = None) -> float:
         """Return the seconds until something is due, at most ``longest_s``; usually at most a minute."""
@@ -179,7 +206,8 @@ class Engine:
             log.warning('maintenance_failed reason="%s"', error.strerror)
 
     def close(self) -> None:
-        """Stop running polls and close all files."""
+        """Stop running polls and close all files. A batch that is still on its way stays in doubt."""
+        self.sending.close()
         for poller in self.pollers.values():
             poller.stop()
         for runner in self.runners.values():

@@ -29,6 +29,7 @@ from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.runtime.data_dir import free_space_problem, outbox_path
 from tconnectsync.runtime.engine import Engine
 from tconnectsync.runtime.memory_limit import save_memory
+from tconnectsync.runtime.sending import Sending, SendingHere
 from tconnectsync.runtime.sink_runner import SinkRunner
 from tconnectsync.timeline.resolver import TimelineResolver
 
@@ -45,12 +46,15 @@ def open_engine(
     log_read_only: Path | None = None,
     replica: Replica | None = None,
     pace: Callable[[], None] = lambda: None,
+    sending: Sending | None = None,
 ) -> Engine:
     """Open the log, the sources and the sinks, and return the engine. The caller owns the data folder's lock.
 
     For a preview: ``data_dir`` is another folder to work in, and ``files`` opens its log. With ``log_read_only``, the log of
     that folder is read instead, while its owner may write. ``replica``: the copy of the log that other workers share. ``pace``: see ``Context``.
+    ``sending``: where receivers are called, by default in the caller's thread.
     """
+    sending = sending or SendingHere()
     save_memory()
     folder = config.data_dir if data_dir is None else data_dir
     sources = open_sources(config, plugins, clock=clock, data_dir=config.data_dir, pace=pace)
@@ -77,7 +81,7 @@ def open_engine(
         }
         decoders = {name: source.decoder for name, source in sorted(sources.items())}
         for name, sink in open_sinks(config, plugins, clock=clock, data_dir=config.data_dir).items():
-            runners[name] = open_sink_runner(config, plugins, name, sink, events, clock, folder, decoders)
+            runners[name] = open_sink_runner(config, plugins, name, sink, events, clock, folder, decoders, sending)
         unusable = note_unusable_sinks(config, clock, folder)
     except BaseException:
         for runner in runners.values():
@@ -91,6 +95,7 @@ def open_engine(
         pollers=pollers,
         runners=runners,
         unusable=unusable,
+        sending=sending,
         importers=tuple(plugins.importers().values()),
         free_space=lambda: free_space_problem(folder),
     )
@@ -106,7 +111,7 @@ def credentials_fingerprint(config: Config, plugins: Plugins, name: str, log_id:
 
 def open_sink_runner(
     config: Config, plugins: Plugins, name: str, sink: Sink, events: EventLog, clock: Clock, folder: Path,
-    decoders: Mapping[str, int],
+    decoders: Mapping[str, int], sending: Sending,
 ) -> SinkRunner:  # fmt: skip
     """Open the outbox of a sink in ``folder``, and return the sink's runner."""
     outbox = open_outbox(Outbox, outbox_path(folder, name), [fold.name for fold in sink.folds])
@@ -126,7 +131,9 @@ def open_sink_runner(
         rng=random.Random(),  # noqa: S311 - jitter
         rewrite_limit=config.limits.rewrite_brake,
         credentials_fingerprint=credentials_fingerprint(config, plugins, name, events.log_id),
+        sending=sending,
     )
+    runner.sender.recall()
     runner.delivery.report.zone_at = config.zones.zone_at
     return runner
 

@@ -1,12 +1,17 @@
-"""Delivers the documents of one outbox, a batch at a time. Every outcome ends in the sink's health."""
+"""Delivers the documents of one outbox, a batch at a time. Every outcome ends in the sink's health.
+
+While a batch is on its way, nothing else touches its outbox.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
+from typing import NamedTuple
 
 import attrs
 
@@ -17,11 +22,22 @@ from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.preflight import DeliveryBlock, Preflight
 from tconnectsync.outbox.sender import UNCONFIRMED_WORDS, Sender, unconfirmed_remedy
 from tconnectsync.outbox.stored_values import LOOKED_AT, REWRITES_ALLOWED
+from tconnectsync.plugin.receiver import Delivery
 from tconnectsync.runtime.delivery_report import DeliveryReport
+from tconnectsync.runtime.sending import Sending, SendingHere, Sent
 from tconnectsync.runtime.sink_health import SinkHealth, outbox_failure
 from tconnectsync.text.plural import counted
 
 log = logging.getLogger("tconnectsync.sinks")
+
+
+class _Batch(NamedTuple):
+    """A batch on its way. ``began``: the time of the attempt; ``looked``: whether the receiver was looked at just before."""
+
+    deliveries: Sequence[Delivery]
+    began: datetime
+    looked: bool
+    sent: Sent
 
 
 @attrs.define
@@ -34,7 +50,9 @@ class SinkDelivery:
     clock: Clock
     health: SinkHealth
     is_behind: Callable[[], bool]
+    sending: Sending = attrs.field(factory=SendingHere)
     report: DeliveryReport = attrs.field(init=False)
+    _batch: _Batch | None = None
 
     def __attrs_post_init__(self) -> None:
         self.report = DeliveryReport(self.name)
@@ -58,26 +76,65 @@ class SinkDelivery:
         due = self.outbox.queue.next_due(now)
         return due is not None and due <= now
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether a batch is on its way whose outcome is not recorded yet."""
+        return self._batch is not None
+
     def deliver(self) -> bool:
-        """Send one batch. Return True if something was done. The last batch of a delivery writes a line to the log."""
-        now = self.clock.now()
-        done = self._deliver_batch(now)
-        if not done or not self.has_due_document(now):
-            self.report.write(now)
+        """Begin to send a batch. Return True if something was done."""
+        done, now = False, self.clock.now()
+        with self._failures_recorded():
+            done = self._begin(now)
+        if self.is_sending:
+            return self.collect() or self.is_sending
+        self._write_report(done, now)
         return done
 
-    def _deliver_batch(self, now: datetime) -> bool:
+    def collect(self, *, wait: bool = False) -> bool:
+        """Record the outcome of the batch on its way if it is there; ``wait``: also if it is not there yet.
+
+        Return True if the receiver processed something. The last batch of a delivery writes a line to the log.
+        """
+        batch = self._batch
+        if batch is None or not (wait or batch.sent.done()):
+            return False
+        self._batch, done = None, False
+        with self._failures_recorded():
+            try:
+                done = self.sender.finish(batch.deliveries, batch.began, batch.sent.result) > 0
+            finally:
+                self.report.add(self.sender.accepted_count, self.sender.accepted_newest)
+            self._record_success(batch.began, done=done or batch.looked)
+        self._write_report(done, batch.began)
+        return done
+
+    def _begin(self, now: datetime) -> bool:
+        """Take one step of the checks before a delivery, or begin to send a batch. Return True if something was done."""
         self.sender.batch_shrunk = False
         looked_at = self.outbox.values.get(LOOKED_AT)
+        self.outbox.queue.expire(now)
+        admitted = self.preflight.step()
+        if isinstance(admitted, DeliveryBlock):
+            self.health.halt(admitted)
+            return False
+        if not admitted:
+            return True
+        # a complete look at the receiver proves that it works, also if it has everything already
+        looked = self.outbox.values.get(LOOKED_AT) != looked_at
+        deliveries = self.sender.begin(now)
+        if deliveries:
+            sent = self.sending.start(self.sender.receiver.address, partial(self.sender.call_receiver, deliveries))
+            self._batch = _Batch(deliveries, now, looked, sent)
+        else:
+            self._record_success(now, done=looked)
+        return bool(deliveries)
+
+    @contextlib.contextmanager
+    def _failures_recorded(self) -> Iterator[None]:
+        """Record every error of the block in the sink's health, but for a corrupt outbox: the engine has it rebuilt."""
         try:
-            self.outbox.queue.expire(now)
-            admitted = self.preflight.step()
-            if isinstance(admitted, DeliveryBlock):
-                self.health.halt(admitted)
-                return False
-            if not admitted:
-                return True
-            done = self._send_next(now)
+            yield
         except CredentialsRefused as error:
             self.preflight.start_over()
             self.health.refuse(error)
@@ -87,7 +144,7 @@ class SinkDelivery:
         except sqlite3.OperationalError as error:
             self.health.back_off(*outbox_failure(self.outbox.path, error))
         except sqlite3.DatabaseError:
-            raise  # corrupt: the engine has the outbox rebuilt
+            raise
         except Exception as error:
             # the border to a plugin: its error must not stop the other sinks
             log.exception("sink_failed sink=%s", self.name)
@@ -95,17 +152,10 @@ class SinkDelivery:
                 f"the sink failed unexpectedly: {type(error).__name__}",
                 "This is a bug in the sink's plugin; the log has the details. The daemon retries.",
             )
-        else:
-            # a complete look at the receiver proves that it works, also if it has everything already
-            self._record_success(now, done=bool(done) or self.outbox.values.get(LOOKED_AT) != looked_at)
-            return bool(done)
-        return False
 
-    def _send_next(self, now: datetime) -> int:
-        try:
-            return self.sender.send_next(now)
-        finally:
-            self.report.add(self.sender.accepted_count, self.sender.accepted_newest)
+    def _write_report(self, done: bool, now: datetime) -> None:
+        if not done or not self.has_due_document(now):
+            self.report.write(now)
 
     def _record_failure(self, error: Retryable | Rejected) -> None:
         if self.sender.is_unconfirmed():

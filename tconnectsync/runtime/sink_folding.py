@@ -28,7 +28,7 @@ from tconnectsync.text.plural import counted
 from tconnectsync.timeline.event_stream import EventStream
 
 log = logging.getLogger("tconnectsync.sinks")
-SLICE_S = 0.25
+SLICE_S = 0.5
 """The maximum duration of one slice of folding, so that other sinks and sources get their turn."""
 
 

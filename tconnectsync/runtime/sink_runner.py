@@ -6,6 +6,7 @@ import random
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -27,6 +28,7 @@ from tconnectsync.outbox.stored_values import (
 from tconnectsync.plugin.receiver import ReadableReceiver
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.reconcile.daily import DailyComparison
+from tconnectsync.runtime.sending import Sending, SendingHere
 from tconnectsync.runtime.sink_delivery import SinkDelivery
 from tconnectsync.runtime.sink_folding import SinkFolding
 from tconnectsync.runtime.sink_health import SinkHealth
@@ -55,13 +57,15 @@ class SinkRunner:
     @classmethod
     def build(
         cls, *, name: str, fingerprint: str, fold_runner: FoldRunner, sender: Sender, events: EventLog, clock: Clock,
-        rng: random.Random, rewrite_limit: int, credentials_fingerprint: str,
+        rng: random.Random, rewrite_limit: int, credentials_fingerprint: str, sending: Sending | None = None,
     ) -> SinkRunner:  # fmt: skip
         """Build the parts of a sink. ``fingerprint`` identifies its folds and options."""
+        sending = sending or SendingHere()
         health = SinkHealth(name, fold_runner, sender, clock, rng, credentials_fingerprint)
         folding = SinkFolding(name, fingerprint, fold_runner, events, clock, health, rewrite_limit)
         preflight = Preflight(sender, clock, name, tuple(fold_runner.folds), lambda: folding.delivery_begin)
-        delivery = SinkDelivery(name, sender, preflight, clock, health, folding.is_behind)
+        preflight.before_asking = partial(sending.wait_for, sender.receiver.address)
+        delivery = SinkDelivery(name, sender, preflight, clock, health, folding.is_behind, sending)
         return cls(name, fold_runner, sender, events, clock, rng, health, folding, delivery)
 
     def __attrs_post_init__(self) -> None:
@@ -175,6 +179,7 @@ class SinkRunner:
         if not idle or outbox.values.get(ADDRESS) != self.sender.receiver.address or not is_fresh():
             self.daily_comparison.give_up()
             return False
+        self.delivery.preflight.before_asking()
         self.daily_comparison.step(streams)
         return True
 

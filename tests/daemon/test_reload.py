@@ -19,6 +19,9 @@ class ClosableEngine:
     closed: bool = False
     runners: Mapping[str, object] = attrs.field(factory=dict)
 
+    def finish_sending(self) -> None:
+        pass
+
     def close(self) -> None:
         self.closed = True
 

@@ -154,13 +154,13 @@ POINTS: dict[str, KillPoint] = {
     "folded, not committed": _point(_COMMIT, "uncommitted", caller=f"{_FOLDING}._fold_slice"),
     "folded": _point(_COMMIT, "committed", caller=f"{_FOLDING}._fold_slice"),
     # deliveries
-    "marked in_doubt, not committed": _point(_COMMIT, "uncommitted", caller=f"{_SENDER}.send_next"),
+    "marked in_doubt, not committed": _point(_COMMIT, "uncommitted", caller=f"{_SENDER}.begin"),
     "about to deliver": _point(_RECEIVER, "before"),
     "posted, not heard": _point(_SEND, "after", _method("POST")),
     "taken away, new one not put": _point(_SEND, "after", _method("DELETE"), first="other wording"),
     "delivered, not noted": _point(_RECEIVER, "after"),
     "noted, not committed": _point(f"{_SENDER}._record_outcomes", "after"),
-    "noted": _point(f"{_SENDER}.send_next", "after"),
+    "noted": _point(f"{_SENDER}.finish", "after"),
     "about to withdraw": _point(_RECEIVER, "before", _withdraws, first="other wording"),
     "withdrawn, not noted": _point(_RECEIVER, "after", _withdraws, first="other wording"),
     # what a user asks for, and a lost outbox

@@ -41,7 +41,7 @@ POINTS: Mapping[str, KillPoint] = {
     "published, answer not heard": KillPoint(f"{_REPLICA}._publish", "after", _has_lines),
     "in both logs, not folded": KillPoint(f"{_REPLICA}.append", "after"),
     "in doubt, not delivered": KillPoint(
-        "tconnectsync.outbox:Outbox.transaction", "committed", caller=f"{_SENDER}.send_next"
+        "tconnectsync.outbox:Outbox.transaction", "committed", caller=f"{_SENDER}.begin"
     ),
     "delivered, outbox not committed": KillPoint(f"{_SENDER}._record_outcomes", "before"),
     # a person is taken over

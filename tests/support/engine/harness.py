@@ -6,7 +6,7 @@ Gives :class:`EngineHarness` (fixture ``harness``). In it the source is named ``
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from tconnectsync.outbox.older_copy import open_outbox
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.runtime.engine import Engine
+from tconnectsync.runtime.sending import Sending, SendingHere
 from tconnectsync.runtime.sink_runner import SinkRunner
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import Zones
@@ -129,6 +130,8 @@ class EngineHarness:
     outbox_type: type[Outbox] = Outbox
     mark: str = "m"
     """The fingerprint of the receiver's credentials."""
+    sending: Callable[[], Sending] = SendingHere
+    """Makes what calls the receiver."""
     pump: FakePumpSource = attrs.field(init=False)
     engine: Engine = attrs.field(init=False)
 
@@ -155,23 +158,34 @@ class EngineHarness:
             raise
 
     def _engine(self, events: EventLog, outbox: Outbox) -> Engine:
-        rng = random.Random(1)
+        rng, sending = random.Random(1), self.sending()
         poller = Poller(
             name="pump", source=self.pump, events=events, clock=self.clock, credentials_fingerprint="m", rng=rng,
             state=SourceState.load(self.folder / "state" / "pump.json", self.files),
             schedule=PollSchedule(poll_min_s=300, poll_max_s=1500), free_space=lambda: self.room[0] if self.room else None,
         )  # fmt: skip
-        runner = SinkRunner.build(
-            name="shelf", fingerprint=self.fingerprint, fold_runner=FoldRunner(outbox, self.folds),
-            sender=Sender(outbox, self.receiver), events=events, clock=self.clock, rng=rng, rewrite_limit=10, credentials_fingerprint=self.mark,
-        )  # fmt: skip
         return Engine(
             events=events,
             timelines=TimelineResolver(events, self.zones),
             clock=self.clock,
+            sending=sending,
             pollers={"pump": poller},
-            runners={"shelf": runner},
+            runners={"shelf": self._runner("shelf", outbox, self.receiver, events, rng, sending)},
         )
+
+    def _runner(
+        self, name: str, outbox: Outbox, receiver: FakeReceiver, events: EventLog, rng: random.Random, sending: Sending
+    ) -> SinkRunner:
+        return SinkRunner.build(
+            name=name, fingerprint=self.fingerprint, fold_runner=FoldRunner(outbox, self.folds),
+            sender=Sender(outbox, receiver), events=events, clock=self.clock, rng=rng, rewrite_limit=10,
+            credentials_fingerprint=self.mark, sending=sending,
+        )  # fmt: skip
+
+    def another_runner(self, name: str, receiver: FakeReceiver) -> SinkRunner:
+        """A second sink of the open engine, with an outbox of its own."""
+        outbox = self.outbox_type.opened(self.folder / "outbox" / f"{name}.sqlite")
+        return self._runner(name, outbox, receiver, self.engine.events, random.Random(2), self.engine.sending)
 
     def reopen(self, **changes: Any) -> None:
         """Close everything, change these fields, and open it again."""

@@ -64,21 +64,7 @@ def open_engine(
         log.warning('log_repaired message="%s"', notice)
     runners: dict[str, SinkRunner] = {}
     try:
-        rhythm = PollSchedule(poll_min_s=config.daemon.poll_min, poll_max_s=config.daemon.poll_max)
-        pollers = {
-            name: Poller(
-                name=name,
-                source=source,
-                events=events,
-                clock=clock,
-                state=SourceState.load(folder / "state" / f"{name}.json"),
-                schedule=rhythm,
-                credentials_fingerprint=options_fingerprint(events.log_id, config.sources[name].options),
-                rng=random.Random(),  # noqa: S311 - jitter
-                free_space=lambda: free_space_problem(folder),
-            )
-            for name, source in sources.items()
-        }
+        pollers = _pollers(config, sources, events, clock, folder)
         decoders = {name: source.decoder for name, source in sorted(sources.items())}
         for name, sink in open_sinks(config, plugins, clock=clock, data_dir=config.data_dir).items():
             runners[name] = open_sink_runner(config, plugins, name, sink, events, clock, folder, decoders, sending)
@@ -99,6 +85,26 @@ def open_engine(
         importers=tuple(plugins.importers().values()),
         free_space=lambda: free_space_problem(folder),
     )
+
+
+def _pollers(
+    config: Config, sources: Mapping[str, Source], events: EventLog, clock: Clock, folder: Path
+) -> dict[str, Poller]:
+    rhythm = PollSchedule(poll_min_s=config.daemon.poll_min, poll_max_s=config.daemon.poll_max)
+    return {
+        name: Poller(
+            name=name,
+            source=source,
+            events=events,
+            clock=clock,
+            state=SourceState.load(folder / "state" / f"{name}.json"),
+            schedule=rhythm,
+            credentials_fingerprint=options_fingerprint(events.log_id, config.sources[name].options),
+            rng=random.Random(),  # noqa: S311 - jitter
+            free_space=lambda: free_space_problem(folder),
+        )
+        for name, source in sources.items()
+    }
 
 
 def credentials_fingerprint(config: Config, plugins: Plugins, name: str, log_id: str) -> str:

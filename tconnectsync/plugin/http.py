@@ -27,6 +27,7 @@ from urllib3.connection import HTTPConnection
 from tconnectsync.clock import Clock
 from tconnectsync.plugin.http_failures import FAILURE_TEXTS, HttpFailed, HttpFailure, reason_of
 from tconnectsync.plugin.http_library import requests
+from tconnectsync.plugin.tls_context import known_authorities
 from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S
 from tconnectsync.waits import waiting
 
@@ -341,9 +342,9 @@ class _WatchedConnection(HTTPConnection):
         return sock
 
     def connect(self) -> None:
-        super().connect()
+        with known_authorities(self):
+            super().connect()
         if self.sock is not None:
             self.wire.watch(self.sock)
-            self.sock.settimeout(
-                self.wire.silence_s
-            )  # else the connect timeout would apply to the sending of a large body
+            # else the connect timeout would apply to the sending of a large body
+            self.sock.settimeout(self.wire.silence_s)

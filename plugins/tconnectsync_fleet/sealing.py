@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable
@@ -21,7 +22,13 @@ class KeyProblem(click.ClickException):
 
 
 def create_key(path: Path) -> None:
-    """Create a key: ``path`` for the workers, ``path.pub`` for whoever adds people. Errors: OSError, also if it exists."""
+    """Create a key: ``path`` for the workers, ``path.pub`` for whoever adds people.
+
+    Errors: OSError. If one of the files exists, nothing is written.
+    """
+    for where in (path, public_path(path)):
+        if os.path.lexists(where):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(where))
     key = PrivateKey.generate()
     for where, mode, word, content in (
         (path, 0o600, "secret", bytes(key)),

@@ -36,6 +36,10 @@ def _yes(value: str) -> bool:
     return True
 
 
+def _all(value: str) -> None:
+    _yes(value)
+
+
 @attrs.frozen
 class _Kind:
     """A kind of value. ``parse`` raises ValueError for a wrong one."""
@@ -50,13 +54,15 @@ _DAY = _Kind("DAY", "2026-11-27", _day)
 _SINK = _Kind("NAME", "nightscout-treatments", _name)
 _SOURCE = _Kind("NAME", "tandem", _name)
 _IDS = _Kind("ID,ID", "4f1c,9a02", _ids)
+_ALL = _Kind("yes", "yes", _all)
+"""The engine drops all dead letters if it gets no IDs. Nobody may ask for that by leaving them out."""
 _REPAIR = _Kind("yes", "yes", _yes, " On a worker, verify always corrects what differs at the receiver.")
 _DAYS = {"first": _DAY, "last": _DAY}
 
 
 @attrs.frozen
 class _Request:
-    """The keys of one request. ``same``: another name of a key, which is given instead of it."""
+    """The keys of one request. ``same``: another word for a key, which is given instead of it."""
 
     required: Mapping[str, _Kind] = attrs.field(factory=dict)
     optional: Mapping[str, _Kind] = attrs.field(factory=dict)
@@ -74,7 +80,7 @@ REQUESTS: Mapping[str, _Request] = {
     "resume": _Request({"sink": _SINK}, same={"source": ("sink", _SOURCE)}),
     "verify": _Request({"sink": _SINK, "repair": _REPAIR}, _DAYS),
     "dead_letters_retry": _Request({"sink": _SINK}, {"ids": _IDS}),
-    "dead_letters_drop": _Request({"sink": _SINK}, {"ids": _IDS}),
+    "dead_letters_drop": _Request({"sink": _SINK, "ids": _IDS}, same={"all": ("ids", _ALL)}),
 }
 
 

@@ -31,6 +31,9 @@ from tconnectsync_fleet.request_keys import request_arguments
         ("verify sink=light repair=false", "expected repair=yes"),
         ("sync foo=bar", "sync has no key 'foo'. It has no keys."),
         ("sync foo", "'foo' is not KEY=VALUE"),
+        ("dead_letters_drop sink=light", "dead_letters_drop needs ids=ID,ID or all=yes, such as"),
+        ("dead_letters_drop sink=light all=maybe", "expected all=yes"),
+        ("dead_letters_drop sink=light ids=a all=yes", "Give one of them"),
         ("dance", "no request 'dance'"),
     ],
 )
@@ -53,7 +56,10 @@ def test_wrong_keys_are_refused(words: str, said: str) -> None:
         ("resume sink=tandem", {"sink": "tandem"}),
         ("resume source=tandem", {"sink": "tandem"}),
         ("verify sink=light repair=yes", {"sink": "light", "repair": True}),
+        ("dead_letters_retry sink=light", {"sink": "light"}),
         ("dead_letters_retry sink=light ids=a,b", {"sink": "light", "ids": ["a", "b"]}),
+        ("dead_letters_drop sink=light ids=a,b", {"sink": "light", "ids": ["a", "b"]}),
+        ("dead_letters_drop sink=light all=yes", {"sink": "light", "ids": None}),
     ],
 )  # fmt: skip
 def test_what_the_worker_gets(words: str, expected: dict[str, object]) -> None:

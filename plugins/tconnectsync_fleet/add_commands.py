@@ -12,7 +12,7 @@ import click
 from tconnectsync_fleet.server_options import ServerOptions, key_option, shared_option, with_servers
 
 if TYPE_CHECKING:
-    from tconnectsync_fleet.people import CheckedConfig
+    from tconnectsync_fleet.people import CheckedConfig, Member
     from tconnectsync_fleet.person_runner import FleetContext
     from tconnectsync_fleet.servers import Servers
 
@@ -66,14 +66,16 @@ def add_all(engine: FleetContext, options: ServerOptions, folder: Path, key: Pat
     return 2 if refused else 0
 
 
-def who_begins(servers: Servers, name: str) -> str:
-    """Return a sentence that says when a worker begins with a person who was added."""
+def who_begins(servers: Servers, person: Member) -> str:
+    """Return a sentence that says when a worker begins with a person who was added, or whose configuration was replaced."""
     from nats.errors import Error as NatsError
 
     from tconnectsync import Retryable
     from tconnectsync_fleet.lease import live_workers, serving
 
-    look = f"`tconnectsync fleet show {name}`"
+    if person.paused:
+        return f"{person.name} stays paused: no worker begins before `tconnectsync fleet resume {person.name}`."
+    look = f"`tconnectsync fleet show {person.name}`"
     try:
         if serving(live_workers(servers)):
             return f"A worker begins within seconds: {look}."

@@ -65,8 +65,8 @@ def add(
             people.check_new(name)
         with given_file(file, check_name(name)) as path:
             config = checked_config(engine, path, sealer(key), hasher(key), shared=shared)
-            people.add(name, config, replace=replace)
-        click.echo(f"{name} was {'replaced' if replace else 'added'}. {who_begins(servers, name)}")
+            person = people.add(name, config, replace=replace)
+        click.echo(f"{name} was {'replaced' if replace else 'added'}. {who_begins(servers, person)}")
     return 0
 
 

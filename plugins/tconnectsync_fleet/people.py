@@ -167,8 +167,8 @@ class People:
                 f" The same person: add `--continue-log`. Otherwise delete it first: `tconnectsync fleet remove --data {name}`."
             )
 
-    def add(self, name: str, config: CheckedConfig, *, replace: bool) -> None:
-        """Add a person, or replace the configuration. Errors: NotPossible (also if somebody else has the site), NewerRelease."""
+    def add(self, name: str, config: CheckedConfig, *, replace: bool) -> Member:
+        """Add a person, or replace the configuration; return the entry. Errors: NotPossible (also if somebody else has the site), NewerRelease."""
         person, before = Member(name=check_name(name), sealed=b""), None
         if replace:
             entry = self._present(name)
@@ -187,6 +187,7 @@ class People:
             except KeyWrongLastSequenceError:
                 raise _exists(name) if before is None else _changed(name) from None
             self.check_receivers(name, config, kept, since=revision)
+        return wanted
 
     def check_receivers(self, name: str, config: CheckedConfig, kept: Iterable[str] = (), *, since: int = 0) -> None:
         """Check that nobody else delivers where this person will. Errors: NotPossible.
@@ -298,9 +299,8 @@ class People:
 
         for first in range(0, len(entries), _AT_ONCE):
             together = map(put_back, entries[first : first + _AT_ONCE])
-            for failure in await asyncio.gather(
-                *together, return_exceptions=True
-            ):  # each is tried, also after one that failed
+            # each is tried, also after one that failed
+            for failure in await asyncio.gather(*together, return_exceptions=True):
                 if isinstance(failure, BaseException):
                     raise failure
 

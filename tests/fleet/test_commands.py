@@ -19,7 +19,7 @@ from nats.js.errors import NotFoundError
 from tconnectsync_fleet.add_commands import who_begins
 from tconnectsync_fleet.lease import STOPPING
 from tconnectsync_fleet.nats_login import NatsLogin
-from tconnectsync_fleet.people import CheckedConfig, People
+from tconnectsync_fleet.people import CheckedConfig, Member, People
 from tconnectsync_fleet.servers import EVENTS, PEOPLE, SNAPSHOTS, STATUS, WORKERS, Servers, has_data
 from tconnectsync_fleet.stream_replica import CHECKSUM, POSITION
 from tests.e2e.command_in_process import run_command
@@ -280,6 +280,9 @@ def test_life_of_people(fleet: LightFleet, connection: Servers) -> None:
     assert "no request" in fleet.run("run", "anna", "dance", expect=(2,))
 
     fleet.run("pause", "anna")
+    said = fleet.run("add", "--replace", "anna", "--config", str(fleet.config("anna")))
+    assert "anna was replaced. anna stays paused" in said
+    assert "begins within" not in said
     fleet.eventually(lambda: "paused: 1" in fleet.run("status"), "the pause in the status")
     fleet.eventually(lambda: "w1: 1 person" in fleet.run("status"), "anna given back")
     for words in (("run", "anna", "sync"), ("show", "anna")):
@@ -347,4 +350,4 @@ def test_answer_of_add_promises_nothing_untrue(
 ) -> None:
     """A worker begins only if one runs. The person was added, also if nobody can say who runs."""
     monkeypatch.setattr("tconnectsync_fleet.lease.live_workers", Mock(side_effect=[workers]))
-    assert who_begins(cast(Servers, None), "anna").startswith(words)
+    assert who_begins(cast(Servers, None), Member(name="anna", sealed=b"")).startswith(words)

@@ -223,7 +223,7 @@ def worker(
 
     engine.serve(with_short_serials)
     require_extra()
-    from tconnectsync_fleet.key_check import check_key
+    from tconnectsync_fleet.key_check import KeyCheck
     from tconnectsync_fleet.log_person import mark_lines
     from tconnectsync_fleet.metrics import host_and_port, serve_metrics
     from tconnectsync_fleet.operator_requests import answer_requests
@@ -237,13 +237,14 @@ def worker(
         host_and_port(metrics)
     mark_lines()
     box = opener(key)
+    checked = KeyCheck(box, key)
     with WorkerFolder(folder) as own:
         called = name or own.name
         with options.connected(called) as servers:
-            check_key(servers, box, key)
+            checked.at_start(servers)
             working = Worker(
-                name=called, folder=folder, servers=servers, box=box, engine=engine, threads=threads,
-                turns_per_minute=turns_per_minute, snapshots_s=snapshots_every * 3600, disk=own.disk,
+                name=called, folder=folder, servers=servers, box=box, engine=engine, check_key=checked.try_on,
+                threads=threads, turns_per_minute=turns_per_minute, snapshots_s=snapshots_every * 3600, disk=own.disk,
             )  # fmt: skip
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: working.stop())

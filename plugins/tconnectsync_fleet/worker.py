@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tconnectsync_fleet.people import Member, person_of
 from tconnectsync_fleet.people_watch import PeopleWatch
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
 from tconnectsync_fleet.schedule import DueQueue, ScheduledPerson, TurnRate, with_jitter
+from tconnectsync_fleet.sealing import KeyProblem
 from tconnectsync_fleet.servers import Entry, Servers
 from tconnectsync_fleet.snapshot_plan import SnapshotLane, SnapshotPlan
 from tconnectsync_fleet.state_publisher import StatePublisher
@@ -51,6 +52,8 @@ class Worker:
     servers: Servers
     box: SealedBox[PrivateKey] = attrs.field(repr=False)
     engine: FleetContext
+    check_key: Callable[[Iterable[Member]], None] = lambda _: None
+    """Called with everybody after each look. Errors: KeyProblem, with which the worker ends."""
     threads: int = 8
     turns_per_minute: float = 0.0
     snapshots_s: float = 0.0
@@ -93,7 +96,7 @@ class Worker:
         """Work until :meth:`stop`. Without a lease it waits for one.
 
         Errors: Retryable if the servers have ended the connection for good: a new process may log in with a new password.
-        NewerRelease if the fleet's data has a newer format.
+        NewerRelease if the fleet's data has a newer format. KeyProblem from ``check_key``.
         """
         ended: Exception | None = None
         self._keeper.start()
@@ -103,13 +106,14 @@ class Worker:
                 if not self.is_healthy():
                     self._begin_lease()
                 self._look()
+                self.check_key(each.runner.person for each in self.people.values() if not each.removed)
                 self._outage.is_over()
             except (Retryable, NatsError) as error:
                 self._outage.goes_on(error)
                 if self.servers.is_closed:
                     ended = connection_ended(error)
                     self.stop()
-            except NewerRelease as error:
+            except (NewerRelease, KeyProblem) as error:
                 ended = error
                 self.stop()
             except Exception:
@@ -153,15 +157,13 @@ class Worker:
             raise RuntimeError("the worker does not run yet")
         return self._lease
 
-    # --- the lease --------------------------------------------------------------------------------------------------
+    # --- the lease, and who works for whom --------------------------------------------------------------------------
 
     def _begin_lease(self) -> None:
         lease = WorkerLease(self.servers, self.name)
         lease.begin(self.report())
         (log.warning if self._lease else log.info)("lease_taken worker=%s owner=%s", self.name, lease.owner)
         self._lease = lease
-
-    # --- who works for whom -----------------------------------------------------------------------------------------
 
     def _look(self) -> None:
         """Read which people and workers there are now. Errors: Retryable, NatsError."""
@@ -199,8 +201,7 @@ class Worker:
             elif scheduled is None and self._folder_of(name).exists():
                 scheduled = self.people[name] = self._scheduled(Member(name=name, sealed=b""))
             if scheduled is not None:
-                scheduled.removed = True
-                scheduled.removal = entry if entry.value is None else None
+                scheduled.removed, scheduled.removal = True, entry if entry.value is None else None
         elif scheduled is None:
             self.people[name] = self._scheduled(person)
         else:
@@ -326,8 +327,7 @@ class Worker:
         scheduled.failures += 1
         scheduled.published = None
         self.failed_turns += 1
-        shortest, longest = RETRY_S
-        return with_jitter(min(longest, shortest * 2.0 ** min(scheduled.failures - 1, 10)))
+        return with_jitter(min(RETRY_S[1], RETRY_S[0] * 2.0 ** min(scheduled.failures - 1, 10)))
 
     def _give_back(self, scheduled: ScheduledPerson) -> None:
         with log_person(scheduled.runner.person.name), scheduled.lock:

@@ -19,6 +19,7 @@ from tconnectsync_fleet.sealing import hasher, sealer
 from tconnectsync_fleet.servers import Servers
 from tconnectsync_fleet.snapshot_plan import NO_SNAPSHOT
 from tconnectsync_fleet.snapshots import store_snapshot
+from tconnectsync_fleet.status import was_read
 from tconnectsync_fleet.stream_replica import StreamReplica
 
 _EXPORT = re.compile(rf"({NAME.pattern})-tconnectsync-\d{{8}}T\d{{6}}Z(-\d+)?\.tar\.gz")
@@ -88,16 +89,23 @@ def _new_file(folder: Path, name: str) -> Path:
     return next(path for path in paths if not path.exists())
 
 
-def move_out(servers: Servers, engine: FleetContext, name: str, target: Path) -> tuple[Path, int, bool]:
+def move_out(servers: Servers, engine: FleetContext, name: str, target: Path) -> tuple[Path, int, bool] | None:
     """Write a person's log to a backup file, or to a new one in a folder; return its path, its last position, and whether workers still work for the person.
 
-    Errors: NotPossible, TconnectsyncError.
+    None: the person is new and has no log yet. A backup of everybody need not fail because of that. Errors: NotPossible,
+    TconnectsyncError.
     """
-    replica = _LogReader(servers, check_name(name), owner="")
-    if not replica.look().end.position:
-        raise NotPossible(f"The fleet has no event log of {name}. List the people: `tconnectsync fleet status`.")
+    replica, people = _LogReader(servers, check_name(name), owner=""), People(servers)
+    last = replica.look()
     replica.check_format()
-    people = People(servers)
+    if not last.end.position:
+        if not people.has(name):
+            raise NotPossible(f"The fleet has no event log of {name}. List the people: `tconnectsync fleet status`.")
+        if not last.seq and was_read(servers, name):
+            raise NotPossible(
+                f"The event log of {name} is missing in the NATS servers, although the source was read. Restore it from a backup."
+            )
+        return None
     works = people.has(name) and not people.get(name).paused
     path, positions = engine.back_up_replica(replica, _new_file(target, name) if target.is_dir() else target)
     owners = {report["owner"] for report in live_workers(servers).values()}

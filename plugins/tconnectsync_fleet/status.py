@@ -120,16 +120,27 @@ def publish_status(servers: Servers, name: str, found: Mapping[str, Any], *, mus
     Errors: Retryable, NatsError.
     """
     at = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    before: Any = {}
-    if "last_fetch" not in found:
-        with contextlib.suppress(KeyNotFoundError, ValueError):
-            before = json.loads(servers.call(servers.bucket(STATUS).get(name)).value or b"{}")
-    kept = {"last_fetch": before["last_fetch"]} if isinstance(before, dict) and "last_fetch" in before else {}
+    before = {} if "last_fetch" in found else _stored(servers, name)
+    kept = {"last_fetch": before["last_fetch"]} if "last_fetch" in before else {}
     subject, value = f"$KV.{STATUS}.{name}", json.dumps({**kept, **found, "at": at}).encode()
     if must_arrive:
         servers.call(servers.js.publish(subject, value))
     else:
         servers.call(servers.client.publish(subject, value))
+
+
+def was_read(servers: Servers, name: str) -> bool:
+    """Whether a person's source was ever read to its end. Errors: Retryable, NatsError."""
+    return bool(_stored(servers, name).get("last_fetch"))
+
+
+def _stored(servers: Servers, name: str) -> Mapping[str, Any]:
+    """Return what was last published about a person; empty if there is nothing, or nothing that can be read."""
+    with contextlib.suppress(KeyNotFoundError, ValueError):
+        found = json.loads(servers.call(servers.bucket(STATUS).get(name)).value or b"{}")
+        if isinstance(found, dict):
+            return found
+    return {}
 
 
 def status_lines(found: Mapping[str, Any]) -> Iterator[str]:

@@ -85,12 +85,18 @@ def _target(context: click.Context, param: click.Parameter, value: str) -> Path:
 def export(engine: FleetContext, options: ServerOptions, name: str, output: Path) -> int:
     """Write a person's event log to a file, which `tconnectsync restore` restores. The fleet is not changed.
 
+    Somebody who is new and has no log yet gets no file; that is no failure.
+
     To move somebody out of the fleet: pause, export, restore, then start the daemon there. Nothing is doubled.
     """
     with options.connected() as servers:
         from tconnectsync_fleet.log_transfer import move_out
 
-        path, positions, works = move_out(servers, engine, name, output)
+        written = move_out(servers, engine, name, output)
+    if written is None:
+        click.echo(f"{name} has no record in the event log yet. Nothing was written.")
+        return 0
+    path, positions, works = written
     click.echo(f"Written: {path} with positions 1 to {positions:,} of the event log of {name}.")
     click.echo("Restore it into an empty data folder: `tconnectsync restore FILE`.")
     if works:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,10 @@ import pytest
 from tconnectsync.clock import SystemClock
 from tconnectsync.eventlog import FolderLock
 from tconnectsync_fleet.log_transfer import _new_file
+from tconnectsync_fleet.people import CheckedConfig, People
+from tconnectsync_fleet.servers import NatsLogin, Servers
+from tconnectsync_fleet.status import publish_status
+from tconnectsync_fleet.stream_replica import StreamReplica
 from tests.e2e.installation import ZONE, Installation, eventually, recent_pump
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.real_servers import Server
@@ -152,6 +156,24 @@ def test_in_and_out(moving: MovedInstallation) -> None:
     with tarfile.open(backup) as first, tarfile.open(again) as second:
         assert checksums(first) == checksums(second)
     moving.fleet("remove", "--data", "anna")
+
+
+def test_export_of_somebody_new(moving: MovedInstallation, new_name: Callable[[], str]) -> None:
+    """A backup of everybody does not fail because somebody was added a minute ago. A log that was lost is a failure."""
+    name, file = new_name(), moving.folder / "new.tar.gz"
+    words = ["export", name, "--output", str(file)]
+    assert "no event log" in moving.fleet(*words, expect=(2,))
+    with contextlib.closing(Servers(NatsLogin(servers=[moving.nats_url]), name="tests")) as servers:
+        People(servers).add(name, CheckedConfig(sealed=b"x"), replace=False)
+        assert "no record in the event log yet" in moving.fleet(*words)
+        publish_status(servers, name, {"status": 1, "lines": ["the site is down"]})
+        assert "no record in the event log yet" in moving.fleet(*words)
+        publish_status(servers, name, {"status": 0, "lines": [], "last_fetch": "2026-11-30T01:02:03+00:00"})
+        assert "is missing" in moving.fleet(*words, expect=(2,))
+        StreamReplica(servers, name, "w1.1").claim()
+        assert "no record in the event log yet" in moving.fleet(*words)
+    assert not file.exists()
+    moving.fleet("remove", "--data", name)
 
 
 def test_names_of_exported_files(moving: MovedInstallation, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,22 +9,25 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
+from tconnectsync_fleet.group import fleet
 from tests.support.real_servers import in_ci
 
 FOLDER = Path(__file__).resolve().parent.parent / "systemd"
 UNITS = ("tconnectsync.service", "tconnectsync@.service")
 WEB = "tconnectsync-web.service"
 FAILED = "tconnectsync-failed@.service"
+WORKER = "../packaging/fleet/tconnectsync-worker@.service"
 
 
-@pytest.fixture(params=(*UNITS, WEB))
+@pytest.fixture(params=(*UNITS, WEB, WORKER))
 def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A copy that starts an existing program; of a template, an instance."""
     text = (FOLDER / request.param).read_text()
-    copy = tmp_path / request.param.replace("@.", "@anna.")
-    copy.write_text(text.replace("/opt/tconnectsync/bin/tconnectsync", shutil.which("true") or sys.executable))
+    copy = tmp_path / Path(request.param).name.replace("@.", "@anna.")
+    copy.write_text(re.sub(r"/opt/[\w-]+/bin/tconnectsync", shutil.which("true") or sys.executable, text))
     return copy
 
 
@@ -66,7 +69,7 @@ def test_its_exposure_is_at_most_1_5(unit: Path, analyze: str) -> None:
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("name", [*UNITS, WEB])
+@pytest.mark.parametrize("name", [*UNITS, WEB, WORKER])
 def test_exit_codes_without_restart(name: str) -> None:
     """After a bad configuration or refused credentials."""
     unit = settings(name)
@@ -122,6 +125,39 @@ def test_the_template_differs_only_where_an_instance_must() -> None:
     single, template = (settings(name) for name in UNITS)
     different = {key for key in single | template if single.get(key) != template.get(key)}
     assert different == {"Description", "Environment", "ExecStartPre", "LoadCredential", "StateDirectory", "User"}
+
+
+def test_unit_of_a_worker() -> None:
+    """A worker of a fleet is as confined as a daemon. It learns in /proc/sys whether its disk was copied with its computer."""
+    daemon, worker = settings(UNITS[1]), settings(WORKER)
+    different = {key for key in daemon | worker if daemon.get(key) != worker.get(key)}
+    assert different == {
+        "AssertPathExists", "Description", "Environment", "EnvironmentFile", "ExecReload", "ExecStart", "ExecStartPre",
+        "LoadCredential", "NotifyAccess", "OnFailure", "ProcSubset", "RestartSec", "StartLimitIntervalSec", "StateDirectory",
+        "TimeoutStartSec", "TimeoutStopSec", "Type", "User", "WatchdogSec",
+    }  # fmt: skip
+    assert "ProcSubset" not in worker
+
+
+def test_worker_of_the_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its words are known, and so are the variables in the examples. It is back before its lease ends, however often it fails."""
+    unit = settings(WORKER)
+    examples = re.findall(r"^# +(?:Environment=)?(\w+)=(.*)$", (FOLDER / WORKER).read_text(), re.MULTILINE)
+    variables = dict(each.split("=", 1) for each in unit["Environment"]) | dict(examples)
+    assert {"TCONNECTSYNC_FLEET_KEY", "TCONNECTSYNC_FLEET_SERVERS", "TCONNECTSYNC_FLEET_CERT_KEY"} <= variables.keys()
+    for variable in variables.keys() - {"OPTIONS", "LoadCredential"}:
+        monkeypatch.setenv(variable, variables[variable].replace("%d/cert-key", __file__))
+    words = unit["ExecStart"][0].replace("$OPTIONS", variables["OPTIONS"]).split()[3:]
+    parent = click.Context(fleet)
+    command = fleet.get_command(parent, "worker")
+    assert command is not None
+    found = command.make_context("worker", words, parent=parent).params
+    assert found["folder"] == Path(f"%S/{unit['StateDirectory'][0]}")
+    assert found["metrics"] == "127.0.0.1:9111"
+    assert found["key"] == Path("%d/fleet-key")
+    assert found["servers"] == (variables["TCONNECTSYNC_FLEET_SERVERS"],)
+    assert found["cert_key"] == Path(__file__)
+    assert (unit["StartLimitIntervalSec"], unit["RestartSec"]) == (["0"], ["1"])
 
 
 def test_the_unit_that_notifies_of_a_failure_is_whole(tmp_path: Path, analyze: str) -> None:

@@ -34,6 +34,11 @@ KEPT_FOLDERS = 5
 """This many failing worlds keep their folder, so that the disk does not fill up."""
 
 
+ROOT = Path(__file__).parents[2]
+PROGRAM = (sys.executable, "-m", "tests.e2e.soak")
+"""Runs this module. It must be run in :data:`ROOT`."""
+
+
 @attrs.define
 class SoakRuns:
     """Runs worlds below ``base``, each in a fresh process group that ends with it."""
@@ -48,7 +53,7 @@ class SoakRuns:
         begin = time.monotonic()
         with (folder / "world.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, __file__, "--inside", str(folder), "--seed", str(seed)],
+                [*PROGRAM, "--inside", str(folder), "--seed", str(seed)], cwd=ROOT,
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
         self._alive.add(process.pid)
@@ -181,7 +186,7 @@ def main() -> int:
                         shutil.rmtree(folder, ignore_errors=True)
                         continue
                     kept += 1
-                    again = f"python {sys.argv[0]} --seed {report.seed} --worlds 1"
+                    again = f"python -m tests.e2e.soak --seed {report.seed} --worlds 1"
                     print(f"    kept in {folder}; again: {again}", flush=True)
         except KeyboardInterrupt:
             worlds.end()

@@ -117,8 +117,8 @@ def _run_here(
     engine = open_engine(config, plugins, clock=clock, replica=replica, pace=pace, sending=sending)
     try:
         yield from perform(engine, request, config.zones.zone_at)
-    except IndexCorrupt:
-        engine.finish_sending()  # the next engine calls the same receivers
+    except Exception:
+        engine.finish_sending()  # the next engine of this process calls the same receivers
         raise
     finally:
         engine.close()

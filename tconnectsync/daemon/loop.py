@@ -218,8 +218,8 @@ class _RunningDaemon:
             log.error('reload_refused the old configuration is still used: message="%s"', error.message)
             self._refused(error.message)
             return
-        self.stop_watching()
         self.engine.finish_sending()
+        self.stop_watching()
         self.engine.close()
         try:
             self.engine = fresh.open()
@@ -293,7 +293,8 @@ class Daemon:
                     notifier.reloading()
                     running.reload(self.load)
                     notifier.ready()
-                notifier.alive()
+                if not running.engine.is_stuck:  # else systemd ends it
+                    notifier.alive()
                 control.step()
                 worked = running.engine.run_once()
                 notifier.status(running.summary(idle=not worked))

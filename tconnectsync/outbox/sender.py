@@ -6,6 +6,7 @@ loses no dose. If the receiver may be the cause of a failure, the sink backs off
 
 from __future__ import annotations
 
+import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -63,8 +64,9 @@ class Sender:
     """Whether the last batch says nothing about the receiver: it was halved, or one document failed alone."""
     batch_shrunk: bool = False
     """Whether the last failure made the next batch smaller, so that an early retry makes sense."""
+    has_recalled: bool = False
+    """Whether the receiver knows what it learned before."""
     _halves: deque[tuple[str, ...]] = attrs.field(factory=deque)
-    _recalled: bool = False
     _memory: str | None = None
     """What the receiver had learned when its last call ended."""
 
@@ -123,6 +125,8 @@ class Sender:
         """Give the batch to the receiver. It does not touch the outbox, so it may run in another thread."""
         try:
             return self.receiver.deliver(batch)
+        except sqlite3.Error as error:
+            raise RuntimeError(f"the receiver's own database: {error}") from error  # not an error of the outbox
         finally:
             self._memory = receiver_memory.memory_of(self.receiver)
 
@@ -188,9 +192,9 @@ class Sender:
 
     def recall(self) -> None:
         """Give the receiver what it learned before, once."""
-        if not self._recalled:
+        if not self.has_recalled:
             receiver_memory.recall(self.outbox, self.receiver)
-        self._recalled = True
+        self.has_recalled = True
 
     def _remember(self) -> None:
         receiver_memory.remember(self.outbox, self._memory)

@@ -135,7 +135,10 @@ class Receiver(Protocol):
         ...
 
     def deliver(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
-        """Store or delete these, in order, and return one outcome for each. At most about one batch of network requests."""
+        """Store or delete these, in order, and return one outcome for each. At most about one batch of network requests.
+
+        It may run in another thread than the other methods, but not beside those of a receiver with the same ``address``.
+        """
         ...
 
     def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:

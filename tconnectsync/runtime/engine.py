@@ -28,8 +28,9 @@ from tconnectsync.timeline.resolver import TimelineResolver
 log = logging.getLogger("tconnectsync.engine")
 MAINTAIN_EVERY_S = 600.0
 LONGEST_SLEEP_S = 60.0
+STUCK_S = 1200.0
 LONGEST_WAIT_S = 1.0
-"""Seconds until a request, or a source that is due, gets its turn while batches are on their way."""
+"""At most so many seconds until a request, or a source that is due, gets its turn while batches are on their way."""
 
 
 @attrs.define
@@ -73,7 +74,7 @@ class Engine:
 
     def _run_due(self, *, polling: bool, only: Sequence[str] | None) -> bool:
         now = self.clock.now()
-        worked = False
+        worked = self._record_outcomes()
         for poller in self.pollers.values():
             due = poller.next_step(now)
             if poller.busy or (polling and due is not None and due <= now):
@@ -88,8 +89,6 @@ class Engine:
             return True
         placed = self._refresh_timeline()
         for name, runner in self.runners.items():
-            if runner.delivery.is_sending:
-                worked |= self._record_outcome(runner)
             if not runner.delivery.is_sending and (only is None or name in only):
                 worked |= self._run_sink(runner, now, placed=placed)
         worked = worked or self.sending.wait(LONGEST_WAIT_S)
@@ -116,18 +115,26 @@ class Engine:
             )
         return False
 
-    def _record_outcome(self, runner: SinkRunner, *, wait: bool = False) -> bool:
-        with self._outbox_errors(runner):
-            return runner.delivery.collect(wait=wait)
-        return False
+    def _record_outcomes(self) -> bool:
+        """Record the outcomes of all batches that are back. Return True if a receiver processed something."""
+        worked = False
+        for runner in self.runners.values():
+            with self._outbox_errors(runner):
+                worked |= runner.delivery.collect()
+        return worked
 
     def finish_sending(self) -> None:
         """Wait for the batches on their way, and record their outcomes.
 
         Needed before anything else uses the receivers or the outboxes.
         """
-        for runner in self.runners.values():
-            self._record_outcome(runner, wait=True)
+        while self.sending.wait(LONGEST_WAIT_S):
+            self._record_outcomes()
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether a receiver has not returned for so long that only the end of the process helps."""
+        return any(runner.delivery.silent_s() > STUCK_S for runner in self.runners.values())
 
     @contextlib.contextmanager
     def _outbox_errors(self, runner: SinkRunner) -> Iterator[None]:
@@ -206,7 +213,8 @@ class Engine:
             log.warning('maintenance_failed reason="%s"', error.strerror)
 
     def close(self) -> None:
-        """Stop running polls and close all files. A batch that is still on its way stays in doubt."""
+        """Stop running polls and close all files. A batch that is not back stays in doubt."""
+        self._record_outcomes()
         self.sending.close()
         for poller in self.pollers.values():
             poller.stop()

@@ -139,7 +139,6 @@ def open_sink_runner(
         credentials_fingerprint=credentials_fingerprint(config, plugins, name, events.log_id),
         sending=sending,
     )
-    runner.sender.recall()
     runner.delivery.report.zone_at = config.zones.zone_at
     return runner
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Protocol, TypeAlias
@@ -22,7 +23,11 @@ class Sent(Protocol):
     """A batch on its way to a receiver."""
 
     def done(self) -> bool:
-        """Whether :meth:`result` need not wait for a thread."""
+        """Whether :meth:`result` may be asked for now."""
+        ...
+
+    def silent_s(self) -> float:
+        """Seconds since the call began, if it is not over."""
         ...
 
     def result(self) -> Sequence[Outcome]:
@@ -46,7 +51,7 @@ class Sending(Protocol):
         ...
 
     def close(self) -> None:
-        """End without waiting. The result of a call that is not over is lost."""
+        """End without waiting. Calls that did not begin are not made, and the result of one that is not over is lost."""
         ...
 
 
@@ -78,6 +83,9 @@ class _CallLater:
     def done(self) -> bool:
         return True
 
+    def silent_s(self) -> float:
+        return 0.0
+
 
 class SendingThreads:
     """Calls receivers in threads, which begin with the first call of a place. They do not keep the process from ending."""
@@ -88,8 +96,9 @@ class SendingThreads:
 
     def start(self, place: str, call: Call) -> Sent:
         if place not in self._places:
-            self._places[place] = queue.SimpleQueue()
-            threading.Thread(target=_make_calls, args=(self._places[place],), name="sending", daemon=True).start()
+            calls: queue.SimpleQueue[_Called | None] = queue.SimpleQueue()
+            threading.Thread(target=_make_calls, args=(calls,), name="sending", daemon=True).start()
+            self._places[place] = calls  # afterwards: without memory for a thread, the next attempt tries again
         called = _Called(place, call, self._calls.remove)
         self._calls.append(called)
         self._places[place].put(called)
@@ -103,6 +112,8 @@ class SendingThreads:
         wait([called.future for called in self._calls if called.place == place])
 
     def close(self) -> None:
+        for called in self._calls:
+            called.future.cancel()
         for calls in self._places.values():
             calls.put(None)
 
@@ -114,8 +125,12 @@ class _Called:
         self.place = place
         self.future: Future[Sequence[Outcome]] = Future()
         self._call, self._forget = call, forget
+        self._began_s: float | None = None
 
     def run(self) -> None:
+        if not self.future.set_running_or_notify_cancel():
+            return
+        self._began_s = time.monotonic()
         try:
             self.future.set_result(self._call())
         except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
@@ -123,6 +138,9 @@ class _Called:
 
     def done(self) -> bool:
         return self.future.done()
+
+    def silent_s(self) -> float:
+        return 0.0 if self._began_s is None or self.done() else time.monotonic() - self._began_s
 
     def result(self) -> Sequence[Outcome]:
         try:

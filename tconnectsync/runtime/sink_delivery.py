@@ -29,6 +29,12 @@ from tconnectsync.runtime.sink_health import SinkHealth, outbox_failure
 from tconnectsync.text.plural import counted
 
 log = logging.getLogger("tconnectsync.sinks")
+UNANSWERED_S = 900.0
+"""Longer than any receiver of this project takes for a batch: they have limits for each request."""
+UNANSWERED_WORDS = "the receiver has not returned for a quarter of an hour: nothing is sent until it does"
+UNANSWERED_REMEDY = (
+    "Does it write to a disk or a network drive that hangs? Then mend that, and run `systemctl restart tconnectsync`."
+)
 
 
 class _Batch(NamedTuple):
@@ -82,7 +88,7 @@ class SinkDelivery:
         return self._batch is not None
 
     def deliver(self) -> bool:
-        """Begin to send a batch. Return True if something was done."""
+        """Begin to send a batch, and record its outcome if it is there at once. Return True if something was done."""
         done, now = False, self.clock.now()
         with self._failures_recorded():
             done = self._begin(now)
@@ -91,13 +97,21 @@ class SinkDelivery:
         self._write_report(done, now)
         return done
 
-    def collect(self, *, wait: bool = False) -> bool:
-        """Record the outcome of the batch on its way if it is there; ``wait``: also if it is not there yet.
+    def silent_s(self) -> float:
+        """Return for how many seconds the receiver has been at the batch on its way."""
+        return 0.0 if self._batch is None else self._batch.sent.silent_s()
 
-        Return True if the receiver processed something. The last batch of a delivery writes a line to the log.
+    def collect(self) -> bool:
+        """Record the outcome of the batch on its way if it is there. Return True if the receiver processed something.
+
+        The last batch of a delivery writes a line to the log.
         """
         batch = self._batch
-        if batch is None or not (wait or batch.sent.done()):
+        if batch is None:
+            return False
+        if not batch.sent.done():
+            if batch.sent.silent_s() > UNANSWERED_S and self.health.state is not HealthState.WAITING:
+                self.health.set(HealthState.WAITING, UNANSWERED_WORDS, remedy=UNANSWERED_REMEDY)
             return False
         self._batch, done = None, False
         with self._failures_recorded():
@@ -122,6 +136,8 @@ class SinkDelivery:
             return True
         # a complete look at the receiver proves that it works, also if it has everything already
         looked = self.outbox.values.get(LOOKED_AT) != looked_at
+        if not self.sender.has_recalled:
+            self.preflight.before_asking()
         deliveries = self.sender.begin(now)
         if deliveries:
             sent = self.sending.start(self.sender.receiver.address, partial(self.sender.call_receiver, deliveries))
@@ -132,7 +148,7 @@ class SinkDelivery:
 
     @contextlib.contextmanager
     def _failures_recorded(self) -> Iterator[None]:
-        """Record every error of the block in the sink's health, but for a corrupt outbox: the engine has it rebuilt."""
+        """Record every error of the block in the sink's health. Only a corrupt outbox is raised: the engine rebuilds it."""
         try:
             yield
         except CredentialsRefused as error:

@@ -227,7 +227,8 @@ class Soak:
             self.events["a wiped disk"] += 1
 
     def _named(self) -> None:
-        self.world.killed_at(self.rng.choice(list(POINTS)), self.rng.choice((1, 1, 1, 2, 3, 7)), within_s=6.0)
+        point, nth = self.rng.choice(list(POINTS)), self.rng.choice((1, 1, 1, 2, 3, 7))
+        self.world.killed_at(point, 1 if POINTS[point].first == "a stop" else nth, within_s=6.0)  # it stops once
 
     def _any_moment(self) -> None:
         with self._database_trouble():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,7 +21,8 @@ from tconnectsync.clock import SystemClock
 from tconnectsync.daemon.loop import LoadedConfig, _RunningDaemon
 from tconnectsync.health.states import HealthState
 from tconnectsync.jobs.messages import Job, Progress, Result
-from tconnectsync.runtime import engine
+from tconnectsync.outbox import Outbox
+from tconnectsync.runtime import engine, sink_delivery
 from tconnectsync.runtime.sending import SendingHere, SendingThreads, Sent, sending_for
 from tests.support.clocks import FakeClock
 from tests.support.engine.fakes import FakeReceiver
@@ -137,6 +140,33 @@ def test_process_ends_while_a_call_runs() -> None:
     assert done.returncode == 0
 
 
+def test_thread_that_cannot_begin_is_tried_again(threads: SendingThreads, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without memory for a thread the attempt fails, and the next one begins a thread again."""
+
+    def no_memory(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as short:
+        short.setattr(threading.Thread, "start", no_memory)
+        with pytest.raises(RuntimeError):
+            threads.start("site", nothing)
+    assert threads.wait(0.0) is False
+    assert threads.start("site", nothing).result() == []
+
+
+def test_closed_threads_begin_no_call(threads: SendingThreads) -> None:
+    """A call that waits for its turn is not made after the end."""
+    may_end, made = threading.Event(), []
+    first = threads.start("site", after(may_end))
+    wait_until(lambda: first.silent_s() > 0)
+    threads.start("site", lambda: made.append("second") or [])
+    threads.close()
+    may_end.set()
+    assert first.result() == []
+    wait_until(lambda: not any(thread.name == "sending" for thread in threading.enumerate()))
+    assert made == []
+
+
 # --- the engine ----------------------------------------------------------------------------------------------------------
 
 
@@ -217,6 +247,59 @@ def test_failure_in_a_thread_backs_off(harness: EngineHarness, slow: SlowReceive
         pass
     assert slow.in_doubt == [False] * 25 + [True] * 24
     assert harness.starts() == hours(range(25))
+
+
+def test_silent_receiver_is_told_of(
+    harness: EngineHarness, slow: SlowReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A receiver that does not return for very long is shown, and the watchdog may end the process; an answer ends both."""
+    harness.engine.run_once()
+    assert harness.runner.health.is_ok
+    assert not harness.engine.is_stuck
+    monkeypatch.setattr(sink_delivery, "UNANSWERED_S", 0.0)
+    monkeypatch.setattr(engine, "STUCK_S", 0.0)
+    harness.engine.run_once()
+    assert harness.runner.health.state is HealthState.WAITING
+    assert "has not returned" in harness.runner.health.message
+    assert harness.engine.is_stuck
+    slow.may_answer.set()
+    while harness.engine.run_once():
+        pass
+    assert harness.runner.health.is_ok
+    assert not harness.engine.is_stuck
+
+
+def test_own_database_of_a_receiver(harness: EngineHarness, slow: SlowReceiver) -> None:
+    """An error of a receiver's own database is the receiver's: the sink backs off, and everything else goes on."""
+    slow.failure = sqlite3.ProgrammingError("SQLite objects created in a thread can only be used in that same thread")
+    slow.may_answer.set()
+    while harness.engine.run_once():
+        pass
+    assert harness.runner.health.state is HealthState.BACKING_OFF
+
+
+def test_outcome_is_recorded_beside_an_import(harness: EngineHarness, slow: SlowReceiver) -> None:
+    """An outcome is recorded also while events are appended that belong together."""
+    harness.engine.append_depth = 1
+    slow.may_answer.set()
+    wait_until(lambda: harness.engine.run_once() and harness.runner.counts().pending == 0)
+    assert not harness.runner.delivery.is_sending
+
+
+def test_close_records_what_is_back(harness: EngineHarness, slow: SlowReceiver) -> None:
+    """At its end the engine records the outcomes that are there, without waiting for the others."""
+    other = FakeReceiver(batch_size=100, address="shelf://two")
+    runner = harness.another_runner("other", other)
+    harness.engine.runners = {**harness.engine.runners, "other": runner}
+    while not runner.delivery.is_sending:
+        assert harness.engine.run_once()
+    wait_until(lambda: len(other.there) == 24)
+    wait_until(lambda: runner.delivery.silent_s() == 0)
+    outbox = runner.outbox.path
+    harness.engine.close()
+    with closing(Outbox(outbox)) as found:
+        assert found.dead_letters.counts().pending == 0
+    harness.open()
 
 
 def test_close_leaves_a_batch_in_doubt(harness: EngineHarness, slow: SlowReceiver) -> None:

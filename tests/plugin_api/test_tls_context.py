@@ -36,11 +36,11 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return files
 
 
-def ask(port: int, *, verify_tls: bool = True) -> int:
+def ask(port: int, *, host: str = "127.0.0.1", verify_tls: bool = True) -> int:
     """Ask with a new client and a new connection."""
     client = HttpClient(clock=SystemClock(), verify_tls=verify_tls)
     try:
-        return client.request("GET", f"https://127.0.0.1:{port}/", what="page", headers={}).status
+        return client.request("GET", f"https://{host}:{port}/", what="page", headers={}).status
     finally:
         client.close()
 
@@ -75,6 +75,19 @@ def test_changed_authorities_count_at_once(tmp_path: Path, monkeypatch: pytest.M
             ask(port)
     assert {before.value.reason, after.value.reason} == {HttpFailure.CERTIFICATE_UNKNOWN_AUTHORITY}
     assert read == [str(trusted)] * 2
+
+
+def test_host_is_checked_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: list[str]) -> None:
+    """A context that was used before still refuses a server whose certificate has another name."""
+    server, trusted = certificate(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trusted))
+    with serving(saying(GOOD), server) as port:
+        for _ in range(2):
+            assert ask(port) == 200
+            with pytest.raises(HttpFailed) as refused:
+                ask(port, host="localhost")
+            assert refused.value.reason is HttpFailure.CERTIFICATE_OTHER_HOST
+    assert read == [str(trusted)]
 
 
 def test_threads_do_not_share_a_context_at_once(

@@ -245,6 +245,9 @@ def test_log_line_being_written(harness: EngineHarness) -> None:
 class RunnersOnly:
     runners: dict[str, object] = attrs.field(factory=dict)
 
+    def finish_sending(self) -> None:
+        """No batch is on its way."""
+
     def close(self) -> None:
         """Nothing is open."""
 

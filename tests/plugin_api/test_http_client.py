@@ -21,7 +21,7 @@ from tconnectsync import around_waits, waiting
 from tconnectsync.clock import SystemClock
 from tconnectsync.plugin.http import HttpClient, HttpLimits, HttpResponse, retry_after_s
 from tconnectsync.plugin.http_failures import FAILURE_TEXTS, HttpFailed, HttpFailure
-from tests.plugin_api.raw_server import Talk, certificate, dripping, head, saying, serving
+from tests.plugin_api.raw_server import Talk, certificate, dripping, head, request, saying, serving
 
 SECRET = "pump-0123456789abcdef"
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -220,7 +220,7 @@ def test_answer_too_large(client: HttpClient, compressed: bool) -> None:
 
 def _heads(seen: list[bytes], answer: bytes = GOOD) -> Talk:
     def talk(connection: socket.socket, over: threading.Event) -> None:
-        seen.append(head(connection))
+        seen.append(request(connection))
         connection.sendall(answer)
 
     return talk

@@ -19,9 +19,8 @@ def json_converter() -> JsonConverter:
     Structs of msgspec are written and read by msgspec. A field with the metadata ``json`` has that name in JSON. If an older
     release stored a text instead of an object, the class reads it with its ``from_text``.
     """
-    converter = make_converter(
-        detailed_validation=False
-    )  # its code is compiled twice as fast; every error has one remedy
+    # without details its code is compiled twice as fast, and every error has the same remedy
+    converter = make_converter(detailed_validation=False)
     converter.register_unstructure_hook(datetime, datetime.isoformat)
     converter.register_structure_hook(datetime, lambda text, _: datetime.fromisoformat(text))
     converter.register_unstructure_hook(timedelta, timedelta.total_seconds)

@@ -29,6 +29,7 @@ log = logging.getLogger("tconnectsync.engine")
 MAINTAIN_EVERY_S = 600.0
 LONGEST_SLEEP_S = 60.0
 STUCK_S = 1200.0
+"""After so many seconds in one call of a receiver, nothing but the end of the process helps: systemd's watchdog may end it."""
 LONGEST_WAIT_S = 1.0
 """At most so many seconds until a request, or a source that is due, gets its turn while batches are on their way."""
 

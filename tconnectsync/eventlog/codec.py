@@ -85,7 +85,7 @@ class _Record(msgspec.Struct, kw_only=True, gc=False):
     source: str
     decoder: int = 1
     body: msgspec.Raw
-    raw: dict[str, Any] | None = None
+    raw: msgspec.Raw = msgspec.Raw()
 
 
 class _WrittenRecord(msgspec.Struct, omit_defaults=True, gc=False):
@@ -151,6 +151,7 @@ class Codec:
         self._sorted = msgspec.json.Encoder(order="sorted").encode
         self._record = msgspec.json.Decoder(_Record).decode
         self._envelope = msgspec.json.Decoder(_Envelope).decode
+        self._raw = msgspec.json.Decoder(dict[str, Any] | None).decode
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
@@ -211,13 +212,19 @@ class Codec:
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
-    def event(self, record: bytes) -> Event:
-        """Return the event of a record, decoded by the present decoder; ``unknown`` with the reason if that fails."""
+    def event(self, record: bytes, *, with_raw: bool = True) -> Event:
+        """Return the event of a record, decoded by the present decoder; ``unknown`` with the reason if that fails.
+
+        Without ``with_raw``, only events that were stored as ``unknown`` have it: parsing it takes longer than all the rest.
+        """
         found = self._record(record)
-        kind, version = found.kind, found.decoder
+        kind, version, raw = found.kind, found.decoder, None
         decoder = self.decoders.get(found.source)
-        if decoder is not None and decoder.decoder != version and found.raw is not None and kind not in FACTS:
-            kind, body = decoder.decode(found.raw)
+        stale = decoder is not None and decoder.decoder != version and kind not in FACTS
+        if found.raw and (with_raw or stale or kind == "unknown"):
+            raw = self._raw(found.raw)
+        if decoder is not None and stale and raw is not None:
+            kind, body = decoder.decode(raw)
             version = decoder.decoder
         else:
             try:
@@ -237,7 +244,7 @@ class Codec:
             source=found.source,
             received_at=found.received_at,
             body=body,
-            raw=found.raw,
+            raw=raw,
             decoder=version,
             pos=found.pos,
         )

@@ -201,14 +201,17 @@ class EventLog:
         """Return every stream, in order of first appearance."""
         return self._reader.streams()
 
-    def read(self, stream_id: int, first_key: int, last_key: int, kinds: frozenset[str] | None = None) -> list[Event]:
+    def read(
+        self, stream_id: int, first_key: int, last_key: int, kinds: frozenset[str] | None = None, *, with_raw: bool = True
+    ) -> list[Event]:  # fmt: skip
         """Return the stream's events with keys from ``first_key`` to ``last_key``, in key order (equal keys by id).
 
-        Only the best revision of each event: see :meth:`tconnectsync.eventlog.codec.Codec.rank`. Errors: LogCorrupt.
+        Only the best revision of each event. See :class:`tconnectsync.eventlog.codec.Codec` for its ``rank``, and for
+        ``with_raw`` its ``event``. Errors: LogCorrupt.
         """
         self._reader.refuse_damage(stream_id, first_key, last_key)
         locations = self._reader.locations(stream_id, first_key, last_key, kinds)
-        events = [self._codec.event(record) for record in self._read_records(locations)]
+        events = [self._codec.event(record, with_raw=with_raw) for record in self._read_records(locations)]
         if events and events[0].seq is None:
             events.sort(key=lambda event: (micros(event.pump_time) // 1000, event.id))
         return events
@@ -226,12 +229,8 @@ class EventLog:
         return None if location is None else self._event_at(location)
 
     def times(
-        self,
-        stream_id: int,
-        kinds: frozenset[str] | None = None,
-        first_key: int | None = None,
-        last_key: int | None = None,
-    ) -> Iterator[tuple[int, datetime]]:
+        self, stream_id: int, kinds: frozenset[str] | None = None, first_key: int | None = None, last_key: int | None = None
+    ) -> Iterator[tuple[int, datetime]]:  # fmt: skip
         """Yield (key, pump time) of the stream's events of ``kinds``, in key order, without reading the log."""
         return self._reader.times(stream_id, kinds, first_key, last_key)
 

@@ -18,7 +18,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     - ``seq``: the pump's sequence number within ``group``; None if the source has no numbers, and then ``pump_time`` gives the
       order and ``id`` the identity.
     - ``pump_time``: the pump's wall clock, naive on purpose.
-    - ``raw``: the vendor's record, unchanged.
+    - ``raw``: the vendor's record, unchanged. A fold gets it only with events of kind ``unknown``.
     - ``pos``: the position in the log; 0: not stored yet.
     - ``at``: the UTC time by the timeline, set only on events that a fold gets.
     """

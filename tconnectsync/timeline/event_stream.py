@@ -67,7 +67,8 @@ class EventStream:
     ) -> Sequence[Event]:
         """Return events of these kinds (None: all) in key order with ``at`` set, without superseded ones and those without a UTC time.
 
-        Events of the kinds ``only_times`` may come without ``id``, ``body`` and ``raw``, which is several times as fast.
+        They have no ``raw``, except those of kind ``unknown``. Events of the kinds ``only_times`` may come without ``id`` and
+        ``body`` too, which is several times as fast.
         """
         if kinds is None or not self.numbered:  # without numbers, the order of equal times is that of the ids
             return list(self._timed(first_key, last_key, kinds if kinds is None else kinds | only_times))
@@ -79,7 +80,7 @@ class EventStream:
 
     def _timed(self, first_key: int, last_key: int, kinds: frozenset[str] | None) -> Iterator[Event]:
         timeline, utc = self.timeline, self.timeline.clock.utc
-        for event in self.events.read(self.stream.id, first_key, last_key, kinds):
+        for event in self.events.read(self.stream.id, first_key, last_key, kinds, with_raw=False):
             key = event.seq if event.seq is not None else first_key
             at = utc(key, event.pump_time)
             if at is not None and event.kind in ACCOUNT_KINDS:  # the account's time may be in another zone

@@ -140,6 +140,20 @@ def test_newer_decoder(tmp_path: Path) -> None:
             assert log.facts("upload.seen")[0].kind == "upload.seen"
 
 
+def test_read_without_raw(tmp_path: Path) -> None:
+    """Without the vendor's records, which only unknown events keep, a newer decoder still reads all of them again."""
+    odd = numbered(8, events.Unknown(code="48", reason="no such code"), raw={"n": 30})
+    with open_log(tmp_path) as log:
+        log.append([basal(7), odd])
+        [stream] = log.streams()
+        found = log.read(stream.id, 0, 9, with_raw=False)
+        assert [(event.body, event.raw) for event in found] == [(basal(7).body, None), (odd.body, {"n": 30})]
+    with open_log(tmp_path, decoders={"tandem": ToyDecoder(2)}) as log:
+        [stream] = log.streams()
+        bodies = [event.body for event in log.read(stream.id, 0, 9, with_raw=False)]
+        assert bodies == [events.CarbsEntered(carbs_g=7.0), events.CarbsEntered(carbs_g=30.0)]
+
+
 def test_reader_beside_writer(tmp_path: Path) -> None:
     """A reader works beside the writer."""
     with open_log(tmp_path, segment_bytes=1500) as writer:

@@ -39,6 +39,8 @@ class IndexReader:
         self._query = database.execute
         self._numbers: dict[str, int] = {}
         self._names: dict[int, str] = {}
+        self._touched: tuple[tuple[int, ...], list[tuple[int, int, str]]] = (), []
+        """The last arguments and the result of :meth:`touched_intervals`, of all kinds."""
 
     def streams(self) -> list[Stream]:
         """Return every stream, in order of first appearance."""
@@ -106,17 +108,19 @@ class IndexReader:
         self, after: int, up_to: int, kinds: frozenset[str], *, numbered_width: int, unnumbered_width: int
     ) -> list[tuple[int, int, str]]:
         """See :meth:`tconnectsync.eventlog.EventLog.touched_intervals`."""
-        where, values = self._kind_filter(kinds)
-        widths = "JOIN (SELECT id, CASE WHEN numbered THEN ? ELSE ? END AS width FROM stream) ON id = stream"
-        rows = self._query(
-            " UNION ".join(
-                "SELECT stream, key / width - (key % width < 0), kind"  # SQLite rounds towards zero
-                f" FROM {table} {widths} WHERE pos > ? AND pos <= ?{where}"
-                for table in ("event INDEXED BY event_pos", "also")
-            ),
-            2 * (numbered_width, unnumbered_width, after, up_to, *values),
-        )
-        return [(stream, interval, self._name(kind)) for stream, interval, kind in rows.fetchall()]
+        asked = (after, up_to, numbered_width, unnumbered_width)
+        if self._touched[0] != asked:  # several sinks ask in turn, each about its own kinds
+            widths = "JOIN (SELECT id, CASE WHEN numbered THEN ? ELSE ? END AS width FROM stream) ON id = stream"
+            rows = self._query(
+                " UNION ".join(
+                    "SELECT stream, key / width - (key % width < 0), kind"  # SQLite rounds towards zero
+                    f" FROM {table} {widths} WHERE pos > ? AND pos <= ?"
+                    for table in ("event INDEXED BY event_pos", "also")
+                ),
+                2 * (numbered_width, unnumbered_width, after, up_to),
+            )
+            self._touched = asked, [(stream, interval, self._name(kind)) for stream, interval, kind in rows.fetchall()]
+        return [row for row in self._touched[1] if row[2] in kinds]
 
     def touched(self, after: int, up_to: int, limit: int | None) -> Iterator[tuple[int, int, int, str]]:
         """See :meth:`tconnectsync.eventlog.EventLog.touched`."""

@@ -22,6 +22,7 @@ REMEMBERED = timedelta(days=2)
 _MINUTE = timedelta(minutes=1)
 _ALL_REMEMBERED = (1 << REMEMBERED // _MINUTE) - 1
 """A bit for each minute."""
+_BYTES = -(-_ALL_REMEMBERED.bit_length() // 8)
 
 
 def mark_of(glucose_mg_dl: float) -> str:
@@ -50,21 +51,22 @@ def valid_trend(mg_dl_per_min: float | None) -> float | None:
 
 
 class ReadingMinutes(msgspec.Struct, frozen=True, kw_only=True):
-    """The minutes of the last days with a reading: bit n of ``seen`` (hexadecimal) is n minutes before ``newest``."""
+    """The minutes of the last days with a reading: bit n of ``seen`` (little-endian) is n minutes before ``newest``."""
 
     newest: datetime | None = None
-    seen: str = "0"
+    seen: bytes = b""
 
 
 def with_minute(minutes: ReadingMinutes, measured_at: datetime) -> ReadingMinutes | None:
     """Return ``minutes`` with the minute of ``measured_at`` added; None if that minute already has a reading."""
-    minute = measured_at.replace(second=0, microsecond=0)
-    if minutes.newest is None or abs(minute - minutes.newest) >= REMEMBERED:
-        return ReadingMinutes(newest=minute, seen="1")
-    seen, before = int(minutes.seen, 16), (minutes.newest - minute) // _MINUTE
+    minute, newest = measured_at.replace(second=0, microsecond=0), minutes.newest
+    seen, before = int.from_bytes(minutes.seen, "little"), 0
+    if newest is None or abs(minute - newest) >= REMEMBERED:
+        newest, seen = minute, 0
+    else:
+        before = (newest - minute) // _MINUTE
     if before < 0:
-        kept = (seen << -before) & _ALL_REMEMBERED
-        return ReadingMinutes(newest=minute, seen=f"{kept | 1:x}")
+        newest, seen, before = minute, (seen << -before) & _ALL_REMEMBERED, 0
     if seen >> before & 1:
         return None
-    return msgspec.structs.replace(minutes, seen=f"{seen | 1 << before:x}")
+    return ReadingMinutes(newest=newest, seen=(seen | 1 << before).to_bytes(_BYTES, "little"))

@@ -17,7 +17,7 @@ class ReadingPointFold:
     """
 
     name = "readings"
-    version = 1
+    version = 2
     kinds = frozenset({"glucose.reading"})
     state_type = ReadingMinutes
 

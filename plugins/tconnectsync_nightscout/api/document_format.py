@@ -77,7 +77,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
 def created_at_text(at: datetime) -> str:
     """Format as ``2026-01-31T12:00:00.123Z``: servers compare times as text, so there is only this format."""
-    return at.astimezone(timezone.utc).isoformat(timespec="milliseconds")[:-6] + "Z"  # instead of +00:00
+    moment = at if at.tzinfo is timezone.utc else at.astimezone(timezone.utc)
+    return moment.isoformat("T", "milliseconds")[:-6] + "Z"  # instead of +00:00
 
 
 def moment_of(value: object) -> datetime | None:

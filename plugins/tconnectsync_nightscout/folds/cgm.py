@@ -30,7 +30,7 @@ class ReadingsFold:
     """
 
     name = "readings"
-    version = 1
+    version = 2
     kinds = frozenset({"glucose.reading"})
     state_type = ReadingMinutes
 
@@ -72,7 +72,12 @@ def fingersticks(event: Event) -> Document | None:
 def direction(trend_mg_dl_per_min: float | None) -> str | None:
     """Nightscout's name for a rate of change; None if the sensor's value is invalid."""
     trend = valid_trend(trend_mg_dl_per_min)
-    return None if trend is None else next((word for least, word in _SLOPES if trend >= least), "DoubleDown")
+    if trend is None:
+        return None
+    for least, word in _SLOPES:
+        if trend >= least:
+            return word
+    return "DoubleDown"
 
 
 def _entry(kind: str, record: SourceRecord, at: datetime, *, fields: Mapping[str, object]) -> Document:

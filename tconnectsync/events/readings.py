@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 import msgspec
 
@@ -19,10 +19,10 @@ STEEPEST_MG_DL_PER_MIN = 8.0
 """A larger change is not a measurement: sensors send such values for "unknown"."""
 REMEMBERED = timedelta(days=2)
 """A sensor backfills readings that the pump missed for up to a day; the source rejects older ones."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MINUTE = timedelta(minutes=1)
-_ALL_REMEMBERED = (1 << REMEMBERED // _MINUTE) - 1
-"""A bit for each minute."""
-_BYTES = -(-_ALL_REMEMBERED.bit_length() // 8)
+_MINUTES = REMEMBERED // _MINUTE
+_ALL_MINUTES = (1 << _MINUTES) - 1
 
 
 def mark_of(glucose_mg_dl: float) -> str:
@@ -51,22 +51,22 @@ def valid_trend(mg_dl_per_min: float | None) -> float | None:
 
 
 class ReadingMinutes(msgspec.Struct, frozen=True, kw_only=True):
-    """The minutes of the last days with a reading: bit n of ``seen`` (little-endian) is n minutes before ``newest``."""
+    """The minutes of the last days with a reading: bit n of ``seen`` (little-endian) is n minutes before ``newest`` (since 1970)."""
 
-    newest: datetime | None = None
+    newest: int | None = None
     seen: bytes = b""
 
 
 def with_minute(minutes: ReadingMinutes, measured_at: datetime) -> ReadingMinutes | None:
     """Return ``minutes`` with the minute of ``measured_at`` added; None if that minute already has a reading."""
-    minute, newest = measured_at.replace(second=0, microsecond=0), minutes.newest
-    seen, before = int.from_bytes(minutes.seen, "little"), 0
-    if newest is None or abs(minute - newest) >= REMEMBERED:
+    minute, newest = (measured_at - _EPOCH) // _MINUTE, minutes.newest
+    if newest is None or abs(minute - newest) >= _MINUTES:
         newest, seen = minute, 0
     else:
-        before = (newest - minute) // _MINUTE
-    if before < 0:
-        newest, seen, before = minute, (seen << -before) & _ALL_REMEMBERED, 0
-    if seen >> before & 1:
+        seen = int.from_bytes(minutes.seen, "little")
+    if minute > newest:
+        newest, seen = minute, (seen << minute - newest) & _ALL_MINUTES
+    bit = 1 << newest - minute
+    if seen & bit:
         return None
-    return ReadingMinutes(newest=newest, seen=(seen | 1 << before).to_bytes(_BYTES, "little"))
+    return ReadingMinutes(newest=newest, seen=(seen | bit).to_bytes(_MINUTES // 8, "little"))

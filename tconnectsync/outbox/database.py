@@ -17,6 +17,9 @@ from tconnectsync.outbox.document_states import DeliveryState, DocumentState, Ow
 
 log = logging.getLogger("tconnectsync.sinks")
 SCHEMA_VERSION = 4
+# without these, sqlite3 searches an adapter for each such value of a statement, which takes longer than to bind it
+sqlite3.register_adapter(bytes, bytearray)
+sqlite3.register_adapter(type(None), lambda none: none)
 
 
 def _one_of(column: str, states: type[Enum]) -> str:

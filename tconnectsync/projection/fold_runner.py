@@ -144,10 +144,11 @@ class FoldRunner:
         kinds = frozenset[str]().union(*(fold.kinds - times_of(fold) for fold in folds))
         only_times = frozenset[str]().union(*(times_of(fold) for fold in folds)) - kinds
         events: dict[int, list[Event]] = {interval: [] for interval in range(first, last + 1)}
-        for event in stream.read(*keys_of(first, last, numbered=stream.numbered), kinds, only_times):
-            events[interval_of(order_key(event), numbered=stream.numbered)].append(event)
+        numbered = stream.numbered
+        for event in stream.read(*keys_of(first, last, numbered=numbered), kinds, only_times):
+            events[interval_of(order_key(event), numbered=numbered)].append(event)
         for key, at, kind in stream.hand_overs:
-            near = events.get(interval_of(key, numbered=stream.numbered))
+            near = events.get(interval_of(key, numbered=numbered))
             if near is not None and kind in kinds | only_times:
                 later = (i for i, event in enumerate(near) if event.at is not None and event.at >= at)
                 near.insert(next(later, len(near)), _wear_event(stream, key, at, kind))

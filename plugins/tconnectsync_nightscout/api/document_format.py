@@ -48,21 +48,17 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """A prepared delivery. Afterwards the site is to have ``body`` under ``key``; None: no document.
 
-    ``old`` is the key of the last accepted version, if known. ``mongo_id`` is the site's own id, known only if the site
+    ``id`` is the document's identity. ``old`` is the key of the last accepted version, if known. ``mongo_id`` is the site's own id, known only if the site
     does not keep ours. ``author`` is the name that the site shows in ``enteredBy``.
     """
 
+    id: str
     delivery: Delivery
     body: Mapping[str, Any] | None = None
     key: Key | None = None
     old: Key | None = None
     mongo_id: str = ""
     author: str = ""
-
-    @property
-    def id(self) -> str:
-        """The document's identity."""
-        return self.delivery.document_id
 
     @property
     def moved(self) -> bool:
@@ -158,7 +154,7 @@ def prepare(delivery: Delivery, *, entered_by: str, sink: str) -> Task | Refused
     old, mongo_id = stored_key(delivery.receiver_key), stored_id(delivery.receiver_key)
     document = delivery.document
     if document is None:
-        return Task(delivery=delivery, old=old, mongo_id=mongo_id, author=entered_by)
+        return Task(id=delivery.document_id, delivery=delivery, old=old, mongo_id=mongo_id, author=entered_by)
     reason = _validation_error(delivery, document)
     if reason is not None:
         return Refused(reason=reason)
@@ -175,7 +171,7 @@ def prepare(delivery: Delivery, *, entered_by: str, sink: str) -> Task | Refused
     body[SINK_FIELD] = sink
     if document.collection == "treatments":
         body[SYNC_IDENTIFIER] = document.id
-    return Task(delivery=delivery, body=body, key=key, old=old, mongo_id=mongo_id, author=entered_by)
+    return Task(id=document.id, delivery=delivery, body=body, key=key, old=old, mongo_id=mongo_id, author=entered_by)
 
 
 def _slot_there(document: Document) -> str:

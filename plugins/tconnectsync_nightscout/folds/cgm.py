@@ -12,7 +12,7 @@ from tconnectsync.events.limits import GLUCOSE_MG_DL, is_possible
 from tconnectsync.events.readings import ReadingMinutes, measured_at, shown_mg_dl, valid_trend, with_minute
 from tconnectsync.events.source_record import SourceRecord, record_of
 from tconnectsync_nightscout.api.document_format import ENTRIES
-from tconnectsync_nightscout.folds.documents import impossible_note, milli, provenance, stream_id
+from tconnectsync_nightscout.folds.documents import impossible_note, milli, provenance, stream_id, whole_second
 
 _SLOPES = (
     (3.0, "DoubleUp"), (2.0, "SingleUp"), (1.0, "FortyFiveUp"), (-1.0, "Flat"),
@@ -87,7 +87,7 @@ def _entry(kind: str, record: SourceRecord, at: datetime, *, fields: Mapping[str
     return Document(
         id=stream_id(record.pump, record.group, kind, record.key),
         collection=ENTRIES,
-        at=at.replace(microsecond=0),
+        at=whole_second(at),
         content=content,
         unique_slot=kind,
     )

@@ -11,11 +11,18 @@ from tconnectsync import Document, document_id
 from tconnectsync.events.source_record import SourceRecord
 
 TREATMENTS = "treatments"
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def stamp(at: datetime, seq: int | None) -> datetime:
     """``at`` in whole seconds plus ``seq`` mod 1000 milliseconds, which makes (time, eventType) unique."""
-    return at.replace(microsecond=0 if seq is None else seq % 1000 * 1000)
+    whole = whole_second(at)
+    return whole if seq is None else whole + seq % 1000 * _MILLISECOND
+
+
+def whole_second(at: datetime) -> datetime:
+    """``at`` without its part of a second. Most have none, and ``replace`` takes longer than all else of a document's time."""
+    return at.replace(microsecond=0) if at.microsecond else at
 
 
 def stream_id(pump: str, group: int | None, *parts: str | int) -> str:

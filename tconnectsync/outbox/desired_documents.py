@@ -27,6 +27,7 @@ _UPDATE = (
     " delivery_state = CASE WHEN in_doubt AND delivered_hash = ? THEN 'stale' ELSE delivery_state END,"
     " delivered_hash = CASE WHEN in_doubt AND delivered_hash = ? THEN NULL ELSE delivered_hash END WHERE id = ?"
 )
+_KNOWN, _INVALID = DocumentState.KNOWN.value, DocumentState.INVALID.value
 
 
 class StoredRow(NamedTuple):
@@ -253,5 +254,5 @@ def _values(
 ) -> tuple[str | int | float | bytes | None, ...]:
     """Return the columns of a desired document, in the order of the statements above."""
     document = encoded.document
-    state = DocumentState.KNOWN if document.problem is None else DocumentState.INVALID
-    return (*encoded.place, shift, *origin, state.value, desired, content, document.ttl_s, document.problem)
+    state = _KNOWN if document.problem is None else _INVALID
+    return (*encoded.place, shift, *origin, state, desired, content, document.ttl_s, document.problem)

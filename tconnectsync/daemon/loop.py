@@ -146,6 +146,7 @@ class _RunningDaemon:
     loaded: LoadedConfig
     engine: Engine
     record: DaemonRecord | None = None
+    notifier: Notifier = attrs.field(factory=Notifier)
     watcher: Watcher | None = None
     _failed: tuple[object, ...] | None = None
     """The configuration with which the last reload failed: its unusable parts and its id."""
@@ -177,6 +178,11 @@ class _RunningDaemon:
             self.watcher.nudge()
         return words
 
+    def alive(self) -> None:
+        """Reset systemd's watchdog, unless a receiver is stuck: then systemd may end the process."""
+        if not self.engine.is_stuck:
+            self.notifier.alive()
+
     def begin(self, request: Request) -> Job:
         """Return the job for a request."""
         log.info("request command=%s", request.command)
@@ -191,10 +197,10 @@ class _RunningDaemon:
 
     def without_sending(self, job: Job) -> Job:
         """Take each step of a job while no batch is on its way: a step may use receivers and outboxes."""
-        self.engine.finish_sending()
+        self.engine.finish_sending(self.alive)
         for step in job:
             yield step
-            self.engine.finish_sending()
+            self.engine.finish_sending(self.alive)
 
     def has_news(self, load: Callable[[], LoadedConfig]) -> bool:
         """Whether other parts are unusable than at the last load, or none. While there are any, it looks about once a minute."""
@@ -218,7 +224,7 @@ class _RunningDaemon:
             log.error('reload_refused the old configuration is still used: message="%s"', error.message)
             self._refused(error.message)
             return
-        self.engine.finish_sending()
+        self.engine.finish_sending(self.alive)
         self.stop_watching()
         self.engine.close()
         try:
@@ -260,13 +266,13 @@ class Daemon:
         with signals.installed() as wake:
             try:
                 loaded = self.load()
-                running = _RunningDaemon(loaded, loaded.open())
+                running = _RunningDaemon(loaded, loaded.open(), notifier=notifier)
                 running.record = DaemonRecord(self.control_path.parent, os.getpid(), running.engine.clock.now)
                 signals.last_words = running.record.stopped
                 after_crash = load_state(self.control_path.parent) is not None
                 try:
                     running.watch(after_crash=after_crash)
-                    self._serve(running, signals, notifier, wake)
+                    self._serve(running, signals, wake)
                 finally:
                     no_more_alarms()
                     notifier.stopping()
@@ -279,8 +285,8 @@ class Daemon:
         log.info("stopped")
         return 0
 
-    def _serve(self, running: _RunningDaemon, signals: Signals, notifier: Notifier, wake: socket.socket) -> None:
-        control = ControlServer(self.control_path, running.begin)
+    def _serve(self, running: _RunningDaemon, signals: Signals, wake: socket.socket) -> None:
+        control, notifier = ControlServer(self.control_path, running.begin), running.notifier
         try:
             control.start(wake)
             if running.record is not None:
@@ -293,13 +299,12 @@ class Daemon:
                     notifier.reloading()
                     running.reload(self.load)
                     notifier.ready()
-                if not running.engine.is_stuck:  # else systemd ends it
-                    notifier.alive()
+                running.alive()
                 control.step()
                 worked = running.engine.run_once()
                 notifier.status(running.summary(idle=not worked))
                 control.wait(0.0 if worked or control.busy else _nap_s(running.engine, notifier))
-            running.engine.finish_sending()
+            running.engine.finish_sending(running.alive)
         finally:
             no_more_alarms()
             control.close()

@@ -124,13 +124,14 @@ class Engine:
                 worked |= runner.delivery.collect()
         return worked
 
-    def finish_sending(self) -> None:
-        """Wait for the batches on their way, and record their outcomes.
+    def finish_sending(self, alive: Callable[[], None] = lambda: None) -> None:
+        """Wait for the batches on their way, and record their outcomes. ``alive`` is called about once a second.
 
         Needed before anything else uses the receivers or the outboxes.
         """
         while self.sending.wait(LONGEST_WAIT_S):
             self._record_outcomes()
+            alive()
 
     @property
     def is_stuck(self) -> bool:

@@ -19,7 +19,7 @@ class ClosableEngine:
     closed: bool = False
     runners: Mapping[str, object] = attrs.field(factory=dict)
 
-    def finish_sending(self) -> None:
+    def finish_sending(self, alive: Callable[[], None]) -> None:
         pass
 
     def close(self) -> None:

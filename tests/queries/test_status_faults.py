@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -245,7 +245,7 @@ def test_log_line_being_written(harness: EngineHarness) -> None:
 class RunnersOnly:
     runners: dict[str, object] = attrs.field(factory=dict)
 
-    def finish_sending(self) -> None:
+    def finish_sending(self, alive: Callable[[], None]) -> None:
         """No batch is on its way."""
 
     def close(self) -> None:

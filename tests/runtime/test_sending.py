@@ -19,6 +19,7 @@ import pytest
 from tconnectsync import Delivery, Outcome, Retryable
 from tconnectsync.clock import SystemClock
 from tconnectsync.daemon.loop import LoadedConfig, _RunningDaemon
+from tconnectsync.daemon.systemd import Notifier
 from tconnectsync.health.states import HealthState
 from tconnectsync.jobs.messages import Job, Progress, Result
 from tconnectsync.outbox import Outbox
@@ -334,6 +335,26 @@ def test_request_waits_for_the_batch(harness: EngineHarness, slow: SlowReceiver)
         assert harness.engine.run_once()
     next(steps)
     assert seen == [False, False]
+
+
+def test_watchdog_while_a_request_waits(
+    harness: EngineHarness, slow: SlowReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that waits for a slow answer keeps systemd's watchdog quiet, but not if the receiver is stuck."""
+    monkeypatch.setattr(engine, "LONGEST_WAIT_S", 0.01)
+    told = []
+
+    class CountingNotifier(Notifier):
+        def alive(self) -> None:
+            told.append("alive")
+            if len(told) == 3:
+                monkeypatch.setattr(engine, "STUCK_S", 0.0)
+                threading.Timer(0.1, slow.may_answer.set).start()
+
+    config = LoadedConfig(lambda: harness.engine, harness.zones.zone_at)
+    daemon = _RunningDaemon(config, harness.engine, notifier=CountingNotifier())
+    assert next(daemon.without_sending(iter([Progress(message="at work")])))
+    assert 3 <= len(told) <= 4, "once more at most: when the answer is there"
 
 
 def test_slow_place_delays_no_other_sink(harness: EngineHarness, slow: SlowReceiver, tmp_path: Path) -> None:

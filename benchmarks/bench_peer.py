@@ -1,4 +1,5 @@
-"""The first sync in turns: a bare client, ours, and the older bridge if ``--peer`` names its executable.
+"""The first sync in turns: a bare client, ours, the older bridge if ``--peer`` names its executable, and an earlier release
+of ours if ``--before`` names its.
 
 All three get the same days of the same simulated pump and fill a site of their own of the same kind. The bare client parses the
 same answers and posts the same arrays, and does nothing else: no login, no fold, nothing kept on disk. The site is simulated;
@@ -23,6 +24,7 @@ from bench_sync import real_site
 from measure import HERE, Ended, Row, Spread, run_program, run_python, say
 from simulated_services import ZONE, SimulatedServices, clean_environment, running_world
 
+OURS = Path(sys.executable).with_name("tconnectsync")
 LEAD_DAYS = 2
 ALL_ON_WITH_GLUCOSE = """
 [sinks.nightscout-pump-events]
@@ -77,7 +79,7 @@ def a_site(world: SimulatedServices, *, real: bool) -> Iterator[tuple[str, str]]
         yield found
 
 
-def run_ours(days: int, *, real: bool, into: Runs) -> list[list[dict[str, object]]]:
+def run_ours(days: int, *, real: bool, into: Runs, program: Path = OURS) -> list[list[dict[str, object]]]:
     """A first sync and a second one; the documents that the site has then: treatments, entries."""
     with (
         running_world(days=days + LEAD_DAYS) as world,
@@ -87,7 +89,7 @@ def run_ours(days: int, *, real: bool, into: Runs) -> list[list[dict[str, object
         config = world.configure(Path(folder), history_days=days, site=site, more=ALL_ON_WITH_GLUCOSE)
         for ended in (into.ended, into.again):
             before = world.counts()
-            ended.append(run_python("tconnectsync", "--config", str(config), "sync", environment=clean_environment()))
+            ended.append(run_program((str(program), "--config", str(config), "sync"), clean_environment()))
             if ended is into.ended:
                 into.requests.append(requests_since(before, world.counts()))
         client = BareClient(*site)
@@ -140,9 +142,9 @@ def requests_since(before: dict[str, int], after: dict[str, int]) -> int:
     return sum(after[name] - before.get(name, 0) for name in ("cloud", "site"))
 
 
-def rows(days: int, runs: int, *, real: bool, peer: Path | None) -> Iterator[Row]:
+def rows(days: int, runs: int, *, real: bool, peer: Path | None, before: Path | None) -> Iterator[Row]:
     """One row for each client."""
-    bare, ours, theirs = Runs(), Runs(), Runs()
+    bare, ours, theirs, earlier = Runs(), Runs(), Runs(), Runs()
     with tempfile.TemporaryDirectory() as name:
         answers, documents = Path(name) / "answers", Path(name) / "documents.json"
         answers.mkdir()
@@ -151,6 +153,8 @@ def rows(days: int, runs: int, *, real: bool, peer: Path | None) -> Iterator[Row
         for _ in range(runs):  # in turns, because all of them share the machine with other work
             documents.write_text(json.dumps(run_ours(days, real=real, into=ours)))
             run_bare(days, answers, documents, real=real, into=bare)
+            if before is not None:
+                run_ours(days, real=real, into=earlier, program=before)
             if peer is not None:
                 run_peer(peer, days, real=real, into=theirs)
     kind = "a real Nightscout 0.12.8" if real else "a simulated site"
@@ -164,6 +168,16 @@ def rows(days: int, runs: int, *, real: bool, peer: Path | None) -> Iterator[Row
         limit=f"{ratio:.1f} times the bare client",
         met=ratio <= 1.5,
     )
+    if before is not None:
+        pairs = zip(ours.ended, earlier.ended, strict=True)
+        cpu = Spread.of([now.cpu_s / then.cpu_s for now, then in pairs]).median
+        yield Row(
+            what=f"– an earlier release of ours ({earlier.treatments:,} treatments)",
+            must="half its CPU",
+            measured=earlier.words(),
+            limit=f"ours takes {cpu:.2f} of its CPU",
+            met=cpu <= 0.5,
+        )
     if peer is not None:
         yield Row(
             what=f"– the older bridge ({theirs.treatments:,} treatments)",
@@ -199,9 +213,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="turns")
     parser.add_argument("--real", action="store_true", help="into a real Nightscout")
     parser.add_argument("--peer", type=Path, help="the older bridge's executable, such as older/bin/tconnectsync")
+    parser.add_argument("--before", type=Path, help="an earlier release's executable, such as earlier/bin/tconnectsync")
     given = parser.parse_args()
     days, runs = (3, 1) if given.small else (given.days, given.runs)
-    say(rows(days, runs, real=given.real, peer=given.peer))
+    say(rows(days, runs, real=given.real, peer=given.peer, before=given.before))
 
 
 if __name__ == "__main__":

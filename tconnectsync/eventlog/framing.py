@@ -87,7 +87,7 @@ Item: TypeAlias = Line | DamagedRange
 def frame(record: bytes, chain: int) -> tuple[bytes, int]:
     """Return the line for ``record`` after a line with checksum ``chain``, and its own checksum."""
     crc = crc32(record, chain)
-    return b'{"crc":"%08x","rec":%b}\n' % (crc, record), crc
+    return b'{"crc":"%08x","rec":' % crc + record + b"}\n", crc  # formatting the record too takes twice as long
 
 
 def line_at(text: bytes, offset: int, position: int, chain: int) -> Line | None:

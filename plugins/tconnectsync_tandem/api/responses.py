@@ -80,7 +80,7 @@ def _sorted_indices(groups: array[int], numbers: array[int]) -> array[int]:
 
 def split_answer(body: Body, what: str) -> LogAnswer:
     """Parse a ``pump-logs`` body. Errors: BrokenAnswer (truncated), BrokenShape (HTML, or another format)."""
-    top = _object(body, what)
+    top = _lists(body) or _object(body, what)
     if "events" not in top:
         raise shape_changed(what, f"it has no events, but {_names(top)}")
     events, changes = _array(top["events"]), _array(top.get("clockChanges", []))
@@ -160,6 +160,13 @@ def _place(piece: Piece) -> Place:
         return LAST_PLACE
     fits = -_HIGHEST <= group <= _HIGHEST and -_HIGHEST <= number <= _HIGHEST
     return (group, number) if fits else LAST_PLACE
+
+
+def _lists(body: Body) -> dict[str, Piece]:
+    """Parse the top level and its lists in one go, as almost every response allows; {} for any other body."""
+    with suppress(ValueError, RecursionError):
+        return msgspec.json.decode(body, type=dict[str, list[msgspec.Raw]])
+    return {}
 
 
 def _object(body: Body, what: str) -> dict[str, Piece]:

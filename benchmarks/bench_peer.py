@@ -1,5 +1,5 @@
 """The first sync in turns: a bare client, ours, the older bridge if ``--peer`` names its executable, and an earlier release
-of ours if ``--before`` names its.
+of ours if ``--before`` names its Python.
 
 All three get the same days of the same simulated pump and fill a site of their own of the same kind. The bare client parses the
 same answers and posts the same arrays, and does nothing else: no login, no fold, nothing kept on disk. The site is simulated;
@@ -24,7 +24,6 @@ from bench_sync import real_site
 from measure import HERE, Ended, Row, Spread, run_program, run_python, say
 from simulated_services import ZONE, SimulatedServices, clean_environment, running_world
 
-OURS = Path(sys.executable).with_name("tconnectsync")
 LEAD_DAYS = 2
 ALL_ON_WITH_GLUCOSE = """
 [sinks.nightscout-pump-events]
@@ -79,7 +78,9 @@ def a_site(world: SimulatedServices, *, real: bool) -> Iterator[tuple[str, str]]
         yield found
 
 
-def run_ours(days: int, *, real: bool, into: Runs, program: Path = OURS) -> list[list[dict[str, object]]]:
+def run_ours(
+    days: int, *, real: bool, into: Runs, python: Path = Path(sys.executable)
+) -> list[list[dict[str, object]]]:
     """A first sync and a second one; the documents that the site has then: treatments, entries."""
     with (
         running_world(days=days + LEAD_DAYS) as world,
@@ -89,7 +90,8 @@ def run_ours(days: int, *, real: bool, into: Runs, program: Path = OURS) -> list
         config = world.configure(Path(folder), history_days=days, site=site, more=ALL_ON_WITH_GLUCOSE)
         for ended in (into.ended, into.again):
             before = world.counts()
-            ended.append(run_program((str(program), "--config", str(config), "sync"), clean_environment()))
+            words = ("tconnectsync", "--config", str(config), "sync")
+            ended.append(run_python(*words, environment=clean_environment(), python=python))
             if ended is into.ended:
                 into.requests.append(requests_since(before, world.counts()))
         client = BareClient(*site)
@@ -154,7 +156,7 @@ def rows(days: int, runs: int, *, real: bool, peer: Path | None, before: Path | 
             documents.write_text(json.dumps(run_ours(days, real=real, into=ours)))
             run_bare(days, answers, documents, real=real, into=bare)
             if before is not None:
-                run_ours(days, real=real, into=earlier, program=before)
+                run_ours(days, real=real, into=earlier, python=before)
             if peer is not None:
                 run_peer(peer, days, real=real, into=theirs)
     kind = "a real Nightscout 0.12.8" if real else "a simulated site"
@@ -213,7 +215,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="turns")
     parser.add_argument("--real", action="store_true", help="into a real Nightscout")
     parser.add_argument("--peer", type=Path, help="the older bridge's executable, such as older/bin/tconnectsync")
-    parser.add_argument("--before", type=Path, help="an earlier release's executable, such as earlier/bin/tconnectsync")
+    parser.add_argument("--before", type=Path, help="the Python of an earlier release, such as earlier/bin/python")
     given = parser.parse_args()
     days, runs = (3, 1) if given.small else (given.days, given.runs)
     say(rows(days, runs, real=given.real, peer=given.peer, before=given.before))

@@ -92,13 +92,14 @@ def run_python(
     environment: Mapping[str, str] | None = None,
     under: Sequence[str] = (),
     expect: int = 0,
+    python: Path = Path(sys.executable),
 ) -> Ended:
     """Run ``python -m WORDS`` (or a script) in a process of its own until its end. ``under`` goes before the command."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report"
         begin = time.perf_counter()
         done = subprocess.run(
-            [*under, sys.executable, str(CHILD), str(report), *words],
+            [*under, str(python), str(CHILD), str(report), *words],
             env=dict(os.environ if environment is None else environment),
             capture_output=True,
             text=True,

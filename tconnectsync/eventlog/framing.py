@@ -105,9 +105,9 @@ def is_intact(line: bytes, chain: int) -> bool:
     return frame(line[RECORD_OFFSET:-2], chain)[0] == line
 
 
-def stored_crc(line: bytes) -> int | None:
-    """Return the checksum that ``line`` contains; None if it has none."""
-    match = _FRAME.match(line)
+def stored_crc(text: bytes, start: int = 0) -> int | None:
+    """Return the checksum that the line at ``start`` contains; None if it has none."""
+    match = _FRAME.match(text, start)
     return int(match[1], 16) if match else None
 
 

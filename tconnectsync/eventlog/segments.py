@@ -343,4 +343,4 @@ class Segments:
 
 def _crc_before(text: bytes, offset: int) -> int | None:
     """Return the checksum in the line before the one at ``offset``; None if it has none."""
-    return stored_crc(text[text.rfind(b"\n", 0, max(offset - 1, 0)) + 1 : offset])
+    return stored_crc(text, text.rfind(b"\n", 0, offset - 1) + 1) if offset > 0 else None

@@ -252,6 +252,7 @@ class Sender:
         """Record the outcomes. Return the error for which the sink must back off, if any."""
         row = before = list(self.refused)
         accepted, puts, unconfirmed, receiver_faults = [], [], [], []
+        newest: datetime | None = None
         for delivery, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Accepted):
                 accepted.append((delivery, outcome.receiver_key))
@@ -260,7 +261,8 @@ class Sender:
                         self._retry_refused(row)
                         row = []
                     puts.append(delivery.document_id)
-                    self.accepted_newest = max(self.accepted_newest or delivery.document.at, delivery.document.at)
+                    if newest is None or delivery.document.at > newest:
+                        newest = delivery.document.at
             elif isinstance(outcome, Postponed):
                 wait_s = POSTPONE_S if outcome.after_s is None else min(outcome.after_s, LONGEST_ASKED_WAIT_S)
                 self.outbox.queue.postpone(delivery, now, wait_s)
@@ -272,7 +274,7 @@ class Sender:
                 self.outbox.queue.dead_letter(delivery, outcome.reason)
                 row = _with(row, delivery.document_id)
         self.outbox.queue.mark_delivered(accepted)
-        self.accepted_count += len(accepted)
+        self.accepted_count, self.accepted_newest = self.accepted_count + len(accepted), newest
         if row != before:
             self.outbox.values.put(REFUSED_IN_A_ROW, row)
         if puts:

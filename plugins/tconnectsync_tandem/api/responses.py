@@ -40,6 +40,9 @@ _MOST_LEVELS = 50
 _MARKS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]')
 _KNOWN = frozenset({"events", "clockChanges"})
 _parse = msgspec.json.Decoder().decode
+_Plain: TypeAlias = str | int | float | bool | None
+_parse_flat = msgspec.json.Decoder(dict[str, _Plain | dict[str, _Plain | list[_Plain]]]).decode
+"""For almost every entry: it refuses a deeper one, so that nothing has to look how deep it is."""
 
 
 @attrs.frozen(kw_only=True)
@@ -54,7 +57,7 @@ class LogAnswer:
 
     def entries(self) -> Iterator[tuple[Place, Any]]:
         """Yield every entry once, ordered by sequence group and number: the server guarantees no order."""
-        events, changes = self.events, self.clock_changes or ()
+        events, changes, careful = self.events, self.clock_changes or (), self.careful
         groups, numbers = array("q"), array("q")
         for piece in chain(events, changes):
             group, number = _place(piece)
@@ -64,9 +67,9 @@ class LogAnswer:
         for index in _sorted_indices(groups, numbers):
             here = groups[index], numbers[index]
             if index < len(events):
-                yield here, value(events[index], careful=self.careful)
+                yield here, value(events[index], careful=careful)
             elif here != before or here == LAST_PLACE:  # the same clock change is in both arrays
-                yield here, value(changes[index - len(events)], careful=self.careful)
+                yield here, value(changes[index - len(events)], careful=careful)
             before = here
 
 
@@ -106,10 +109,13 @@ def value(piece: Piece, *, careful: bool = False) -> Any:
     """Parse an entry; unparsable text is stored as text. ``careful``: it may have a number that is too long."""
     if type(piece) is not msgspec.Raw:
         return piece
+    if not careful:
+        try:
+            return _parse_flat(piece)
+        except (ValueError, RecursionError):
+            pass
     text = bytes(piece)
-    # deleting the few brackets is faster than counting them
-    brackets = 2 * len(text) - len(text.replace(b"[", b"")) - len(text.replace(b"{", b""))
-    if brackets > _MOST_LEVELS and _nested_too_deeply(text):
+    if text.count(b"[") + text.count(b"{") > _MOST_LEVELS and _nested_too_deeply(text):
         return text.decode("utf-8", "replace")
     try:
         return _patient(text) if careful and has_long_number(text) else _parse(text)

@@ -8,7 +8,8 @@ _NAME = r"([a-z][\w-]*)"
 _COMMANDS = (
     (rf"(replay|resume) {_NAME}", r"fleet run {person} \1 sink=\2"),
     (rf"verify {_NAME}( --repair)?", r"fleet run {person} verify sink=\1 repair=yes"),
-    (rf"dead-letters (retry|drop) {_NAME}", r"fleet run {person} dead_letters_\1 sink=\2"),
+    (rf"dead-letters (list|retry|drop) {_NAME}", r"fleet run {person} dead_letters_\1 sink=\2"),
+    (r"dead-letters list", r"fleet run {person} dead_letters_list"),
     (r"backfill --from (\S+) --to (\S+)", r"fleet run {person} backfill first=\1 last=\2"),
     (r"backfill --from (\S+)", r"fleet run {person} backfill first=\1"),
     (r"sync", r"fleet run {person} sync"),

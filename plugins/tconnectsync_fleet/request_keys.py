@@ -79,6 +79,7 @@ REQUESTS: Mapping[str, _Request] = {
     "replay": _Request({"sink": _SINK}, _DAYS),
     "resume": _Request({"sink": _SINK}, same={"source": ("sink", _SOURCE)}),
     "verify": _Request({"sink": _SINK, "repair": _REPAIR}, _DAYS),
+    "dead_letters_list": _Request(optional={"sink": _SINK}),
     "dead_letters_retry": _Request({"sink": _SINK}, {"ids": _IDS}),
     "dead_letters_drop": _Request({"sink": _SINK, "ids": _IDS}, same={"all": ("ids", _ALL)}),
 }

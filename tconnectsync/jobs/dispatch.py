@@ -10,7 +10,7 @@ from typing import Any
 from tconnectsync.errors import IndexCorrupt, TconnectsyncError
 from tconnectsync.exit_status import ExitStatus
 from tconnectsync.jobs.messages import Job, Request, Result, Step
-from tconnectsync.jobs.sync import backfill, dead_letters, import_job, replay, resume, sync
+from tconnectsync.jobs.sync import backfill, dead_letters, import_job, list_dead_letters, replay, resume, sync
 from tconnectsync.runtime.engine import Engine
 
 log = logging.getLogger("tconnectsync.jobs")
@@ -41,6 +41,7 @@ def perform(engine: Engine, request: Request, zone_at: Callable[[date], Any]) ->
         "resume": lambda: resume(engine, request.args),
         "adopt": lambda: _adopt(engine, request, zone_at),
         "verify": lambda: _verify(engine, request, zone_at),
+        "dead_letters_list": lambda: list_dead_letters(engine, request.args),
         "dead_letters_retry": lambda: dead_letters(engine, request.args, retry=True),
         "dead_letters_drop": lambda: dead_letters(engine, request.args, retry=False),
     }

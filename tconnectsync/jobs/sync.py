@@ -1,4 +1,4 @@
-"""The jobs that fetch and deliver: sync, backfill, import, replay, resume, dead letters."""
+"""The jobs that fetch and deliver: sync, backfill, import, replay, resume, dead letters (which are listed here, too)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from datetime import date, timedelta
 from typing import Any
 
 from tconnectsync.errors import RequestRefused
+from tconnectsync.exit_status import ExitStatus
 from tconnectsync.ingest.event_count import EventCount
 from tconnectsync.jobs.days import utc_range
-from tconnectsync.jobs.messages import Job, Progress
+from tconnectsync.jobs.messages import Job, Progress, Result
 from tconnectsync.jobs.poll_and_deliver import drain, find_runner, poll, start_runs, with_failures
 from tconnectsync.jobs.results import conclude
+from tconnectsync.outbox.dead_letters import letter_fields, letter_lines
 from tconnectsync.runtime.engine import Engine
 from tconnectsync.text.plural import counted
 
 log = logging.getLogger("tconnectsync.jobs")
+LISTED = 200
+"""How many dead letters an answer shows."""
 
 
 def sync(engine: Engine) -> Job:
@@ -82,6 +86,21 @@ def resume(engine: Engine, args: Mapping[str, Any]) -> Job:
     find_runner(engine, name).resume()
     yield from drain(engine, (name,))
     yield conclude(engine, f"{name}: resumed", only=(name,))
+
+
+def list_dead_letters(engine: Engine, args: Mapping[str, Any]) -> Job:
+    """Show the dead letters of a sink, or of all sinks, with the IDs for the two requests below."""
+    chosen = args.get("sink")
+    runners = engine.runners if chosen is None else {str(chosen): find_runner(engine, str(chosen))}
+    letters = [
+        letter_fields(name, letter)
+        for name, runner in sorted(runners.items())
+        for letter in runner.outbox.dead_letters.all()
+    ]
+    lines = [line for letter in letters[:LISTED] for line in letter_lines(letter)]
+    if len(letters) > LISTED:
+        lines.append(f"and {counted(len(letters) - LISTED, 'newer dead letter')}")
+    yield Result(status=ExitStatus.DONE, lines=tuple(lines) or ("There are no dead letters: nothing was refused.",))
 
 
 def dead_letters(engine: Engine, args: Mapping[str, Any], *, retry: bool) -> Job:

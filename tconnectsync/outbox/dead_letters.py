@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +23,23 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     content: dict[str, Any]
     attempts: int
+
+
+def letter_fields(sink: str, letter: DeadLetter) -> dict[str, Any]:
+    """Return a dead letter as JSON values, as `dead-letters list --json` prints it."""
+    at = letter.at.isoformat().replace("+00:00", "Z")
+    return {**msgspec.structs.asdict(letter), "sink": sink, "at": at}
+
+
+def letter_lines(letter: Mapping[str, Any]) -> tuple[str, str]:
+    """Format what :func:`letter_fields` returns as two lines."""
+    content = letter.get("content") or {}
+    kind = content.get("eventType") or letter.get("collection")
+    tried = counted(int(letter.get("attempts") or 0), "time")
+    return (
+        f"{letter.get('sink')}  {letter.get('id')}  {kind} of {letter.get('at')}, tried {tried}",
+        f"    {letter.get('reason')}",
+    )
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,10 +5,9 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any
 
-import msgspec
-
 from tconnectsync.config.model import Config
 from tconnectsync.outbox import Outbox
+from tconnectsync.outbox.dead_letters import letter_fields
 from tconnectsync.runtime.data_dir import outbox_path
 
 
@@ -19,8 +18,5 @@ def read_dead_letters(config: Config, sink: str | None = None) -> list[dict[str,
         path = outbox_path(config.data_dir, name)
         if (sink is None or sink == name) and path.exists():
             with closing(Outbox(path, writable=False)) as outbox:
-                found.extend(
-                    {**msgspec.structs.asdict(letter), "sink": name, "at": letter.at.isoformat().replace("+00:00", "Z")}
-                    for letter in outbox.dead_letters.all()
-                )
+                found.extend(letter_fields(name, letter) for letter in outbox.dead_letters.all())
     return found

@@ -15,6 +15,8 @@ from tconnectsync_fleet.request_keys import request_arguments
         ("resume tandem", "fleet run anna resume sink=tandem"),
         ("verify influxdb --repair", "fleet run anna verify sink=influxdb repair=yes"),
         ("dead-letters retry influxdb", "fleet run anna dead_letters_retry sink=influxdb"),
+        ("dead-letters list influxdb", "fleet run anna dead_letters_list sink=influxdb"),
+        ("dead-letters list", "fleet run anna dead_letters_list"),
         ("backfill --from 2026-11-20 --to 2026-11-27", "fleet run anna backfill first=2026-11-20 last=2026-11-27"),
         ("backfill --from 2026-11-20", "fleet run anna backfill first=2026-11-20"),
         ("sync", "fleet run anna sync"),

@@ -56,6 +56,8 @@ def test_wrong_keys_are_refused(words: str, said: str) -> None:
         ("resume sink=tandem", {"sink": "tandem"}),
         ("resume source=tandem", {"sink": "tandem"}),
         ("verify sink=light repair=yes", {"sink": "light", "repair": True}),
+        ("dead_letters_list", {}),
+        ("dead_letters_list sink=light", {"sink": "light"}),
         ("dead_letters_retry sink=light", {"sink": "light"}),
         ("dead_letters_retry sink=light ids=a,b", {"sink": "light", "ids": ["a", "b"]}),
         ("dead_letters_drop sink=light ids=a,b", {"sink": "light", "ids": ["a", "b"]}),

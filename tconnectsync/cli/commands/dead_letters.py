@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import click
 
 from tconnectsync.cli.engine_requests import perform
@@ -12,7 +9,6 @@ from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import SinkName, common_options, pass_invocation
 from tconnectsync.exit_status import ExitStatus
-from tconnectsync.text.plural import counted
 
 
 @click.group("dead-letters")
@@ -33,6 +29,7 @@ def command() -> None:
 def list_letters(invocation: Invocation, sink: str | None, as_json: bool) -> int:
     """Show the dead letters of SINK, or of all sinks, with the reason."""
     config = invocation.config()
+    from tconnectsync.outbox.dead_letters import letter_lines
     from tconnectsync.queries.dead_letters import read_dead_letters
 
     letters = read_dead_letters(config, sink)
@@ -40,7 +37,7 @@ def list_letters(invocation: Invocation, sink: str | None, as_json: bool) -> int
         if as_json:
             print_json(letter)
         else:
-            say(letter_words(letter))
+            say("\n".join(letter_lines(letter)))
     if not as_json:
         say(
             "There are no dead letters: nothing was refused."
@@ -72,13 +69,3 @@ def drop(invocation: Invocation, sink: str, ids: tuple[str, ...], everything: bo
     if bool(ids) == everything:
         raise click.UsageError("give either IDs (see `tconnectsync dead-letters list`) or --all. Nothing was dropped.")
     return perform(invocation, "dead_letters_drop", sink=sink, ids=None if everything else list(ids))
-
-
-def letter_words(letter: Mapping[str, Any]) -> str:
-    """Format a dead letter as two lines."""
-    content = letter.get("content") or {}
-    kind = content.get("eventType") or letter.get("collection")
-    return (
-        f"{letter.get('sink')}  {letter.get('id')}  {kind} of {letter.get('at')}, tried {counted(int(letter.get('attempts') or 0), 'time')}\n"
-        f"    {letter.get('reason')}"
-    )

@@ -1,0 +1,54 @@
+"""The request that lists what a receiver refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tconnectsync.exit_status import ExitStatus
+from tconnectsync.jobs import sync
+from tests.support.engine.harness import EngineHarness
+
+
+@pytest.fixture
+def harness(tmp_path: Path) -> Iterator[EngineHarness]:
+    """A day is delivered, but for five documents."""
+    harness = EngineHarness(tmp_path)
+    harness.reopen()
+    harness.ask("sync")
+    harness.receiver.poison = frozenset(sorted(harness.receiver.there)[:5])
+    harness.runner.replay(None, None)
+    while harness.engine.run_once():
+        pass
+    yield harness
+    harness.engine.close()
+
+
+def test_list_of_dead_letters(harness: EngineHarness) -> None:
+    """Each has two lines: its sink, ID, time and attempts, and the reason."""
+    answer = harness.ask("dead_letters_list")
+    assert answer.status is ExitStatus.DONE.value
+    first, reasons = answer.lines[::2], answer.lines[1::2]
+    assert {line.split("  ")[1] for line in first} == harness.receiver.poison
+    assert all(line.startswith("shelf  ") and line.endswith("tried 1 time") for line in first)
+    assert reasons == ("    poison",) * 5
+    assert harness.ask("dead_letters_list", sink="shelf") == answer
+
+
+def test_list_is_short(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer has a limited number of them, the oldest, and says how many more there are."""
+    monkeypatch.setattr(sync, "LISTED", 3)
+    whole = harness.ask("dead_letters_list")
+    assert len(whole.lines) == 7
+    assert whole.lines[-1] == "and 2 newer dead letters"
+
+
+def test_list_without_dead_letters(tmp_path: Path) -> None:
+    """Without any it says so; a sink that is off is an error."""
+    harness = EngineHarness(tmp_path)
+    harness.reopen()
+    assert harness.ask("dead_letters_list").lines == ("There are no dead letters: nothing was refused.",)
+    assert harness.ask("dead_letters_list", sink="other").status == ExitStatus.USAGE.value
+    harness.engine.close()

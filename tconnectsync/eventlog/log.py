@@ -114,10 +114,11 @@ class EventLog:
 
     @property
     def end(self) -> int:
-        """The last position; 0 if the log is empty. Positions start at 1."""
-        if self._writer is not None:
-            return self._writer.last_segment.end
-        return int(get_meta(self._index.database, "end") or 0)
+        """The last position that can be read; 0 if the log is empty. Positions start at 1.
+
+        If the index could not be written after an append, the log has more records. They count once the index has them.
+        """
+        return self._index.end if self.writable else int(get_meta(self._index.database, "end") or 0)
 
     @property
     def writable(self) -> bool:
@@ -206,8 +207,8 @@ class EventLog:
     ) -> list[Event]:  # fmt: skip
         """Return the stream's events with keys from ``first_key`` to ``last_key``, in key order (equal keys by id).
 
-        Only the best revision of each event. See :class:`tconnectsync.eventlog.codec.Codec` for its ``rank``, and for
-        ``with_raw`` its ``event``. Errors: LogCorrupt.
+        Only the best revision of each event, and without ``with_raw`` the vendor's records of ``unknown`` events only: see
+        ``rank`` and ``event`` of :class:`tconnectsync.eventlog.codec.Codec`. Errors: LogCorrupt.
         """
         self._reader.refuse_damage(stream_id, first_key, last_key)
         locations = self._reader.locations(stream_id, first_key, last_key, kinds)

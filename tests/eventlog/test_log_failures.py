@@ -141,6 +141,14 @@ def test_log_became_shorter(tmp_path: Path, deleted: bool) -> None:
         assert not log.damage
 
 
+def touched_keys(log: EventLog, after: int) -> list[list[int]]:
+    """The new keys after a position, by both ways of asking for them."""
+    intervals = log.touched_intervals(
+        after, log.end, frozenset({"basal.delivered"}), numbered_width=1, unnumbered_width=1
+    )
+    return [[key for _, _, key, _ in log.touched(after)], [key for _, key, _ in intervals]]
+
+
 def test_unwritable_index_catches_up(tmp_path: Path) -> None:
     """An index that cannot be written catches up later."""
     with EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True) as log:
@@ -151,7 +159,10 @@ def test_unwritable_index_catches_up(tmp_path: Path) -> None:
             with pytest.raises(OSError, match="index"):
                 log.append([basal(2)])
             other.execute("ROLLBACK")
+        assert log.end == 1, "what the index does not know cannot be read"
+        assert touched_keys(log, 0) == [[1], [1]]
         assert log.append([basal(2), basal(3)]).duplicates == 1
+        assert touched_keys(log, 1) == [[2, 3], [2, 3]]
         [stream] = log.streams()
         assert keys(log.read(stream.id, 0, 9)) == [1, 2, 3]
 

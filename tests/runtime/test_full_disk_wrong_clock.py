@@ -7,14 +7,15 @@ import os
 import pwd
 import random
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
 from tconnectsync import Retryable, storage_errors
 from tconnectsync.eventlog import EventLog
+from tconnectsync.eventlog.codec import IndexEntry
 from tconnectsync.eventlog.index import Index
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.checkpoints import Checkpoints
@@ -35,6 +36,33 @@ def fails_with(error: Exception) -> Callable[..., NoReturn]:
 
 def user() -> str:
     return pwd.getpwuid(os.geteuid()).pw_name
+
+
+def test_index_that_could_not_be_written(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records that only the log has, because its index could not be written, are delivered once the index has them too.
+
+    Nothing new has to come, and both sinks deliver them, although one of them asks while the index is incomplete.
+    """
+    other = FakeReceiver(batch_size=100, address="shelf://two")
+    harness.engine.runners = {**harness.engine.runners, "other": harness.another_runner("other", other)}
+    harness.ask("sync")
+    harness.clock.sleep(2 * 3600)
+    add = Index._add
+
+    def locked(index: Index, entries: Sequence[IndexEntry], *more: Any) -> None:
+        if any(entry.slot.pump is not None for entry in entries):
+            raise sqlite3.OperationalError("database is locked")
+        add(index, entries, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Index, "_add", locked)
+        assert harness.ask("sync").status == 3
+    assert len(harness.starts()) == 24
+    harness.clock.sleep(3600)
+    harness.pump.hidden = set(range(26 * 60, 28 * 60))  # nothing newer comes
+    assert harness.ask("sync").status == 0
+    assert harness.starts() == hours(range(26))
+    assert sorted(known.at for known in other.there.values()) == hours(range(26))
 
 
 def test_full_disk_stops_polling(harness: EngineHarness) -> None:

@@ -1,7 +1,7 @@
 """The first sync in turns: a bare client, ours, the older bridge if ``--peer`` names its executable, and an earlier release
 of ours if ``--before`` names its Python.
 
-All three get the same days of the same simulated pump and fill a site of their own of the same kind. The bare client parses the
+All of them get the same days of the same simulated pump and fill a site of their own of the same kind. The bare client parses the
 same answers and posts the same arrays, and does nothing else: no login, no fold, nothing kept on disk. The site is simulated;
 with ``--real`` it is a real Nightscout 0.12.8. ``peer.md`` tells how to install the older bridge.
 """

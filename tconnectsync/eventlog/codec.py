@@ -215,13 +215,13 @@ class Codec:
     def event(self, record: bytes, *, with_raw: bool = True) -> Event:
         """Return the event of a record, decoded by the present decoder; ``unknown`` with the reason if that fails.
 
-        Without ``with_raw``, only events that were stored as ``unknown`` have it: parsing it takes longer than all the rest.
+        Without ``with_raw``, only ``unknown`` events have their ``raw``: parsing it takes longer than all the rest.
         """
         found = self._record(record)
         kind, version, raw = found.kind, found.decoder, None
         decoder = self.decoders.get(found.source)
         stale = decoder is not None and decoder.decoder != version and kind not in FACTS
-        if found.raw and (with_raw or stale or kind == "unknown"):
+        if found.raw and (with_raw or stale):
             raw = self._raw(found.raw)
         if decoder is not None and stale and raw is not None:
             kind, body = decoder.decode(raw)
@@ -234,6 +234,8 @@ class Codec:
             except KeyError:
                 reason = "this release does not know this kind of event"
                 kind, body = "unknown", events.Unknown(code=kind, reason=reason)
+        if not with_raw:
+            raw = self._raw(found.raw) if kind == "unknown" and found.raw else None
         return Event(
             id=found.id,
             kind=kind,

@@ -51,7 +51,9 @@ def valid_trend(mg_dl_per_min: float | None) -> float | None:
 
 
 class ReadingMinutes(msgspec.Struct, frozen=True, kw_only=True):
-    """The minutes of the last days with a reading: bit n of ``seen`` (little-endian) is n minutes before ``newest`` (since 1970)."""
+    """The minutes of the last days with a reading. ``newest`` is in minutes since 1970; bit n of ``seen`` (little-endian) is n
+    minutes before it.
+    """
 
     newest: int | None = None
     seen: bytes = b""

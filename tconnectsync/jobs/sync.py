@@ -1,4 +1,4 @@
-"""The jobs that fetch and deliver: sync, backfill, import, replay, resume, dead letters (which are listed here, too)."""
+"""The jobs that fetch and deliver: sync, backfill, import, replay, resume, dead letters."""
 
 from __future__ import annotations
 
@@ -93,10 +93,9 @@ def list_dead_letters(engine: Engine, args: Mapping[str, Any]) -> Job:
     chosen = args.get("sink")
     runners = engine.runners if chosen is None else {str(chosen): find_runner(engine, str(chosen))}
     letters = [
-        letter_fields(name, letter)
-        for name, runner in sorted(runners.items())
-        for letter in runner.outbox.dead_letters.all()
+        letter_fields(name, letter) for name, runner in runners.items() for letter in runner.outbox.dead_letters.all()
     ]
+    letters.sort(key=lambda letter: (letter["at"], letter["sink"]))
     lines = [line for letter in letters[:LISTED] for line in letter_lines(letter)]
     if len(letters) > LISTED:
         lines.append(f"and {counted(len(letters) - LISTED, 'newer dead letter')}")

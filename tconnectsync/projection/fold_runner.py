@@ -51,7 +51,9 @@ class FoldInput(Protocol):
         """(Order key, UTC time, kind) of each event that begins or ends the wearing of this pump."""
         ...
 
-    def read(self, first_key: int, last_key: int, kinds: frozenset[str], only_times: frozenset[str]) -> Sequence[Event]:
+    def read(
+        self, first_key: int, last_key: int, kinds: frozenset[str], only_times: frozenset[str], *, with_raw: bool
+    ) -> Sequence[Event]:
         """Return the events of these kinds, both keys inclusive, in the pump's order. Raises LogCorrupt.
 
         Those of the kinds ``only_times`` may lack what :class:`tconnectsync.NeedsOnlyTimes` lists.
@@ -145,7 +147,7 @@ class FoldRunner:
         only_times = frozenset[str]().union(*(times_of(fold) for fold in folds)) - kinds
         events: dict[int, list[Event]] = {interval: [] for interval in range(first, last + 1)}
         numbered = stream.numbered
-        for event in stream.read(*keys_of(first, last, numbered=numbered), kinds, only_times):
+        for event in stream.read(*keys_of(first, last, numbered=numbered), kinds, only_times, with_raw=False):
             events[interval_of(order_key(event), numbered=numbered)].append(event)
         for key, at, kind in stream.hand_overs:
             near = events.get(interval_of(key, numbered=numbered))

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import attrs
+import msgspec
 
 from tconnectsync.events import Event
 from tconnectsync.outbox import Outbox
@@ -90,15 +91,22 @@ class _Arrivals:
     def in_order(self) -> list[Event]:
         return [self.known[key] for key in sorted(self.known)]
 
-    def read(self, first_key: int, last_key: int, kinds: frozenset[str], only_times: frozenset[str]) -> Sequence[Event]:
+    def read(
+        self, first_key: int, last_key: int, kinds: frozenset[str], only_times: frozenset[str], *, with_raw: bool
+    ) -> Sequence[Event]:
         return [
-            _time_alone(event) if self.numbered and event.kind in only_times else event
+            _time_alone(event) if self.numbered and event.kind in only_times else _as_read(event, with_raw=with_raw)
             for event in self.in_order()
             if event.kind in kinds | only_times and first_key <= self.key(event) <= last_key
         ]
 
     def in_delivery_window(self, at: datetime) -> bool:  # noqa: ARG002 - the protocol's signature
         return True
+
+
+def _as_read(event: Event, *, with_raw: bool) -> Event:
+    """What the engine reads of an event for a fold."""
+    return event if with_raw or event.kind == "unknown" else msgspec.structs.replace(event, raw=None)
 
 
 def _time_alone(event: Event) -> Event:

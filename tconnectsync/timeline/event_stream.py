@@ -63,24 +63,31 @@ class EventStream:
         return self.stream.numbered
 
     def read(
-        self, first_key: int, last_key: int, kinds: frozenset[str] | None, only_times: frozenset[str] = frozenset()
+        self,
+        first_key: int,
+        last_key: int,
+        kinds: frozenset[str] | None,
+        only_times: frozenset[str] = frozenset(),
+        *,
+        with_raw: bool = True,
     ) -> Sequence[Event]:
         """Return events of these kinds (None: all) in key order with ``at`` set, without superseded ones and those without a UTC time.
 
-        They have no ``raw``, except those of kind ``unknown``. Events of the kinds ``only_times`` may come without ``id`` and
-        ``body`` too, which is several times as fast.
+        Without ``with_raw``, only ``unknown`` events have their ``raw``. Events of the kinds ``only_times`` may come without
+        ``id``, ``body`` and ``raw``, which is several times as fast.
         """
         if kinds is None or not self.numbered:  # without numbers, the order of equal times is that of the ids
-            return list(self._timed(first_key, last_key, kinds if kinds is None else kinds | only_times))
+            wanted = None if kinds is None else kinds | only_times
+            return list(self._timed(first_key, last_key, wanted, with_raw=with_raw))
         unread = only_times - kinds - ACCOUNT_KINDS
-        events = self._timed(first_key, last_key, kinds | (only_times & ACCOUNT_KINDS))
+        events = self._timed(first_key, last_key, kinds | (only_times & ACCOUNT_KINDS), with_raw=with_raw)
         if not unread:
             return list(events)
         return sorted([*events, *self._marks(first_key, last_key, unread)], key=_number)
 
-    def _timed(self, first_key: int, last_key: int, kinds: frozenset[str] | None) -> Iterator[Event]:
+    def _timed(self, first_key: int, last_key: int, kinds: frozenset[str] | None, *, with_raw: bool) -> Iterator[Event]:
         timeline, utc = self.timeline, self.timeline.clock.utc
-        for event in self.events.read(self.stream.id, first_key, last_key, kinds, with_raw=False):
+        for event in self.events.read(self.stream.id, first_key, last_key, kinds, with_raw=with_raw):
             key = event.seq if event.seq is not None else first_key
             at = utc(key, event.pump_time)
             if at is not None and event.kind in ACCOUNT_KINDS:  # the account's time may be in another zone

@@ -215,6 +215,20 @@ def test_codec_unwritable_fact() -> None:
         CODEC.draft(event)
 
 
+def test_raw_of_what_became_unknown() -> None:
+    """An event of a kind that only a later release knows has its vendor's record, also where known ones lack it."""
+    codec = Codec()
+    draft = codec.draft(basal(7))
+    draft.entry.pos = 1
+    record = codec.record(draft)
+    later = record.replace(b'"kind":"basal.delivered"', b'"kind":"basal.of_later"')
+    assert (codec.event(later, with_raw=False).kind, codec.event(later, with_raw=False).raw) == (
+        "unknown",
+        basal(7).raw,
+    )
+    assert codec.event(record, with_raw=False).raw is None
+
+
 def test_codec_not_json() -> None:
     """A value that JSON cannot hold is kept as text."""
     assert json_safe({1: "\ud800", "n": [1 << 80, True, 1.5, None], "o": {3}}) == {

@@ -354,7 +354,7 @@ def test_watchdog_while_a_request_waits(
     config = LoadedConfig(lambda: harness.engine, harness.zones.zone_at)
     daemon = _RunningDaemon(config, harness.engine, notifier=CountingNotifier())
     assert next(daemon.without_sending(iter([Progress(message="at work")])))
-    assert 3 <= len(told) <= 4, "once more at most: when the answer is there"
+    assert 3 <= len(told) <= 5, "once or twice more: when the answer is there"
 
 
 def test_slow_place_delays_no_other_sink(harness: EngineHarness, slow: SlowReceiver, tmp_path: Path) -> None:

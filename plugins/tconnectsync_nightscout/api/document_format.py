@@ -48,8 +48,8 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """A prepared delivery. Afterwards the site is to have ``body`` under ``key``; None: no document.
 
-    ``id`` is the document's identity. ``old`` is the key of the last accepted version, if known. ``mongo_id`` is the site's own id, known only if the site
-    does not keep ours. ``author`` is the name that the site shows in ``enteredBy``.
+    ``id`` is the document's identity. ``old`` is the key of the last accepted version, if known. ``mongo_id`` is the
+    site's own id, known only if the site does not keep ours. ``author`` is the name that the site shows in ``enteredBy``.
     """
 
     id: str

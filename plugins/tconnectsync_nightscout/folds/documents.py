@@ -21,7 +21,7 @@ def stamp(at: datetime, seq: int | None) -> datetime:
 
 
 def whole_second(at: datetime) -> datetime:
-    """``at`` without its part of a second. Most have none, and ``replace`` takes longer than all else of a document's time."""
+    """``at`` without its part of a second. Most have none, and ``replace`` is slow."""
     return at.replace(microsecond=0) if at.microsecond else at
 
 

@@ -113,7 +113,9 @@ class MemoryStream:
     hand_overs: tuple[tuple[int, datetime, str], ...] = ()
     horizon: datetime | None = None
 
-    def read(self, first_key: int, last_key: int, kinds: frozenset[str], only_times: frozenset[str]) -> list[Event]:
+    def read(
+        self, first_key: int, last_key: int, kinds: frozenset[str], only_times: frozenset[str], *, with_raw: bool
+    ) -> list[Event]:
         return [
             self.known[key]
             for key in sorted(self.known)

@@ -29,7 +29,7 @@ from tconnectsync_tandem.polling.window_state import WindowState
 log = logging.getLogger("tconnectsync.tandem")
 
 EVENTS_PER_BATCH = 1000
-"""A batch is in memory as objects, records and lines. Half as many cost no more time, and two megabytes less than a thousand."""
+"""A batch is in memory as objects, records and lines. Half as many take a megabyte less, and twice as many syncs of the log."""
 PATIENCE = 12
 """After this many broken responses in a row, the window is not the cause."""
 

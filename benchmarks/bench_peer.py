@@ -91,7 +91,9 @@ def run_ours(
         for ended in (into.ended, into.again):
             before = world.counts()
             words = ("tconnectsync", "--config", str(config), "sync")
-            ended.append(run_python(*words, environment=clean_environment(), python=python))
+            environment = clean_environment()
+            environment.pop("PYTHONPATH", None)  # it may name another release than this Python has
+            ended.append(run_python(*words, environment=environment, python=python))
             if ended is into.ended:
                 into.requests.append(requests_since(before, world.counts()))
         client = BareClient(*site)

@@ -36,9 +36,8 @@ class Compression:
         """Return the compressed body; None if it is to be sent as it is."""
         if self.plain or self._doubt or len(body) < COMPRESS_FROM:
             return None
-        return gzip.compress(
-            body, compresslevel=3, mtime=0
-        )  # level 4 takes half as long again, for bodies a twelfth smaller
+        # level 4 takes half as long again, for bodies a twelfth smaller
+        return gzip.compress(body, compresslevel=3, mtime=0)
 
     def failed(self, body: bytes) -> None:
         """A request with this body failed: try the other way next."""

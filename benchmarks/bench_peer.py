@@ -92,7 +92,8 @@ def run_ours(
             before = world.counts()
             words = ("tconnectsync", "--config", str(config), "sync")
             environment = clean_environment()
-            environment.pop("PYTHONPATH", None)  # it may name another release than this Python has
+            if python != Path(sys.executable):
+                environment.pop("PYTHONPATH", None)  # it may name this release, and not the earlier one
             ended.append(run_python(*words, environment=environment, python=python))
             if ended is into.ended:
                 into.requests.append(requests_since(before, world.counts()))

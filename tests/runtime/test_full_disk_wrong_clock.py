@@ -41,7 +41,7 @@ def user() -> str:
 def test_index_that_could_not_be_written(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Records that only the log has, because its index could not be written, are delivered once the index has them too.
 
-    Nothing new has to come, and both sinks deliver them, although one of them asks while the index is incomplete.
+    Nothing newer has to come, and every sink delivers them.
     """
     other = FakeReceiver(batch_size=100, address="shelf://two")
     harness.engine.runners = {**harness.engine.runners, "other": harness.another_runner("other", other)}

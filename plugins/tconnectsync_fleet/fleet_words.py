@@ -8,6 +8,7 @@ _NAME = r"([a-z][\w-]*)"
 _COMMANDS = (
     (rf"(replay|resume) {_NAME}", r"fleet run {person} \1 sink=\2"),
     (rf"verify {_NAME}( --repair)?", r"fleet run {person} verify sink=\1 repair=yes"),
+    (rf"dead-letters drop {_NAME} ID…", r"fleet run {person} dead_letters_drop sink=\1 ids=ID,ID"),
     (rf"dead-letters (list|retry|drop) {_NAME}", r"fleet run {person} dead_letters_\1 sink=\2"),
     (r"dead-letters list", r"fleet run {person} dead_letters_list"),
     (r"backfill --from (\S+) --to (\S+)", r"fleet run {person} backfill first=\1 last=\2"),

@@ -99,6 +99,11 @@ def list_dead_letters(engine: Engine, args: Mapping[str, Any]) -> Job:
     lines = [line for letter in letters[:LISTED] for line in letter_lines(letter)]
     if len(letters) > LISTED:
         lines.append(f"and {counted(len(letters) - LISTED, 'newer dead letter')}")
+    lines += [
+        f"Send those of {name} again: `tconnectsync dead-letters retry {name}`."
+        f" Never send them: `tconnectsync dead-letters drop {name} ID…`."
+        for name in sorted({letter["sink"] for letter in letters})
+    ]
     yield Result(status=ExitStatus.DONE, lines=tuple(lines) or ("There are no dead letters: nothing was refused.",))
 
 

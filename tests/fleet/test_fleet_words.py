@@ -17,6 +17,7 @@ from tconnectsync_fleet.request_keys import request_arguments
         ("dead-letters retry influxdb", "fleet run anna dead_letters_retry sink=influxdb"),
         ("dead-letters list influxdb", "fleet run anna dead_letters_list sink=influxdb"),
         ("dead-letters list", "fleet run anna dead_letters_list"),
+        ("dead-letters drop influxdb ID…", "fleet run anna dead_letters_drop sink=influxdb ids=ID,ID"),
         ("backfill --from 2026-11-20 --to 2026-11-27", "fleet run anna backfill first=2026-11-20 last=2026-11-27"),
         ("backfill --from 2026-11-20", "fleet run anna backfill first=2026-11-20"),
         ("sync", "fleet run anna sync"),
@@ -31,7 +32,7 @@ def test_command_for_a_person(single: str, fleet: str) -> None:
     _, _, run = fleet.partition("run anna ")
     if run:
         command, *keys = run.split()
-        assert request_arguments(command, keys).keys() <= {"sink", "repair", "first", "last"}
+        assert request_arguments(command, keys).keys() <= {"sink", "repair", "first", "last", "ids"}
 
 
 @pytest.mark.parametrize("line", ["`tconnectsync fleet status` shows it.", "tconnectsync sync", "`tconnectsync syncs`"])

@@ -27,13 +27,14 @@ def harness(tmp_path: Path) -> Iterator[EngineHarness]:
 
 
 def test_list_of_dead_letters(harness: EngineHarness) -> None:
-    """Each has two lines: its sink, ID, time and attempts, and the reason."""
+    """Each has two lines: its sink, ID, time and attempts, and the reason. The last line tells what to do."""
     answer = harness.ask("dead_letters_list")
     assert answer.status is ExitStatus.DONE.value
-    first, reasons = answer.lines[::2], answer.lines[1::2]
+    first, reasons = answer.lines[:-1:2], answer.lines[1:-1:2]
     assert {line.split("  ")[1] for line in first} == harness.receiver.poison
     assert all(line.startswith("shelf  ") and line.endswith("tried 1 time") for line in first)
     assert reasons == ("    poison",) * 5
+    assert answer.lines[-1].startswith("Send those of shelf again: `tconnectsync dead-letters retry shelf`.")
     assert harness.ask("dead_letters_list", sink="shelf") == answer
 
 
@@ -41,9 +42,9 @@ def test_list_is_short(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) 
     """An answer has a limited number of them, the oldest, and says how many more there are."""
     monkeypatch.setattr(sync, "LISTED", 3)
     whole = harness.ask("dead_letters_list")
-    assert whole.lines[-1] == "and 2 newer dead letters"
+    assert whole.lines[-2] == "and 2 newer dead letters"
     oldest = sorted(harness.receiver.there[id_].at for id_ in harness.receiver.poison)[:3]
-    assert [line.split(" of ")[1].split(",")[0] for line in whole.lines[:-1:2]] == [
+    assert [line.split(" of ")[1].split(",")[0] for line in whole.lines[:-2:2]] == [
         f"{at:%Y-%m-%dT%H:%M:%SZ}" for at in oldest
     ]
 

@@ -7,13 +7,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import ssl
-import threading
 import unicodedata
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeAlias
@@ -22,12 +19,11 @@ from urllib.parse import urlsplit
 import attrs
 import msgspec
 import urllib3
-from urllib3.connection import HTTPConnection
 
 from tconnectsync.clock import Clock
+from tconnectsync.plugin.http_connections import DeadlineAdapter
 from tconnectsync.plugin.http_failures import FAILURE_TEXTS, HttpFailed, HttpFailure, reason_of
 from tconnectsync.plugin.http_library import requests
-from tconnectsync.plugin.tls_context import known_authorities
 from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S
 from tconnectsync.waits import waiting
 
@@ -81,7 +77,7 @@ class HttpClient:
         self._verify_tls = verify_tls
         self._session = _Session()
         self._session.auth = _keep_headers
-        self._wire = _DeadlineAdapter()
+        self._wire = DeadlineAdapter()
         self._session.mount("https://", self._wire)
         self._session.mount("http://", self._wire)
         self._speaks_http = False
@@ -131,7 +127,7 @@ class HttpClient:
             "stream": True,
         }
         self._pace()
-        with waiting(), self._wire.deadline(limits) as deadline:
+        with waiting(), self._wire.deadline(limits.silence_s, limits.whole_s) as deadline:
             try:
                 with self._session.request(method, url, **arguments) as response:
                     self._speaks_http = True
@@ -271,80 +267,3 @@ class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002 - the library's name
         """Do not parse redirects: a broken Location must not lose the answer."""
         return
-
-
-class _Deadline:
-    """Shuts down the sockets of one client when the time is over."""
-
-    def __init__(self, sockets: weakref.WeakSet[Any]) -> None:
-        self.passed = False
-        self._sockets = sockets
-        self._lock = threading.Lock()
-
-    def watch(self, sock: Any) -> None:
-        with self._lock:
-            self._sockets.add(sock)
-            if self.passed:
-                sock.close()
-                raise TimeoutError
-
-    def cut(self) -> None:
-        with self._lock:
-            self.passed = True
-            for sock in self._sockets:
-                with contextlib.suppress(OSError):  # closed already
-                    socket.socket.shutdown(sock, socket.SHUT_RDWR)  # wakes the waiting thread, with and without TLS
-
-
-class _DeadlineAdapter(requests.adapters.HTTPAdapter):
-    """Connections that a deadline can close: direct ones, through a proxy, and through SOCKS."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._sockets: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._current = _Deadline(self._sockets)
-        self.silence_s = HttpLimits().silence_s
-
-    @contextlib.contextmanager
-    def deadline(self, limits: HttpLimits) -> Iterator[_Deadline]:
-        self._current = _Deadline(self._sockets)
-        self.silence_s = limits.silence_s
-        timer = threading.Timer(limits.whole_s, self._current.cut)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield self._current
-        finally:
-            timer.cancel()
-            timer.join()
-
-    def watch(self, sock: Any) -> None:
-        self._current.watch(sock)
-
-    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
-        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        if not issubclass(pool.ConnectionCls, _WatchedConnection):
-            # weak, because urllib3 keeps the connections of a pool as long as the pool lives, and this adapter keeps the pool
-            pool.ConnectionCls = type(
-                "Watched", (_WatchedConnection, pool.ConnectionCls), {"wire": weakref.proxy(self)}
-            )
-        return pool
-
-
-class _WatchedConnection(HTTPConnection):
-    """A connection that registers its sockets with the deadline."""
-
-    wire: _DeadlineAdapter
-
-    def _new_conn(self) -> socket.socket:
-        sock = super()._new_conn()
-        self.wire.watch(sock)
-        return sock
-
-    def connect(self) -> None:
-        with known_authorities(self):
-            super().connect()
-        if self.sock is not None:
-            self.wire.watch(self.sock)
-            # else the connect timeout would apply to the sending of a large body
-            self.sock.settimeout(self.wire.silence_s)

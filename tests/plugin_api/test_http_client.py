@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import gzip
 import json
@@ -17,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from tconnectsync import around_waits, waiting
 from tconnectsync.clock import SystemClock
 from tconnectsync.plugin.http import HttpClient, HttpLimits, HttpResponse, retry_after_s
 from tconnectsync.plugin.http_failures import FAILURE_TEXTS, HttpFailed, HttpFailure
@@ -55,27 +53,6 @@ def failure(client: HttpClient, url: str, **how: object) -> HttpFailed:
     assert SECRET not in f"{caught.value} {caught.value.remedy}"
     assert caught.value.remedy
     return caught.value
-
-
-def test_request_is_a_wait() -> None:
-    """A worker of a fleet begins something else during a request, also while its body arrives. The wait for a permit is a wait of its own."""
-    steps = list[str]()
-
-    @contextlib.contextmanager
-    def noted() -> Iterator[None]:
-        steps.append("begins")
-        yield
-        steps.append("ends")
-
-    def answer(connection: socket.socket, over: threading.Event) -> None:
-        steps.append("is asked")
-        saying(GOOD)(connection, over)
-
-    client = HttpClient(clock=SystemClock(), pace=lambda: steps.append("pace"))
-    with contextlib.closing(client), serving(answer) as port, around_waits(noted):
-        assert ask(client, f"http://127.0.0.1:{port}").body == b"{}"
-    assert steps == ["pace", "begins", "is asked", "ends"]
-    assert isinstance(waiting(), contextlib.nullcontext)
 
 
 # --- deadlines ------------------------------------------------------------------------------------------------------

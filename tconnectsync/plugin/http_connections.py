@@ -18,12 +18,12 @@ from tconnectsync.plugin.tls_context import known_authorities
 class Deadline:
     """Shuts down the sockets of one client when the time is over."""
 
-    def __init__(self, sockets: weakref.WeakSet[Any]) -> None:
+    def __init__(self, sockets: weakref.WeakSet[socket.socket]) -> None:
         self.passed = False
         self._sockets = sockets
         self._lock = threading.Lock()
 
-    def watch(self, sock: Any) -> None:
+    def watch(self, sock: socket.socket) -> None:
         """Shut this socket down as well. TimeoutError, with the socket closed, if the time is over already."""
         with self._lock:
             self._sockets.add(sock)
@@ -45,7 +45,7 @@ class DeadlineAdapter(requests.adapters.HTTPAdapter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._sockets: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._current = Deadline(self._sockets)
         self.silence_s: float | None = None
 
@@ -63,7 +63,7 @@ class DeadlineAdapter(requests.adapters.HTTPAdapter):
             timer.cancel()
             timer.join()
 
-    def watch(self, sock: Any) -> None:
+    def watch(self, sock: socket.socket) -> None:
         """See :meth:`Deadline.watch`."""
         self._current.watch(sock)
 
@@ -89,7 +89,7 @@ class _WatchedConnection(HTTPConnection):
         """
         if self.sock is not None and hasattr(socket, "TCP_QUICKACK"):
             with contextlib.suppress(OSError):
-                self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+                _socket_of(self.sock).setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         return super().getresponse()
 
     def _new_conn(self) -> socket.socket:
@@ -101,6 +101,12 @@ class _WatchedConnection(HTTPConnection):
         with known_authorities(self):
             super().connect()
         if self.sock is not None:
-            self.wire.watch(self.sock)
+            self.wire.watch(_socket_of(self.sock))
             # else the connect timeout would apply to the sending of a large body
             self.sock.settimeout(self.wire.silence_s)
+
+
+def _socket_of(sock: Any) -> socket.socket:
+    """Return the system's socket. TLS through a proxy that speaks TLS itself is an object around one."""
+    found: socket.socket = getattr(sock, "socket", sock)
+    return found

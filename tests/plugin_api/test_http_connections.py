@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ import pytest
 
 from tconnectsync import around_waits, waiting
 from tconnectsync.clock import SystemClock
-from tconnectsync.plugin.http import HttpClient
-from tests.plugin_api.raw_server import certificate, request, saying, serving
+from tconnectsync.plugin.http import HttpClient, HttpLimits
+from tconnectsync.plugin.http_failures import HttpFailed, HttpFailure
+from tests.plugin_api.raw_server import Talk, certificate, dripping, head, request, saying, serving
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -22,6 +24,62 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 def _answering_all(connection: socket.socket, over: threading.Event) -> None:
     while request(connection):
         connection.sendall(ANSWER)
+
+
+def _tunnel_to(port: int) -> Talk:
+    """A proxy that connects each client to the server at ``port``, whatever it asks for."""
+
+    def talk(connection: socket.socket, over: threading.Event) -> None:
+        head(connection)
+        connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        connection.settimeout(0.01)
+        with socket.create_connection(("127.0.0.1", port)) as server:
+            server.settimeout(0.01)
+            while not over.is_set():
+                for source, target in ((connection, server), (server, connection)):
+                    with contextlib.suppress(TimeoutError):
+                        piece = source.recv(65536)
+                        if not piece:
+                            return
+                        target.sendall(piece)
+
+    return talk
+
+
+@pytest.fixture
+def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """A server's TLS, which clients trust."""
+    context, trusted = certificate(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trusted))
+    return context
+
+
+@contextlib.contextmanager
+def behind_proxy(talk: Talk, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a server with TLS. The environment names a proxy for it that also speaks TLS."""
+    with serving(talk, tls) as port, serving(_tunnel_to(port), tls) as proxy, monkeypatch.context() as environment:
+        for name in ("no_proxy", "NO_PROXY"):
+            environment.delenv(name, raising=False)
+        environment.setenv("HTTPS_PROXY", f"https://127.0.0.1:{proxy}")
+        yield f"https://127.0.0.1:{port}/"
+
+
+def test_tls_through_a_proxy_with_tls(tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such a connection has no socket of its own."""
+    client = HttpClient(clock=SystemClock())
+    with behind_proxy(_answering_all, tls, monkeypatch) as url, contextlib.closing(client):
+        for _ in range(2):
+            assert client.request("GET", url, what="events", headers={}).body == b"{}"
+
+
+def test_deadline_through_a_proxy_with_tls(tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that drips through it is cut too."""
+    client = HttpClient(clock=SystemClock(), limits=HttpLimits(whole_s=0.5))
+    drip = dripping(b"HTTP/1.1 200 OK\r\n", b"X: 1\r\n")
+    with behind_proxy(drip, tls, monkeypatch) as url, contextlib.closing(client):
+        with pytest.raises(HttpFailed) as caught:
+            client.request("GET", url, what="events", headers={})
+        assert caught.value.reason is HttpFailure.TOO_SLOW
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such option")

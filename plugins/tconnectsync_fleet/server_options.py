@@ -98,6 +98,19 @@ def file_path(**more: Any) -> click.Path:
     return click.Path(path_type=Path, dir_okay=False, **more)
 
 
+def write_path(context: click.Context, param: click.Parameter, value: str) -> Path:
+    """Return where to write: a name that ends with / is a folder, which must exist."""
+    path = Path(value)
+    if value.endswith("/") and not path.is_dir():
+        raise click.BadParameter(
+            f"there is no folder {value}. Nothing was written."
+            f" Connect the stick or the share, or create the folder: `mkdir -p {shlex.quote(value)}`.",
+            context,
+            param,
+        )
+    return path
+
+
 key_option = click.option(
     "--key",
     required=True,

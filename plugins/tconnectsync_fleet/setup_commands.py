@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from tconnectsync_fleet.server_options import ServerOptions, file_path, require_extra, with_servers
+from tconnectsync_fleet.server_options import ServerOptions, require_extra, with_servers, write_path
 
 
 @click.command(short_help="Create the key that seals configurations.")
-@click.argument("file", type=file_path())
+@click.argument("file", type=click.Path(dir_okay=False), callback=write_path)
 def key(file: Path) -> int:
     """Create the key that seals configurations: FILE for the workers, FILE.pub for whoever adds people."""
     require_extra()

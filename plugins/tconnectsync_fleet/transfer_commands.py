@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from tconnectsync_fleet.server_options import ServerOptions, file_path, key_option, shared_option, with_servers
+from tconnectsync_fleet.server_options import (
+    ServerOptions,
+    file_path,
+    key_option,
+    shared_option,
+    with_servers,
+    write_path,
+)
 
 if TYPE_CHECKING:
     from tconnectsync_fleet.person_runner import FleetContext
@@ -58,24 +64,12 @@ def import_(
     return 0
 
 
-def _target(context: click.Context, param: click.Parameter, value: str) -> Path:
-    """Return where to write: a name that ends with / is a folder, which must exist."""
-    path = Path(value)
-    if value.endswith("/") and not path.is_dir():
-        raise click.BadParameter(
-            f"there is no folder {value!r}. Nothing was written. Create it: `mkdir -p {shlex.quote(value)}`.",
-            context,
-            param,
-        )
-    return path
-
-
 @click.command(short_help="Write a person's event log to a file.")
 @click.argument("name")
 @click.option(
     "--output",
     type=click.Path(),
-    callback=_target,
+    callback=write_path,
     default="",
     metavar="FILE|FOLDER",
     help="The file to write, or a folder for it.  [default: this folder]",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -65,6 +67,26 @@ class Duration(SpanType):
         if found is None:
             self.fail(f"found {value!r}, expected a number and its unit: 90m, 3h or 2d", param, ctx)
         return found
+
+
+class WritePath(click.Path):
+    """The path of a file to write. A name that ends with / is a folder, which must exist."""
+
+    def __init__(self, *, dir_okay: bool = True) -> None:
+        super().__init__(path_type=Path, dir_okay=dir_okay)
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        text = os.fspath(value)
+        if text.endswith("/") and not os.path.isdir(text):  # noqa: PTH112 (is_dir raises in a folder that may not be read)
+            self.fail(
+                f"there is no folder {text}. Nothing was written."
+                f" Connect the stick or the share, or create the folder: `mkdir -p {shlex.quote(text)}`.",
+                param,
+                ctx,
+            )
+        return super().convert(value, param, ctx)
 
 
 class PartName(NameType):

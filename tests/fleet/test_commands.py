@@ -232,6 +232,7 @@ def test_status_of_wrong_usage(fleet: LightFleet) -> None:
     """What somebody must change ends with status 2, and nothing was done."""
     content = fleet.key.read_bytes()
     assert "exists already" in fleet.run("key", str(fleet.key), expect=(2,))
+    assert "there is no folder" in fleet.run("key", f"{fleet.key.parent}/gone/", expect=(2,))
     assert fleet.key.read_bytes() == content
     empty = fleet.folder / "nobody"
     empty.mkdir()

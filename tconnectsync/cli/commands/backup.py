@@ -9,13 +9,13 @@ import click
 
 from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import say
-from tconnectsync.cli.parameters import common_options, pass_invocation
+from tconnectsync.cli.parameters import WritePath, common_options, pass_invocation
 from tconnectsync.cli.progress import ProgressLine
 from tconnectsync.exit_status import ExitStatus
 
 
 @click.command("backup")
-@click.argument("target", metavar="FILE|FOLDER", type=click.Path(path_type=Path))
+@click.argument("target", metavar="FILE|FOLDER", type=WritePath())
 @common_options
 @pass_invocation
 def command(invocation: Invocation, target: Path) -> int:

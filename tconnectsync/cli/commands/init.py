@@ -37,7 +37,7 @@ from tconnectsync.cli.init.set_option import with_settings
 from tconnectsync.cli.init.template import TemplateValues, fill_template
 from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import say
-from tconnectsync.cli.parameters import common_options, pass_invocation
+from tconnectsync.cli.parameters import WritePath, common_options, pass_invocation
 from tconnectsync.exit_status import ExitStatus
 
 
@@ -47,7 +47,7 @@ from tconnectsync.exit_status import ExitStatus
     "--api-secret-file", type=click.Path(path_type=Path), help="File that contains only the site's API secret."
 )
 @from_env_option
-@click.option("--output", type=click.Path(path_type=Path), metavar="PATH", help="Path of the new file.")
+@click.option("--output", type=WritePath(), metavar="PATH", help="Path of the new file.")
 @settings_option
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @click.option("--no-check", is_flag=True, help="Do not test the login and Nightscout first.")

@@ -11,7 +11,7 @@ import click
 
 from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import print_json, say
-from tconnectsync.cli.parameters import Day, common_options, pass_invocation, require_order
+from tconnectsync.cli.parameters import Day, WritePath, common_options, pass_invocation, require_order
 from tconnectsync.exit_status import ExitStatus
 
 DAYS = 14
@@ -28,7 +28,7 @@ WIDEST = 100
 @click.option(
     "--html",
     metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=WritePath(dir_okay=False),
     help='Write one HTML file; "-": print it.',
 )
 @click.option("--name", metavar="TEXT", default="", help="Heading of the HTML file, such as the wearer's name.")

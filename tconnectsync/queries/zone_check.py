@@ -76,6 +76,18 @@ def zone_doubt(upload: Upload, zones: Zones) -> ZoneDoubt | None:
     return ZoneDoubt(zone=zone, sure=sure, places=fitting, words=words)
 
 
+def unchanged_clock(upload: Upload, zones: Zones) -> ZoneDoubt | None:
+    """Return the doubt if the pump's clock fits only the zone's other time, the daylight-saving time in winter or the reverse."""
+    lag_s = upload.lag_s(zones.offset_at(upload.at))
+    if not clock_fits(upload, zones) or IMPOSSIBLE_S <= lag_s <= FRESH_S:
+        return None
+    words = (
+        f"pump clock: its newest data is of {upload.newest:%Y-%m-%d %H:%M}, which fits {zones.name_at(upload.newest.date())} only if"
+        f" the pump's clock was not changed with daylight saving{', or if the phone was late' if lag_s > 0 else ''}"
+    )
+    return ZoneDoubt(zone=zones.name_at(upload.newest.date()), sure=False, places=_places(upload)[1], words=words)
+
+
 def clock_fits(upload: Upload, zones: Zones) -> bool:
     """Whether the pump's clock fits the zone's standard or daylight-saving time: the upload came soon after its newest data."""
     lags_s = (upload.lag_s(offset_s) for offset_s in zones.offsets_near(upload.newest.date()))

@@ -63,6 +63,34 @@ def test_zone_that_does_not_fit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert "not set to that zone" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("typed", "chosen", "hours", "is_late"),
+    [
+        ("America/Denver\n\n", "America/Denver", -7, True),  # its standard time in July
+        ("America/Denver\nAmerica/Phoenix\n", "America/Phoenix", -7, True),
+        ("Australia/Sydney\n\n", "Australia/Sydney", 11, False),  # its daylight-saving time in July
+    ],
+)
+def test_clock_fits_the_other_half_year(
+    typed: str,
+    chosen: str,
+    hours: int,
+    is_late: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The zone is not confirmed: the zones of that clock are named, and the question is repeated. Enter keeps the zone."""
+    answers = zone(typed, upload(hours), monkeypatch)
+    assert answers is not None
+    assert answers.timezone == chosen
+    said = capsys.readouterr().out
+    first = typed.partition("\n")[0]
+    assert f"fits {first} only if the pump's clock was not changed with daylight saving" in said
+    assert ("the phone was late" in said) is is_late
+    assert f"which fits {first}\n" not in said
+    assert 'shows the time of "' in said
+
+
 def test_old_data_is_no_proof_for_a_zone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     answers = zone("Europe/Berlin\n", upload(2, late=timedelta(days=4)), monkeypatch)
     assert answers is not None

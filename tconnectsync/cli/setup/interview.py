@@ -31,7 +31,7 @@ from tconnectsync.cli.setup.answer_check import (
     try_site,
 )
 from tconnectsync.plugin.receiver import CheckResult
-from tconnectsync.queries.zone_check import clock_ahead, clock_fits, places_of_clock, zone_doubt
+from tconnectsync.queries.zone_check import clock_ahead, clock_fits, places_of_clock, unchanged_clock, zone_doubt
 from tconnectsync.timeline.zone_decision import Upload
 from tconnectsync.timeline.zones import Zones
 
@@ -159,7 +159,9 @@ class Interview:
             say(f"  The pump's clock shows the time of {' or '.join(places)}.")
         zone = self._answer(ZONE, self.given.timezone, self._likely_zone(upload))
         while upload is not None:
-            doubt = zone_doubt(upload, Zones(timezone=zone))
+            zones = Zones(timezone=zone)
+            excluded = zone_doubt(upload, zones)
+            doubt = excluded or unchanged_clock(upload, zones)
             if doubt is None:
                 self._show_clock(upload, zone)
                 break
@@ -169,7 +171,7 @@ class Interview:
                     return None
                 break
             say("  Enter the right zone. To keep this one, enter it again.")
-            again = ask(ZONE, doubt.places[0] if doubt.places else zone)
+            again = ask(ZONE, excluded.places[0] if excluded and excluded.places else zone)
             if again == zone:
                 break
             zone = again

@@ -11,7 +11,7 @@ from flask import Response, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound
 
-from tconnectsync import Bolus, daily_csv
+from tconnectsync import daily_csv
 from tconnectsync_web.charts.report_charts import hours_chart, percentile_chart, range_bar
 from tconnectsync_web.charts.therapy_chart import therapy_charts
 from tconnectsync_web.languages import Texts
@@ -117,22 +117,14 @@ def _helpers(reader: PageReader, words: Texts) -> dict[str, Any]:
         "insulin": partial(value_words.insulin, words),
         "carbs": partial(value_words.carbs, words),
         "bolus": partial(value_words.bolus, words),
+        "bolus_number": partial(value_words.bolus_number, words),
         "bolus_kind": partial(value_words.bolus_kind, words),
-        "bolus_end": partial(_bolus_end, words),
+        "bolus_end": partial(value_words.bolus_end, words),
         "band": partial(value_words.band, words),
         "mark": partial(value_words.mark, words),
         "length": partial(value_words.duration, words),
         "minute": timedelta(minutes=1),
     }
-
-
-def _bolus_end(words: Texts, given: Bolus) -> str:
-    """What is unusual about how a bolus ended; empty if nothing is."""
-    if given.ended_at is None:
-        return words.gettext("running, or its end is not known yet")
-    if given.status not in (None, "completed", "ended"):
-        return words.gettext("stopped early")
-    return ""
 
 
 def _chosen(name: str, choices: tuple[int, ...], usual: int) -> int:

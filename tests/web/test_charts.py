@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, timedelta, timezone
 from itertools import pairwise
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import attrs
@@ -106,6 +107,27 @@ def test_an_extended_bolus_is_a_bar_over_its_time() -> None:
     assert right - left == pytest.approx(2 * per_hour, abs=0.2)
     assert [label.text for label in with_class(chart, "extended-label")] == ["2 U over 2 h"]
     assert [label.text for label in with_class(chart, "pill-label")] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("amounts", "pill", "bar"),
+    [
+        ({"requested_u": 4.12}, "4.12?", []),
+        ({"requested_u": 4.12, "immediate_u": 2.0}, "4.12?", []),
+        ({"immediate_u": 2.0}, "2?", []),
+        ({}, "?", []),
+        ({"requested_u": 4.0, "extended": True}, "4?", []),
+        ({"requested_u": 4.0, "immediate_u": 1.5, "extended": True, "extended_u": 0.3}, "1.5", ["so far 0.3 U over 20 min"]),
+    ],
+)  # fmt: skip
+def test_an_open_bolus_shows_what_was_requested(amounts: dict[str, Any], pill: str, bar: list[str]) -> None:
+    """While its end is not known, "0" would hide it. Its title says what is known."""
+    given = Bolus(bolus_id=1, started_at=at(60), extended_from=at(50), extended_until=at(30), **amounts)
+    chart = drawn(attrs.evolve(BUSY, boluses=[given], carbs=()))
+    assert [label.text for label in with_class(chart, "pill-label")] == [pill]
+    assert [label.text for label in with_class(chart, "extended-label")] == bar
+    assert "running, or its end is not known yet" in (with_class(chart, "dose")[0].findtext(f"{SVG}title") or "")
+    assert "running, or its end is not known yet" in (chart.findtext(f"{SVG}desc") or "")
 
 
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=lambda size: size.name)

@@ -355,7 +355,7 @@ def test_lengths_in_words(length: timedelta, words: str) -> None:
 
 def test_boluses_in_words() -> None:
     """An extended bolus says how much came at once, and how much over which time."""
-    plain = Bolus(bolus_id=1, started_at=at(60), immediate_u=4.25)
+    plain = Bolus(bolus_id=1, started_at=at(60), immediate_u=4.25, ended_at=at(0))
     later = attrs.evolve(plain, immediate_u=0.0, extended_u=1.0, extended_from=at(60), extended_until=at(-60))
     both = attrs.evolve(later, immediate_u=1.5)
     assert [value_words.bolus(ENGLISH, each) for each in (plain, later, both)] == [

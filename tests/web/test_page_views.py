@@ -6,6 +6,7 @@ import re
 import threading
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -70,6 +71,38 @@ def test_days_that_lack_basal_are_marked(client: FlaskClient, reader: FakeReader
     lacking, whole = (begin + 30 * hour).date(), (begin + 54 * hour).date()
     assert "no basal rate" in client.get(f"/days/{lacking}", headers=HTML).text
     assert "no basal rate" not in client.get(f"/days/{whole}", headers=HTML).text
+
+
+def plain(page: str) -> str:
+    """The words of a page."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+
+
+@pytest.mark.parametrize(
+    ("amounts", "tile", "row"),
+    [
+        ({"requested_u": 4.12}, "4.12 U requested: running, or its end is not known yet; 5:54", "4.12 U requested running, or"),
+        ({"requested_u": 4.12, "immediate_u": 2.0}, "4.12 U requested: running", "4.12 U requested, so far 2 U running, or"),
+        ({"immediate_u": 2.0}, "2 U so far: running", "so far 2 U running, or"),
+        ({}, "– so far: running", "amount not known running, or"),
+        ({"requested_u": 4.12, "immediate_u": 4.1, "ended_at": at(2)}, "4.1 U 5:54", "4.1 U"),
+        ({"requested_u": 4.12, "ended_at": at(5)}, "0.37 U 2:29", "0.37 U"),
+    ],
+)  # fmt: skip
+def test_a_bolus_without_end_is_the_last(
+    client: FlaskClient, reader: FakeReader, amounts: dict[str, Any], tile: str, row: str
+) -> None:
+    """It has started: whoever sees an older one instead may dose a second time. One that gave nothing is no bolus."""
+    older = Bolus(bolus_id=1, started_at=at(211), immediate_u=0.37, ended_at=at(210), status="completed")
+    newer = Bolus(bolus_id=2, started_at=at(6), carbs_g=33.0, **amounts)
+    reader.whole = Therapy(until=at(5), boluses=[older, newer], glucose=[GlucosePoint(at=at(5), glucose_mg_dl=145.0)])
+    for address in ("/", "/days/2026-06-10"):
+        page = plain(client.get(address, headers=HTML).text)
+        table = page.partition(" Insulin Carbs Kind ")[2]
+        assert re.search(rf"5:54\WPM {re.escape(row)}|2:29\WPM {re.escape(row)}", table)
+        assert ("A question mark" in page) is ("ended_at" not in amounts)
+    overview = plain(client.get("/", headers=HTML).text)
+    assert f"Last bolus {tile}" in overview
 
 
 def test_problems_are_in_the_readers_language(client: FlaskClient, reader: FakeReader) -> None:

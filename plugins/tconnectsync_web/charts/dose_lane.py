@@ -35,16 +35,14 @@ def dose_lane(content: ChartContent, scale: TimeScale, top: float, texts: Texts,
         zones,
     )
     shapes += drawn
-    drawn, y = _extended(
-        [bolus for bolus in content.boluses if bolus.extended or bolus.extended_u], scale, y, texts, zones
-    )
+    drawn, y = _extended([bolus for bolus in content.boluses if bolus.extended_u], scale, y, texts, zones)
     shapes += drawn
     return group("doses", shapes), y
 
 
 def shown_at_once(bolus: Bolus) -> bool:
     """Whether a bolus has a label of its own: all but those with an extended part only."""
-    return bolus.immediate_u > 0 or not (bolus.extended or bolus.extended_u)
+    return bolus.immediate_u > 0 or not bolus.extended_u
 
 
 def _row_name(scale: TimeScale, y: float, words: str) -> list[Markup]:
@@ -66,14 +64,12 @@ def _carbs(
 def _boluses(
     boluses: Sequence[Bolus], scale: TimeScale, y: float, texts: Texts, zones: Zones
 ) -> tuple[list[Markup], float]:
-    words = [texts.amount(bolus.immediate_u, 2) for bolus in boluses]
+    words = [_label(texts, bolus) for bolus in boluses]
     placed = _pills([scale.x(bolus.started_at) for bolus in boluses], words, scale)
     shapes = []
     for bolus, label, spot in zip(boluses, words, placed, strict=True):
         kind = "automatic" if bolus.automatic else "bolus"
-        when = texts.time(zones.wall_of(bolus.started_at))
-        title = f"{when} · {value_words.bolus_kind(texts, bolus)} {value_words.bolus(texts, bolus)}"
-        shapes.append(_pill(spot, y, label, kind, title, scale.x(bolus.started_at)))
+        shapes.append(_pill(spot, y, label, kind, _title(texts, zones, bolus), scale.x(bolus.started_at)))
     return shapes, y + max(1, rows(placed)) * ROW_PX + STEM_PX
 
 
@@ -91,11 +87,23 @@ def _extended(
     shapes = []
     for bolus, (left, right), label, spot in zip(boluses, spans, words, placed, strict=True):
         at = y + spot.row * ROW_PX
-        when = texts.time(zones.wall_of(bolus.started_at))
-        title = f"{when} · {value_words.bolus_kind(texts, bolus)} {value_words.bolus(texts, bolus)}"
-        shapes.append(rect(left, at, max(3.0, right - left), PILL_PX, "extended", title, rx=4.0))
+        shapes.append(rect(left, at, max(3.0, right - left), PILL_PX, "extended", _title(texts, zones, bolus), rx=4.0))
         shapes.append(text(spot.left + PADDING_PX, at + 12.5, label, "extended-label"))
     return shapes, y + rows(placed) * ROW_PX
+
+
+def _label(texts: Texts, bolus: Bolus) -> str:
+    """The amount of the immediate part; of a bolus whose end is not known, what was requested, with a question mark."""
+    if bolus.ended_at is not None or bolus.extended_u:
+        return texts.amount(bolus.immediate_u, 2)
+    amount_u = bolus.requested_u or bolus.immediate_u
+    return f"{texts.amount(amount_u, 2)}?" if amount_u else "?"
+
+
+def _title(texts: Texts, zones: Zones, bolus: Bolus) -> str:
+    when, end = texts.time(zones.wall_of(bolus.started_at)), value_words.bolus_end(texts, bolus)
+    words = f"{when} · {value_words.bolus_kind(texts, bolus)} {value_words.bolus(texts, bolus)}"
+    return f"{words}, {end}" if end else words
 
 
 def extended_end(bolus: Bolus) -> datetime:
@@ -109,7 +117,8 @@ def _extended_words(texts: Texts, bolus: Bolus) -> str:
         "amount": value_words.insulin(texts, bolus.extended_u),
         "length": value_words.duration(texts, max(timedelta(), (bolus.extended_until or begin) - begin)),
     }
-    return texts.gettext("%(amount)s over %(length)s") % values
+    words = texts.gettext("%(amount)s over %(length)s") % values
+    return words if bolus.ended_at is not None else value_words.so_far(texts, words)
 
 
 def _pills(centres: Sequence[float], words: Sequence[str], scale: TimeScale) -> Sequence[Placed]:

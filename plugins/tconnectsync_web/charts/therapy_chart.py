@@ -108,6 +108,11 @@ def words(content: ChartContent, style: ChartStyle) -> tuple[str, str]:
     total = value_words.insulin(texts, sum(bolus.delivered_u for bolus in content.boluses))
     said = {"count": str(count), "amount": total}
     parts.append(texts.ngettext("%(count)s bolus, %(amount)s.", "%(count)s boluses, %(amount)s.", count) % said)
+    parts += [
+        f"{value_words.bolus(texts, bolus)}: {value_words.bolus_end(texts, bolus)}."
+        for bolus in content.boluses
+        if bolus.ended_at is None
+    ]
     eaten = value_words.carbs(texts, sum(each.carbs_g for each in content.carbs))
     parts.append(texts.gettext("Carbs: %(amount)s.") % {"amount": eaten})
     parts += [f"{value_words.band(texts, band)}." for band in content.bands]

@@ -84,11 +84,16 @@ def chart_content(
         until=therapy.until,
         glucose=part.glucose,
         basal=part.basal,
-        boluses=[bolus for bolus in part.boluses if bolus.delivered_u > 0 or bolus.ended_at is None],
+        boluses=shown_boluses(part.boluses),
         carbs=all_carbs(part.boluses, part.carbs, begin, end),
         bands=[*_modes(part, therapy.until or end), *suspensions(part.basal)],
         marks=[mark for event in marks if (mark := mark_of(event)) is not None and begin <= mark.at < end],
     )
+
+
+def shown_boluses(boluses: Iterable[Bolus]) -> Sequence[Bolus]:
+    """Return those that delivered insulin, or may have: their end is not known."""
+    return [bolus for bolus in boluses if bolus.delivered_u > 0 or bolus.ended_at is None]
 
 
 def all_carbs(

@@ -9,7 +9,7 @@ import attrs
 from tconnectsync import Bolus, GlucosePoint, Summary, Therapy, events, summarise_day
 from tconnectsync.events.pump_state import PumpState, Reported
 from tconnectsync_web.languages import msg
-from tconnectsync_web.pages.chart_content import MARK_KINDS, ChartContent, chart_content
+from tconnectsync_web.pages.chart_content import MARK_KINDS, ChartContent, chart_content, shown_boluses
 from tconnectsync_web.pages.reader import PageReader
 from tconnectsync_web.pages.value_words import MINUTE, zone_of
 
@@ -130,7 +130,7 @@ def overview(reader: PageReader, hours: int) -> Overview:
     begin = now - timedelta(hours=hours)
     today = reader.zones.wall_of(now).date()
     control = reader.newest(CONTROL)
-    given = [bolus for bolus in therapy.boluses if bolus.delivered_u > 0]
+    given = shown_boluses(therapy.boluses)
     return Overview(
         now=now,
         newest=_latest(therapy.until, state.at),

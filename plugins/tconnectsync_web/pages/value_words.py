@@ -155,7 +155,44 @@ def carbs(texts: Texts, carbs_g: float) -> str:
 
 
 def bolus(texts: Texts, given: Bolus) -> str:
-    """A bolus in words, such as ``4.2 U`` or ``1.5 U now, 1 U over 2 h``."""
+    """A bolus in words, such as ``4.2 U`` or ``1.5 U at once, 1 U over 2 h``; ``4.2 U requested`` if its end is not known."""
+    if given.ended_at is not None:
+        return _delivered(texts, given)
+    known = (
+        [texts.gettext("%(amount)s requested") % {"amount": insulin(texts, given.requested_u)}]
+        if given.requested_u
+        else []
+    )
+    if given.delivered_u:
+        known.append(so_far(texts, _delivered(texts, given)))
+    return ", ".join(known) or texts.gettext("amount not known")
+
+
+def bolus_number(texts: Texts, given: Bolus) -> tuple[str, str]:
+    """The amount without its unit; if its end is not known: what was requested, and words that say so."""
+    if given.ended_at is not None:
+        return texts.amount(given.delivered_u, 2), ""
+    amount_u, kind = given.delivered_u, texts.gettext("so far")
+    if given.requested_u:
+        amount_u, kind = given.requested_u, texts.gettext("requested")
+    return texts.amount(amount_u, 2) if amount_u else "–", f"{kind}: {bolus_end(texts, given)}"
+
+
+def so_far(texts: Texts, amount: str) -> str:
+    """An amount of a bolus that is running."""
+    return texts.gettext("so far %(amount)s") % {"amount": amount}
+
+
+def bolus_end(texts: Texts, given: Bolus) -> str:
+    """What is unusual about how a bolus ended; empty if nothing is."""
+    if given.ended_at is None:
+        return texts.gettext("running, or its end is not known yet")
+    if given.status not in (None, "completed", "ended"):
+        return texts.gettext("stopped early")
+    return ""
+
+
+def _delivered(texts: Texts, given: Bolus) -> str:
     if not given.extended_u:
         return insulin(texts, given.immediate_u)
     begin, end = given.extended_from or given.started_at, given.extended_until or given.started_at

@@ -35,13 +35,14 @@ class StateFold:
     """The active pump's :class:`~tconnectsync.events.pump_state.PumpState` as documents ``current`` and ``lasting``.
 
     ``current`` (insulin on board, glucose, basal rate, delivering or not) expires after half an hour. The broker
-    retains ``lasting`` (last bolus, reservoir, battery, time of the newest data). An unknown value is null. Each value
+    retains ``lasting`` (last bolus, reservoir, battery, time of the newest data). An unknown value is null, such as the amount of
+    a bolus that has started and whose end is not known. Each value
     has its own time; only the receiver knows its age (``value_age.py``).
     """
 
     name = "pump-state"
     title = "pump state"
-    version = 3
+    version = 4
     kinds = KINDS
     state_type = TrendingState
 
@@ -108,9 +109,10 @@ def _current(state: PumpState, now: datetime) -> dict[str, Any]:
 
 
 def _lasting(state: PumpState, now: datetime) -> dict[str, Any]:
+    started = state.open_bolus
     return {
-        "last_bolus": _rounded(state.bolus_u, 3),
-        "last_bolus_at": _time(state.bolus_u),
+        "last_bolus": None if started else _rounded(state.bolus_u, 3),
+        "last_bolus_at": iso(started.at) if started else _time(state.bolus_u),
         "reservoir": _rounded(state.reservoir_u, 1),
         "reservoir_at": _time(state.reservoir_u),
         "battery": _rounded(state.battery_percent, 0),

@@ -39,11 +39,18 @@ class Reported(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
+class OpenBolus(msgspec.Struct, frozen=True, kw_only=True):
+    """A bolus that started at this UTC time, and of which no record says that it ended."""
+
+    bolus_id: int
+    at: datetime
+
+
 class PumpState(msgspec.Struct, frozen=True, kw_only=True):
     """The newest values in the pump's own order. None: not reported yet, or no longer known.
 
     ``event``: id of the newest event; ``seq`` its sequence number, ``at`` its UTC time. ``bolus_u`` is the last bolus that
-    delivered something. ``glucose_mark``: "value", or "high" and "low", which have no number.
+    delivered something and ended; ``open_bolus`` is newer. ``glucose_mark``: "value", or "high" and "low", which have no number.
     """
 
     worn: bool = True
@@ -54,6 +61,7 @@ class PumpState(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime | None = None
     iob_u: Reported | None = None
     bolus_u: Reported | None = None
+    open_bolus: OpenBolus | None = None
     rate_u_per_h: Reported | None = None
     battery_percent: Reported | None = None
     battery_mv: Reported | None = None
@@ -90,7 +98,9 @@ def after(state: PumpState, event: Event) -> PumpState:
     elif isinstance(body, events.GlucoseReading):
         changes |= _glucose(state, body, measured_at(event))
     elif isinstance(body, events.BolusCompleted | events.BolusDelivered):
-        changes |= _bolus(body, at)
+        changes |= _bolus(state, body, at)
+    elif isinstance(body, events.BolusStarted):
+        changes["open_bolus"] = OpenBolus(bolus_id=body.bolus_id, at=at)
     elif isinstance(body, events.BasalDelivered):
         known = is_possible(body.rate_u_per_h, 0.0, MAX_RATE_U_PER_H)
         changes["rate_u_per_h"] = Reported(value=body.rate_u_per_h, at=at) if known else None
@@ -114,13 +124,15 @@ def _battery(body: events.BatteryMeasured | events.DaySummary, at: datetime) -> 
     return changes
 
 
-def _bolus(body: events.BolusCompleted | events.BolusDelivered, at: datetime) -> dict[str, Any]:
+def _bolus(state: PumpState, body: events.BolusCompleted | events.BolusDelivered, at: datetime) -> dict[str, Any]:
     """Records 280 and 20 report the same bolus. While it runs, it is not the last one yet."""
     if isinstance(body, events.BolusDelivered) and body.status != "completed":
         return {}
+    begun = state.open_bolus
+    ended = {"open_bolus": None} if begun is not None and begun.bolus_id == body.bolus_id else {}
     if not body.delivered_u or not is_possible(body.delivered_u, 0.0, MAX_BOLUS_U):
-        return {}
-    return {"bolus_u": Reported(value=body.delivered_u, at=at)}
+        return ended
+    return {**ended, "bolus_u": Reported(value=body.delivered_u, at=at)}
 
 
 def _glucose(state: PumpState, body: events.GlucoseReading, at: datetime) -> dict[str, Any]:

@@ -56,6 +56,19 @@ def test_insulin_of_a_day() -> None:
     assert dose == pytest.approx(1.2 * 10 / 60 + 2.0 + 0.6 * 15 / 60)
 
 
+def test_a_bolus_without_end_hides_the_one_before() -> None:
+    """Whoever sees the older amount may dose a second time: the amount is unknown until the end of the newer one is known."""
+    older = (0, events.BolusCompleted(bolus_id=3, status="completed", delivered_u=0.4))
+    begun = (60, events.BolusStarted(bolus_id=4, size_u=4.12))
+    ended = (63, events.BolusCompleted(bolus_id=4, status="completed", delivered_u=4.12))
+    told = [final_documents(StateFold(), story(*steps)) for steps in ((older, begun), (older, begun, ended))]
+    found = [each.content for documents in told for each in documents if "last_bolus" in each.content]
+    assert [(each["last_bolus"], each["last_bolus_at"]) for each in found] == [
+        (None, "2026-05-14T13:00:00+00:00"),
+        (4.12, "2026-05-14T13:03:00+00:00"),
+    ]
+
+
 def test_insulin_begins_at_midnight() -> None:
     """Midnight is the pump's own; the basal rate before it does not count."""
     found = details(

@@ -330,8 +330,10 @@ class ConfigBuilder:
 
 
 def _is_not_folder(path: Path) -> bool:
-    """Whether the path exists and is not a folder. An unreadable path may be a folder."""
+    """Whether the path, or what it is in, exists and is not a folder. An unreadable path may be a folder."""
     try:
         return not stat.S_ISDIR(path.stat().st_mode)
+    except NotADirectoryError:
+        return True
     except (OSError, ValueError):
         return False

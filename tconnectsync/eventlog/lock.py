@@ -63,7 +63,7 @@ def lock_holder(folder: Path) -> int | None:
     """Return the process id of the owner of ``folder``: 0 if it is not known, None if nobody owns it."""
     try:
         descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -181,6 +181,18 @@ def test_wrong_configuration(harness: CliHarness) -> None:
     assert harness.application.asked == []
 
 
+@pytest.mark.parametrize("arguments", [("status",), ("status", "--json"), ("restore", "--data-dir", "data", "saved")])
+def test_data_folder_is_a_file(
+    harness: CliHarness, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    """It is said, and is no unexpected failure."""
+    monkeypatch.chdir(harness.folder)
+    (harness.folder / "data").touch()
+    said = harness.run(*arguments)
+    assert said.status == 2
+    assert "is not a folder" in said.err or "is a file" in said.err
+
+
 def test_config_may_stand_before_and_after_the_command(harness: CliHarness) -> None:
     other = harness.folder / "other.toml"
     other.write_text("nonsense = 1")

@@ -368,6 +368,8 @@ def test_a_file_where_the_data_folder_should_be(problems: Problems, tmp_path: Pa
     assert problem == f"config.toml: data_dir: {found}"
     [problem] = problems(LEAST, {"TCONNECTSYNC_DATA_DIR": str(tmp_path / "data")})
     assert problem == f"config.toml: data_dir (TCONNECTSYNC_DATA_DIR): {found}"
+    [problem] = problems('data_dir = "data/inside"\n' + LEAST)
+    assert "data/inside, which is not a folder" in problem
 
 
 def test_a_file_that_was_asked_for_must_be_there(tmp_path: Path) -> None:

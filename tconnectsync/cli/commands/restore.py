@@ -18,7 +18,7 @@ from tconnectsync.exit_status import ExitStatus
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
 @click.option(
     "--data-dir",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, file_okay=False),
     metavar="FOLDER",
     help="Restore into this folder instead of the configured one.",
 )

@@ -7,6 +7,7 @@ problems: an import error, a misspelt hook, an exception in a hook, a result of 
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import click
 
 GROUP = "tconnectsync"
+_NO_PLUGIN = re.compile(r"_|test_|conftest\.py$")
 """The entry point group, and the prefix of every hook."""
 
 RESERVED_TABLES = frozenset(
@@ -196,8 +198,8 @@ def load_plugins(
 ) -> Plugins:
     """Import and register every plugin that is not blocked.
 
-    ``entry_points``: None means the installed ones of :data:`GROUP`. ``folder`` has the user's own ``*.py`` files; names that
-    start with ``_`` are skipped. A plugin's name is that of its entry point, or of its file without ``.py``.
+    ``entry_points``: None means the installed ones of :data:`GROUP`. ``folder`` has the user's own ``*.py`` files; tests and
+    names that start with ``_`` are skipped. A plugin's name is that of its entry point, or of its file without ``.py``.
     """
     hooks = pluggy.PluginManager(GROUP)
     hooks.add_hookspecs(hookspecs)
@@ -241,7 +243,7 @@ def _own_files(folder: Path | None, plugins: Plugins) -> list[tuple[str, str, Ca
         return []
     try:
         others = who_else_may_write(folder)
-        files = sorted(path for path in folder.iterdir() if path.suffix == ".py" and not path.name.startswith("_"))
+        files = sorted(path for path in folder.iterdir() if path.suffix == ".py" and not _NO_PLUGIN.match(path.name))
     except OSError as error:
         plugins.problem("plugins_dir", f"{folder} cannot be read: {error.strerror or error}")
         return []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tconnectsync.plugin.manager import load_plugins
 from tests.config.fake_plugins import vendor_plugin
 
@@ -50,8 +52,10 @@ def test_a_syntax_error_is_one_line_of_words(tmp_path: Path) -> None:
     assert "\n" not in message
 
 
-def test_files_that_begin_with_an_underscore_are_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "_draft.py").write_text("raise RuntimeError")
+@pytest.mark.parametrize("name", ["_draft", "test_mine", "conftest"])
+def test_files_that_are_no_plugins(tmp_path: Path, name: str) -> None:
+    """Drafts, and the tests of a plugin, are left alone."""
+    (tmp_path / f"{name}.py").write_text("raise RuntimeError")
     assert load_plugins([], tmp_path).problems == []
 
 

@@ -28,9 +28,10 @@ def blocks(language: str) -> list[str]:
 
 
 def example_with_options() -> str:
-    """The first example with the end that the section about options gives it."""
-    first, options, *_ = blocks("python")
-    return first.partition("@hookimpl\n")[0] + options
+    """The first example with the end that the section about options gives it, and the fold with state."""
+    first, options, exercise, _ = blocks("python")
+    above, hook, below = options.partition("@hookimpl\n")
+    return first.partition("@hookimpl\n")[0] + above + exercise + hook + below
 
 
 def test_example_is_small() -> None:
@@ -40,8 +41,7 @@ def test_example_is_small() -> None:
 
 def test_examples_pass_their_tests(tmp_path: Path) -> None:
     """The guide's test file passes against the guide's sink and fold."""
-    _, _, exercise, tests = blocks("python")
-    files = {"site_changes": example_with_options(), "exercise": exercise, "test_site_changes": tests}
+    files = {"site_changes": example_with_options(), "test_site_changes": blocks("python")[-1]}
     for name, code in files.items():
         (tmp_path / f"{name}.py").write_text(code)
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-W", "error"]
@@ -65,11 +65,14 @@ def test_guide_example_on_demo(tmp_path: Path) -> None:
 
 
 def test_guide_example_runs(tmp_path: Path) -> None:
-    """The guide's example with options runs as it stands."""
-    code, [switch_on] = example_with_options(), blocks("toml")
+    """The guide's example with options and both folds runs as it stands, with its tests beside it."""
+    added = "folds=[site_changes, ExerciseFold()], "
+    assert added in GUIDE.read_text()
+    code, [switch_on] = example_with_options().replace("folds=[site_changes], ", added), blocks("toml")
     plugins, sites = tmp_path / "plugins", tmp_path / "sites"
     plugins.mkdir()
     (plugins / "site_changes.py").write_text(code)
+    (plugins / "test_site_changes.py").write_text(blocks("python")[-1])
     top, _, table = switch_on.partition("\n\n")
     top = top.replace("/etc/tconnectsync/plugins", str(plugins))
     table = table.replace("/var/lib/tconnectsync/sites", str(sites))
@@ -100,10 +103,11 @@ def test_guide_example_runs(tmp_path: Path) -> None:
         true_times = [fill.at for fill in known_at(pump.truth, now).fills if fill.name == "cannula"]
         true_times = [at for at in true_times if at > now - timedelta(days=6)]
         assert len(true_times) >= 1
-        told = [datetime.fromisoformat(each["at"]) for each in written.values()]
+        changes = [each for each in written.values() if "prime_u" in each]
+        told = [datetime.fromisoformat(each["at"]) for each in changes]
         for at in true_times:
             assert any(abs(at - each) < timedelta(seconds=5) for each in told)
-        assert {each["pump"] for each in written.values()} == {pump.plan.serial}
+        assert {each["pump"] for each in changes} == {pump.plan.serial}
 
         for file in sites.iterdir():
             file.unlink()

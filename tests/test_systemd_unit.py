@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import click
 import pytest
 
 from tconnectsync_fleet.group import fleet
+from tests.alerts.receivers import http_receiver
 from tests.support.real_servers import in_ci
 
 FOLDER = Path(__file__).resolve().parent.parent / "systemd"
@@ -179,7 +181,29 @@ def test_unit_for_a_failed_service(name: str) -> None:
     assert credential == f"{service}.alert-urls"
     notifier = settings(FAILED)
     assert notifier["ConditionPathExists"] == ["/etc/credstore/%i.alert-urls"]
-    assert "--config=/etc/credstore/%i.alert-urls " in notifier["ExecStart"][0]
+    assert " /etc/credstore/%i.alert-urls " in notifier["ExecStart"][0]
+
+
+def test_failed_service_and_a_wrong_address(tmp_path: Path) -> None:
+    """What is no address, or one that Apprise does not know, does not keep the others from being notified."""
+    urls = tmp_path / "tconnectsync.alert-urls"
+    with http_receiver() as first, http_receiver() as second:
+        lines = (
+            "\ufeff# old: ntfy://no.invalid/x",
+            "ntfy.sh/topic",
+            f"{first.ntfy}, {second.ntfy}",
+            "phone: nosuch://x",
+        )
+        urls.write_text("\n".join(lines), encoding="utf-8")
+        text = settings(FAILED)["ExecStart"][0].replace(
+            "/opt/tconnectsync/bin/apprise", str(Path(sys.executable).with_name("apprise"))
+        )
+        shell = text.replace("/etc/credstore", str(tmp_path)).replace("%i", "tconnectsync").replace("%H", "pi")
+        assert "$" not in shell, "systemd would replace it"
+        subprocess.run(shlex.split(shell), check=False, capture_output=True, timeout=60)
+        for receiver in (first, second):
+            assert [each["title"] for each in receiver.notifications] == ["tconnectsync has stopped on pi"]
+            assert "sudo systemctl restart tconnectsync" in receiver.notifications[0]["message"]
 
 
 def test_a_service_that_is_started_again_is_no_failure() -> None:

@@ -6,7 +6,7 @@ error message names the variable and not the file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
@@ -16,15 +16,15 @@ import attrs
 from tconnectsync.config.config_file import full_path, is_permanent
 from tconnectsync.config.error_words import did_you_mean, found_words
 from tconnectsync.config.option_types import is_list, is_literal, is_secret, key_of, nested_class, union_members
+from tconnectsync.config.secret_files import ALONE, read_secret, read_secret_list, unreadable_secret
 from tconnectsync.folder_owner import readable_by_everyone
+from tconnectsync.plugin.options import Secret
 
 _TRUE = frozenset({"1", "on", "true", "yes"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 _OURS = ("TCONNECT_", "TCONNECTSYNC_")
 _PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 """The first of these that is set is the proxy for https addresses."""
-_MOST_SECRET_BYTES = 64 * 1024
-_ALONE = "expected a file that contains only the secret"
 
 
 @attrs.frozen(kw_only=True)
@@ -146,47 +146,6 @@ def parse_text(text: str, kind: Any) -> Any:
     return choices.get(text.casefold(), text)
 
 
-def read_secret_list(path: Path) -> tuple[list[str], str | None]:
-    """Return the secrets of a file with one in each line, and the problem with the file, if any.
-
-    Empty lines and ``#`` comments are skipped. A file with nothing else than comments has none, a file with nothing at all is a problem.
-    Errors: OSError if the file cannot be read.
-    """
-    with path.open("rb") as file:
-        content = file.read(_MOST_SECRET_BYTES)
-    try:
-        lines = [line.strip() for line in content.decode("utf-8-sig").splitlines()]
-    except UnicodeDecodeError:
-        return [], f"found {path}, which is not UTF-8 text, expected one secret in each line"
-    if not any(lines):
-        return [], f"found {path}, which is empty, expected one secret in each line"
-    return [line for line in lines if line and not line.startswith("#")], None
-
-
-def read_secret(path: Path) -> tuple[str, str | None]:
-    """Return the text of a secret file without its line end, and the problem with the file, if any.
-
-    No message contains the text. Errors: OSError if the file cannot be read.
-    """
-    with path.open("rb") as file:
-        content = file.read(_MOST_SECRET_BYTES)
-    try:
-        text = content.decode("utf-8-sig").strip("\r\n")
-    except UnicodeDecodeError:
-        return "", f"found {path}, which is not UTF-8 text, {_ALONE}"
-    if not text.strip():
-        return "", f"found {path}, which is empty, {_ALONE}"
-    if "\n" in text.strip():
-        return "", f"found {path}, which has several lines, {_ALONE}"
-    return text if "\n" not in text else text.strip(), None
-
-
-def unreadable_secret(path: Path, error: OSError) -> str:
-    """Return the problem with a secret file that cannot be read."""
-    instead = "; the service gets it as a credential, from /etc/credstore" if isinstance(error, PermissionError) else ""
-    return f"found {path}, which cannot be read ({error.strerror or error}{instead}), {_ALONE}"
-
-
 def _merge_nested(overlay: MergedTable, inner: type[Any], key: str, sources: ConfigSources, prefix: str) -> None:
     given = overlay.raw.get(key)
     if given is not None and not isinstance(given, dict):
@@ -249,17 +208,49 @@ class _OptionMerger:
 
         A file that cannot be read may be on a disk that is not mounted yet, and one without a byte may be written just now.
         """
-        text: str | list[str]
+        split = self.field.metadata.get("parse_env") or (lambda line: [line])
         try:
-            text, words = read_secret_list(path) if is_list(self.field.type) else read_secret(path)
+            if is_list(self.field.type):
+                lines, words = read_secret_list(path)
+                texts = [(name, part) for name, line in lines.items() for part in split(line)]
+            else:
+                text, words = read_secret(path)
+                texts = [("", text)]
             is_blank = words is not None and path.stat().st_size == 0
         except OSError as error:
             self.refuse_secret(where, unreadable_secret(path, error), temporary=not is_permanent(error))
             return
         if words is None:
-            self.put(text, origin)
+            self.put_secret(texts, origin, where)
         else:
             self.refuse_secret(where, words, temporary=is_blank)
+
+    def put_secret(self, texts: Sequence[tuple[str, Any]], origin: str, where: str) -> None:
+        """Use a secret that is not in the configuration's file. Of a list, use the good ones although others are wrong.
+
+        ``texts`` has the name of each in messages, such as ``line 3: ``.
+        """
+        listed, good, wrong = is_list(self.field.type), [], dict[str, str]()
+        for name, text in texts:
+            expected = self._expected(text)
+            if expected is None:
+                good.append(text)
+            else:
+                wrong[name] = f"{name}found a value, expected {expected}"
+        if wrong:
+            self.refuse_secret(where, "; ".join(wrong.values()))
+        if good or not wrong:
+            self.overlay.unusable.discard(self.prefix + self.key)
+            self.put(good if listed else good[0], origin)
+
+    def _expected(self, text: Any) -> str | None:
+        """Return what the option's own check expects instead of this secret; None if the secret is good."""
+        check, clean = self.field.metadata.get("check"), self.field.metadata.get("clean")
+        if check is None or not isinstance(text, str):
+            return None
+        secret = Secret(clean(text) if clean else text)
+        expected: str | None = check((secret,) if is_list(self.field.type) else secret)
+        return expected
 
     def _from_credential(self) -> bool:
         name, folder = self.field.metadata.get("credential"), self.sources.credentials_folder
@@ -288,12 +279,17 @@ class _OptionMerger:
         parse = self.field.metadata.get("parse_env")
         wrong = quoted_words(text.strip()) or _not_text(text)
         if wrong:
-            self.refuse(origin, wrong)
+            (self.refuse_secret if self.secret else self.refuse)(origin, wrong)
             return
         try:
-            self.put(parse_text(text, self.field.type) if parse is None else parse(text), origin)
+            value = parse_text(text, self.field.type) if parse is None else parse(text)
         except ValueError as error:
             self.refuse(origin, f"found {'a value' if self.secret else found_words(text)}, expected {error}")
+            return
+        if self.secret:
+            self.put_secret([("", each) for each in (value if isinstance(value, list) else [value])], origin, origin)
+        else:
+            self.put(value, origin)
 
     def _from_secret_file(self) -> None:
         file_key = f"{self.key}_file"
@@ -304,7 +300,7 @@ class _OptionMerger:
         if self.key in self.overlay.raw:
             self.refuse(where, f'found this and "{self.key}", expected one of them')
         elif not isinstance(given, str) or not given:
-            self.refuse(where, f"found {found_words(given)}, expected the path of {_ALONE.removeprefix('expected ')}")
+            self.refuse(where, f"found {found_words(given)}, expected the path of {ALONE.removeprefix('expected ')}")
         else:
             path = full_path(given, self.sources.folder, self.sources.environ)
             self.take_secret(path, str(path), where)

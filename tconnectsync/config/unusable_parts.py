@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from tconnectsync.plugin.manager import Plugins
 
 REMEDY = (
-    "Correct the file or who may read it. A running daemon notices within a minute; a service that gets it from systemd needs"
+    "Correct it, or who may read its file. A running daemon notices within a minute; a service that gets it from systemd or a variable needs"
     " `systemctl restart tconnectsync`. `tconnectsync check` tests it."
 )
 _CORE = {
     "alerts": "Nobody is notified until this is corrected. Everything else works",
     "heartbeat": "The heartbeat's monitor is not called until this is corrected. Everything else works",
 }
+_OTHERS_WORK = "The other addresses get the notifications. Everything else works"
 
 
 class UnusablePart(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,10 +39,11 @@ class UnusablePart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def core_parts(core: MergedTable) -> Iterator[UnusablePart]:
-    """Yield ``alerts`` and ``heartbeat`` if their secret cannot be read."""
+    """Yield ``alerts`` and ``heartbeat`` if their secret cannot be read, or a part of it is wrong."""
     for key, problem in core.unread_secrets.items():
         name = key.partition(".")[0]
-        yield UnusablePart(name=name, problems=(problem,), consequence=_CORE[name])
+        words = _CORE[name] if key in core.unusable else _OTHERS_WORK
+        yield UnusablePart(name=name, problems=(problem,), consequence=words)
 
 
 def section_part(name: str, problems: Sequence[str], plugins: Plugins) -> UnusablePart:

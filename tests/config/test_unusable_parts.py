@@ -54,6 +54,56 @@ def test_only_the_part_that_needs_the_secret_stops(tmp_path: Path, part: str, ta
     assert load(tmp_path, HEAD + TANDEM + SITE + table + f'{key}_file = "lost"\n').unusable == ()
 
 
+WRONG_ADDRESSES = {
+    "ntfy.sh/topic-4711": "line 1: found a value",
+    "# mine\n\nntfy.sh/topic-4711 b-4711": "line 3: found a value",
+    "x-4711\nmy phone: y-4711\n": "line 1: found a value",
+}
+
+
+def origins(folder: Path, name: str, text: str) -> list[tuple[str, dict[str, str]]]:
+    """The places of a secret outside of the configuration: a file, a credential, a variable. Each has this text."""
+    table, key = ("alerts", "urls") if name == "alert-urls" else ("heartbeat", "url")
+    (folder / name).write_text(text)
+    return [
+        (f'[{table}]\n{key}_file = "{name}"\n', {}),
+        ("", {"CREDENTIALS_DIRECTORY": str(folder)}),
+        ("", {f"TCONNECTSYNC_{name.upper().replace('-', '_')}": text}),
+    ]
+
+
+@pytest.mark.parametrize(("text", "words"), WRONG_ADDRESSES.items())
+def test_wrong_addresses_stop_no_data(tmp_path: Path, text: str, words: str) -> None:
+    """Wherever they come from, only the notifications stop; the line is named, and what is in it is not shown."""
+    for table, environ in origins(tmp_path, "alert-urls", text):
+        config = load(tmp_path, HEAD + TANDEM + SITE + table, **environ)
+        assert config.alerts.urls == ()
+        problem = config.problem_of("alerts") or ""
+        assert "Nobody is notified" in problem
+        assert "4711" not in problem
+        assert words in problem or "TCONNECTSYNC_ALERT_URLS" in problem
+
+
+def test_good_addresses_beside_a_wrong_one(tmp_path: Path) -> None:
+    """The good ones are used, also two in one line."""
+    text = "ntfy://a, ntfy://b\nntfy.sh/topic-4711\nmailto://c?to=d,e\n"
+    for table, environ in origins(tmp_path, "alert-urls", text):
+        config = load(tmp_path, HEAD + TANDEM + SITE + table, **environ)
+        assert [url.reveal() for url in config.alerts.urls] == ["ntfy://a", "ntfy://b", "mailto://c?to=d,e"]
+        problem = config.problem_of("alerts") or ""
+        assert "The other addresses get the notifications" in problem
+        assert "4711" not in problem
+        assert "line 2: found" in problem or "TCONNECTSYNC_ALERT_URLS" in problem
+
+
+def test_a_wrong_heartbeat_stops_no_data(tmp_path: Path) -> None:
+    for table, environ in origins(tmp_path, "heartbeat-url", "hc-ping.com/topic-4711"):
+        config = load(tmp_path, HEAD + TANDEM + SITE + table, **environ)
+        assert config.heartbeat.url is None
+        assert "https://" in (config.problem_of("heartbeat") or "")
+        assert "4711" not in (config.problem_of("heartbeat") or "")
+
+
 def test_other_parts_do_not_change_credentials(tmp_path: Path) -> None:
     """A sink whose login was refused tries again when its own secret changes, not when that of the page does."""
 

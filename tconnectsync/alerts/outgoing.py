@@ -52,6 +52,8 @@ class AlertState:
     """Wearer alerts that were sent: a name to a value, such as an alarm to its time."""
     last_call: LastCall | None = None
     """Of the heartbeat's address."""
+    usable: Mapping[str, bool] = attrs.field(factory=dict)
+    """Whether Apprise can use an address, for those that it looked at."""
 
 
 def load_state(folder: Path, files: Files | None = None) -> AlertState:

@@ -17,7 +17,7 @@ import tconnectsync
 from tconnectsync.alerts.decisions import AlertReport, decide, happened
 from tconnectsync.alerts.heartbeat import Heartbeat, cycle_of
 from tconnectsync.alerts.notification_text import Notification, message_of, serial_numbers, without_personal_data
-from tconnectsync.alerts.outgoing import AlertState, Deliverer, load_state, queued, save_state
+from tconnectsync.alerts.outgoing import AlertState, Deliverer, address_id, load_state, queued, save_state
 from tconnectsync.alerts.problems import Problem, problems_of
 from tconnectsync.alerts.pump_records import read_pump
 from tconnectsync.alerts.sending import AppriseSender, Attempt, SendResult, is_installed, service_of
@@ -164,6 +164,10 @@ class Watch:
             body=without_personal_data(said.body, serials, self.redact),
         )
 
+    def keep_usable(self, usable: Mapping[str, bool]) -> None:
+        """Store which addresses can be used, for ``status``."""
+        self._keep(attrs.evolve(self.state, usable=usable))
+
     def _keep(self, fresh: AlertState) -> None:
         """Store what changed before anything is sent, so that a restart repeats nothing."""
         if fresh == self.state:
@@ -205,7 +209,7 @@ class WatchThread:
         self.watch.leave()
 
     def _run(self) -> None:
-        self._look_at_addresses()
+        self.look_at_addresses()
         while not self._stopping:
             begin = time.thread_time()
             self.watch.look()
@@ -215,19 +219,29 @@ class WatchThread:
             if not self._stopping:
                 self._wake.clear()
 
-    def _look_at_addresses(self) -> None:
-        """Log what is wrong with the configured addresses, at every start and reload."""
+    def look_at_addresses(self, *, seen: Mapping[str, bool] | None = None) -> None:
+        """Log and keep what is wrong with the configured addresses, at every start and reload.
+
+        ``seen`` are the results of an earlier look: those that were usable are not looked at again.
+        """
         if not self.watch.options.urls:
             return
+        found: dict[str, bool] = {id_: usable for id_, usable in (seen or {}).items() if usable}
         if not is_installed():
             log.error('alerts_off reason="%s"', Attempt(result=SendResult.MISSING).words)
             return
         for number, url in enumerate(self.watch.options.urls, start=1):
+            if address_id(url) in found:
+                continue
             attempt = self.sender.look_at(url)
+            if attempt.result is not SendResult.FAILED:
+                found[address_id(url)] = attempt.result is SendResult.USABLE
             if attempt.result is not SendResult.USABLE and not self._stopping:
                 log.error(
                     'alert_address_unusable number=%d kind=%s reason="%s"', number, service_of(url), attempt.words
                 )
+        configured = {address_id(url) for url in self.watch.options.urls}
+        self.watch.keep_usable({id_: usable for id_, usable in found.items() if id_ in configured})
 
 
 def open_watch(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from tconnectsync.text.plural import counted
 
 if TYPE_CHECKING:
     from tconnectsync.alerts.heartbeat import LastCall
-    from tconnectsync.alerts.outgoing import Waiting
+    from tconnectsync.alerts.outgoing import AlertState
 
 _OFF = {"state": "off", "since": None, "message": "", "remedy": None}
 _TEST = "Run `tconnectsync alerts test`: it says what is wrong with each address."
@@ -32,24 +31,37 @@ def alert_status(config: Config, now: datetime) -> dict[str, Any]:
 
         state = load_state(config.data_dir)
         if config.alerts.urls:
-            alerts |= _alerts(config, state.waiting, now)
+            alerts |= _alerts(config, state, now)
         if config.heartbeat.url is not None:
             heartbeat |= _heartbeat(config, state.last_call)
     return {"alerts": alerts, "heartbeat": heartbeat}
 
 
-def _alerts(config: Config, waiting: Sequence[Waiting], now: datetime) -> dict[str, Any]:
-    from tconnectsync.alerts.outgoing import still_wanted
+def _alerts(config: Config, state: AlertState, now: datetime) -> dict[str, Any]:
+    from tconnectsync.alerts.outgoing import address_id, still_wanted
     from tconnectsync.alerts.sending import Attempt, SendResult, is_installed, service_of
 
-    found: dict[str, Any] = {"state": "ok", "addresses": [service_of(url) for url in config.alerts.urls]}
-    waiting = still_wanted(waiting, config.alerts.urls, now)
+    urls, wrong_lines = config.alerts.urls, config.problem_of("alerts")
+    found: dict[str, Any] = {"state": "ok", "addresses": [service_of(url) for url in urls]}
+    waiting = still_wanted(state.waiting, urls, now)
+    unusable = [
+        f"{number} ({service_of(url)})"
+        for number, url in enumerate(urls, start=1)
+        if state.usable.get(address_id(url)) is False
+    ]
     if not is_installed():
         found |= {
             "state": "halted",
             "message": "nobody can be notified",
             "remedy": Attempt(result=SendResult.MISSING).words,
         }
+    elif unusable:
+        which = f"{'address' if len(unusable) == 1 else 'addresses'} {', '.join(unusable)} cannot be used"
+        nobody = len(unusable) == len(urls)
+        words = f"nobody can be notified: {which}" if nobody else f"{which}; the others get the notifications"
+        found |= {"state": "halted" if nobody else "waiting", "message": words, "remedy": _TEST}
+    elif wrong_lines:
+        found |= {"state": "waiting", "message": wrong_lines, "remedy": REMEDY}
     elif waiting:
         words = f"{counted(len(waiting), 'notification')} could not be sent yet"
         found |= {"state": "backing_off", "since": iso_time(waiting[0].at), "message": words, "remedy": _TEST}

@@ -48,9 +48,10 @@ def look_once(config: Config, *, clock: Clock, redact: Callable[[str], str]) -> 
 
     status = read_status(config, clock=clock)
     if status["daemon"]["pid"] is None:
-        watch = open_watch(config, lambda: status, clock=clock, redact=redact).watch
-        watch.settled_s = 0.0
-        watch.look()
+        opened = open_watch(config, lambda: status, clock=clock, redact=redact)
+        opened.look_at_addresses(seen=opened.watch.state.usable)
+        opened.watch.settled_s = 0.0
+        opened.watch.look()
 
 
 def alert_findings(config: Config) -> Iterator[CheckResult]:

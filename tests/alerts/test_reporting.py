@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 
+from tconnectsync import Secret
 from tconnectsync.alerts import sending
 from tconnectsync.alerts.heartbeat import Heartbeat, LastCall, cycle_of
 from tconnectsync.alerts.notification_text import Notification
 from tconnectsync.alerts.outgoing import AlertState, queued, save_state
+from tconnectsync.alerts.sending import AppriseSender, Attempt, SendResult
+from tconnectsync.alerts.watch import open_watch
 from tconnectsync.cli.status_lines import StatusLine, status_lines
+from tconnectsync.clock import SystemClock
 from tconnectsync.config.load import load_config
 from tconnectsync.config.model import Config
 from tconnectsync.plugin.manager import load_plugins
@@ -69,6 +73,51 @@ def test_without_apprise_nobody_is_told_and_that_is_bad(tmp_path: Path, monkeypa
     line = shown(alert_status(configured(tmp_path, ALERTS), NOW))["notifications"]
     assert line.level == "bad"
     assert "[alerts]" in line.lines[1]
+
+
+@pytest.mark.parametrize(
+    ("urls", "level", "words"),
+    [
+        (
+            ["mailto://me:pass-4712@127.0.0.1:9", "tgram://x-4713"],
+            "bad",
+            "nobody can be notified: addresses 1 (mailto), 2",
+        ),
+        (
+            ["json://127.0.0.1:9/4711", "tgram://BOT_TOKEN/CHAT_ID"],
+            "wait",
+            "address 2 (tgram) cannot be used; the others",
+        ),
+    ],
+)
+def test_addresses_that_apprise_cannot_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, urls: list[str], level: str, words: str
+) -> None:
+    """The watch looks at them when it starts; a cron job does so once for each address."""
+    config = configured(tmp_path, f"[alerts]\nurls = {json.dumps(urls)}\n")
+    opened = open_watch(config, lambda: status(NOW), clock=SystemClock())
+    opened.look_at_addresses()
+    line = shown(alert_status(config, NOW))["notifications"]
+    assert (line.level, words in line.lines[0]) == (level, True)
+    assert "tconnectsync alerts test" in line.lines[1]
+    asked = []
+
+    def look_at(_sender: AppriseSender, url: Secret) -> Attempt:
+        asked.append(url.reveal())
+        return Attempt(result=SendResult.USABLE)
+
+    monkeypatch.setattr(AppriseSender, "look_at", look_at)
+    opened.look_at_addresses(seen=opened.watch.state.usable)
+    assert asked == [url for url in urls if not url.startswith("json")]
+    assert shown(alert_status(config, NOW))["notifications"].level == "ok"
+
+
+def test_a_wrong_line_beside_a_good_address(tmp_path: Path) -> None:
+    (tmp_path / "addresses").write_text("ntfy://secret-topic-4711\nntfy.sh/topic-4712\n")
+    found = shown(alert_status(configured(tmp_path, '[alerts]\nurls_file = "addresses"\n'), NOW))
+    assert found["notifications"].level == "wait"
+    assert "line 2" in found["notifications"].lines[0]
+    assert "1 address: ntfy" in found["notifications"].lines
 
 
 @pytest.mark.parametrize(

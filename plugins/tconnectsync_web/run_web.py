@@ -74,7 +74,7 @@ def _serve(people: Sequence[Person], data_dir: Path, options: WebOptions, secret
         )
     except OSError as error:
         raise click.ClickException(
-            f"{host} port {options.port} cannot be used ({error.strerror}); try `tconnectsync web --port 0`"
+            f"{host} port {options.port} cannot be used ({error.strerror}); `--port 0` takes any free port"
         ) from error
     port = getattr(server, "effective_port", options.port)
     stop = threading.Event()

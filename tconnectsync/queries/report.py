@@ -54,7 +54,13 @@ def read_report(
             remedy="Run `tconnectsync sync`. If a service runs, put `sudo` before the command.",
         )
     now = clock.now()
-    last = last or config.zones.wall_of(now).date() - DAY
+    yesterday = config.zones.wall_of(now).date() - DAY
+    if first is not None and last is None and first > yesterday:
+        raise RequestRefused(
+            f"Only complete days are reported, until {yesterday}, and {first} is later.",
+            remedy=f"Give an earlier day, or `--to {first}` too.",
+        )
+    last = last or yesterday
     first = first or last - timedelta(days=length - 1)
     with open_pump_log(config, plugins, clock=clock) as log:
         newest = log.newest()
@@ -86,7 +92,10 @@ def _nothing_known(pumps: Sequence[str]) -> RequestRefused:
 
 
 def _no_data(first: date, last: date, newest: date) -> RequestRefused:
+    others = f"Run `tconnectsync report --to {newest}`, or `tconnectsync"
     return RequestRefused(
         f"The event log has no glucose and no insulin from {first} to {last}. Its newest data is of {newest}.",
-        remedy=f"Run `tconnectsync report --to {newest}`, or `tconnectsync status` to see why nothing newer came.",
+        remedy=f"{others} backfill --from {first} --to {last}`: it fetches these days, if the vendor still has them."
+        if last < newest
+        else f"{others} status` to see why nothing newer came.",
     )

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,22 @@ def test_named_commands_run_as_typed(tmp_path: Path) -> None:
         assert all(f'class="dose {kind}"' in page(f"{address}?hours=24") for kind in ("bolus", "carbs"))
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+
+
+def test_port_that_is_taken(tmp_path: Path) -> None:
+    """The advice is an option of the demo, too."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = subprocess.run(
+            [sys.executable, "-m", "tconnectsync", "demo", "--days", "1", "--port", port],
+            env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "TMPDIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "`--port 0`" in done.stderr
 
 
 def page(address: str) -> str:

@@ -359,6 +359,20 @@ def _not_decoded(event: Event) -> Event:
     )
 
 
+def test_days_outside_the_log(terminal: Terminal) -> None:
+    """Older days can be fetched, newer ones cannot, and days that are not complete are asked for by name."""
+    older = terminal.report("--from", "2025-10-02", "--to", "2025-10-03")
+    assert older.status == 2
+    assert "`tconnectsync backfill --from 2025-10-02 --to 2025-10-03`" in older.err
+    assert "nothing newer came" not in older.err
+    newer = terminal.report("--from", "2025-12-01", "--to", "2025-12-02")
+    assert "nothing newer came" in newer.err
+    assert "backfill" not in newer.err
+    future = terminal.report("--from", "2025-11-20")
+    assert future.status == 2
+    assert "complete days are reported, until 2025-11-17, and 2025-11-20 is later" in future.err
+
+
 def test_units_of_the_site(terminal: Terminal, sample: SampleLog) -> None:
     """Without a choice in the configuration, the units are those that the site reported; the choice wins."""
     terminal.data_dir = terminal.folder / "data"

@@ -221,8 +221,7 @@ def _problem_lines(part: Mapping[str, Any], now: datetime, zone: tzinfo) -> tupl
     message = part.get("message") or ""
     first = f"{words}: {message}" if words and message else words or message
     due = parse_time(part.get("next_try"))
-    in_remedy = "next try" in (part.get("remedy") or "").lower()
-    again = f"next try {when_words(due, now, zone)}" if due and due > now and not in_remedy else ""
+    again = f"next try {when_words(due, now, zone)}" if due and due > now else ""
     return tuple(line for line in (first, part.get("remedy"), again) if line)
 
 

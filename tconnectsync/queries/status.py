@@ -275,18 +275,14 @@ def _outbox_status(outbox: Outbox, *, on: bool, end: int, now: datetime) -> dict
 
 def _not_compared(comparison: ComparisonState, health: Health, now: datetime) -> Health:
     """Return the health if the receiver's documents could not be read back. It is retried, so it is not bad at once."""
-    retry = (
-        ""
-        if comparison.not_before is None
-        else f" It is tried again after {comparison.not_before.until:%Y-%m-%d %H:%M} UTC."
-    )
     return Health(
         state=HealthState.BACKING_OFF
         if comparison.at is None or now - comparison.at < COMPARED_LATE
         else HealthState.HALTED,
         since=comparison.at or health.since,
         message=f"the site could not be compared with the log: {comparison.problem}",
-        remedy=f"Delivery continues.{retry} `tconnectsync check` tests the site now.",
+        remedy="Delivery continues. `tconnectsync check` tests the site now.",
+        not_before=comparison.not_before,
     )
 
 

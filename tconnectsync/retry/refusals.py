@@ -6,7 +6,6 @@ A source's login is never retried automatically, because that may lock the accou
 from __future__ import annotations
 
 import random
-from datetime import datetime, timedelta
 
 from tconnectsync.errors import CredentialsRefused
 
@@ -24,8 +23,6 @@ def wait_s(refusals: int, rng: random.Random) -> float:
     return (REFUSED_WAIT_S if refusals == COUNTS_FROM else LONGEST_WAIT_S) * rng.uniform(0.95, 1.0)
 
 
-def remedy(error: CredentialsRefused, name: str, now: datetime, wait: float) -> str:
-    """Return what to do, with the time of the next automatic retry."""
-    then = now + timedelta(seconds=wait)
-    again = f"The next try is at {then:%Y-%m-%d %H:%M} UTC; `tconnectsync resume {name}` tries now."
-    return f"{error.remedy or ''} {again}".lstrip()
+def remedy(error: CredentialsRefused, name: str) -> str:
+    """Return what to do. `status` adds the time of the next automatic retry."""
+    return f"{error.remedy or ''} It is retried automatically; `tconnectsync resume {name}` tries now.".lstrip()

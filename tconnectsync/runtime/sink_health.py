@@ -92,7 +92,7 @@ class SinkHealth:
         self.set(
             HealthState.BACKING_OFF if count < refusals.COUNTS_FROM else HealthState.REFUSED,
             error.message,
-            remedy=refusals.remedy(error, self.name, self.clock.now(), wait_s),
+            remedy=refusals.remedy(error, self.name),
             wait_s=wait_s,
             fingerprint=self.credentials_fingerprint,
             refusals=count,

@@ -31,6 +31,7 @@ from tconnectsync.queries.status import status_of
 from tconnectsync.reconcile.comparison_state import ComparisonState
 from tconnectsync.retry.deadline import RememberedDeadline
 from tconnectsync.storage_errors import FAILING
+from tconnectsync.text.durations import iso_time
 from tests.support.engine.harness import ZONE, EngineHarness
 
 USAGE = type(shutil.disk_usage("/"))
@@ -405,7 +406,7 @@ def test_read_back_fails(harness: EngineHarness, days: int, state: str) -> None:
     assert found["state"] == state
     assert "HTML" in found["message"]
     assert "tconnectsync check" in found["remedy"]
-    assert "tried again after" in found["remedy"]
+    assert found["next_try"] == iso_time(now + timedelta(hours=1))
 
 
 # --- events -------------------------------------------------------------------------------------------------------------

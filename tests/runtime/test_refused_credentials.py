@@ -44,6 +44,7 @@ def test_refused_secret_by_mistake(harness: EngineHarness) -> None:
     assert said.status == 4
     assert "Check the secret." in said.lines[0]
     assert "`tconnectsync resume shelf`" in said.lines[0]
+    assert "UTC" not in said.lines[0], "`status` shows the next try in the local time"
     sender.receiver = harness.receiver
     assert harness.ask("sync").status == 4
     assert harness.ask("resume", sink="shelf").status == 0

@@ -161,8 +161,8 @@ def test_the_status_as_the_parts_report_it() -> None:
     for remedy in (refused.remedy, FAILURE_TEXTS[HttpFailure.UNKNOWN_NAME].remedy, MAKE_ROOM):
         assert status_words.in_words(texts, remedy) != remedy
     assert status_words.in_words(texts, "Something new.") == "Something new."
-    later = "Correct sinks.influxdb.token. The next try is at 2026-11-29 09:09 UTC; `tconnectsync resume influxdb` tries now."
-    assert "Berichtige sinks.influxdb.token. Der nächste" in status_words.in_words(texts, later)
+    later = "Correct sinks.influxdb.token. It is retried automatically; `tconnectsync resume influxdb` tries now."
+    assert "Berichtige sinks.influxdb.token. Es wird von selbst" in status_words.in_words(texts, later)
     old = "It failed. No current IOB: the pump last reported it 62 minutes ago"
     assert status_words.in_words(texts, old).endswith("Die letzte Meldung der Pumpe ist 62 Minuten alt")
     assert status_words.in_words(KNOWN.choose(["en"]), words) == words

@@ -36,7 +36,7 @@ SAME_BOLUS = timedelta(minutes=10)
 QUIET = timedelta(hours=6)
 """A bolus without a record for this long is finished."""
 EXTENDED_QUIET = timedelta(hours=12)
-"""The same while an extended part has no end; it lasts eight hours at most."""
+"""The same while an extended part may be running. It lasts eight hours at most, and ids do not repeat within twelve."""
 _MOST_OPEN = 64
 _Bolus = TypeVar("_Bolus", bound=JoinedBolus)
 
@@ -71,8 +71,10 @@ def join_record(
 
 
 def _is_quiet(bolus: JoinedBolus, now: datetime) -> bool:
-    since = now - bolus.last_at
-    return since > QUIET and (since > EXTENDED_QUIET or bolus.over or not bolus.extension_planned)
+    """Whether no more records of ``bolus`` are expected. If no record says that it is not extended, it may be."""
+    not_extended = not bolus.extension_planned and bool(bolus.options or bolus.types or bolus.whole)
+    all_ended = bolus.extension_planned and bolus.over
+    return now - bolus.last_at > (QUIET if not_extended or all_ended else EXTENDED_QUIET)
 
 
 def _is_other(bolus: JoinedBolus, event: Event, record: SourceRecord) -> bool:

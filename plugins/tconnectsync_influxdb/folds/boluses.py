@@ -24,7 +24,7 @@ class BolusPointFold:
     """Records 64, 65, 66, 55, 59, 280, 20 and 21 as one ``bolus`` for each bolus that delivered insulin or has carbs."""
 
     name = "boluses"
-    version = 3
+    version = 4
     kinds = KINDS
     state_type = BolusPointState
 

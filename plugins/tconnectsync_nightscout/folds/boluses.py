@@ -63,15 +63,15 @@ class BolusFold:
     """Records 64, 65, 66, 55, 59, 280, 20, 21 and 16 as one treatment per bolus.
 
     ``carbs``: "on" (a field), "note" (in the notes) or "off"; ``glucose``: whether the calculator's glucose is shown.
-    A bolus is provisional for six hours after its last record, so that late records
-    are joined.
+    A bolus is provisional for six hours after its last record, so that late records are joined; for twelve if it may be
+    extended.
     """
 
     carbs: str = "on"
     glucose: bool = True
 
     name = "boluses"
-    version = 2
+    version = 3
     kinds = KINDS | {"glucose.fingerstick"}
     state_type = BolusState
 

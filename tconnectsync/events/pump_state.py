@@ -39,7 +39,7 @@ class Reported(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
-class OpenBolus(msgspec.Struct, frozen=True, kw_only=True):
+class StartedBolus(msgspec.Struct, frozen=True, kw_only=True):
     """A bolus that started at this UTC time, and of which no record says that it ended."""
 
     bolus_id: int
@@ -61,7 +61,7 @@ class PumpState(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime | None = None
     iob_u: Reported | None = None
     bolus_u: Reported | None = None
-    open_bolus: OpenBolus | None = None
+    open_bolus: StartedBolus | None = None
     rate_u_per_h: Reported | None = None
     battery_percent: Reported | None = None
     battery_mv: Reported | None = None
@@ -100,7 +100,7 @@ def after(state: PumpState, event: Event) -> PumpState:
     elif isinstance(body, events.BolusCompleted | events.BolusDelivered):
         changes |= _bolus(state, body, at)
     elif isinstance(body, events.BolusStarted):
-        changes["open_bolus"] = OpenBolus(bolus_id=body.bolus_id, at=at)
+        changes["open_bolus"] = StartedBolus(bolus_id=body.bolus_id, at=at)
     elif isinstance(body, events.BasalDelivered):
         known = is_possible(body.rate_u_per_h, 0.0, MAX_RATE_U_PER_H)
         changes["rate_u_per_h"] = Reported(value=body.rate_u_per_h, at=at) if known else None

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tconnectsync import Event, events
-from tconnectsync.events.pump_state import OpenBolus, PumpState, Reported, after
+from tconnectsync.events.pump_state import PumpState, Reported, StartedBolus, after
 
 NOON = datetime(2026, 5, 14, 12, 0, tzinfo=timezone.utc)
 KIND_OF = {body: kind for kind, body in events.BODIES.items()}
@@ -60,7 +60,7 @@ def test_state_bolus_without_end() -> None:
     other = (6, events.BolusDelivered(bolus_id=7, status="completed", delivered_u=2.0))
     running = (6, events.BolusDelivered(bolus_id=8, status="started", delivered_u=1.0))
     still = state_after((0, done(7, 2.0)), begun, other, running)
-    assert still.open_bolus == OpenBolus(bolus_id=8, at=NOON + timedelta(minutes=5))
+    assert still.open_bolus == StartedBolus(bolus_id=8, at=NOON + timedelta(minutes=5))
     given = state_after((0, done(7, 2.0)), begun, (8, done(8, 4.0)))
     assert (given.open_bolus, given.bolus_u) == (None, Reported(value=4.0, at=NOON + timedelta(minutes=8)))
     stopped = state_after((0, done(7, 2.0)), begun, (8, done(8, 0.0)))

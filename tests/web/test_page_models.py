@@ -334,6 +334,7 @@ def test_a_report_counts_whole_days_with_data() -> None:
     assert [each.first_day for each in found.days] == [date(2026, 6, 7), date(2026, 6, 9)]
     assert found.whole is not None
     assert found.whole.glucose.readings == 2
+    assert found.whole.coverage_percent == pytest.approx(100 * 2 / (14 * 24 * 12)), "of all days, as in `report`"
     assert report(FakeReader(), 14).whole is None
 
 

@@ -17,7 +17,7 @@ USUAL_LENGTH = 14
 
 @attrs.frozen(kw_only=True)
 class ReportPage:
-    """The complete days up to yesterday. ``whole`` None: there are no data in them."""
+    """The complete days up to yesterday. ``days``: those with data; ``whole``: all of them. None: there are no data in them."""
 
     first: date
     last: date
@@ -34,5 +34,6 @@ def report(reader: PageReader, length: int) -> ReportPage:
     """Return the report of the last ``length`` days that are over."""
     last = reader.zones.wall_of(reader.now()).date() - DAY
     first = last - (length - 1) * DAY
-    days = [summary for summary in reader.summaries(first, last) if summary.days_with_data]
-    return ReportPage(first=first, last=last, days=days, whole=add_up(days) if days else None)
+    every = reader.summaries(first, last)
+    days = [summary for summary in every if summary.days_with_data]
+    return ReportPage(first=first, last=last, days=days, whole=add_up(every) if days else None)

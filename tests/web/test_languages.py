@@ -54,6 +54,11 @@ def strings(message: Message) -> Iterable[str]:
     return (message.string,) if isinstance(message.string, str) else message.string
 
 
+def test_a_path_that_works_is_not_a_pump_that_runs() -> None:
+    """ "Pumpe läuft" stood beside "Insulin ist gestoppt": the word is about the path of the data."""
+    assert KNOWN.choose(["de"]).gettext("works") == "in Ordnung"
+
+
 @pytest.mark.parametrize("code", TRANSLATED)
 def test_every_text_is_translated(code: str) -> None:
     """A new text without a translation fails here, and so does a translation that nobody uses."""

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import attrs
 import pytest
 
-from tconnectsync import GlucosePoint, Therapy
+from tconnectsync import Bolus, GlucosePoint, Therapy
 from tests.support.chromium import browser
 from tests.web.browser_worlds import DAY, Closed, Worlds, serve_closed, serve_worlds
 from tests.web.fake_reader import at
@@ -146,6 +146,42 @@ def test_what_a_parent_asks_at_night(visit: Visit) -> None:
     last = visit.page.locator(".value", has_text="Last bolus").inner_text()
     assert re.search(r"[\d.]+ U", last)
     assert re.search(r"\d+:\d\d.[AP]M, .*ago", last)
+
+
+LONG_ROWS = Therapy(
+    until=at(5),
+    boluses=[
+        Bolus(bolus_id=1, started_at=at(211), immediate_u=0.37, ended_at=at(210), automatic=True, status="completed"),
+        Bolus(
+            bolus_id=2, started_at=at(60), immediate_u=1.5, extended_u=0.5, extended=True, extended_from=at(60),
+            extended_until=at(30), carbs_g=45.0, requested_u=4.0,
+        ),
+        Bolus(bolus_id=3, started_at=at(6), requested_u=14.12, carbs_g=133.0),
+    ],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "visit",
+    [
+        {"viewport": {"width": width, "height": 800}, "locale": locale}
+        for width in (320, 360, 375, 1280) for locale in ("en-US", "de-DE")
+    ],
+    indirect=True, ids=lambda options: f"{options['viewport']['width']}-{options['locale'][:2]}",
+)  # fmt: skip
+def test_the_carbs_of_a_bolus_are_in_view(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a long note nor a narrow phone pushes carbs and kind out of the table, or a page out of the navigation."""
+    monkeypatch.setattr(visit.worlds.live, "whole", LONG_ROWS)
+    visit.open("live/")
+    for selector in (".scroll:has(> .boluses)", ".top nav"):
+        hidden = visit.page.locator(selector).evaluate("each => each.scrollWidth - each.clientWidth")
+        assert hidden <= 0, selector
+    last = visit.page.locator(".top li a").last.bounding_box()
+    viewport = visit.page.viewport_size
+    assert last is not None
+    assert viewport is not None
+    assert last["x"] + last["width"] <= viewport["width"]
+    visit.look(f"overview-open-bolus-{viewport['width']}")
 
 
 @pytest.mark.parametrize("visit", [LIGHT_PHONE], indirect=True)

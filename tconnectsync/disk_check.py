@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from tconnectsync.storage_errors import FAILING, MAKE_ROOM, READ_ONLY
+from tconnectsync.storage_errors import FAILING, MAKE_ROOM, READ_ONLY, no_more_files
 
 FREE_SPACE_FLOOR = 64 << 20
 """Bytes that polling leaves free, so that the outboxes can still commit."""
@@ -29,13 +29,15 @@ def look_at_disk(folder: Path) -> Disk:
     there = next((each for each in (folder, *folder.parents) if each.exists()), folder)
     try:
         free = shutil.disk_usage(there).free
-        read_only = bool(os.statvfs(there).f_flag & os.ST_RDONLY)
+        found = os.statvfs(there)
     except OSError as error:
         return Disk(message=f"the disk of {folder} does not answer ({error.strerror})", remedy=FAILING)
-    if read_only:
+    if found.f_flag & os.ST_RDONLY:
         message = f"the disk of {folder} is read-only: nothing can be fetched or saved"
         return Disk(free_bytes=free, read_only=True, message=message, remedy=READ_ONLY)
     message = low_space_message(folder, free)
+    if not message and no_more_files(found):
+        message = f"the disk of {folder} can hold no more files, although it has space"
     return Disk(free_bytes=free, message=message, remedy=MAKE_ROOM if message else None)
 
 

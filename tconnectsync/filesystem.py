@@ -66,6 +66,10 @@ class Files(Protocol):
         """Write a whole file and sync it. Replaces an existing file, not atomically."""
         ...
 
+    def overwrite(self, path: Path, data: bytes) -> None:
+        """Write an existing file anew in place, and sync it. Needs no new file. A crash may leave a mix of old and new content."""
+        ...
+
     def rename(self, path: Path, target: Path) -> None:
         """Rename, replacing ``target``, atomically."""
         ...
@@ -181,6 +185,19 @@ class OsFiles:
         finally:
             file.close()
 
+    def overwrite(self, path: Path, data: bytes) -> None:
+        old = self.read(path)
+        descriptor = open_own(path, os.O_WRONLY)
+        try:
+            try:
+                _write_whole(descriptor, data)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    _write_whole(descriptor, old)  # it has its space already
+                raise
+        finally:
+            os.close(descriptor)
+
     def rename(self, path: Path, target: Path) -> None:
         path.replace(target)
 
@@ -196,3 +213,12 @@ class OsFiles:
 
     def free_bytes(self, folder: Path) -> int:
         return shutil.disk_usage(folder).free
+
+
+def _write_whole(descriptor: int, data: bytes) -> None:
+    """Write from the file's start. It is cut only afterwards, so that it keeps its space on a full disk."""
+    view = memoryview(data)
+    while view:
+        view = view[os.pwrite(descriptor, view, len(data) - len(view)) :]
+    os.ftruncate(descriptor, len(data))
+    os.fsync(descriptor)

@@ -6,9 +6,10 @@ import errno
 import os
 import pwd
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
-FREE_SPACE = "Free some space on the disk (`df -h`)."
+FREE_SPACE = "Free some space on the disk (`df -h`, and `df -i` for the number of files)."
 RESUMES = "Nothing is lost, and work resumes automatically."
 DELETE_NOTHING = "Delete nothing in the data folder."
 MAKE_ROOM = f"{FREE_SPACE} {RESUMES} {DELETE_NOTHING}"
@@ -83,13 +84,31 @@ def storage_remedy(error: OSError, data_dir: Path) -> str | None:
 
 def forbidden_part(database: Path) -> OSError | None:
     """Return the error if this process may not write to the database, a file beside it, or its folder."""
-    effective = os.access in os.supports_effective_ids
     files = (database.with_name(database.name + suffix) for suffix in ("", "-wal", "-shm"))
-    for part in (database.parent, *files):
-        if os.access(part, os.W_OK, effective_ids=effective) or not os.access(part, os.F_OK, effective_ids=effective):
-            continue
-        return OSError(errno.EACCES, os.strerror(errno.EACCES), str(part))
-    return None
+    return next((_forbidden(part) for part in (database.parent, *files) if not _may_write(part)), None)
+
+
+def cannot_save(files: Sequence[Path]) -> OSError | None:
+    """Return the error if this process may neither make new files in the folder of ``files`` nor write to each of them."""
+    folder = files[0].parent
+    if _may_write(folder):
+        return None
+    return next((_forbidden(folder) for each in files if not each.exists() or not _may_write(each)), None)
+
+
+def no_more_files(disk: os.statvfs_result) -> bool:
+    """Whether a disk cannot hold more files although it may have space."""
+    return disk.f_files > 0 and disk.f_favail == 0
+
+
+def _forbidden(part: Path) -> OSError:
+    return OSError(errno.EACCES, os.strerror(errno.EACCES), str(part))
+
+
+def _may_write(part: Path) -> bool:
+    """Whether this process may write there. True if it is missing."""
+    effective = os.access in os.supports_effective_ids
+    return os.access(part, os.W_OK, effective_ids=effective) or not os.access(part, os.F_OK, effective_ids=effective)
 
 
 def _number(words: str, path: Path | None) -> int | None:
@@ -108,7 +127,10 @@ def _why_not_written(path: Path | None) -> int:
     try:
         folder = path if path.is_dir() else path.parent
         os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-        return errno.EROFS if os.statvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
+        disk = os.statvfs(folder)
+        if disk.f_flag & os.ST_RDONLY:
+            return errno.EROFS
+        return errno.ENOSPC if no_more_files(disk) else errno.EACCES
     except OSError as error:
         return error.errno or errno.EACCES
 

@@ -59,6 +59,15 @@ def test_read_only_disk_behind_sqlite(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "remount" in (remedy_of(sqlite3.OperationalError(words), tmp_path) or "")
 
 
+def test_disk_without_inodes_behind_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite cannot make a new file: the owner of the files is not to blame."""
+    (tmp_path / "outbox").mkdir()
+    state = list(os.statvfs(tmp_path))
+    state[5], state[7] = 60, 0
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(state))
+    assert "`df -i`" in (remedy_of(sqlite3.OperationalError(NOT_OPENED), tmp_path) or "")
+
+
 @pytest.mark.parametrize(
     ("number", "command"),
     [

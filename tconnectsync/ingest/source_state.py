@@ -7,6 +7,7 @@ a power cut takes it, the times of the other file hold, which are at most a day 
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from tconnectsync.json_converter import CONVERTER
 from tconnectsync.retry.deadline import RememberedDeadline
 
 _NOT_KEPT = {"json": None}
+_NO_NEW_FILE = frozenset({errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT})
 _OLDEST_DURABLE = timedelta(days=1)
 """So much older may the durable time of the last fetch be: ``status`` shows it after a power cut."""
 
@@ -67,7 +69,7 @@ class SourceState:
             return cls(path, files)
         state.path, state.files = path, files
         with contextlib.suppress(Exception):  # whatever is wrong with it, the remedy is the same
-            times = CONVERTER.loads(files.read(_times_path(path)), _Times)
+            times = CONVERTER.loads(files.read(times_path(path)), _Times)
             state.last_fetch, state.last_began, state.next_poll = times.last_fetch, times.last_began, times.next_poll
         return state
 
@@ -76,10 +78,22 @@ class SourceState:
         self.files.make_folder(self.path.parent)
         apart_from_times = CONVERTER.dumps(attrs.evolve(self, last_fetch=None, last_began=None, next_poll=None))
         if apart_from_times != self._saved or self._is_durable_fetch_old():
-            replace_file(self.files, self.path, CONVERTER.dumps(self, indent=1).encode())
+            self._write(self.path, CONVERTER.dumps(self, indent=1))
             self._saved, self._saved_fetch = apart_from_times, self.last_fetch
         times = _Times(last_fetch=self.last_fetch, last_began=self.last_began, next_poll=self.next_poll)
-        replace_file(self.files, _times_path(self.path), CONVERTER.dumps(times).encode(), durable=False)
+        self._write(times_path(self.path), CONVERTER.dumps(times), durable=False)
+
+    def _write(self, path: Path, text: str, *, durable: bool = True) -> None:
+        """Write a file, in place if its folder takes no new file: a refusal must not be forgotten, or the login is tried again."""
+        try:
+            replace_file(self.files, path, text.encode(), durable=durable)
+        except OSError as error:
+            if error.errno not in _NO_NEW_FILE:
+                raise
+            try:
+                self.files.overwrite(path, text.encode())
+            except OSError:
+                raise error from None
 
     def _is_durable_fetch_old(self) -> bool:
         if self.last_fetch is None or self._saved_fetch is None:
@@ -96,5 +110,6 @@ class SourceState:
                     self.unreadable_records += 1
 
 
-def _times_path(path: Path) -> Path:
+def times_path(path: Path) -> Path:
+    """Return the path of the file with the times."""
     return path.with_suffix(".times.json")

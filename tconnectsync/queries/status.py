@@ -19,7 +19,7 @@ from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.eventlog import EventLog, LogSize
 from tconnectsync.folder_owner import is_own
 from tconnectsync.health.states import Health, HealthState
-from tconnectsync.ingest.source_state import SourceState
+from tconnectsync.ingest.source_state import SourceState, times_path
 from tconnectsync.outbox import Outbox, set_aside_words
 from tconnectsync.outbox.stored_values import FOREIGN_ALLOWED, HEALTH, LAST_DELIVERED, UNUSABLE
 from tconnectsync.projection.pending_notes import NOTES
@@ -27,7 +27,7 @@ from tconnectsync.queries.alert_status import alert_status
 from tconnectsync.reconcile.comparison_state import ComparisonState, twice_text
 from tconnectsync.retry.deadline import RememberedDeadline
 from tconnectsync.runtime.data_dir import outbox_path
-from tconnectsync.storage_errors import FAILING, forbidden_part, storage_error, storage_remedy
+from tconnectsync.storage_errors import FAILING, cannot_save, forbidden_part, storage_error, storage_remedy
 from tconnectsync.text.durations import iso_time
 from tconnectsync.text.sentences import as_sentences
 from tconnectsync.timeline.resolver import TimelineResolver
@@ -79,9 +79,8 @@ def status_of(
         resolver = None if events is None else TimelineResolver(events, zones)
         for name, on in sorted(sources.items()):
             state = SourceState.load(data_dir / "state" / f"{name}.json")
-            found["sources"][name] = _source(
-                name, state, on=on, events=events, resolver=resolver, now=clock.now(), daemon=pid
-            )
+            seen = _source(name, state, on=on, events=events, resolver=resolver, now=clock.now(), daemon=pid)
+            found["sources"][name] = seen | (_not_saved(state, data_dir, seen["message"]) if on else {})
         for name, on in sorted(sinks.items()):
             end = 0 if events is None else events.end
             found["sinks"][name] = _sink(outbox_path(data_dir, name), on=on, end=end, now=clock.now())
@@ -192,6 +191,26 @@ def _source(
     }
 
 
+def _not_saved(state: SourceState, data_dir: Path, message: str) -> dict[str, Any]:
+    """Return what differs if the state of a source cannot be saved: what it says may be out of date, so it is not ok."""
+    if state.health.state == HealthState.REFUSED or not _is_asked(data_dir, state.path.parent):
+        return {}
+    forbidden = cannot_save((state.path, times_path(state.path)))
+    if forbidden is None:
+        return {}
+    words = f"{forbidden.filename} cannot be written ({forbidden.strerror}): a refused login would be forgotten and tried again"
+    return {
+        "state": HealthState.HALTED,
+        "message": as_sentences(words, message),
+        "remedy": storage_remedy(forbidden, data_dir),
+    }
+
+
+def _is_asked(data_dir: Path, folder: Path) -> bool:
+    """Whether what cannot be written is trouble: another user who may look at the folder may not write to it, and need not."""
+    return is_own(data_dir) and not look_at_disk(folder).message
+
+
 def _next_try(deadline: RememberedDeadline | None, now: datetime) -> datetime | None:
     """Return the planned time; now, if it was planned by a wrong clock."""
     if deadline is None:
@@ -237,9 +256,7 @@ def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
             raise
         return {**_health_json(_unreadable(path, error)), **nothing}
     data_dir = path.parents[1]
-    # another user who may look at the folder may not write to it, and need not
-    is_asked = on and is_own(data_dir) and not look_at_disk(path.parent).message
-    forbidden = forbidden_part(path) if is_asked else None
+    forbidden = forbidden_part(path) if on and _is_asked(data_dir, path.parent) else None
     if forbidden is not None:  # the outbox itself cannot say so
         message = f"{forbidden.filename} cannot be written ({forbidden.strerror}): nothing is sent until it can be"
         health = Health(state=HealthState.HALTED, message=message, remedy=storage_remedy(forbidden, data_dir))

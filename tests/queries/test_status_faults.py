@@ -25,6 +25,8 @@ from tconnectsync.daemon.state import FILE_NAME, SOCKET_NAME, DaemonRecord, load
 from tconnectsync.disk_check import FREE_SPACE_FLOOR, look_at_disk
 from tconnectsync.errors import ConfigError, RequestRefused
 from tconnectsync.eventlog import FolderLock, lock_holder
+from tconnectsync.health.states import Health, HealthState
+from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.outbox.stored_values import COMPARED
 from tconnectsync.queries.log_records import read_events
 from tconnectsync.queries.status import status_of
@@ -82,6 +84,17 @@ def test_disk_full(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> N
     assert found["state"] == "halted"
     assert "63 MB are free" in found["message"]
     assert "Free some space" in found["remedy"]
+
+
+def test_disk_without_room_for_files(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that has space may have no inode left; some file systems count none."""
+    found = list(os.statvfs(harness.folder))
+    for files, free, state in ((60, 0, "halted"), (60, 1, "ok"), (0, 0, "ok")):
+        found[5], found[7] = files, free
+        monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(found))
+        disk = status(harness)["disk"]
+        assert disk["state"] == state
+        assert state == "ok" or ("no more files" in disk["message"] and "`df -i`" in disk["remedy"])
 
 
 @pytest.mark.usefixtures("read_only")
@@ -172,6 +185,38 @@ def test_outbox_not_writable(harness: EngineHarness, monkeypatch: pytest.MonkeyP
     assert "cannot be written" in found["message"]
     assert "chown" in found["remedy"]
     assert found["cursor"] == status(harness)["log"]["positions"]
+
+
+@pytest.mark.parametrize(("missing", "state"), [("", "ok"), ("pump.json", "halted"), ("pump.times.json", "halted")])
+def test_state_not_saved(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch, missing: str, state: str) -> None:
+    """What the source stored last is that all is well. Files that are there can be written in place."""
+    access, folder = os.access, harness.folder / "state"
+    if missing:
+        (folder / missing).unlink()
+
+    def is_allowed(path: Path, mode: int, **how: bool) -> bool:
+        return (path, mode) != (folder, os.W_OK) and access(path, mode, **how)
+
+    monkeypatch.setattr(os, "access", is_allowed)
+    found = status(harness)["sources"]["pump"]
+    assert found["state"] == state
+    assert (f"{folder} cannot be written" in found["message"]) == (state == "halted")
+    assert ("chown" in (found["remedy"] or "")) == (state == "halted")
+
+
+def test_state_file_not_writable(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a new file nor the old one can be written. A refusal that was saved before is still shown."""
+    access, folder = os.access, harness.folder / "state"
+    monkeypatch.setattr(
+        os,
+        "access",
+        lambda path, mode, **how: not (mode == os.W_OK and folder in (path, path.parent)) and access(path, mode, **how),
+    )
+    assert status(harness)["sources"]["pump"]["state"] == "halted"
+    saved = SourceState.load(folder / "pump.json")
+    saved.health = Health(state=HealthState.REFUSED, message="wrong password")
+    saved.save()
+    assert status(harness)["sources"]["pump"]["state"] == "refused"
 
 
 def test_reader_of_the_data_folder(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:

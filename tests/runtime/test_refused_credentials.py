@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import attrs
 import pytest
 
 from tconnectsync import CredentialsRefused, Delivery, Outcome
+from tconnectsync.filesystem import OsFiles
 from tests.support.clocks import FakeClock
 from tests.support.engine.fakes import FakeReceiver
 from tests.support.engine.harness import EngineHarness
@@ -26,6 +30,32 @@ def test_refused_source_credentials(harness: EngineHarness) -> None:
     assert "`tconnectsync resume pump`" in (harness.engine.pollers["pump"].health.remedy or "")
     harness.pump.trouble = None
     assert harness.ask("resume", sink="pump").status == 0
+
+
+class FilledFiles(OsFiles):
+    """The disk takes no new file any more, or nobody may make one."""
+
+    number: int | None = None
+
+    def write(self, path: Path, data: bytes, *, sync: bool = True) -> None:
+        if self.number is not None:
+            raise OSError(self.number, os.strerror(self.number), str(path))
+        super().write(path, data, sync=sync)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EPERM])
+def test_refusal_kept_without_new_files(tmp_path: Path, number: int) -> None:
+    """Otherwise each restart would try the refused password again, until the account is locked."""
+    files = FilledFiles()
+    harness = EngineHarness(tmp_path / "data", files=files)
+    assert harness.ask("sync").status == 0
+    files.number = number
+    harness.pump.trouble = CredentialsRefused("wrong password", remedy="Correct `sources.pump.password`.")
+    for _ in range(3):
+        assert harness.ask("sync").status == 4
+        harness.reopen()
+    assert harness.pump.polls == 2
+    harness.engine.close()
 
 
 class LockedReceiver(FakeReceiver):

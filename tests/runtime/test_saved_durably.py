@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -105,6 +107,35 @@ def test_state_after_a_power_cut(crash_at: int) -> None:
             assert found.health == refused
             assert found.last_fetch is not None
     assert SourceState.load(path, CrashingFiles(files.now())).last_fetch in tried[-2:]
+
+
+@pytest.mark.parametrize("text", [b"new", b"new" * 500])
+def test_file_overwritten_in_place(tmp_path: Path, text: bytes) -> None:
+    """It has the new content, whether that is shorter or longer, and is the same file."""
+    path = tmp_path / "pump.json"
+    path.write_bytes(b"old" * 100)
+    before = path.stat().st_ino
+    OsFiles().overwrite(path, text)
+    assert (path.read_bytes(), path.stat().st_ino) == (text, before)
+    with pytest.raises(FileNotFoundError):
+        OsFiles().overwrite(tmp_path / "other.json", text)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_overwriting_fails_half_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If there is no space for the longer new content, the file has the old one again."""
+    path, write = tmp_path / "pump.json", os.pwrite
+    path.write_bytes(b"old" * 100)
+
+    def full(number: int, data: memoryview, at: int) -> int:
+        if at + len(data) > 300 and at >= 300:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(number, data[: 300 - at], at)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(OSError, match="No space left"):
+        OsFiles().overwrite(path, b"new" * 500)
+    assert path.read_bytes() == b"old" * 100
 
 
 def test_folding_not_synced(tmp_path: Path) -> None:

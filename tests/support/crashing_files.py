@@ -178,6 +178,14 @@ class CrashingFiles:
             file.sync()
         file.close()
 
+    def overwrite(self, path: Path, data: bytes) -> None:
+        inode = self._at(path)
+        self._turn("overwrite", path)
+        inode.change((0, data))
+        inode.change((len(data), None))
+        self._turn("sync", path)
+        inode.settle()
+
     def rename(self, path: Path, target: Path) -> None:
         inode = self._at(path)
         self._turn("rename", path)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 
 import click
 
 from tconnectsync.text.printable import printable, printable_json
+
+
+def is_dumb() -> bool:
+    """Whether the terminal shows control sequences as text."""
+    return os.environ.get("TERM") == "dumb"
 
 
 def say(text: str, *, err: bool = False, symbol: str = "", nl: bool = True) -> None:

@@ -9,6 +9,7 @@ from typing import TextIO
 
 import attrs
 
+from tconnectsync.cli.output import is_dumb
 from tconnectsync.text.printable import one_line
 
 _BAR_WIDTH = 24
@@ -21,6 +22,8 @@ class ProgressLine:
 
     stream: TextIO
     monotonic: Callable[[], float] = time.monotonic
+    dumb: bool = attrs.field(factory=is_dumb)
+    """Without control sequences no line can be updated: nothing is shown."""
     _shown_at: float | None = None
 
     def __enter__(self) -> ProgressLine:
@@ -43,7 +46,11 @@ class ProgressLine:
     def show(self, message: str, done: int, total: int) -> None:
         """Replace the line. Calls that follow too fast are skipped."""
         now = self.monotonic()
-        if not self.stream.isatty() or (self._shown_at is not None and now - self._shown_at < _REDRAW_INTERVAL_S):
+        if (
+            self.dumb
+            or not self.stream.isatty()
+            or (self._shown_at is not None and now - self._shown_at < _REDRAW_INTERVAL_S)
+        ):
             return
         self._shown_at = now
         bar = bar_words(done, total)

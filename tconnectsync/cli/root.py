@@ -16,7 +16,7 @@ import tconnectsync
 from tconnectsync.cli import error_output as failures
 from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.legacy_flags import join_feature_names, legacy_options, perform_legacy
-from tconnectsync.cli.output import say
+from tconnectsync.cli.output import is_dumb, say
 from tconnectsync.cli.parameters import common_options, features_option
 from tconnectsync.errors import TconnectsyncError
 from tconnectsync.exit_status import INTERRUPTED, MEANINGS, ExitStatus
@@ -123,7 +123,7 @@ def root(ctx: click.Context, /, **older: Any) -> int:
     A "source" fetches the pump's records into an event log on this computer. A "sink" sends one kind of data from the log to
     one receiver, such as Nightscout. Unofficial. Not a medical device. Not for dosing decisions.
     """
-    if ctx.ensure_object(Invocation).environ.get("NO_COLOR"):
+    if ctx.ensure_object(Invocation).environ.get("NO_COLOR") or is_dumb():
         ctx.color = False
     status = perform_legacy(ctx, ctx.ensure_object(Invocation), older)
     if status is not None:

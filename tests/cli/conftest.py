@@ -28,6 +28,12 @@ password = "pump-password"
 """
 
 
+@pytest.fixture(autouse=True)
+def usual_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever terminal runs the tests."""
+    monkeypatch.setenv("TERM", "xterm")
+
+
 @pytest.fixture
 def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CliHarness:
     """A made-up plugin, a fake engine and a configuration that is right."""

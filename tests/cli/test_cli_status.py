@@ -345,6 +345,15 @@ def test_progress_shows_on_a_terminal_alone() -> None:
     assert pipe.text == ""
 
 
+def test_no_progress_on_a_dumb_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It shows control sequences as text."""
+    monkeypatch.setenv("TERM", "dumb")
+    screen = Screen(terminal=True)
+    with ProgressLine(stream=screen) as line:  # type: ignore[arg-type]
+        line.show("reading", 1, 2)
+    assert screen.text == ""
+
+
 def test_progress_is_erased_before_output() -> None:
     """Then the next call shows it again at once."""
     screen = Screen(terminal=True)

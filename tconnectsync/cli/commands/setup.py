@@ -108,7 +108,7 @@ def _show_end(invocation: Invocation) -> None:
     from tconnectsync.cli.commands.status import command as show_status
 
     say("")
-    with click.Context(show_status, obj=invocation) as ctx:
+    with click.Context(show_status, parent=click.get_current_context(), obj=invocation) as ctx:
         ctx.invoke(show_status)
     address = getattr(invocation.config().sections.get("nightscout"), "url", None)
     if address:

@@ -49,8 +49,15 @@ class Newcomer:
         return [sys.executable, "-m", "tconnectsync", "setup", "--user", "--set=sources.tandem.history_days=2", *places, *more]  # fmt: skip
 
     def run(self, *more: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return self._run(self.command(*more), environment)
+
+    def again(self) -> subprocess.CompletedProcess[str]:
+        """Run ``setup`` once more, without a flag about the configuration."""
+        return self._run([sys.executable, "-m", "tconnectsync", "setup", "--user", "--non-interactive"], {})
+
+    def _run(self, command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.command(*more), env={**self.environment, **environment}, cwd=self.home, capture_output=True, text=True,
+            command, env={**self.environment, **environment}, cwd=self.home, capture_output=True, text=True,
             stdin=subprocess.DEVNULL, timeout=120, check=False,
         )  # fmt: skip
 
@@ -144,6 +151,7 @@ def test_wrong_answers_are_asked_again(newcomer: Newcomer, listener: str) -> Non
     for secret in ("wrong-pass-word", "wrong-site-secret", ACCOUNT.password, newcomer.site.secret):
         assert secret not in typist.shown
     assert "run" in typist.shown
+    assert "\x1b" not in typist.shown, "the terminal says that it is a dumb one"
     assert f"Open your site: {newcomer.site.url}" in typist.shown
     assert newcomer.site.count("treatments") > 10
     folder = newcomer.config.parent
@@ -180,6 +188,10 @@ def test_a_script_gives_everything_and_is_asked_nothing(newcomer: Newcomer) -> N
     done = newcomer.run("--non-interactive", **newcomer.in_environment())
     assert done.returncode == 0, done.stdout + done.stderr
     assert newcomer.site.count("treatments") > 10
+    kept = newcomer.again()
+    assert kept.returncode == 0, kept.stdout + kept.stderr
+    assert "Fetching and sending" in kept.stdout
+    assert "first" not in kept.stdout, "it is not the first sync"
     again = newcomer.run("--non-interactive", "--force", "--no-start", **newcomer.in_environment())
     assert again.returncode == 0, again.stdout + again.stderr
     assert (newcomer.config.parent / "config.toml.old").exists()

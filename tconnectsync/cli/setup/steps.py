@@ -145,7 +145,7 @@ def start(invocation: Invocation, paths: SetupPaths, service: Service | NoServic
         return _start_service(invocation, service, limit)
     from tconnectsync.cli.engine_requests import perform
 
-    say("Fetching and sending for the first time …")
+    say("Fetching and sending …")
     return perform(invocation, "sync")
 
 
@@ -172,7 +172,7 @@ def _start_service(invocation: Invocation, service: Service, limit: timedelta) -
             err=True,
         )
         return int(ExitStatus.FAILED)
-    say("The service runs, and starts again with the computer. Waiting for the first sync (Ctrl+C does not stop it) …")
+    say("The service runs, and starts again with the computer. Waiting for a complete sync (Ctrl+C does not stop it) …")
     config = invocation.load_config()
     from tconnectsync.queries.status import read_status
 
@@ -185,9 +185,7 @@ def _start_service(invocation: Invocation, service: Service, limit: timedelta) -
     except KeyboardInterrupt:
         state = SyncState.RUNNING
     if state is SyncState.RUNNING:
-        say(
-            "The first sync is not complete yet. It continues by itself. To see how far it is: sudo tconnectsync status"
-        )
+        say("The sync is not complete yet. It continues by itself. To see how far it is: sudo tconnectsync status")
     if state is SyncState.ENDED:
         say("The service has stopped. See why: `sudo journalctl -u tconnectsync -n 30`", err=True)
     return int(ExitStatus.DONE if state in (SyncState.DONE, SyncState.RUNNING) else ExitStatus.DIFFERENT)

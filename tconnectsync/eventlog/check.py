@@ -8,7 +8,6 @@ from pathlib import Path
 import attrs
 import msgspec
 
-from tconnectsync.eventlog.compression import SegmentCorrupt
 from tconnectsync.eventlog.damage import Segment, damages
 from tconnectsync.eventlog.framing import DamagedRange, Line
 from tconnectsync.eventlog.index_build import Progress, no_progress
@@ -84,10 +83,7 @@ def survey(segments: Segments, progress: Progress = no_progress) -> Iterator[Seg
 
 
 def _survey_segment(segments: Segments, segment: Segment) -> SegmentSurvey:
-    try:
-        text = segments.text(segment)
-    except SegmentCorrupt as error:
-        text = error.text
+    text, _ = segments.text(segment)
     first = last = None
     damage: list[DamagedRange] = []
     records = 0

@@ -264,7 +264,8 @@ def _record_damage(index: Index, damage: Damage, before: EventSlot | None, after
 def unreadable_record(segments: Segments, line: Line, error: msgspec.MsgspecError) -> Damage:
     """Describe a correct line whose record this release cannot read."""
     segment = segments.containing(line.position)
-    number = segments.text(segment).count(b"\n", 0, line.offset) + 1
+    text, _ = segments.text(segment)
+    number = text.count(b"\n", 0, line.offset) + 1
     what = f"the record cannot be read: {error}"
     return Damage(path=str(segment.path), line=number, position=line.position, last_position=line.position, what=what)
 

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tconnectsync.errors import LogCorrupt
-from tconnectsync.eventlog.compression import SegmentCorrupt
 from tconnectsync.eventlog.damage import Damage, Segment, damage_of
 from tconnectsync.eventlog.framing import (
     START_CHAIN,
@@ -87,12 +86,9 @@ class LastSegment:
 
     def _open_last(self, segment: Segment) -> bool:
         """Continue ``segment``. Return False if it has no record; then it was moved to a side file."""
-        try:
-            text = self._segments.text(segment)
-        except SegmentCorrupt as error:
-            text = error.text
-            if not segment.packed:  # do not write to a disk that cannot read
-                raise damage_of(segment, damaged_end(text, segment.first, None, error.what)).error() from None
+        text, problem = self._segments.text(segment)
+        if problem and not segment.packed:  # do not write to a disk that cannot read
+            raise damage_of(segment, damaged_end(text, segment.first, None, problem)).error()
         header = read_header(text, segment.first)
         if header is not None and header[0].log != self._segments.log_id:
             raise damage_of(segment, all_damaged(text, segment.first, FOREIGN)).error()

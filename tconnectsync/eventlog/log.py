@@ -321,7 +321,8 @@ class EventLog:
 
     def _is_being_written(self, segment: Segment, damage: DamagedRange) -> bool:
         """Whether the damage at the log's end is a line that another process is writing now."""
-        return damage.lines <= 1 and not segment.packed and not self._segments.text(segment).endswith(b"\n")
+        text, problem = self._segments.text(segment)
+        return damage.lines <= 1 and not segment.packed and not problem and not text.endswith(b"\n")
 
     def _event_at(self, location: tuple[int, int]) -> Event:
         return self._codec.event(self._read_records([location])[0])

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from tconnectsync.errors import LogCorrupt
-from tconnectsync.eventlog.compression import SegmentCorrupt
 from tconnectsync.eventlog.damage import Segment
 from tconnectsync.eventlog.framing import (
     FORMAT,
@@ -163,19 +162,16 @@ def _local_end(segments: Segments) -> LogEnd | None:
         return LogEnd()
     segments.log_id = segments.find_log_id()
     last: Line | None = None
-    with contextlib.suppress(SegmentCorrupt):
-        for item in segments.walk(found[-1]):
-            if not isinstance(item, Line):
-                return None
-            last = item
+    for item in segments.walk(found[-1]):
+        if not isinstance(item, Line):
+            return None
+        last = item
     return None if last is None else LogEnd(position_after(last.position, last.record) - 1, last.crc)
 
 
 def _is_without_records(segments: Segments, segment: Segment) -> bool:
     """Whether a segment has a header only, which is intact."""
-    with contextlib.suppress(SegmentCorrupt):
-        return segments.header(segment) is not None and next(segments.walk(segment), None) is None
-    return False
+    return segments.header(segment) is not None and next(segments.walk(segment), None) is None
 
 
 def _copy(replica: Replica, segments: Segments, files: Files, local: LogEnd) -> None:

@@ -24,7 +24,6 @@ from tconnectsync.eventlog.compression import SegmentCorrupt, pack, unpack, unpa
 from tconnectsync.eventlog.damage import PACKED, PLAIN, Damage, IndexMismatch, Segment, damages
 from tconnectsync.eventlog.framing import (
     FORMAT,
-    RECORD_OFFSET,
     DamagedRange,
     Line,
     SegmentHeader,
@@ -104,9 +103,12 @@ class Segments:
             raise FileNotFoundError(self.folder)
         return self._list[max(0, bisect.bisect_right(self._firsts, position) - 1)]
 
-    def text(self, segment: Segment) -> bytes:
-        """Return the whole text of ``segment``, decompressed. Errors: SegmentCorrupt if the file cannot be read completely."""
-        return self._retry(segment, self._text)
+    def text(self, segment: Segment) -> tuple[bytes, str]:
+        """Return the readable text of ``segment``, decompressed, and what is wrong with its file (empty: nothing)."""
+        try:
+            return self._retry(segment, self._text), ""
+        except SegmentCorrupt as error:
+            return error.text, error.what
 
     def forget_texts(self) -> None:
         """Drop the cached texts: about a megabyte each."""
@@ -186,10 +188,7 @@ class Segments:
 
         Damage that reaches the end of the log has no ``last_position``.
         """
-        try:
-            text, problem = self.text(segment), ""
-        except SegmentCorrupt as error:
-            text, problem = error.text, error.what
+        text, problem = self.text(segment)
         header = read_header(text, segment.first)
         foreign = continuity.foreign_reason(header[0], self.log_id) if header else None
         if segment.first == self._firsts[0] and segment.first != 1:
@@ -231,7 +230,14 @@ class Segments:
 
     def records(self, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
         """Return the verified records at (position, offset), in that order. Errors: LogCorrupt."""
-        found: dict[tuple[int, int], bytes] = {}
+        return [line.record for line in self._lines(wanted)]
+
+    def line_crc(self, location: tuple[int, int]) -> int:
+        """Return the checksum of the line at (position, offset). Errors: LogCorrupt."""
+        return self._lines([location])[0].crc
+
+    def _lines(self, wanted: Sequence[tuple[int, int]]) -> list[Line]:
+        found: dict[tuple[int, int], Line] = {}
         if wanted:
             self.containing(max(wanted)[0])  # looks for new segments once, not for each record
         waiting = sorted(wanted)  # by position, so by segment and then by offset
@@ -252,15 +258,7 @@ class Segments:
                 found += self.records([location])
         return found
 
-    def line_crc(self, location: tuple[int, int]) -> int:
-        """Return the checksum of the line at (position, offset). Errors: LogCorrupt."""
-        self.records([location])
-        segment = self.containing(location[0])
-        text = self.text(segment)[location[1] : location[1] + RECORD_OFFSET] if segment.packed else b""
-        text = text or self.files.read(segment.path, location[1], RECORD_OFFSET)
-        return stored_crc(text) or 0
-
-    def _read(self, segment: Segment, locations: list[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+    def _read(self, segment: Segment, locations: list[tuple[int, int]]) -> dict[tuple[int, int], Line]:
         self._refuse_foreign(segment, locations[0])
         offsets = [offset for _, offset in locations]
         start = 0 if segment.packed else max(0, min(offsets) - MARGIN)
@@ -273,13 +271,13 @@ class Segments:
             if error.errno not in UNREADABLE:
                 raise
             return {location: self._find_by_scan(segment, location) for location in locations}
-        found: dict[tuple[int, int], bytes] = {}
+        found: dict[tuple[int, int], Line] = {}
         before: Line | None = None
         for location in locations:
             position, at = location[0], location[1] - start
             chain = before.crc if before is not None and before.end == at else _crc_before(text, at)
             line = None if chain is None else line_at(text, at, position, chain)
-            found[location] = self._find_by_scan(segment, location) if line is None else line.record
+            found[location] = self._find_by_scan(segment, location) if line is None else line
             before = line
         return found
 
@@ -292,11 +290,11 @@ class Segments:
             raise self._error_at(segment, location)
         self._own.add(segment.first)
 
-    def _find_by_scan(self, segment: Segment, location: tuple[int, int]) -> bytes:
-        """Return the record by reading the whole segment: a neighbouring line may be corrupt and this one correct."""
+    def _find_by_scan(self, segment: Segment, location: tuple[int, int]) -> Line:
+        """Return the line by reading the whole segment: a neighbouring line may be corrupt and this one correct."""
         for item in self.walk(segment):
             if isinstance(item, Line) and item.offset == location[1] and item.position == location[0]:
-                return item.record
+                return item
         raise self._error_at(segment, location)
 
     def _error_at(self, segment: Segment, location: tuple[int, int]) -> LogCorrupt:

@@ -13,7 +13,7 @@ import pytest
 
 from tconnectsync import events
 from tconnectsync.errors import LogCorrupt
-from tconnectsync.eventlog import EventLog, OsFiles
+from tconnectsync.eventlog import Damage, EventLog, OsFiles
 from tconnectsync.eventlog.check import CheckLine, check_log
 from tconnectsync.eventlog.framing import frame, header_line
 from tconnectsync.eventlog.repair import repair_log
@@ -122,6 +122,22 @@ def test_bit_flip_in_compressed_segment(tmp_path: Path) -> None:
         costs.add(len(here - good))
     assert min(costs) == 0, "a corrupt trailer costs nothing: every line has its own checksum"
     assert len(costs) > 2, "what comes before the corrupt part can be read"
+
+
+@pytest.mark.parametrize("at", [3, 20, -9, -1])
+def test_checksums_in_corrupt_segment(tmp_path: Path, at: int) -> None:
+    """A bit flip in a compressed segment changes no checksum; those after it cannot be read."""
+    filled(tmp_path)
+    with open_log(tmp_path) as log:
+        before = [log.checksum_at(position) for position in range(1, log.end + 1)]
+    path = segments(tmp_path)[SEALED]
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+    with open_log(tmp_path) as log:
+        for position, checksum in enumerate(before, 1):
+            with suppress(LogCorrupt):
+                assert log.checksum_at(position) == checksum
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
@@ -321,6 +337,21 @@ def test_bad_sector(tmp_path: Path, indexed: bool) -> None:
         log.append([basal(seq) for seq in range(1, 400)])
         [stream] = log.streams()
         assert len(log.read(stream.id, 1, 999)) == 399
+
+
+def test_bad_sector_at_the_end(tmp_path: Path) -> None:
+    """A bad sector at the end of the log is not a line that is being written."""
+    with EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True) as log:
+        log.append([basal(seq) for seq in range(1, 100)])
+    path = last_segment(tmp_path)
+    text = path.read_bytes()
+    line_begin = text.rindex(b"\n", 0, -1) + 1
+    files = BadSectors(path, line_begin + 40, len(text))
+    told: list[Damage] = []
+    with EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=False, files=files) as log:
+        found = list(log.events(on_damage=told.append))
+    assert found
+    assert [damage.path for damage in told] == [str(path)]
 
 
 def test_repair_on_dead_disk(tmp_path: Path) -> None:

@@ -158,6 +158,29 @@ def test_corrupt_part_stops_its_fold(corrupt_harness: EngineHarness) -> None:
     assert "log check" in found["sinks"]["shelf"]["remedy"]
 
 
+@pytest.mark.parametrize("at", [9, -9])
+def test_bit_flip_behind_the_cursor(tmp_path: Path, at: int) -> None:
+    """A bit flips in a compressed segment while a sink is off; turned on again, it continues, and so does all else."""
+    harness = EngineHarness(tmp_path, segment_bytes=20_000)
+    harness.ask("sync")
+    cursor = harness.runner.outbox.checkpoints.cursor
+    runners, harness.engine.runners = harness.engine.runners, {}
+    harness.clock.advance(days=3)
+    harness.ask("sync")
+    while harness.engine.events.maintain():
+        pass
+    harness.engine.runners = runners
+    harness.engine.close()
+    path = [path for path in sorted((tmp_path / "log").glob("*.gz")) if int(path.name[:12]) <= cursor][-1]
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+    harness.open()
+    assert harness.ask("sync").status == 0
+    assert harness.starts()[-1] == BEGIN + timedelta(days=4, hours=-1)
+    harness.engine.close()
+
+
 def test_background_check_reports(corrupt_harness: EngineHarness) -> None:
     """The background check reports corruption before anything needs it."""
     for _ in range(50):

@@ -17,7 +17,7 @@ import attrs
 
 from tconnectsync import events
 from tconnectsync.events import Event
-from tconnectsync.events.basal_rates import CONFIRMED_FOR, JOINT, RESUME_PAIR
+from tconnectsync.events.basal_rates import CONFIRMED_FOR, JOINT, RESUME_PAIR, may_resume
 from tconnectsync.events.limits import MAX_RATE_U_PER_H, is_possible
 from tconnectsync.statistics.therapy import BasalSpan
 
@@ -59,6 +59,8 @@ class BasalReader:
 
     pump: str = ""
     _running: _RunningRate | None = None
+    _zero: _RunningRate | None = None
+    """A rate of 0 as the newest rate during a suspension. If the pump resumes at once, it resumes with it."""
     _records_deliveries: bool = False
 
     def add(self, event: Event) -> Iterator[BasalSpan]:
@@ -92,20 +94,20 @@ class BasalReader:
             return
         running = self._running
         self._records_deliveries = True
-        if running is not None and running.suspended and body.rate_u_per_h == 0:
-            return
-        yield from self._begin(
-            _RunningRate(
-                begin=at,
-                rate_u_per_h=body.rate_u_per_h,
-                rate_source=body.rate_source or "unknown",
-                until=at + (CONFIRMED_FOR if span_s is None else timedelta(seconds=span_s)),
-                told_at=at,
-                seen_at=at,
-                delivered=True,
-                spanned=span_s is not None,
-            )
+        rate = _RunningRate(
+            begin=at,
+            rate_u_per_h=body.rate_u_per_h,
+            rate_source=body.rate_source or "unknown",
+            until=at + (CONFIRMED_FOR if span_s is None else timedelta(seconds=span_s)),
+            told_at=at,
+            seen_at=at,
+            delivered=True,
+            spanned=span_s is not None,
         )
+        if running is not None and running.suspended and body.rate_u_per_h == 0:
+            self._zero = rate if may_resume(body) else None
+            return
+        yield from self._begin(rate)
 
     def _changed(self, at: datetime, body: events.BasalRateChanged) -> Iterator[BasalSpan]:
         running = self._running
@@ -114,21 +116,22 @@ class BasalReader:
         if not is_possible(body.rate_u_per_h, 0.0, MAX_RATE_U_PER_H):
             yield from self._unknown(at)
             return
-        if running is not None and running.suspended and body.rate_u_per_h == 0:
-            return
-        yield from self._begin(
-            _RunningRate(
-                begin=at,
-                rate_u_per_h=body.rate_u_per_h,
-                rate_source="temp_rate" if "temp_rate_start" in body.reasons else "rate_change",
-                # if the pump records deliveries, a gap means missing data, and a change applies no longer than a delivery
-                until=at + CONFIRMED_FOR if self._records_deliveries else None,
-                told_at=at,
-                seen_at=at,
-            )
+        rate = _RunningRate(
+            begin=at,
+            rate_u_per_h=body.rate_u_per_h,
+            rate_source="temp_rate" if "temp_rate_start" in body.reasons else "rate_change",
+            # if the pump records deliveries, a gap means missing data, and a change applies no longer than a delivery
+            until=at + CONFIRMED_FOR if self._records_deliveries else None,
+            told_at=at,
+            seen_at=at,
         )
+        if running is not None and running.suspended and body.rate_u_per_h == 0:
+            self._zero = rate if may_resume(body) else None
+            return
+        yield from self._begin(rate)
 
     def _suspended(self, at: datetime, body: events.PumpingSuspended) -> Iterator[BasalSpan]:
+        self._zero = None
         yield from self._begin(
             _RunningRate(
                 begin=at,
@@ -143,15 +146,18 @@ class BasalReader:
         )
 
     def _resumed(self, at: datetime) -> Iterator[BasalSpan]:
-        running = self._running
+        running, zero = self._running, self._zero
         if running is None:
             return
-        if running.suspended or running.rate_source == "suspended":
+        if running.suspended and zero is not None and running.begin <= zero.begin and at - zero.begin <= RESUME_PAIR:
+            yield from self._begin(zero)
+        elif running.suspended or running.rate_source == "suspended":
             yield from self._end_at(at)
         elif at - running.told_at > RESUME_PAIR and not running.spanned:
             yield from self._end_at(running.seen_at)  # the suspension before it is missing
 
     def _unknown(self, at: datetime) -> Iterator[BasalSpan]:
+        self._zero = None
         if self._running is not None and not self._running.suspended:
             yield from self._end_at(at)
 

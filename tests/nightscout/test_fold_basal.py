@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tconnectsync import Document, Event, document_id, events
+from tconnectsync import Document, Event, document_id, events, read_therapy
 from tconnectsync_nightscout.folds.basal import BasalFold
 from tests.nightscout.fold_harness import NOON, event, final_documents, keep_laws, timeline
 
@@ -182,6 +182,40 @@ def test_resume_after_rate() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("zero", "until"),
+    [
+        pytest.param(delivered(0, "algorithm"), 15, id="279"),
+        pytest.param(changed(0, "resumed", "temp_rate_start"), 28, id="3"),
+    ],
+)
+def test_resume_after_zero_rate(zero: Any, until: float) -> None:
+    """A pump that resumes with a rate of 0 delivers nothing from then on: the site must not show the scheduled rate."""
+    world = timeline((0, SUSPENDED), (10, zero), (10.1, RESUMED), (28, delivered(1.0)))
+    assert drawn(keep_laws(BasalFold(), world, range(4))) == [(0, 10, 0), (10, min(until, 18), 0), (28, 5, 1)]
+    spans = read_therapy(world).basal
+    assert [(span.suspended, span.rate_u_per_h) for span in spans[:2]] == [(True, 0), (False, 0)]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param([(10, delivered(0, "suspended")), (10.1, RESUMED)], id="of the suspension"),
+        pytest.param([(10, delivered(0, "unknown")), (10.1, RESUMED)], id="of an unknown source"),
+        pytest.param([(10, changed(0)), (10.1, RESUMED)], id="without a reason"),
+        pytest.param([(9, delivered(0)), (10.1, RESUMED)], id="too long before"),
+        pytest.param([(10, delivered(0)), (10.05, delivered(99.0)), (10.1, RESUMED)], id="before an unknown rate"),
+        pytest.param([(10, delivered(0)), (10.05, SUSPENDED), (10.1, RESUMED)], id="before another suspension"),
+    ],
+)
+def test_resume_after_other_zero_rate(steps: list[tuple[float, Any]]) -> None:
+    """After other rates of 0, the rate with which the pump resumed is unknown."""
+    world = timeline((0, SUSPENDED), *steps)
+    assert drawn(keep_laws(BasalFold(), world, range(len(world)))) == [(0, 10.1, 0)]
+    (span,) = read_therapy(world).basal
+    assert span.suspended
+
+
 def test_resume_without_suspension() -> None:
     """A resume whose suspension is missing ends the rate at its last confirmation."""
     assert draw((0, delivered(1)), (5, delivered(1)), (14, RESUMED), (15, delivered(1)), (20, delivered(1))) == [
@@ -333,6 +367,9 @@ def rate_at(world: Sequence[Event], moment: datetime) -> float | None:
             suspended = False
     if suspended:
         return 0.0
+    if len(past) > 1 and past[-1].kind == "pumping.resumed" and past[-2].kind == "basal.delivered":
+        near = past[-1].at - past[-2].at <= timedelta(minutes=1)
+        past = past[:-1] if near and past[-2].body.rate_u_per_h == 0 else past
     if not past or past[-1].kind != "basal.delivered":
         return None
     newest = past[-1]

@@ -17,7 +17,7 @@ import attrs
 import msgspec
 
 from tconnectsync import Document, Event, events
-from tconnectsync.events.basal_rates import CONFIRMED_FOR, JOINT, RESUME_PAIR
+from tconnectsync.events.basal_rates import CONFIRMED_FOR, JOINT, RESUME_PAIR, may_resume
 from tconnectsync.events.limits import MAX_RATE_U_PER_H, is_possible
 from tconnectsync.events.source_record import SourceRecord, record_of, utc_of
 from tconnectsync_nightscout.folds.basal_spans import SUSPENDED, RateSpan, span_document
@@ -35,10 +35,14 @@ diagnostics (a third of a whole response; reading them is not worth it).
 
 
 class BasalState(msgspec.Struct, frozen=True, kw_only=True):
-    """The current span, whether this pump is active, and when it last recorded a delivered rate."""
+    """The current span, whether this pump is active, and when it last recorded a delivered rate.
+
+    ``zero``: a rate of 0 as the newest rate during a suspension. If the pump resumes at once, it resumes with it.
+    """
 
     worn: bool = True
     run: RateSpan | None = None
+    zero: RateSpan | None = None
     delivered: SourceRecord | None = None
 
 
@@ -54,7 +58,7 @@ class BasalFold:
     """
 
     name = "basal"
-    version = 2
+    version = 3
     kinds = _SIGNS_OF_LIFE | _RECORDS | _WEAR
     only_times = _SIGNS_OF_LIFE
     state_type = BasalState
@@ -101,8 +105,6 @@ def _delivered(state: BasalState, event: Event, body: events.BasalDelivered) -> 
     if span_s == 0:
         return state, ()
     rate, rate_source = milli(body.rate_u_per_h), body.rate_source or "unknown"
-    if run is not None and run.suspended and rate == 0:
-        return msgspec.structs.replace(state, run=run.seen(at, record), delivered=record), ()
     hold = CONFIRMED_FOR if span_s is None else timedelta(seconds=span_s)
     until, spanned = at + hold, span_s is not None
     if (
@@ -125,6 +127,9 @@ def _delivered(state: BasalState, event: Event, body: events.BasalDelivered) -> 
         until=until,
         seen_at=at,
     )
+    if run is not None and run.suspended and rate == 0:
+        zero = started if may_resume(body) else None
+        return BasalState(worn=state.worn, run=run.seen(at, record), zero=zero, delivered=record), ()
     return BasalState(worn=state.worn, run=started, delivered=record), _ended_by(state, record)
 
 
@@ -136,8 +141,6 @@ def _changed(state: BasalState, event: Event, body: events.BasalRateChanged) -> 
     if not is_possible(body.rate_u_per_h, 0.0, MAX_RATE_U_PER_H):
         return _unknown_rate(state, record, body.rate_u_per_h)
     rate = milli(body.rate_u_per_h)
-    if run is not None and run.suspended and rate == 0:
-        return msgspec.structs.replace(state, run=run.seen(at, record)), ()
     # if a pump records deliveries, a gap means missing data, and a change applies no longer than a delivery
     until = None if state.delivered is None else at + CONFIRMED_FOR
     if (
@@ -157,13 +160,15 @@ def _changed(state: BasalState, event: Event, body: events.BasalRateChanged) -> 
         until=until,
         seen_at=at,
     )
+    if run is not None and run.suspended and rate == 0:
+        return msgspec.structs.replace(state, run=run.seen(at, record), zero=started if may_resume(body) else None), ()
     return msgspec.structs.replace(state, run=started), _ended_by(state, record)
 
 
 def _suspended(state: BasalState, event: Event, body: events.PumpingSuspended) -> tuple[BasalState, Sequence[Document]]:
     run, record = state.run, record_of(event)
     if run is not None and run.suspended:
-        return msgspec.structs.replace(state, run=run.seen(record.at, record)), ()
+        return msgspec.structs.replace(state, run=run.seen(record.at, record), zero=None), ()
     started = RateSpan(
         first=record,
         begin=record.at,
@@ -177,9 +182,11 @@ def _suspended(state: BasalState, event: Event, body: events.PumpingSuspended) -
 
 
 def _resumed(state: BasalState, event: Event) -> tuple[BasalState, Sequence[Document]]:
-    at, run = utc_of(event), state.run
+    at, run, zero = utc_of(event), state.run, state.zero
     if run is None:
         return state, ()
+    if run.suspended and zero is not None and run.begin <= zero.begin and at - zero.begin <= RESUME_PAIR:
+        return msgspec.structs.replace(state, run=zero, zero=None), _ended_by(state, zero.first)
     if run.suspended or run.rate_source == SUSPENDED:
         record = record_of(event)
         return msgspec.structs.replace(state, run=None), _drawn(
@@ -214,7 +221,7 @@ def _unknown_rate(state: BasalState, record: SourceRecord, rate: float) -> tuple
     if run is None:
         return state, (problem,)
     if run.suspended:
-        return msgspec.structs.replace(state, run=run.seen(record.at)), (problem,)
+        return msgspec.structs.replace(state, run=run.seen(record.at), zero=None), (problem,)
     return msgspec.structs.replace(state, run=None), (*_drawn(state, run.ended(record.at)), problem)
 
 

@@ -217,7 +217,8 @@ class _RequestInfo(msgspec.Struct, frozen=True, kw_only=True):
             "host": host,
             "what": self.what,
             "now": f"{self.now:%Y-%m-%d %H:%M} UTC",
-            "detail": detail or port,
+            "detail": detail or f"port {port}",
+            "port": port,
             **attrs.asdict(self.limits),
         }
         return HttpFailed(
@@ -231,9 +232,9 @@ class _RequestInfo(msgspec.Struct, frozen=True, kw_only=True):
 def _host_and_port(url: str) -> tuple[str, str]:
     try:
         parts = urlsplit(url)
-        return parts.hostname or "the server", f"port {parts.port or (443 if parts.scheme == 'https' else 80)}"
+        return parts.hostname or "the server", str(parts.port or (443 if parts.scheme == "https" else 80))
     except ValueError:
-        return "the server", "its port"
+        return "the server", "?"
 
 
 def _check_headers(headers: Mapping[str, str], asked: _RequestInfo) -> None:

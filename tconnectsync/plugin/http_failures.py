@@ -58,7 +58,7 @@ class HttpFailed(Retryable):
 
 
 class FailureText(msgspec.Struct, frozen=True):
-    """``message`` and ``remedy`` may name {host}, {what}, {detail}, {now}, {connect_s}, {silence_s} and {whole_s}."""
+    """``message`` and ``remedy`` may name {host}, {what}, {detail}, {port}, {now}, {connect_s}, {silence_s} and {whole_s}."""
 
     message: str
     remedy: str
@@ -82,7 +82,7 @@ FAILURE_TEXTS: Mapping[HttpFailure, FailureText] = {
         "Is this computer online? Check its network and its DNS server. The daemon retries.",
     ),
     HttpFailure.REFUSED: FailureText(
-        "cannot be reached: no connection, because no program listens there ({detail} refuses it)",
+        "cannot be reached: no connection, because no program listens there (port {port} refuses it)",
         "Check that the server is running and that the port in its address is right. The daemon retries.",
     ),
     HttpFailure.NO_ROUTE: FailureText(
@@ -127,11 +127,11 @@ FAILURE_TEXTS: Mapping[HttpFailure, FailureText] = {
         "Check the path in REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE: it must name a readable PEM file. Or unset the variable.",
     ),
     HttpFailure.PLAIN_PORT: FailureText(
-        "cannot be reached: the address says https, but {detail} does not speak TLS",
+        "cannot be reached: the address says https, but port {port} does not speak TLS",
         "Write http:// if the server has no TLS, or use the port on which it speaks TLS.",
     ),
     HttpFailure.TLS_PORT: FailureText(
-        "cannot be reached: the address says http, but {detail} speaks TLS",
+        "cannot be reached: the address says http, but port {port} speaks TLS",
         "Write https:// instead of http:// in the address.",
     ),
     HttpFailure.TLS_BROKEN: FailureText(

@@ -433,7 +433,16 @@ def test_known_server_is_not_tested_for_tls(client: HttpClient) -> None:
 
 
 def test_every_reason_has_words_that_can_be_filled_in() -> None:
-    names = {"host": "h", "what": "w", "now": "n", "detail": "d", "connect_s": 1, "silence_s": 2, "whole_s": 3}
+    names = {
+        "host": "h",
+        "what": "w",
+        "now": "n",
+        "detail": "d",
+        "port": "1",
+        "connect_s": 1,
+        "silence_s": 2,
+        "whole_s": 3,
+    }
     assert FAILURE_TEXTS.keys() == set(HttpFailure)
     for words in FAILURE_TEXTS.values():
         assert "{" not in words.message.format(**names) + words.remedy.format(**names)

@@ -130,7 +130,7 @@ def _modules() -> Iterator[Path]:
 def _failures() -> Iterator[WrittenMessage]:
     for reason, words in FAILURE_TEXTS.items():
         for text in (f"{SAMPLE} {words.message}", words.remedy):
-            fields = dict.fromkeys(("host", "what", "detail", "now"), SAMPLE)
+            fields = dict.fromkeys(("host", "what", "detail", "port", "now"), SAMPLE)
             yield WrittenMessage(
                 text.format(**fields, connect_s=5, silence_s=5, whole_s=5), f"http_failures: {reason.name}"
             )

@@ -161,8 +161,10 @@ def test_the_status_as_the_parts_report_it() -> None:
     """The sentences are those that the program reports today, and an unknown one stays in English."""
     texts = KNOWN.choose(["de"])
     refused = FAILURE_TEXTS[HttpFailure.REFUSED]
-    words = "https://my-site.example " + refused.message.format(detail="my-site.example")
-    assert "nicht erreichbar" in status_words.in_words(texts, words)
+    words = "https://my-site.example " + refused.message.format(port=9)
+    german = status_words.in_words(texts, words)
+    assert "nicht erreichbar" in german
+    assert "(Port 9 lehnt die Verbindung ab)" in german
     for remedy in (refused.remedy, FAILURE_TEXTS[HttpFailure.UNKNOWN_NAME].remedy, MAKE_ROOM):
         assert status_words.in_words(texts, remedy) != remedy
     assert status_words.in_words(texts, "Something new.") == "Something new."

@@ -176,7 +176,8 @@ def _sink_line(name: str, sink: Mapping[str, Any], now: datetime, zone: tzinfo) 
     if state == "off":
         return StatusLine(name=name, level=Severity.OFF, lines=("",))
     delivered = parse_time(sink.get("last_delivered"))
-    words = [f"last delivered {when_words(delivered, now, zone)}" if delivered else "nothing delivered yet"]
+    nothing = "nothing to send: everything is there already" if sink.get("had_everything") else "nothing delivered yet"
+    words = [f"last delivered {when_words(delivered, now, zone)}" if delivered else nothing]
     if sink.get("behind"):
         words.append(f"{counted(sink['behind'], 'record')} to read")
     if sink.get("pending"):

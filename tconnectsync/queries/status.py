@@ -21,7 +21,7 @@ from tconnectsync.folder_owner import is_own
 from tconnectsync.health.states import Health, HealthState
 from tconnectsync.ingest.source_state import SourceState, times_path
 from tconnectsync.outbox import Outbox, set_aside_words
-from tconnectsync.outbox.stored_values import FOREIGN_ALLOWED, HEALTH, LAST_DELIVERED, UNUSABLE
+from tconnectsync.outbox.stored_values import CONFIRMED, FOREIGN_ALLOWED, HEALTH, LAST_DELIVERED, UNUSABLE
 from tconnectsync.projection.pending_notes import NOTES
 from tconnectsync.queries.alert_status import alert_status
 from tconnectsync.reconcile.comparison_state import ComparisonState, twice_text
@@ -244,7 +244,7 @@ def _source_health(state: SourceState, now: datetime, *, has_begun: bool, daemon
 
 def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
     nothing: dict[str, Any] = {"cursor": 0, "behind": end if on else 0, "pending": 0, "dead": 0, "last_delivered": None}
-    nothing |= {"verified_at": None, "verified": {}}
+    nothing |= {"had_everything": False, "verified_at": None, "verified": {}}
     if not path.exists():
         health = Health(state=HealthState.WAITING, message="not run yet") if on else Health(state=HealthState.OFF)
         return {**_health_json(health), **nothing}
@@ -277,16 +277,19 @@ def _outbox_status(outbox: Outbox, *, on: bool, end: int, now: datetime) -> dict
         twice = comparison.counts.get("twice", 0)
         if twice and not outbox.values.get(FOREIGN_ALLOWED):
             notes.append(twice_text(twice, outbox.path.stem))
+    behind, waiting = max(0, end - cursor) if on else 0, outbox.queue.waiting(now)
+    delivered, confirmed = outbox.values.get(LAST_DELIVERED), outbox.values.get(CONFIRMED)
     return {
         **_health_json(health, as_sentences(health.message, *notes)),
         "next_try": iso_time(_next_try(health.not_before, now)),
         "verified_at": iso_time(comparison.at),
         "verified": dict(comparison.counts),
         "cursor": cursor,
-        "behind": max(0, end - cursor) if on else 0,
-        "pending": outbox.queue.waiting(now),
+        "behind": behind,
+        "pending": waiting,
         "dead": counts.dead,
-        "last_delivered": iso_time(outbox.values.get(LAST_DELIVERED)),
+        "last_delivered": iso_time(delivered),
+        "had_everything": confirmed and delivered is None and not (behind or waiting or counts.dead),
     }
 
 

@@ -283,6 +283,14 @@ def test_dead_letters_are_bad_even_where_the_rest_is_well() -> None:
     assert "tconnectsync dead-letters list nightscout-treatments" in found.lines[-1]
 
 
+def test_a_site_that_has_everything_needs_nothing() -> None:
+    """A second installation sends nothing, and nothing is missing: it is not waiting for a first delivery."""
+    found = link(a_status(sink={"last_delivered": None, "had_everything": True}), "nightscout-treatments")
+    assert found.lines == ("nothing to send: everything is there already",)
+    found = link(a_status(sink={"last_delivered": None, "had_everything": False}), "nightscout-treatments")
+    assert found.lines == ("nothing delivered yet",)
+
+
 def test_what_is_off_says_so() -> None:
     assert link(a_status(sink={"state": "off"}), "nightscout-treatments").level == "off"
 

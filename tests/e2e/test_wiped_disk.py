@@ -58,7 +58,10 @@ def test_wiped_disk_on_nightscout(tmp_path: Path, version: str) -> None:
 
 @GENERATIONS
 def test_equal_documents_are_not_sent_again(tmp_path: Path, version: str) -> None:
-    """After the disk was wiped, the site gets only what differs there: a changed document and a lost one, the second."""
+    """After the disk was wiped, the site gets only what differs there: a changed document and a lost one, the second.
+
+    A sink that had to send nothing says so.
+    """
     pump = simulate(plan_of(47))
     with simulated_home(tmp_path, pump, now=BEGIN + 6 * DAY, version=version, history_days=4) as home:
         assert home.ask("sync").status == 0
@@ -72,6 +75,8 @@ def test_equal_documents_are_not_sent_again(tmp_path: Path, version: str) -> Non
         assert home.ask("sync").status == 0
         written = [each for each in home.site.requests[earlier:] if each.method != "GET"]
         assert sum(each.documents for each in written) == 2
+        had = {name: sink["had_everything"] for name, sink in home.status()["sinks"].items() if sink["cursor"]}
+        assert had == {"nightscout-treatments": False, "nightscout-pump-events": True, "nightscout-iob": True}
         assert home.own_documents() == before
 
 

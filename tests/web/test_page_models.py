@@ -181,6 +181,13 @@ def test_a_chain_that_works() -> None:
     assert list(problems(found)) == []
 
 
+def test_a_site_that_has_everything_needs_nothing() -> None:
+    """A second installation sends nothing, and nothing is missing."""
+    status = good_status()
+    status["sinks"]["nightscout-treatments"] |= {"last_delivered": None, "had_everything": True}
+    assert chain(status, ENGLISH, NOW)[-1].news == "nothing to send: everything is there already"
+
+
 def test_a_phone_that_does_not_upload_is_named() -> None:
     """The pump is not blamed for a phone that is off."""
     status = good_status()

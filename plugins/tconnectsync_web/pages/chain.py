@@ -197,11 +197,12 @@ def _sink(name: str, found: Mapping[str, Any], texts: Texts, now: datetime, *, r
         int(found.get("pending") or 0),
         str(found.get("state")),
     )
-    news = (
-        texts.gettext("delivered %(age)s") % {"age": ago(texts, delivered, now)}
-        if delivered
-        else texts.gettext("nothing delivered yet")
-    )
+    if delivered:
+        news = texts.gettext("delivered %(age)s") % {"age": ago(texts, delivered, now)}
+    elif found.get("had_everything"):
+        news = texts.gettext("nothing to send: everything is there already")
+    else:
+        news = texts.gettext("nothing delivered yet")
     if pending:
         news += ", " + texts.ngettext("%(number)s document waits", "%(number)s documents wait", pending) % {
             "number": texts.number(pending)

@@ -36,6 +36,7 @@ from tconnectsync.timeline.zone_decision import (
 from tconnectsync.timeline.zones import Zones
 
 CLOCK_CHANGED = frozenset({"clock.changed"})
+SECOND = timedelta(seconds=1)
 FETCH_LAG = timedelta(hours=1)
 """An upload's newest event may be of a kind that is not fetched. It may be this much later than the newest one in the log."""
 RECENT_UPLOADS = 4
@@ -209,7 +210,7 @@ class StreamClock:
 
         An upload is complete if its events are in the log. ``bogus``: include complete ones whose newest event is days later than
         the upload. A newest pump time has no key. It belongs to the last piece if it is later than every wall time that the clock
-        showed up to its last setting or jump, including the time just before that.
+        showed up to its last setting or jump, including the time just before that, and is none that it showed only while it was set.
         """
         newest = self._newest()
         if newest is None:
@@ -217,11 +218,15 @@ class StreamClock:
         walls = [wall for part in self.components for step in part.steps for wall in (step.wall, step.wall_before)]
         walls += [part.jump.before for part in self.components if part.jump is not None]
         last_setting = max(walls, default=datetime.min)  # noqa: DTZ901 - a pump's wall clock
+        between = self._times_between()
         pairs, received = [], {}
         for event in events:
             body = event.body
-            if body.newest_pump_time is not None and body.newest_pump_time > last_setting:
-                upload = Upload(at=body.uploaded_at, newest=body.newest_pump_time)
+            shown = body.newest_pump_time
+            if shown is None or shown <= last_setting:
+                continue
+            if shown == newest[1] or not any(first <= shown <= last for first, last in between):
+                upload = Upload(at=body.uploaded_at, newest=shown)
                 pairs.append(upload)
                 received[upload] = event.received_at
         all_ = distinct_uploads(pairs)
@@ -233,6 +238,22 @@ class StreamClock:
             received[upload] for upload in incomplete if upload.newest - upload.at.replace(tzinfo=None) <= MAX_LEAD
         ]
         return complete, incomplete, min(waiting, default=None)
+
+    def _times_between(self) -> list[tuple[datetime, datetime]]:
+        """Return the first and the last wall time between the date and the time that were set together.
+
+        With the new date and the old time of day a clock may be a day ahead. An upload's newest pump time stays there until the
+        clock gets there by itself.
+        """
+        return [
+            (
+                step.wall_before + timedelta(seconds=step.first_s) - SECOND,
+                step.wall - timedelta(seconds=step.exact_s - step.first_s) + SECOND,
+            )
+            for part in self.components
+            for step in part.steps
+            if step.first_s is not None
+        ]
 
     def _newest(self) -> tuple[int, datetime] | None:
         return self.log.neighbour(self.stream.id, self.stream.last_key + 1, before=True)

@@ -11,7 +11,7 @@ import msgspec
 
 from tconnectsync.storage_errors import FAILING, MAKE_ROOM, READ_ONLY, no_more_files
 
-FREE_SPACE_FLOOR = 64 << 20
+FREE_SPACE_FLOOR = 64_000_000
 """Bytes that polling leaves free, so that the outboxes can still commit."""
 
 
@@ -45,7 +45,7 @@ def low_space_message(folder: Path, free: int) -> str:
     """Return a warning if ``free`` bytes are too few; empty if they are enough."""
     if free >= FREE_SPACE_FLOOR:
         return ""
-    return f"only {free >> 20} MB are free on the disk of {folder} (at least {FREE_SPACE_FLOOR >> 20} MB are needed)"
+    return f"only {free // 1_000_000} MB are free on the disk of {folder} (at least {FREE_SPACE_FLOOR // 1_000_000} MB are needed)"
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:

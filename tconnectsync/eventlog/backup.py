@@ -34,6 +34,7 @@ from tconnectsync.eventlog import FILE_NAME, Files, OsFiles, copy_of_log
 from tconnectsync.eventlog.check import check_log
 from tconnectsync.eventlog.index_build import Progress, no_progress
 from tconnectsync.folder_owner import as_caller
+from tconnectsync.text.durations import size_words
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -195,7 +196,7 @@ def _unpack(path: Path, folder: Path, progress: Progress) -> Manifest:
                     raise _not_a_backup(path, f"{member.name!r} does not belong there")
                 if member.name == MANIFEST:
                     if member.size > MAX_MANIFEST_BYTES:
-                        raise _not_a_backup(path, f"its manifest of {member.size >> 20} MB is too large")
+                        raise _not_a_backup(path, f"its manifest of {size_words(member.size)} is too large")
                     manifest = msgspec.json.decode(source.read(), type=Manifest)
                 elif _NAME.fullmatch(member.name) and member.name not in found:
                     found[member.name] = _write_member(source, folder / member.name)

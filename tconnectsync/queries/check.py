@@ -26,6 +26,7 @@ from tconnectsync.queries.sink_check import sink_findings
 from tconnectsync.queries.zone_check import clock_ahead, places_of_clock, zone_doubt
 from tconnectsync.runtime.data_dir import make_data_dir
 from tconnectsync.runtime.open_engine import open_sinks, open_sources
+from tconnectsync.text.durations import size_words
 from tconnectsync.timeline.zone_decision import Upload
 from tconnectsync.timeline.zones import Zones
 
@@ -66,9 +67,9 @@ def _all_results(config: Config, plugins: Plugins, clock: Clock) -> Iterator[Che
         remedy = "If tconnectsync runs as a service, put `sudo` before the command. Otherwise run it as the owner of the folder."
         yield CheckResult(good=False, what=f"data folder: this user may not use {config.data_dir}", remedy=remedy)
     disk = look_at_disk(config.data_dir)
-    free = (disk.free_bytes or 0) >> 20
+    free = size_words(disk.free_bytes or 0)
     yield CheckResult(
-        good=not disk.message, what=disk.message or f"disk: {free:,} MB free for {config.data_dir}", remedy=disk.remedy
+        good=not disk.message, what=disk.message or f"disk: {free} free for {config.data_dir}", remedy=disk.remedy
     )
     yield from _check_installation()
     yield from _check_clock(config, clock)

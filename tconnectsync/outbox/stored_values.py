@@ -63,7 +63,9 @@ HAND_OVERS: StoredValue[list[tuple[int, datetime, str]]] = StoredValue(
 )
 """For each stream: (order key, UTC time, kind) of each event that begins or ends the wearing of its pump."""
 GAPS: StoredValue[list[tuple[int, int]]] = StoredValue("gaps", list[tuple[int, int]], [])
-"""For each stream: first and last UTC millisecond of each open gap in the log."""
+"""For each stream: first and last UTC millisecond of each open gap in the log, when its protected documents were last checked."""
+UNCHECKED = [(1, 0)]
+"""A value of ``GAPS`` that is never the present one: documents were protected since the last check."""
 # the receiver
 ADDRESS = StoredValue("address", str, "")
 """The address to which everything was delivered so far."""

@@ -22,7 +22,7 @@ from tconnectsync.events import Event, WearBegan, WearEnded
 from tconnectsync.json_converter import CONVERTER
 from tconnectsync.outbox import RUNNING, Outbox
 from tconnectsync.outbox.encoded_document import EncodedDocument
-from tconnectsync.outbox.stored_values import CURSOR
+from tconnectsync.outbox.stored_values import CURSOR, GAPS, UNCHECKED
 from tconnectsync.plugin.fold import Document, Fold, ReportsPending, SentOnce, times_of, title_of
 from tconnectsync.projection.intervals import interval_of, keys_of, next_rows, order_key
 from tconnectsync.projection.pending_notes import PendingNote
@@ -174,6 +174,8 @@ class FoldRunner:
         self._store_results(name, stream, done, following if len(done) == len(row) else None)
         if not self.outbox.checkpoints.has_invalid(stream.name, name):
             self.outbox.documents.retire_unclaimed(name, stream.name, keep=stream.gaps)
+            if stream.gaps:  # they may close before everything is folded
+                self.outbox.values.put(GAPS.of(stream.name), UNCHECKED)
 
     def _fold(
         self, name: str, stream: FoldInput, row: Sequence[int], events: Mapping[int, Sequence[Event]], following: int | None

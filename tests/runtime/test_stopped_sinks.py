@@ -15,7 +15,7 @@ from tconnectsync.projection import intervals
 from tconnectsync.runtime import sink_folding
 from tconnectsync.timeline.zones import Zones
 from tests.runtime.test_corrupt_log import NewsOnlySource, flip, repaired
-from tests.support.engine.fakes import FakeReceiver, State, StretchFold
+from tests.support.engine.fakes import FakeReceiver, State, Stretch, StretchFold
 from tests.support.engine.harness import BEGIN, EngineHarness
 
 
@@ -170,6 +170,46 @@ def test_gap_waits_for_its_last_day(delivered: EngineHarness) -> None:
         delivered.reopen()
         assert delivered.ask("sync").status == 3
         assert there.keys() <= delivered.receiver.there.keys()
+
+
+class SumFold(StretchFold):
+    """Makes no document. Its state changes with each record, so every later interval is folded again."""
+
+    def step(self, state: State, event: Event) -> tuple[State, Sequence[Document]]:
+        assert event.at is not None
+        total = event.seq + state.running.rate if state.running is not None else 0
+        return State(running=Stretch(first=1, begin=event.at, last=event.at, rate=total)), ()
+
+    def running(self, state: State) -> Sequence[Document]:
+        return ()
+
+
+def test_gap_closed_before_all_is_folded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gap protects a document and closes while other folds are not through: the document is still withdrawn.
+
+    The cloud no longer has the first record of a rate. A late record of the same rate comes with the answer.
+    """
+    harness = EngineHarness(tmp_path, folds={"stretches": StretchFold(), "sums": SumFold()})
+    harness.clock.sleep(36.5 * 3600)
+    lost, late = 40 * 60, 40 * 60 + 25
+    harness.pump.hidden = {late}
+    harness.ask("sync")
+    harness.engine.close()
+    [path] = (tmp_path / "log").glob("*.jsonl")
+    text = path.read_bytes()
+    at = text.index(f'"id":"pump:1:0:{10 + lost}"'.encode())
+    path.write_bytes(text[: at + 40] + b"?" + text[at + 41 :])
+    repaired(harness)
+    harness.pump.hidden = {lost, *range(36 * 60 + 24 * 60 + 20, 9000)}  # only the late record is new
+    monkeypatch.setattr(sink_folding, "SLICE_S", 0.0)
+    harness.clock.sleep(1800)
+    for _ in range(400):
+        harness.engine.run_once()
+    assert harness.engine.streams["1:0"].gaps == ()
+    assert harness.ask("sync").status == 0
+    began = [at for at in harness.starts() if BEGIN + timedelta(hours=39) <= at <= BEGIN + timedelta(hours=41)]
+    assert began == [BEGIN + timedelta(hours=39), BEGIN + timedelta(hours=40, minutes=5), BEGIN + timedelta(hours=41)]
+    harness.engine.close()
 
 
 def test_brake_on_days_the_vendor_lost(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -38,8 +39,11 @@ class AppendFile(Protocol):
 class Files(Protocol):
     """The file operations of the event log. A new or changed name is durable only after :meth:`sync_folder`."""
 
-    def make_folder(self, folder: Path) -> None:
-        """Create ``folder`` and its parents durably, readable by their owner only. An existing folder is fine."""
+    def make_folder(self, folder: Path, *, parents: bool = True) -> None:
+        """Create ``folder`` and its parents durably, readable by their owner only. An existing folder is fine.
+
+        Without ``parents``, a missing parent is a FileNotFoundError.
+        """
         ...
 
     def names(self, folder: Path) -> Sequence[str]:
@@ -136,8 +140,10 @@ class OsAppendFile:
 class OsFiles:
     """The operating system's files."""
 
-    def make_folder(self, folder: Path) -> None:
+    def make_folder(self, folder: Path, *, parents: bool = True) -> None:
         missing = [each for each in (folder, *folder.parents) if not each.exists()]
+        if not parents and missing[1:]:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
         for each in reversed(missing):
             each.mkdir(mode=0o700, exist_ok=True)
             with contextlib.suppress(PermissionError):  # a folder may be writable but not readable

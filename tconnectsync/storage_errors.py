@@ -22,6 +22,7 @@ FAILING = (
     f" {DELETE_NOTHING}"
 )
 TOO_MANY_OPEN = "Too many files are open. Restart tconnectsync. If this happens again, restart the computer."
+OTHER_FOLDER = "The data folder was moved or its disk was unmounted, and another folder is at its place. Move it back or mount its disk, then restart tconnectsync."
 
 _FULL = "database or disk is full"
 _FAILED = "disk I/O error"
@@ -54,7 +55,7 @@ def disk_steps(error: OSError) -> str | None:
 def storage_steps(error: OSError, data_dir: Path) -> str | None:
     """Return what the user does now about the disk, or about a file of the data folder that cannot be used; None for other errors.
 
-    A file of the data folder may be forbidden, locked, one open file too many, or missing together with the folder.
+    A file of the data folder may be forbidden, locked, one open file too many, or missing together with the folder. The folder may be another one.
     """
     if (steps := disk_steps(error)) is not None:
         return steps
@@ -71,6 +72,8 @@ def storage_steps(error: OSError, data_dir: Path) -> str | None:
         )
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return TOO_MANY_OPEN
+    if error.errno == errno.ESTALE:
+        return OTHER_FOLDER
     if error.errno == errno.ENOENT and not os.access(data_dir, os.F_OK):
         return f"The data folder {data_dir} is missing. If it is on another disk, mount that disk."
     return None

@@ -74,8 +74,11 @@ class SourceState:
         return state
 
     def save(self) -> None:
-        """Write the times, and before them the file, all or nothing and durably, if more than times changed or its times are a day old."""
-        self.files.make_folder(self.path.parent)
+        """Write the times, and before them the file, all or nothing and durably, if more than times changed or its times are a day old.
+
+        The data folder itself is not made: if it was moved away, another one in its place would hide that.
+        """
+        self.files.make_folder(self.path.parent, parents=False)
         apart_from_times = CONVERTER.dumps(attrs.evolve(self, last_fetch=None, last_began=None, next_poll=None))
         if apart_from_times != self._saved or self._is_durable_fetch_old():
             self._write(self.path, CONVERTER.dumps(self, indent=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -12,8 +13,16 @@ from tconnectsync.errors import ConfigError, MachineNotReady
 from tconnectsync.eventlog import OsFiles
 
 
-def free_space_problem(folder: Path) -> str | None:
-    """Return a sentence if the disk is almost full, else None."""
+def folder_identity(folder: Path) -> tuple[int, int]:
+    """Return what tells a folder from another one at the same path, while the folder is in use. Errors: OSError."""
+    found = folder.stat()
+    return found.st_dev, found.st_ino
+
+
+def free_space_problem(folder: Path, identity: tuple[int, int] | None = None) -> str | None:
+    """Return a sentence if the disk is almost full, else None. Errors: OSError, also if ``folder`` has another ``identity``."""
+    if identity is not None and folder_identity(folder) != identity:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(folder))
     return low_space_message(folder, OsFiles().free_bytes(folder)) or None
 
 

@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import tconnectsync
@@ -26,7 +27,7 @@ from tconnectsync.plugin.manager import Plugins
 from tconnectsync.plugin.source import Source
 from tconnectsync.plugin.spec import Context, Sink
 from tconnectsync.projection.fold_runner import FoldRunner
-from tconnectsync.runtime.data_dir import free_space_problem, outbox_path
+from tconnectsync.runtime.data_dir import folder_identity, free_space_problem, outbox_path
 from tconnectsync.runtime.engine import Engine
 from tconnectsync.runtime.memory_limit import save_memory
 from tconnectsync.runtime.sending import Sending, SendingHere
@@ -64,7 +65,8 @@ def open_engine(
         log.warning('log_repaired message="%s"', notice)
     runners: dict[str, SinkRunner] = {}
     try:
-        pollers = _pollers(config, sources, events, clock, folder)
+        free_space = partial(free_space_problem, folder, folder_identity(folder))
+        pollers = _pollers(config, sources, events, clock, folder, free_space)
         decoders = {name: source.decoder for name, source in sorted(sources.items())}
         for name, sink in open_sinks(config, plugins, clock=clock, data_dir=config.data_dir).items():
             runners[name] = open_sink_runner(config, plugins, name, sink, events, clock, folder, decoders, sending)
@@ -83,12 +85,17 @@ def open_engine(
         unusable=unusable,
         sending=sending,
         importers=tuple(plugins.importers().values()),
-        free_space=lambda: free_space_problem(folder),
+        free_space=free_space,
     )
 
 
 def _pollers(
-    config: Config, sources: Mapping[str, Source], events: EventLog, clock: Clock, folder: Path
+    config: Config,
+    sources: Mapping[str, Source],
+    events: EventLog,
+    clock: Clock,
+    folder: Path,
+    free_space: Callable[[], str | None],
 ) -> dict[str, Poller]:
     rhythm = PollSchedule(poll_min_s=config.daemon.poll_min, poll_max_s=config.daemon.poll_max)
     return {
@@ -101,7 +108,7 @@ def _pollers(
             schedule=rhythm,
             credentials_fingerprint=options_fingerprint(events.log_id, config.sources[name].options),
             rng=random.Random(),  # noqa: S311 - jitter
-            free_space=lambda: free_space_problem(folder),
+            free_space=free_space,
         )
         for name, source in sources.items()
     }

@@ -164,6 +164,18 @@ def test_daemon_reload(setup: SyncSetup) -> None:
         )
         setup.settled(living)
         setup.treatments()
+        data = setup.home.folder / "data"
+        for refused, spoil, mend in (
+            ("until it is restarted", lambda: right.write_text(good.replace("/data", "/other")), lambda: right.write_text(good)),
+            ("is not the data folder", lambda: data.rename(data.with_name("away")), lambda: data.with_name("away").rename(data)),
+        ):  # fmt: skip
+            spoil()
+            living.hang_up()
+            living.wait_for(refused)
+            mend()
+            assert not data.with_name("other").exists()
+            assert json.loads(setup.home.run("status", "--json").stdout)["log"]["positions"] > 0
+        living.hang_up()
         living.stop()
 
 

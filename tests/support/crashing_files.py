@@ -146,7 +146,7 @@ class CrashingFiles:
 
     # --- the port ---------------------------------------------------------------------------------------------------
 
-    def make_folder(self, folder: Path) -> None:
+    def make_folder(self, folder: Path, *, parents: bool = True) -> None:
         """The folders exist, durably, when this returns."""
 
     def names(self, folder: Path) -> Sequence[str]:

@@ -130,3 +130,10 @@ def test_alarms_are_news_for_hours() -> None:
     ]  # fmt: skip
     assert {each.ttl_s for each in found} == {3 * 3600.0}
     assert AlarmFold.sent_once
+
+
+def test_alarms_of_the_worn_pump_only() -> None:
+    """A pump in a drawer sends no alarm to Home Assistant."""
+    alarm = events.AlarmRaised(alarm_id=12, name="battery_shutdown")
+    told = story((0, events.WearEnded()), (540, alarm), (600, events.WearBegan()), (610, alarm))
+    assert [each.at for each in final_documents(AlarmFold(), told)] == [told[-1].at]

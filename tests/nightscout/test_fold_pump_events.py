@@ -186,6 +186,18 @@ def test_mode_identity() -> None:
     assert keep_laws(ModesFold(), [start, alive])[0].id == keep_laws(ModesFold(), [start, alive, end])[0].id
 
 
+TAKEN_OFF, PUT_ON = events.WearEnded(), events.WearBegan()
+
+
+def test_mode_of_a_pump_in_a_drawer() -> None:
+    """A mode ends when the pump is taken off. What a pump in a drawer says of modes is nobody's sleep."""
+    world = ((0, mode("sleep")), (60, TAKEN_OFF), (90, ALIVE), (120, mode("normal")), (600, mode("sleep")))
+    assert shown(run(ModesFold(), *world, (660, ALIVE))) == [(0, "Sleep", 60)]
+    assert shown(run(ModesFold(), *world, (660, PUT_ON), (700, ALIVE), (720, mode("normal")))) == [(0, "Sleep", 60)]
+    worn_again = ((660, PUT_ON), (670, mode("exercise")), (700, mode("normal")))
+    assert shown(run(ModesFold(), *world, *worn_again)) == [(0, "Sleep", 60), (670, "Exercise", 30)]
+
+
 def test_control_mode_notes() -> None:
     """Control modes are notes."""
     (document,) = run(control_notes, (0, events.ControlChanged(control="pining")))
@@ -255,6 +267,22 @@ def test_alarm_cleared_or_old(later: list[Any], announced: list[str]) -> None:
     assert [item.content["notes"] for item in documents if item.unique_slot == "Announcement"] == announced
     raised = 1 + sum(isinstance(body, events.AlarmRaised) for _, body in later)
     assert len([item for item in documents if item.unique_slot == "Note"]) == raised, "the notes stay"
+
+
+@pytest.mark.parametrize(
+    ("steps", "announced"),
+    [
+        ([(0, TAKEN_OFF), (540, OCCLUSION)], []),
+        ([(0, OCCLUSION), (1, TAKEN_OFF)], []),
+        ([(0, TAKEN_OFF), (30, OCCLUSION), (60, PUT_ON)], []),
+        ([(0, TAKEN_OFF), (5, CLEARED), (60, PUT_ON), (61, OCCLUSION)], ["Occlusion alarm at 15:01"]),
+    ],
+)
+def test_alarm_of_a_pump_in_a_drawer(steps: list[Any], announced: list[str]) -> None:
+    """Alarms of a pump that is not worn are notes only: they wake nobody."""
+    documents = run(AlarmsFold(announce=("occlusion",)), *steps)
+    assert [item.content["notes"] for item in documents if item.unique_slot == "Announcement"] == announced
+    assert [item.content["notes"] for item in documents if item.unique_slot == "Note"] == ["Alarm: occlusion"]
 
 
 @pytest.mark.parametrize("listed", ["occlusion_2", "cartridge", "", "6", "malfunction_displayed"])

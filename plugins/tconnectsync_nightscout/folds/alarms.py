@@ -41,8 +41,9 @@ class Pending:
 
 @attrs.frozen(kw_only=True)
 class AlarmsState:
-    """Uncleared alarms of the last hours."""
+    """Uncleared alarms of the last hours, and whether this pump is the worn one."""
 
+    worn: bool = True
     pending: tuple[Pending, ...] = ()
 
 
@@ -53,41 +54,48 @@ class AlarmsFold:
     An alarm that was cleared (record 28) before it was announced is not announced; what was sent stays. A name in
     ``announce`` also matches names that begin with it ("battery" for "battery_shutdown"); a number is an alarm's
     number; "malfunction" matches all malfunctions.
+
+    A pump that is not worn announces nothing, since a battery that runs empty in a drawer must wake nobody.
     """
 
     announce: tuple[str, ...] = ()
 
     name = "alarms"
-    version = 2
-    kinds = frozenset({"alarm.cleared", "alarm.raised", "malfunction.raised"})
+    version = 3
+    kinds = frozenset({"alarm.cleared", "alarm.raised", "malfunction.raised", "wear.began", "wear.ended"})
     state_type = AlarmsState
     sent_once = True
 
     def initial(self) -> AlarmsState:
-        """Nothing to announce."""
+        """Worn, and nothing to announce."""
         return AlarmsState()
 
     def step(self, state: AlarmsState, event: Event) -> tuple[AlarmsState, Sequence[Document]]:
         """Return the alarms still to announce, and the event's note."""
-        body, record = event.body, record_of(event)
+        body = event.body
+        if isinstance(body, events.WearBegan | events.WearEnded):
+            return AlarmsState(worn=isinstance(body, events.WearBegan)), ()
+        record = record_of(event)
         pending = tuple(alarm for alarm in state.pending if record.at - alarm.mark.at <= _ANNOUNCED_FOR)
         if isinstance(body, events.AlarmCleared):
-            return AlarmsState(pending=tuple(alarm for alarm in pending if alarm.alarm_id != body.alarm_id)), ()
+            pending = tuple(alarm for alarm in pending if alarm.alarm_id != body.alarm_id)
+            return AlarmsState(worn=state.worn, pending=pending), ()
         if isinstance(body, events.MalfunctionRaised):
             what = words(body.name) or str(body.malfunction_id)
             notes, announcement, alarm_id = f"Malfunction: {what}", f"{what} malfunction", None
             names = [f"malfunction_{body.name}"]
         elif body.alarm_id in NOISE:
-            return AlarmsState(pending=pending), ()
+            return AlarmsState(worn=state.worn, pending=pending), ()
         else:
             what = words(body.name) or str(body.alarm_id)
             notes, announcement, alarm_id = f"Alarm: {what}", f"{what} alarm", body.alarm_id
             names = [body.name, str(body.alarm_id)]
-        if self._announced(names):
+        if state.worn and self._announced(names):
             # the time that the pump shows: the user's zone is unknown here
             announcement = f"{announcement[:1].upper()}{announcement[1:]} at {event.pump_time:%H:%M}"
             pending = (*pending, Pending(mark=record, alarm_id=alarm_id, words=announcement))[-_MOST_PENDING:]
-        return AlarmsState(pending=pending), (treatment("Note", record, "alarm", record.key, fields={"notes": notes}),)
+        note = treatment("Note", record, "alarm", record.key, fields={"notes": notes})
+        return AlarmsState(worn=state.worn, pending=pending), (note,)
 
     def running(self, state: AlarmsState) -> Sequence[Document]:
         """The announcements of uncleared alarms."""

@@ -27,9 +27,10 @@ class RunningMode(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModesState(msgspec.Struct, frozen=True, kw_only=True):
-    """The current mode, if it is shown."""
+    """The current mode, if it is shown, and whether this pump is the worn one."""
 
     mode: RunningMode | None = None
+    worn: bool = True
 
 
 @attrs.frozen(kw_only=True)
@@ -38,21 +39,29 @@ class ModesFold:
 
     A mode ends at the next change to another; "stop all" ends any. Until then its length is up to the pump's last
     record, or up to a change that cannot be read.
+
+    Modes are of the worn pump. One ends when the pump is taken off, and one that began in a drawer is not shown.
     """
 
     name = "modes"
-    version = 2
-    kinds = _SIGNS_OF_LIFE | {"mode.changed"}
+    version = 3
+    kinds = _SIGNS_OF_LIFE | {"mode.changed", "wear.began", "wear.ended"}
     only_times = _SIGNS_OF_LIFE - {"unknown"}
     state_type = ModesState
 
     def initial(self) -> ModesState:
-        """No mode known."""
+        """Worn, and no mode known."""
         return ModesState()
 
     def step(self, state: ModesState, event: Event) -> tuple[ModesState, Sequence[Document]]:
         """Return the state after ``event``, and the mode that it ended."""
         going, body = state.mode, event.body
+        if isinstance(body, events.WearBegan):
+            return ModesState(mode=going), ()
+        if isinstance(body, events.WearEnded):
+            return ModesState(worn=False), _ended(going, utc_of(event))
+        if not state.worn:
+            return state, ()
         if not isinstance(body, events.ModeChanged):
             if going is None or going.in_doubt:
                 return state, ()
@@ -65,7 +74,7 @@ class ModesFold:
             going = msgspec.structs.replace(going, in_doubt=False)  # it went on until now
         if going is not None and going.mode == mode and not going.in_doubt:
             return ModesState(mode=msgspec.structs.replace(going, seen_at=max(record.at, going.seen_at))), ()
-        ended = _ended(going, record)
+        ended = _ended(going, record.at, record)
         begun = RunningMode(mode=mode, first=record, seen_at=record.at) if mode in _SHOWN else None
         return ModesState(mode=begun), ended
 
@@ -74,10 +83,10 @@ class ModesFold:
         return () if state.mode is None else _shown(state.mode, state.mode.seen_at)
 
 
-def _ended(mode: RunningMode | None, by: SourceRecord) -> Sequence[Document]:
+def _ended(mode: RunningMode | None, at: datetime, by: SourceRecord | None = None) -> Sequence[Document]:
     if mode is None:
         return ()
-    return _shown(mode, mode.seen_at) if mode.in_doubt else _shown(mode, by.at, by)
+    return _shown(mode, mode.seen_at) if mode.in_doubt else _shown(mode, at, by)
 
 
 def _shown(mode: RunningMode, end: datetime, by: SourceRecord | None = None) -> Sequence[Document]:

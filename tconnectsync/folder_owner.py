@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import stat
 import sys
 from collections.abc import Iterator
@@ -170,12 +171,12 @@ def _require_owned_file(path: Path, found: os.stat_result) -> None:
         kind = "a link" if stat.S_ISLNK(found.st_mode) else "not a regular file"
         raise RequestRefused(
             f"{path} is {kind}. tconnectsync did not create it and did not open it.",
-            remedy=f"Find out who created it (`ls -l {path}`), move it away, and run the command again.",
+            remedy=f"Find out who created it (`ls -l {shlex.quote(str(path))}`), move it away, and run the command again.",
         )
     if found.st_uid not in {os.geteuid(), _ROOT} and found.st_uid != path.parent.stat().st_uid:
         raise RequestRefused(
             f"{path} belongs to another user (uid {found.st_uid}) than its folder; it was not opened.",
-            remedy=f"If the file is yours, give it to the folder's owner: sudo chown --reference={path.parent} {path}",
+            remedy=f"If the file is yours, give it to the folder's owner: sudo chown --reference={shlex.quote(str(path.parent))} {shlex.quote(str(path))}",
         )
 
 
@@ -190,7 +191,7 @@ def who_else_may_write(path: Path) -> str | None:
         private_group = found.st_gid in {_ROOT, found.st_uid}
         shared = found.st_mode & (stat.S_IWOTH if private_group else stat.S_IWOTH | stat.S_IWGRP)
         if shared and not (each != whole and found.st_mode & stat.S_ISVTX):
-            return f"other users may write to {each}: run `chmod go-w {each}`"
+            return f"other users may write to {each}: run `chmod go-w {shlex.quote(str(each))}`"
         if found.st_uid not in {_ROOT, os.geteuid()}:
             return f"{each} belongs to another user (uid {found.st_uid}): give it to this user or to root with `chown`"
     return None

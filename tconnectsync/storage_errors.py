@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import shlex
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,7 +69,7 @@ def storage_steps(error: OSError, data_dir: Path) -> str | None:
     if error.errno == errno.EBUSY:
         return (
             f"Another program has locked a file of {data_dir}, for example a backup program."
-            f" Run `sudo lsof +D {data_dir}` to see which, and end it, but not tconnectsync itself."
+            f" Run `sudo lsof +D {shlex.quote(str(data_dir))}` to see which, and end it, but not tconnectsync itself."
         )
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return TOO_MANY_OPEN
@@ -143,7 +144,8 @@ def _make_writable(data_dir: Path) -> str:
         user = pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:  # a container's user
         user = str(os.geteuid())
+    in_shell = shlex.quote(str(data_dir))
     return (
         f"All files in {data_dir} must belong to {user}, the user of this program, and be writable:"
-        f" `sudo chown -R {user} {data_dir}`, then `sudo chmod -R u+rwX {data_dir}`."
+        f" `sudo chown -R {user} {in_shell}`, then `sudo chmod -R u+rwX {in_shell}`."
     )

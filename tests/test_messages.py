@@ -49,6 +49,15 @@ def test_remedies_are_whole_sentences(name: str) -> None:
     assert remedy is None or (remedy.endswith(".") and "tconnectsync " in remedy)
 
 
+COMMAND_WITH_PATH = re.compile(r"`[^`\n]*\{(?:path|file|folder|data_dir|each|place|target)(?:\.\w+)*\}[^`\n]*`")
+
+
+def test_paths_in_commands_are_quoted() -> None:
+    """A command that is shown can be pasted also if the path has a blank."""
+    texts = {module: module.read_text(encoding="utf-8") for module in MODULES}
+    assert {str(module): found for module, text in texts.items() if (found := COMMAND_WITH_PATH.findall(text))} == {}
+
+
 def test_damage_names_its_commands() -> None:
     error = errors.LogCorrupt("x", path="y", line=1)
     assert "tconnectsync log check" in str(error.remedy)

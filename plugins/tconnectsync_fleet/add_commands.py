@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -97,7 +98,7 @@ def _checked(
             if check_name(name) in logs:
                 raise NotPossible(
                     "the fleet still has an event log of this name, perhaps another person's."
-                    f" The same person: `tconnectsync fleet add --continue-log {name} --config {file}`."
+                    f" The same person: `tconnectsync fleet add --continue-log {name} --config {shlex.quote(str(file))}`."
                     f" Otherwise delete it: `tconnectsync fleet remove --data {name}`."
                 )
             yield name, check(file)

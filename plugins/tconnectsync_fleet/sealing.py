@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def _read(path: Path, word: str) -> bytes:
     except OSError as error:
         raise KeyProblem(
             f"{path}: cannot be read ({error.strerror}). Copy the fleet's key to this computer. Only for a new fleet, create one:"
-            f" `tconnectsync fleet key {path}`."
+            f" `tconnectsync fleet key {shlex.quote(str(path))}`."
         ) from error
     except ValueError as error:
         raise KeyProblem(f"{path} is not a fleet key. Create one: `tconnectsync fleet key FILE`.") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
@@ -97,7 +98,7 @@ class ConfigBuilder:
         if tables.file.readable_by_everyone() and has_secret(tables.file, tables.plugins):
             name = tables.file.name
             tables.notes.append(
-                f"{name}: contains a secret, and every user of this computer can read it: run `chmod 600 {name}`. For the service,"
+                f"{name}: contains a secret, and every user of this computer can read it: run `chmod 600 {shlex.quote(name)}`. For the service,"
                 " which must read the file, put each secret into a separate file instead (`password_file` and so on)"
             )
         if tables.problems or core is None or data_dir is None or timezone is None:

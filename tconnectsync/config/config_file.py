@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -157,7 +158,7 @@ def _unreadable(path: Path, error: OSError) -> ConfigError:
 def _forbidden(path: Path) -> str:
     return (
         "Run it as a user who may read the file: sudo tconnectsync … The service runs as another user: put the secrets into"
-        f" /etc/credstore and none into the file (see README.md), then run `sudo chmod 644 {path}`."
+        f" /etc/credstore and none into the file (see README.md), then run `sudo chmod 644 {shlex.quote(str(path))}`."
     )
 
 

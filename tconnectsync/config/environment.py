@@ -6,6 +6,7 @@ error message names the variable and not the file.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -306,7 +307,7 @@ class _OptionMerger:
             self.take_secret(path, str(path), where)
             if readable_by_everyone(path):
                 self.overlay.notes.append(
-                    f"{where}: every user of this computer can read the secret in {path}: run `chmod 600 {path}` as its owner"
+                    f"{where}: every user of this computer can read the secret in {path}: run `chmod 600 {shlex.quote(str(path))}` as its owner"
                 )
 
     def _from_companion(self) -> None:

@@ -100,6 +100,8 @@ def test_a_heartbeat_needs_a_web_address(tmp_path: Path) -> None:
 
 
 def test_a_readable_file_with_an_address_is_noted(tmp_path: Path) -> None:
+    tmp_path = tmp_path / "Müller Haus"
+    tmp_path.mkdir()
     load(tmp_path, "")
     path = tmp_path / "config.toml"
     text = path.read_text().replace('password = "pump-password"', 'password_file = "p"')
@@ -110,7 +112,7 @@ def test_a_readable_file_with_an_address_is_noted(tmp_path: Path) -> None:
     (tmp_path / "p").chmod(0o600)
     path.chmod(0o644)
     config = load_config(path, {"HOME": str(tmp_path)}, load_plugins())
-    assert any("secret" in note and "chmod 600" in note for note in config.notes)
+    assert any("secret" in note and f"`chmod 600 '{path}'`" in note for note in config.notes)
 
 
 def test_alarms_and_limits(tmp_path: Path) -> None:

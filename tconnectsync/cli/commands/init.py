@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -86,7 +87,7 @@ def command(
             return int(ExitStatus.DIFFERENT)
         service = service_hint(invocation, draft, path)
         publish_draft(draft, path, force=force)
-    say(f"Written: {path}. Next: tconnectsync --config {path} sync --dry-run")
+    say(f"Written: {path}. Next: tconnectsync --config {shlex.quote(str(path))} sync --dry-run")
     say(service)
     return int(ExitStatus.DONE)
 

@@ -105,7 +105,9 @@ class StreamClock:
             fact = next((anchor for anchor in self._valid_anchors(facts, component, end)), None)
             is_last = end is None
             evidence = () if not is_last else complete or (incomplete if fact is None else ())
-            choice = choose_anchor(component, known=fact, zones=self.zones, first=first, uploads=evidence)
+            choice = choose_anchor(
+                component, known=fact, zones=self.zones, first=first, uploads=evidence, newest_key=self.stream.last_key
+            )
             ahead_s = seconds_ahead(component, choice.anchor, complete[-RECENT_UPLOADS:]) if is_last else 0.0
             waits_here = is_last and waits is not None
             chosen.append(

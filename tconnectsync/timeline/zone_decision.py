@@ -89,16 +89,18 @@ def choose_anchor(
     zones: Zones,
     first: tuple[int, datetime] | None,
     uploads: Sequence[Upload] = (),
+    newest_key: int = 0,
 ) -> Choice:
     """Return the anchor of a component, and the one that uploads propose.
 
     ``known``: the newest valid fact. ``first``: the component's first event (key, wall time). ``uploads``: those of
     :func:`distinct_uploads` whose newest event is after the component's last step (only for the last component).
+    ``newest_key``: the key of the newest event.
 
     Without a known anchor, the zone at the wearer's last setting decides, then the zone at the first event, as far as uploads
     allow it. If they allow nothing within 14 hours of the zone, there is no anchor.
     """
-    anchor = known or _first_choice(component, zones, first, uploads)
+    anchor = known or _first_choice(component, zones, first, uploads, newest_key)
     if not uploads:
         return Choice(anchor=anchor)
     last_offset_s = None if anchor is None else _last_offset(component, anchor)
@@ -112,7 +114,7 @@ def choose_anchor(
     )
     if uploaded is None:
         return Choice(anchor=anchor)
-    by_uploads = _anchor_by_uploads(component, uploaded.offset_s, zones, local_day)
+    by_uploads = _anchor_by_uploads(component, uploaded.offset_s, zones, local_day, newest_key)
     if uploaded.confirmed:
         return Choice(anchor=by_uploads)
     return Choice(anchor=anchor, proposed=by_uploads)
@@ -175,7 +177,11 @@ def _fitting(uploads: Sequence[Upload], offset_s: int, fit_s: tuple[float, float
 
 
 def _first_choice(
-    component: Component, zones: Zones, first: tuple[int, datetime] | None, uploads: Sequence[Upload]
+    component: Component,
+    zones: Zones,
+    first: tuple[int, datetime] | None,
+    uploads: Sequence[Upload],
+    newest_key: int,
 ) -> Anchor | None:
     """Return the first likely anchor that uploads allow; if they allow none, the anchor by the uploads alone."""
     by_first = (
@@ -186,7 +192,7 @@ def _first_choice(
         return candidates[0] if candidates else None
     possible = [anchor for anchor in candidates if _lag_s(component, anchor, uploads) >= IMPOSSIBLE_S]
     if not possible:
-        return _by_upload(component, zones, uploads)
+        return _by_upload(component, zones, uploads, newest_key)
     # the last setting was on a trip: with its offset the upload looks hours late, with the one at home it is fresh
     last_s = _last_offset(component, possible[0])
     for anchor in possible[1:]:
@@ -223,7 +229,7 @@ def _by_first_event(
     return (fresh + possible + [anchor])[0]
 
 
-def _by_upload(component: Component, zones: Zones, uploads: Sequence[Upload]) -> Anchor | None:
+def _by_upload(component: Component, zones: Zones, uploads: Sequence[Upload], newest_key: int) -> Anchor | None:
     """Return the anchor with which the newest event is just before its upload; None if it is too far from the zone's.
 
     It is used if all offsets by the zone and the clock's records would put events after their uploads.
@@ -236,12 +242,15 @@ def _by_upload(component: Component, zones: Zones, uploads: Sequence[Upload]) ->
         and lag_s <= FRESH_S + USUAL_DRIFT_S
         and any(abs(offset_s - zone_s) <= MAX_FROM_ZONE_S for zone_s in zones.offsets_near(day))
     ]
-    return _anchor_by_uploads(component, min(allowed)[1], zones, day) if allowed else None
+    return _anchor_by_uploads(component, min(allowed)[1], zones, day, newest_key) if allowed else None
 
 
-def _anchor_by_uploads(component: Component, offset_s: int, zones: Zones, day: date) -> Anchor:
-    """Return an anchor for the last piece, because uploads tell only its offset."""
-    at_key = component.steps[-1].done_key if component.steps else component.from_key
+def _anchor_by_uploads(component: Component, offset_s: int, zones: Zones, day: date, newest_key: int) -> Anchor:
+    """Return an anchor at the newest event: uploads tell only the present offset.
+
+    The record of an earlier change of the clock may still come, and then must not move what uploads have shown.
+    """
+    at_key = max(newest_key, component.steps[-1].done_key if component.steps else component.from_key)
     return Anchor(at_key=at_key, offset_s=offset_s, basis=EVIDENCE, zone=zones.name_at(day))
 
 

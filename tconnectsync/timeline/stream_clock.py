@@ -37,6 +37,8 @@ from tconnectsync.timeline.zones import Zones
 
 CLOCK_CHANGED = frozenset({"clock.changed"})
 SECOND = timedelta(seconds=1)
+LONGEST_PAUSE = timedelta(hours=3)
+"""A record whose time is odd lies between two that are at most this far apart."""
 FETCH_LAG = timedelta(hours=1)
 """An upload's newest event may be of a kind that is not fetched. It may be this much later than the newest one in the log."""
 RECENT_UPLOADS = 4
@@ -84,7 +86,9 @@ class StreamClock:
         if changed:
             self._sets = clock_sets(self.log.read(stream.id, *whole, CLOCK_CHANGED))
         jumps = {
-            key: ClockJump(key=key, before=before, after=after) for key, before, after in self.log.jumps(stream.id)
+            key: ClockJump(key=key, before=before, after=after)
+            for key, before, after in self.log.jumps(stream.id)
+            if not self._is_odd_record(key, after)
         }
         for step in steps_of(self._sets):
             if abs(step.exact_s) > ZONE_STEP_S:
@@ -92,6 +96,12 @@ class StreamClock:
                 if hidden is not None:
                     jumps[hidden.key] = hidden
         self.components = components_of(self._sets, list(jumps.values()))
+
+    def _is_odd_record(self, key: int, after: datetime) -> bool:
+        """Whether only the record before ``key`` has another time, for example a corrupt one. Then the clock did not jump."""
+        odd = self.log.neighbour(self.stream.id, key, before=True)
+        earlier = None if odd is None else self.log.neighbour(self.stream.id, odd[0], before=True)
+        return earlier is not None and timedelta(0) <= after - earlier[1] <= LONGEST_PAUSE
 
     def choose(self, facts: Sequence[Event], uploads: Sequence[Event]) -> None:
         """Choose an anchor per component. ``facts`` (clock.anchored) are this stream's, newest first; ``uploads`` its pump's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -19,7 +20,8 @@ class FolderLock:
     """Owns ``folder`` from its construction until :meth:`release` or the end of the process.
 
     Errors: DataDirLocked, with the owner's process id if it is known. The id in ``<folder>/lock`` is only for people: the file
-    of a killed process does not lock the folder.
+    of a killed process does not lock the folder. The folder itself is locked too, where its file system can do that: the file may
+    be deleted. While it is owned, the folder is open, so no other folder gets its inode.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -27,13 +29,14 @@ class FolderLock:
         self.path = folder / "lock"
         self._descriptor: int | None = None
         descriptor = open_own(self.path, os.O_RDWR | os.O_CREAT)
+        self._folder = _open_folder(folder)
         try:
-            _lock(descriptor)
+            _lock(descriptor, self._folder)
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         except BlockingIOError:
             pid = _pid_in(descriptor)
-            os.close(descriptor)
+            _close(descriptor, self._folder)
             owner = f"Process {pid}" if pid else "Another process"
             raise DataDirLocked(
                 f"{owner} is using {folder}. Two processes at once would corrupt the data.",
@@ -41,7 +44,7 @@ class FolderLock:
                 remedy="Wait until it is done, or stop it (`systemctl stop tconnectsync`), then try again.",
             ) from None
         except BaseException:
-            os.close(descriptor)
+            _close(descriptor, self._folder)
             raise
         self._descriptor = descriptor
 
@@ -49,8 +52,8 @@ class FolderLock:
         """Unlock the folder. May be called twice."""
         if self._descriptor is not None:
             os.ftruncate(self._descriptor, 0)
-            os.close(self._descriptor)
-            self._descriptor = None
+            _close(self._descriptor, self._folder)
+            self._descriptor = self._folder = None
 
     def __enter__(self) -> FolderLock:
         return self
@@ -61,29 +64,58 @@ class FolderLock:
 
 def lock_holder(folder: Path) -> int | None:
     """Return the process id of the owner of ``folder``: 0 if it is not known, None if nobody owns it."""
-    try:
+    descriptor: int | None = None
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    opened = _open_folder(folder)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        if descriptor is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        _flock_folder(opened, fcntl.LOCK_SH)
     except BlockingIOError:
-        return _pid_in(descriptor) or 0
+        return 0 if descriptor is None else _pid_in(descriptor) or 0
     finally:
-        os.close(descriptor)
+        _close(descriptor, opened)
     return None
 
 
-def _lock(descriptor: int) -> None:
-    """Lock the file. Errors: BlockingIOError if another process owns it."""
-    for _ in range(RETRIES):
+def _open_folder(folder: Path) -> int | None:
+    """Open the folder; None if this is not possible: then the lock file alone counts."""
+    with contextlib.suppress(OSError):
+        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    return None
+
+
+def _flock_folder(descriptor: int | None, operation: int) -> None:
+    """Lock the folder if its file system can do that; some lock only files. Errors: BlockingIOError if another process owns it."""
+    if descriptor is None:
+        return
+    try:
+        fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return
+
+
+def _lock(descriptor: int, folder: int | None) -> None:
+    """Lock the file and the folder. Errors: BlockingIOError if another process owns one of them."""
+    for attempt in range(RETRIES + 1):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _flock_folder(folder, fcntl.LOCK_EX)
         except BlockingIOError:
+            if attempt == RETRIES:
+                raise
             time.sleep(RETRY_S)
         else:
             return
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _close(*descriptors: int | None) -> None:
+    for each in descriptors:
+        if each is not None:
+            os.close(each)
 
 
 def _pid_in(descriptor: int) -> int | None:

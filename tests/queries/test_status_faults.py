@@ -318,6 +318,13 @@ def test_daemon_runs(harness: EngineHarness, record: DaemonRecord) -> None:
     assert not (harness.folder / FILE_NAME).exists()
 
 
+def test_daemon_without_its_lock_file(harness: EngineHarness, record: DaemonRecord) -> None:
+    """It still owns the folder."""
+    (harness.folder / "lock").unlink()
+    found = status(harness)["daemon"]
+    assert (found["state"], found["pid"]) == ("ok", os.getpid())
+
+
 def test_daemon_absent(harness: EngineHarness) -> None:
     """No daemon is no trouble."""
     assert lock_holder(harness.folder) is None

@@ -26,11 +26,17 @@ def _port(value: object) -> str | None:
     return None if isinstance(value, int) and 0 < value < 65536 else "a port between 1 and 65535"
 
 
+def _host(value: str | None) -> str | None:
+    if value is None or not re.search(r"/|^[^:]*:\d*$|\]:\d*$", value):
+        return None
+    return "only the broker's name or address, such as homeassistant.local; its port belongs to port"
+
+
 @attrs.frozen(kw_only=True)
 class MqttOptions:
     """The broker, and the topics to publish to."""
 
-    host: str | None = option(None, clean=pasted.without_unseen, help="the broker's name or address")
+    host: str | None = option(None, clean=pasted.without_unseen, check=_host, help="the broker's name or address")
     port: int | None = option(
         None, check=lambda value: None if value is None else _port(value), help="1883, or 8883 with tls"
     )

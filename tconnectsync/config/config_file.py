@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shlex
 import stat
 from collections.abc import Mapping
@@ -19,6 +20,17 @@ SYSTEM_FILE = Path("/etc/tconnectsync/config.toml")
 
 _MISTAKES = frozenset({errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL})
 _MOST_SEARCHED = 64 * 1024
+_TOML_HINTS = {
+    r"Cannot declare \('zones',\) twice": "Write [[zones]] with two brackets above each move.",
+    r"Cannot declare \((.+?),?\) twice": "The table [{0}] is there already: put your lines below the first [{0}], and delete the second [{0}].",
+    r"Cannot overwrite a value": "The same key or table is there twice: keep one of them.",
+    r"\n.*[“”„‘’«»]": 'Write straight quotes: email = "me@example.org".',
+    r"\n.*=\s*(True|TRUE)\b": "Write true, in small letters.",
+    r"\n.*=\s*(False|FALSE)\b": "Write false, in small letters.",
+    r"\n[\w.-]+\s*:": 'Write = between a key and its value: region = "US".',
+    r"": 'Put text in quotes: email = "me@example.org".',
+}
+"""What to do, by a pattern of tomli's message and the line that it names."""
 _EXAMPLE = "See config.toml.example for an example. `tconnectsync check` tests your file."
 
 
@@ -114,14 +126,20 @@ def read_file(path: Path | None) -> ConfigFile:
     try:
         tables = tomli.loads(text)
     except tomli.TOMLDecodeError as error:
-        raise ConfigError(
-            (f"{path}: not TOML: {error}",), remedy='Put text in quotes: email = "me@example.org".'
-        ) from None
+        raise ConfigError((f"{path}: not TOML: {error}",), remedy=_toml_hint(str(error), text)) from None
     except RecursionError:
         raise ConfigError((f"{path}: not usable: nested too deeply",), remedy=_EXAMPLE) from None
     except ValueError:  # Python limits the number of digits
         raise ConfigError((f"{path}: not usable: a number in it is too long",), remedy=_EXAMPLE) from None
     return ConfigFile(path=path, tables=tables)
+
+
+def _toml_hint(message: str, text: str) -> str:
+    named = re.search(r"at line (\d+)", message)
+    line = text.split("\n")[int(named[1]) - 1] if named else text.rstrip().rpartition("\n")[2]
+    found = ((hint, re.search(pattern, f"{message}\n{line.strip()}")) for pattern, hint in _TOML_HINTS.items())
+    hint, match = next((hint, match) for hint, match in found if match)
+    return hint.format(*(group.replace("', '", ".").strip("'") for group in match.groups()))
 
 
 def read_bootstrap(path: Path | None, environ: Mapping[str, str], *, system_file: Path = SYSTEM_FILE) -> Bootstrap:

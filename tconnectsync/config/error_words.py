@@ -45,6 +45,8 @@ def expected_words(kind: Any) -> str:
         return " or ".join(_shown(value) for value in get_args(kind))
     if is_union(kind):
         return " or ".join(expected_words(arm) for arm in union_members(kind))
+    if is_list(kind) and get_args(kind) and attrs.has(get_args(kind)[0]):
+        return "a list of tables: their name is in two brackets, such as [[zones]]"
     if is_list(kind):
         return f"a list of {_PLURALS.get(get_args(kind)[0] if get_args(kind) else None, 'values')}"
     if attrs.has(kind):

@@ -120,6 +120,7 @@ LEAST = HEAD + TANDEM + SITE
             LEAST + '[[zones]]\nfrom = 2025-06-01T10:00:00\ntimezone = "America/Denver"',
             "config.toml: zones[0].from: found 2025-06-01 10:00:00 (a date or time), expected a date",
         ),
+        (LEAST + "[zones]\nfrom = 2025-06-01", "config.toml: zones: found a table, expected a list of tables: their"),
         (LEAST + "[[zones]]\nfrom = 2025-06-01", "config.toml: zones[0].timezone: found nothing, expected text"),
         (
             LEAST + '[[zones]]\nfrom = 2025-06-01\ntimezone = "Europe/Rome"\n' * 1

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import msgspec
 import pytest
 
@@ -188,3 +189,10 @@ def test_what_is_missing_is_told_before_anything_runs() -> None:
     assert "sinks.mqtt.host" in problems(MqttOptions(), {})[0]
     assert "username" in problems(MqttOptions(host="h", password=Secret("x")), {})[0]
     assert problems(MqttOptions(host="h"), {}) == []
+
+
+@pytest.mark.parametrize("host", ["mqtt://homeassistant.local", "127.0.0.1:18883", "[::1]:1883", "broker:"])
+def test_host_without_scheme_and_port(host: str) -> None:
+    check = attrs.fields(MqttOptions).host.metadata["check"]
+    assert "port" in (check(host) or "")
+    assert [check(each) for each in ("homeassistant.local", "127.0.0.1", "::1", "fe80::1%eth0", None)] == [None] * 5

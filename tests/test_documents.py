@@ -63,6 +63,14 @@ CONTINUED = re.compile(r"(?<=\S)\n *(?=\S)(?![|#>]|[-*] |\d+\. )")
 """Paragraphs and list items that continue on the next line."""
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_rows_of_a_table_have_its_columns(path: Path) -> None:
+    """A | in a cell needs a backslash, even inside of code."""
+    tables = re.findall(r"(?:^\|.*\n)+", path.read_text(encoding="utf-8"), re.MULTILINE)
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1, table
+
+
 def screen_lines(text: str) -> int:
     """Return the number of lines that a page takes at 100 columns, with its paragraphs wrapped again."""
     parts = re.split(r"^( *```.*?^ *```)$", text, flags=re.DOTALL | re.MULTILINE)

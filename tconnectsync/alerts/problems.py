@@ -130,7 +130,9 @@ def _sources(status: Mapping[str, Any], now: datetime) -> Iterator[Problem]:
 
 def _silence(status: Mapping[str, Any], now: datetime, no_data_after: timedelta) -> Problem | None:
     newest, sources = newest_data(status), sources_on(status)
-    if newest is None or now - newest < no_data_after:
+    if newest is None or newest > now:
+        return _trouble_without_age(sources, now)
+    if now - newest < no_data_after:
         return None
     fetched = [at for source in sources if (at := parse_time(source.get("last_fetch"))) is not None]
     troubled = [source for source in sources if source.get("state") != "ok"]
@@ -138,8 +140,19 @@ def _silence(status: Mapping[str, Any], now: datetime, no_data_after: timedelta)
     if not (looked or troubled or now - newest >= no_data_after + LOOK_MARGIN):
         return None  # for example a computer that was asleep: the next poll comes first
     part = troubled[0] if troubled and not looked else {"remedy": PHONE}
+    return _silent(part, newest)
+
+
+def _trouble_without_age(sources: Sequence[Mapping[str, Any]], now: datetime) -> Problem | None:
+    """Return the trouble of the sources as silence if the data has no age: none ever came, or this computer's clock is behind."""
+    lasting = [source for source in sources if has_lasted(source, now)]
+    times = [at for source in lasting if (at := parse_time(source.get("since"))) is not None]
+    return _silent(lasting[0], min(times, default=None)) if lasting else None
+
+
+def _silent(part: Mapping[str, Any], since: datetime | None) -> Problem:
     silence = _problem("data", {**part, "state": "silent"}, "No new pump data", "Pump data is coming again")
-    return attrs.evolve(silence, since=newest)
+    return attrs.evolve(silence, since=since)
 
 
 def _sinks(status: Mapping[str, Any], now: datetime) -> Iterator[Problem]:

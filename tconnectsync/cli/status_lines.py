@@ -14,6 +14,8 @@ from tconnectsync.text.plural import counted
 
 LATE_UPLOAD = timedelta(hours=3)
 """Phones upload about hourly. After this long without an upload the phone should be checked."""
+AHEAD = timedelta(hours=1)
+"""A pump's clock may be some minutes ahead. Data that is later than this shows that the clock of this computer is behind."""
 LONG_SILENT = timedelta(days=3)
 """After this long without data a pump may have been replaced."""
 
@@ -249,4 +251,6 @@ def too_old(status: Mapping[str, Any], now: datetime, max_age: timedelta) -> str
     if not times:
         return f"There is no pump data yet (limit {span_words(max_age)})."
     age = now - max(times)
+    if age < -AHEAD:
+        return f"The newest pump data is {span_words(-age)} in the future: is this computer's clock right?"
     return f"The newest pump data is {span_words(age)} old (limit {span_words(max_age)})." if age > max_age else None

@@ -57,8 +57,9 @@ class Health:
         return self.state is HealthState.OK
 
     def with_since(self, before: Health, now: datetime) -> Health:
-        """Return a copy with ``since``: that of ``before`` if the state is the same, else ``now``."""
-        since = before.since if before.state is self.state and before.since is not None else now
+        """Return a copy with ``since``: that of ``before`` if the state is the same, else ``now``. Never later than ``now``."""
+        # the clock may have been ahead when it began
+        since = min(before.since, now) if before.state is self.state and before.since is not None else now
         return attrs.evolve(self, since=since)
 
 

@@ -119,3 +119,19 @@ def test_nothing_is_known_yet() -> None:
 
 def test_a_clock_that_was_ahead_hides_no_refusal() -> None:
     assert "source tandem" in found(source=trouble("refused", NOW + 400 * HOUR))
+
+
+@pytest.mark.parametrize(("for_", "bad"), [(2 * HOUR, False), (4 * HOUR, True)])
+def test_no_data_ever(for_: timedelta, bad: bool) -> None:
+    """Also without any data, a source that cannot be read for long is told of."""
+    never = {**trouble("backing_off", NOW - for_), "pumps": {}, "newest_event": None}
+    problems = {p.key: p for p in problems_of({"sources": {"tandem": never}, "sinks": {}}, NOW, 3 * HOUR)}
+    assert list(problems) == ["data"] * bad
+    assert all(problem.since == NOW - for_ and problem.remedy == "Look." for problem in problems.values())
+
+
+@pytest.mark.parametrize(("state", "bad"), [("waiting", True), ("ok", False)])
+def test_data_from_the_future(state: str, bad: bool) -> None:
+    """If this computer's clock is behind, data has no age: then the trouble of the source counts."""
+    problems = found(newest=NOW + 5 * HOUR, source=trouble(state, NOW - 4 * HOUR if bad else None))
+    assert list(problems) == ["data"] * bad

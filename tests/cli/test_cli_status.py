@@ -251,6 +251,14 @@ def test_max_age_of_worn_pump() -> None:
     assert "no pump data" in str(too_old(off, NOW, timedelta(hours=3)))
 
 
+@pytest.mark.parametrize(("ahead_min", "words"), [(25, None), (59, None), (90, "in the future")])
+def test_max_age_with_a_clock_that_is_behind(ahead_min: int, words: str | None) -> None:
+    """Data of the future is not new: this computer's clock is behind, and nothing may be read."""
+    newest = f"{NOW + timedelta(minutes=ahead_min):%Y-%m-%dT%H:%M:%SZ}"
+    found = too_old(a_status({"pumps": {}, "newest_event": newest}), NOW, timedelta(hours=3))
+    assert (words in str(found)) if words else found is None
+
+
 @pytest.mark.parametrize("limit", ["3", "h", "-3h", "0h", "3 weeks", "", "1e3h", "nan h"])
 def test_an_age_without_a_unit_is_refused(harness: CliHarness, limit: str) -> None:
     said = harness.run("status", "--max-age", limit)

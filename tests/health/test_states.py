@@ -84,3 +84,11 @@ def test_file_of_the_previous_release(tmp_path: Path) -> None:
     assert {key: value for key, value in written.items() if key != "condition"} == {
         key: value for key, value in OLD_FILE.items() if key != "condition"
     }
+
+
+def test_since_is_never_later_than_now() -> None:
+    """If the clock was ahead when a trouble began, it counts from the moment at which the clock is right."""
+    ahead = Health(state=HealthState.BACKING_OFF).with_since(Health(), NOW + timedelta(days=10))
+    again = Health(state=HealthState.BACKING_OFF).with_since(ahead, NOW)
+    assert again.since == NOW
+    assert Health(state=HealthState.BACKING_OFF).with_since(again, NOW + timedelta(hours=5)).since == NOW

@@ -24,6 +24,8 @@ FAILING = (
 )
 TOO_MANY_OPEN = "Too many files are open. Restart tconnectsync. If this happens again, restart the computer."
 OTHER_FOLDER = "The data folder was moved or its disk was unmounted, and another folder is at its place. Move it back or mount its disk, then restart tconnectsync."
+NO_THREAD = "this computer can start no further thread"
+TOO_MANY_THREADS = "Restart tconnectsync. If this happens again, restart the computer."
 
 _FULL = "database or disk is full"
 _FAILED = "disk I/O error"
@@ -45,6 +47,11 @@ def storage_error(error: Exception, path: Path | None = None) -> OSError | None:
         words = str(error) if number == errno.EBUSY else os.strerror(number)
         return OSError(number, words, None if path is None else str(path))
     return error if isinstance(error, OSError) else None
+
+
+def is_without_threads(error: Exception) -> bool:
+    """Whether no further thread can be started: a limit of this computer, and no bug."""
+    return isinstance(error, RuntimeError) and "start new thread" in str(error)
 
 
 def disk_steps(error: OSError) -> str | None:

@@ -25,7 +25,7 @@ from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.plugin.source import Batch, Source
 from tconnectsync.retry.backoff import backoff_s
 from tconnectsync.retry.deadline import RememberedDeadline
-from tconnectsync.storage_errors import storage_error, storage_remedy
+from tconnectsync.storage_errors import NO_THREAD, TOO_MANY_THREADS, is_without_threads, storage_error, storage_remedy
 
 log = logging.getLogger("tconnectsync.polling")
 CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -271,7 +271,9 @@ class Poller:
         remedy = None if storage is None else storage_remedy(storage, self.events.data_dir)
         if remedy is None or not is_appending:
             log.error("source_failed source=%s", self.name, exc_info=error)
-        if storage is None or remedy is None:
+        if is_without_threads(error):
+            self._fail(now, HealthState.WAITING, NO_THREAD, TOO_MANY_THREADS)
+        elif storage is None or remedy is None:
             remedy = "This is a bug in the source's plugin. The program's log has the details. The daemon retries."
             self._fail(now, HealthState.BACKING_OFF, f"the source failed unexpectedly: {type(error).__name__}", remedy)
         elif is_appending:

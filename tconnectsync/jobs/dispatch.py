@@ -12,6 +12,7 @@ from tconnectsync.exit_status import ExitStatus
 from tconnectsync.jobs.messages import Job, Request, Result, Step
 from tconnectsync.jobs.sync import backfill, dead_letters, import_job, list_dead_letters, replay, resume, sync
 from tconnectsync.runtime.engine import Engine
+from tconnectsync.storage_errors import disk_steps, storage_error
 
 log = logging.getLogger("tconnectsync.jobs")
 
@@ -26,6 +27,11 @@ def next_step(job: Job) -> Step:
         return Result.of_error(error)
     except Exception as error:
         # the outermost border: one failed request must not stop the daemon
+        found = storage_error(error)
+        steps = None if found is None else disk_steps(found)
+        if found is not None and steps is not None:
+            log.warning('request_failed reason="%s"', found.strerror)
+            return Result(status=ExitStatus.FAILED, lines=(f"The disk cannot be used: {found.strerror}. {steps}",))
         log.exception("request_failed")
         words = f"the request failed unexpectedly ({type(error).__name__}); the daemon's log has the details"
         return Result(status=ExitStatus.FAILED, lines=(f"{words}. No stored data is lost.",))

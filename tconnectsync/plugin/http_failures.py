@@ -13,6 +13,7 @@ import urllib3
 
 from tconnectsync.errors import Retryable
 from tconnectsync.plugin.http_library import requests
+from tconnectsync.storage_errors import TOO_MANY_OPEN
 
 
 class HttpFailure(enum.Enum):
@@ -23,6 +24,7 @@ class HttpFailure(enum.Enum):
     REFUSED = "refused"
     NO_ROUTE = "no route"
     CONNECT_TIMEOUT = "connect timeout"
+    TOO_MANY_OPEN = "too many open files"
     NO_CONNECTION = "no connection"
     PROXY = "proxy"
     NO_SOCKS = "no socks"
@@ -92,6 +94,9 @@ FAILURE_TEXTS: Mapping[HttpFailure, FailureText] = {
     HttpFailure.CONNECT_TIMEOUT: FailureText(
         "cannot be reached: no connection within {connect_s:g} s",
         "Check that the server is running, that its address is right, and that no firewall blocks the connection. The daemon retries.",
+    ),
+    HttpFailure.TOO_MANY_OPEN: FailureText(
+        "cannot be reached: no connection, because this computer can open no further file", TOO_MANY_OPEN
     ),
     HttpFailure.NO_CONNECTION: FailureText("cannot be reached: no connection", "Is this computer online?"),
     HttpFailure.PROXY: FailureText(
@@ -174,6 +179,7 @@ _NO_TLS_THERE = frozenset(
 )
 _NOT_CONNECTED: Mapping[int, HttpFailure] = {
     errno.ECONNREFUSED: HttpFailure.REFUSED,
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), HttpFailure.TOO_MANY_OPEN),
     **dict.fromkeys(
         (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL),
         HttpFailure.NO_ROUTE,

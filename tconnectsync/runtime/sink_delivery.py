@@ -26,6 +26,7 @@ from tconnectsync.plugin.receiver import Delivery
 from tconnectsync.runtime.delivery_report import DeliveryReport
 from tconnectsync.runtime.sending import Sending, SendingHere, Sent
 from tconnectsync.runtime.sink_health import SinkHealth, outbox_failure
+from tconnectsync.storage_errors import NO_THREAD, TOO_MANY_THREADS, is_without_threads
 from tconnectsync.text.plural import counted
 
 log = logging.getLogger("tconnectsync.sinks")
@@ -164,6 +165,9 @@ class SinkDelivery:
         except Exception as error:
             # the border to a plugin: its error must not stop the other sinks
             log.exception("sink_failed sink=%s", self.name)
+            if is_without_threads(error):
+                self.health.back_off(NO_THREAD, TOO_MANY_THREADS)
+                return
             self.health.back_off(
                 f"the sink failed unexpectedly: {type(error).__name__}",
                 "This is a bug in the sink's plugin; the log has the details. The daemon retries.",

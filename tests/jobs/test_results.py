@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sqlite3
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +13,8 @@ import pytest
 from tconnectsync.clock import SystemClock
 from tconnectsync.exit_status import ExitStatus
 from tconnectsync.health.states import Health
+from tconnectsync.jobs.dispatch import next_step
+from tconnectsync.jobs.messages import Job, Result
 from tconnectsync.jobs.results import problems
 
 
@@ -36,3 +41,24 @@ def test_waiting_documents(message: str, end: str) -> None:
     [(status, words)] = problems(engine_with(Health(message=message), 56))
     assert status is ExitStatus.WAITING
     assert words.endswith(end)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (sqlite3.OperationalError("database or disk is full"), "The disk cannot be used: No space left on device. Free some space"),
+        (OSError(errno.EIO, os.strerror(errno.EIO)), "dmesg"),
+        (ValueError("x"), "failed unexpectedly (ValueError)"),
+    ],
+)  # fmt: skip
+def test_request_on_a_full_disk(error: Exception, words: str) -> None:
+    """The answer to a command names what the user does about the disk, also if the daemon does the work."""
+
+    def job() -> Job:
+        raise error
+        yield
+
+    result = next_step(job())
+    assert isinstance(result, Result)
+    assert result.status == ExitStatus.FAILED
+    assert words in result.lines[0]

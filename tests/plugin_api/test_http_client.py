@@ -280,7 +280,8 @@ def _broken_sockets(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
         (OSError(101, "Network is unreachable"), HttpFailure.NO_ROUTE),
         (OSError(113, "No route to host"), HttpFailure.NO_ROUTE),
         (TimeoutError("timed out"), HttpFailure.CONNECT_TIMEOUT),
-        (OSError(24, "Too many open files"), HttpFailure.NO_CONNECTION),
+        (OSError(24, "Too many open files"), HttpFailure.TOO_MANY_OPEN),
+        (OSError(12, "Cannot allocate memory"), HttpFailure.NO_CONNECTION),
     ],
 )
 def test_why_there_is_no_connection(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from tconnectsync import Retryable
+from collections.abc import Sequence
+
+from tconnectsync import Delivery, Outcome, Retryable
+from tconnectsync.storage_errors import TOO_MANY_THREADS
+from tests.support.engine.fakes import FakeReceiver
 from tests.support.engine.harness import EngineHarness, hours
 
 
@@ -38,3 +42,24 @@ def test_source_code_raises(harness: EngineHarness) -> None:
     harness.pump.trouble = None
     harness.clock.sleep(60)
     assert harness.ask("sync").status == 0
+
+
+def test_no_thread_left(harness: EngineHarness) -> None:
+    """That the computer can start no further thread is no bug of a plugin."""
+    harness.pump.trouble = RuntimeError("can't start new thread")
+    harness.runner.sender.receiver = ThreadlessReceiver()
+    harness.ask("sync")
+    health = harness.engine.pollers["pump"].health
+    assert (health.state, health.remedy) == ("waiting", TOO_MANY_THREADS)
+    harness.pump.trouble = None
+    harness.clock.sleep(600)
+    harness.ask("sync")
+    assert harness.runner.health.remedy == TOO_MANY_THREADS
+    harness.runner.sender.receiver = harness.receiver
+    harness.clock.sleep(7200)
+    assert harness.ask("sync").status == 0
+
+
+class ThreadlessReceiver(FakeReceiver):
+    def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
+        raise RuntimeError("can't start new thread")

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.preflight import DeliveryBlock, Preflight
 from tconnectsync.outbox.sender import UNCONFIRMED_WORDS, Sender, unconfirmed_remedy
 from tconnectsync.outbox.stored_values import LOOKED_AT, REWRITES_ALLOWED
-from tconnectsync.plugin.receiver import Delivery
+from tconnectsync.plugin.receiver import Delivery, Outcome, ReadableReceiver
 from tconnectsync.runtime.delivery_report import DeliveryReport
 from tconnectsync.runtime.sending import Sending, SendingHere, Sent
 from tconnectsync.runtime.sink_health import SinkHealth, outbox_failure
@@ -36,10 +36,13 @@ UNANSWERED_WORDS = "the receiver has not returned for a quarter of an hour: noth
 UNANSWERED_REMEDY = (
     "Does it write to a disk or a network drive that hangs? Then mend that, and run `systemctl restart tconnectsync`."
 )
+LOOK_BACK = timedelta(hours=1)
 
 
 class _Batch(NamedTuple):
-    """A batch on its way. ``began``: the time of the attempt; ``looked``: whether the receiver was looked at just before."""
+    """A batch on its way; an empty one only reads. ``began``: the time of the attempt; ``looked``: whether the receiver is or was
+    looked at.
+    """
 
     deliveries: Sequence[Delivery]
     began: datetime
@@ -72,11 +75,18 @@ class SinkDelivery:
         """Return when the next delivery may start; None: nothing waits, or the user must act first."""
         if self.health.state in (HealthState.HALTED, HealthState.BRAKED):
             return None
-        due = self.outbox.queue.next_due(now)
+        due = self.outbox.queue.next_due(now) or (None if self._receiver_to_read(now) is None else now)
         if due is None:
             return None
         not_before = self.health.current.not_before
         return due if not_before is None else max(due, not_before.time(now, self.clock))
+
+    def _receiver_to_read(self, now: datetime) -> ReadableReceiver | None:
+        """Return the receiver if only reading can show that it works again: it failed, and what waited for it has expired."""
+        receiver = self.sender.receiver
+        if self.health.state is not HealthState.BACKING_OFF or not isinstance(receiver, ReadableReceiver):
+            return None
+        return receiver if self.outbox.queue.next_due(now) is None else None
 
     def has_due_document(self, now: datetime) -> bool:
         """Whether a document waits to be delivered now."""
@@ -117,7 +127,10 @@ class SinkDelivery:
         self._batch, done = None, False
         with self._failures_recorded():
             try:
-                done = self.sender.finish(batch.deliveries, batch.began, batch.sent.result) > 0
+                if batch.deliveries:
+                    done = self.sender.finish(batch.deliveries, batch.began, batch.sent.result) > 0
+                else:
+                    batch.sent.result()
             finally:
                 self.report.add(self.sender.accepted_count, self.sender.accepted_newest)
             self._record_success(batch.began, done=done or batch.looked)
@@ -139,13 +152,15 @@ class SinkDelivery:
         looked = self.outbox.values.get(LOOKED_AT) != looked_at
         if not self.sender.has_recalled:
             self.preflight.before_asking()
-        deliveries = self.sender.begin(now)
+        deliveries, address = self.sender.begin(now), self.sender.receiver.address
         if deliveries:
-            sent = self.sending.start(self.sender.receiver.address, partial(self.sender.call_receiver, deliveries))
+            sent = self.sending.start(address, partial(self.sender.call_receiver, deliveries))
             self._batch = _Batch(deliveries, now, looked, sent)
+        elif not looked and (receiver := self._receiver_to_read(now)) is not None:
+            self._batch = _Batch((), now, True, self.sending.start(address, partial(_look, receiver, now)))
         else:
             self._record_success(now, done=looked)
-        return bool(deliveries)
+        return self.is_sending
 
     @contextlib.contextmanager
     def _failures_recorded(self) -> Iterator[None]:
@@ -208,3 +223,9 @@ class SinkDelivery:
             block = self.preflight.blocker(self.preflight.unchecked_days())
             if block is not None:
                 self.health.halt(block)
+
+
+def _look(receiver: ReadableReceiver, now: datetime) -> Sequence[Outcome]:
+    """Read something of the last hour. Raises the receiver's errors."""
+    next(iter(receiver.survey(now - LOOK_BACK, now)), None)
+    return ()

@@ -15,7 +15,7 @@ from tconnectsync.projection import intervals
 from tconnectsync.runtime import sink_folding
 from tconnectsync.timeline.zones import Zones
 from tests.runtime.test_corrupt_log import NewsOnlySource, flip, repaired
-from tests.support.engine.fakes import FakeReceiver, State, Stretch, StretchFold
+from tests.support.engine.fakes import FakeReceiver, ReadableFakeReceiver, State, Stretch, StretchFold
 from tests.support.engine.harness import BEGIN, EngineHarness
 
 
@@ -280,6 +280,45 @@ def test_new_address_known_after_replay(delivered: EngineHarness) -> None:
     delivered.clock.sleep(3600)
     assert delivered.ask("sync").status == 0
     assert filled.keys() <= delivered.receiver.there.keys()
+
+
+# --- a site that was away -----------------------------------------------------------------------------------------------
+
+
+class NowFold(StretchFold):
+    """Only the present rate, which is worth half an hour."""
+
+    def step(self, state: State, event: Event) -> tuple[State, Sequence[Document]]:
+        return super().step(state, event)[0], ()
+
+    def running(self, state: State) -> Sequence[Document]:
+        return [msgspec.structs.replace(known, ttl_s=1800.0) for known in super().running(state)]
+
+
+def test_site_is_back_and_nothing_waits(tmp_path: Path) -> None:
+    """The last short-lived document expires while the site is away, and the pump is silent: reading shows that it is back."""
+    receiver = ReadableFakeReceiver(batch_size=100)
+    harness = EngineHarness(tmp_path, folds={"now": NowFold()}, receiver=receiver)
+    harness.pump.every_min = 60
+    assert harness.ask("sync").status == 0
+    receiver.trouble_delivering = receiver.trouble_reading = Retryable("the site does not answer", in_doubt=True)
+    harness.clock.sleep(65 * 60)
+    harness.ask("sync")
+    harness.pump.hidden = set(range(9000))  # the pump uploads nothing new
+    for _ in range(20):
+        harness.clock.sleep(600)
+        harness.engine.run_once()
+    health, surveys = harness.runner.health, receiver.surveys
+    assert (health.state, harness.runner.outbox.queue.next_due(harness.clock.now())) == ("backing_off", None)
+    assert health.since is not None
+    assert 3 < surveys < 20, "it is asked less and less often"
+    receiver.trouble_delivering = receiver.trouble_reading = None
+    for _ in range(10):
+        harness.clock.sleep(600)
+        harness.engine.run_once()
+    assert harness.runner.health.state == "ok"
+    assert receiver.surveys <= surveys + 2, "one look, and the daily comparison"
+    harness.engine.close()
 
 
 # --- a site with other documents ----------------------------------------------------------------------------------------

@@ -147,7 +147,8 @@ class Preflight:
         if kept := self._keep_equal(found):
             self._kept += kept
             values.put(CONFIRMED, True)
-            values.put(ADDRESS, receiver.address)  # with them: another address must not get the others only
+        if found:
+            values.put(ADDRESS, receiver.address)  # another address must not get their keys, nor only the others
         if found and values.get(READ_BACK) is None:  # else keep its ``since``
             is_doubted = values.get(DOUBTED_FROM) is not None  # then the sources' states are older, too
             values.put(READ_BACK, ReadBack(since=self.clock.now() if is_doubted else None))

@@ -19,6 +19,7 @@ from tconnectsync.outbox.preflight import Preflight
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.outbox.stored_values import (
     ADDRESS,
+    ADMITTED_FROM,
     FOREIGN_ALLOWED,
     LOG_ID,
     READ_BACK,
@@ -121,7 +122,7 @@ class SinkRunner:
         with self.outbox.transaction():
             if self.outbox.values.get(ADDRESS) not in ("", self.sender.receiver.address):
                 self.outbox.queue.forget_receiver()
-                self.outbox.values.forget(ADDRESS, FOREIGN_ALLOWED, READ_BACK)
+                self.outbox.values.forget(ADDRESS, ADMITTED_FROM, FOREIGN_ALLOWED, READ_BACK)
                 self.sender.forget_receiver()
             count = self.outbox.queue.replay(
                 tuple(self.fold_runner.folds),

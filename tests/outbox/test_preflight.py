@@ -95,14 +95,16 @@ def rebuilt(path: Path, count: int, copies: list[StoredDocument | None], **more:
     return outbox, Preflight(Sender(outbox, receiver), clock, "sink", ("fold",))
 
 
-def test_a_new_address_gets_everything_or_waits(tmp_path: Path) -> None:
-    """Part of the old site was read back. What it has must not count as delivered to another one."""
+@pytest.mark.parametrize("equal", [True, False])
+def test_a_new_address_gets_everything_or_waits(tmp_path: Path, equal: bool) -> None:
+    """Part of the old site was read back. What it has, and its keys, must not count for another one."""
     copies: list[StoredDocument | None] = [copy_of(number) for number in range(READ_BACK_AT_ONCE)]
-    outbox, preflight = rebuilt(tmp_path, READ_BACK_AT_ONCE + 300, [*copies, None])
+    different = set() if equal else {copy.document_id for copy in copies if copy is not None}
+    outbox, preflight = rebuilt(tmp_path, READ_BACK_AT_ONCE + 300, [*copies, None], different=different)
     assert preflight.step() is False
     with pytest.raises(Retryable):
         preflight.step()
-    assert outbox.queue.waiting(NOW) == 300
+    assert outbox.queue.waiting(NOW) == 300 + len(different)
     receiver: Any = preflight.sender.receiver
     receiver.address = "another site"
     assert isinstance(preflight.step(), DeliveryBlock)

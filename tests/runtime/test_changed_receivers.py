@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+import attrs
 import pytest
 
-from tconnectsync import Delivery, Outcome, ReceiverConflict
+from tconnectsync import Delivery, Outcome, ReceiverConflict, Retryable
+from tconnectsync.outbox import preflight
 from tconnectsync.outbox.checkpoints import Checkpoints
-from tests.support.engine.fakes import FakeReceiver
+from tconnectsync.plugin.receiver import StoredDocument
+from tests.support.engine.fakes import FakeReceiver, ReadableFakeReceiver
 from tests.support.engine.harness import BEGIN, EngineHarness
 
 
@@ -32,6 +35,42 @@ def test_replay_days_to_new_site(harness: EngineHarness) -> None:
     harness.clock.sleep(3600)
     assert harness.ask("sync").status == 0
     assert harness.starts()[-1] == hours([73])[0]
+
+
+@attrs.define
+class MovedReceiver(ReadableFakeReceiver):
+    """A new site with the old one's database, which fails once while it is read back."""
+
+    fails: bool = True
+    blindly: set[str] = attrs.field(factory=set)
+    """What was sent as if it were not there, and was."""
+
+    def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
+        sent = {each.document_id for each in batch if each.receiver_key is None and not each.in_doubt}
+        self.blindly |= sent & self.there.keys()
+        return super().deliver(batch)
+
+    def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
+        for number, copy in enumerate(super().read_back(first, last)):
+            if number == 12 and self.fails:
+                self.fails = False
+                raise Retryable("the site is slow")
+            yield copy
+
+
+def test_moved_site_interrupted(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replay to a moved site: what it has is read to the end, also after an interruption, and sent to its own places."""
+    monkeypatch.setattr(preflight, "READ_BACK_AT_ONCE", 5)
+    harness.ask("sync")
+    moved = MovedReceiver(address="shelf://two", batch_size=100, there=dict(harness.receiver.there))
+    harness.reopen(receiver=moved)
+    harness.ask("replay", sink="shelf")
+    assert not moved.fails
+    harness.clock.sleep(600)
+    harness.reopen()
+    assert harness.ask("sync").status == 0
+    assert moved.calls
+    assert moved.blindly == set()
 
 
 def test_withdrawals_of_old_site(harness: EngineHarness) -> None:

@@ -187,11 +187,11 @@ def test_unit_for_a_failed_service(name: str) -> None:
 def test_failed_service_and_a_wrong_address(tmp_path: Path) -> None:
     """What is no address, or one that Apprise does not know, does not keep the others from being notified."""
     urls = tmp_path / "tconnectsync.alert-urls"
-    with http_receiver() as first, http_receiver() as second:
+    with http_receiver() as first, http_receiver() as second, http_receiver() as third:
         lines = (
             "\ufeff# old: ntfy://no.invalid/x",
             "ntfy.sh/topic",
-            f"{first.ntfy}, {second.ntfy}",
+            f"{first.ntfy}, {second.ntfy},{third.ntfy}",
             "phone: nosuch://x",
         )
         urls.write_text("\n".join(lines), encoding="utf-8")
@@ -201,7 +201,7 @@ def test_failed_service_and_a_wrong_address(tmp_path: Path) -> None:
         shell = text.replace("/etc/credstore", str(tmp_path)).replace("%i", "tconnectsync").replace("%H", "pi")
         assert "$" not in shell, "systemd would replace it"
         subprocess.run(shlex.split(shell), check=False, capture_output=True, timeout=60)
-        for receiver in (first, second):
+        for receiver in (first, second, third):
             assert [each["title"] for each in receiver.notifications] == ["tconnectsync has stopped on pi"]
             assert "sudo systemctl restart tconnectsync" in receiver.notifications[0]["message"]
 

@@ -229,7 +229,7 @@ class _OptionMerger:
     def put_secret(self, texts: Sequence[tuple[str, Any]], origin: str, where: str) -> None:
         """Use a secret that is not in the configuration's file. Of a list, use the good ones although others are wrong.
 
-        ``texts`` has the name of each in messages, such as ``line 3: ``.
+        ``texts`` has the name of each in messages, such as ``line 3 of alert-urls: ``.
         """
         listed, good, wrong = is_list(self.field.type), [], dict[str, str]()
         for name, text in texts:

@@ -22,7 +22,7 @@ def read_secret_list(path: Path) -> tuple[dict[str, str], str | None]:
         return {}, f"found {path}, which is not UTF-8 text, expected one secret in each line"
     if not any(lines):
         return {}, f"found {path}, which is empty, expected one secret in each line"
-    named = {f"line {number}: ": line for number, line in enumerate(lines, start=1)}
+    named = {f"line {number} of {path.name}: ": line for number, line in enumerate(lines, start=1)}
     return {name: line for name, line in named.items() if line and not line.startswith("#")}, None
 
 

@@ -55,9 +55,9 @@ def test_only_the_part_that_needs_the_secret_stops(tmp_path: Path, part: str, ta
 
 
 WRONG_ADDRESSES = {
-    "ntfy.sh/topic-4711": "line 1: found a value",
-    "# mine\n\nntfy.sh/topic-4711 b-4711": "line 3: found a value",
-    "x-4711\nmy phone: y-4711\n": "line 1: found a value",
+    "ntfy.sh/topic-4711": "line 1 of alert-urls: found a value",
+    "# mine\n\nntfy.sh/topic-4711 b-4711": "line 3 of alert-urls: found a value",
+    "x-4711\nmy phone: y-4711\n": "line 1 of alert-urls: found a value",
 }
 
 
@@ -93,7 +93,7 @@ def test_good_addresses_beside_a_wrong_one(tmp_path: Path) -> None:
         problem = config.problem_of("alerts") or ""
         assert "The other addresses get the notifications" in problem
         assert "4711" not in problem
-        assert "line 2: found" in problem or "TCONNECTSYNC_ALERT_URLS" in problem
+        assert "line 2 of alert-urls: found" in problem or "TCONNECTSYNC_ALERT_URLS" in problem
 
 
 def test_a_wrong_heartbeat_stops_no_data(tmp_path: Path) -> None:

@@ -97,6 +97,14 @@ def test_what_needs_the_secret_refuses(home: Home, words: tuple[str, ...], name:
     assert name in done.stdout + done.stderr
 
 
+def test_a_wrong_address_stops_no_sync(home: Home) -> None:
+    """The status is that of the lost secret of MQTT, not 2 for a wrong configuration."""
+    (home.installation.folder / "alert-urls").write_text("ntfy.sh/topic\n")
+    home.installation.run("sync", expect=(5,))
+    assert "line 1 of alert-urls" in home.status()["alerts"]["message"]
+    home.take("alert-urls")
+
+
 def test_the_daemon_notices_when_the_file_comes_and_goes(home: Home) -> None:
     hasty = attrs.evolve(home.installation, program=(sys.executable, "-c", HASTY))
     with daemon(hasty) as living:

@@ -135,11 +135,13 @@ class Checkpoints:
             ],
         )
 
-    def invalidate_out_of_range(self, stream: str, first: datetime, last: datetime) -> None:
-        """Fold the intervals again whose documents of these times were outside the delivery window."""
+    def invalidate_times(self, stream: str, first: datetime, last: datetime) -> None:
+        """Fold the intervals again that made documents of these times, inside or outside the delivery window."""
         rows = self._db.execute(
-            "SELECT fold, interval FROM out_of_range WHERE stream = ? AND first_ms <= ? AND last_ms >= ?",
-            (stream, milliseconds(last), milliseconds(first)),
+            "SELECT fold, interval FROM out_of_range WHERE stream = :stream AND first_ms <= :last AND last_ms >= :first"
+            " UNION SELECT fold, interval FROM document"
+            " WHERE stream = :stream AND interval IS NOT NULL AND at_ms BETWEEN :first AND :last",
+            {"stream": stream, "first": milliseconds(first), "last": milliseconds(last)},
         ).fetchall()
         for fold, interval in rows:
             self.invalidate_origin(fold, stream, interval)

@@ -35,7 +35,7 @@ def invalidate_retimed(fold_runner: FoldRunner, stream: EventStream) -> None:
             low, high = (interval_of(key, numbered=stream.numbered) for key in (first, last))
             outbox.checkpoints.invalidate_range(stream.name, low, high, folds)
         for first_at, last_at in stream.changed_windows(before):
-            outbox.checkpoints.invalidate_out_of_range(stream.name, first_at, last_at)
+            outbox.checkpoints.invalidate_times(stream.name, first_at, last_at)
         outbox.values.put(PLACEMENT.of(stream.name), now)
     _invalidate_hand_overs(fold_runner, stream)
 

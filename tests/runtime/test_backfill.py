@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
+import pytest
+
 from tconnectsync import Batch, History, Retryable
 from tconnectsync.events import FACTS, HistoryOpened
 from tconnectsync.jobs.dispatch import perform
 from tconnectsync.jobs.messages import Request, Result
-from tests.support.engine.harness import BEGIN, EngineHarness
+from tests.support.engine.harness import BEGIN, EngineHarness, hours
 
 
 def test_history_edge_local_day(harness: EngineHarness) -> None:
@@ -120,3 +122,20 @@ def test_backfill_fails(harness: EngineHarness) -> None:
 
     harness.pump.backfills = broken
     assert harness.ask("backfill", first="2025-01-01", last="2025-01-05").status == 3
+
+
+@pytest.mark.parametrize(("first_day", "left"), [("2026-06-02", 3), ("2026-06-06", 0)])
+def test_delivery_begins_later(harness: EngineHarness, first_day: str, left: int) -> None:
+    """The first day was unknown after a repair, and comes back: documents before it go, also those that ended long after they
+    began, and the running one.
+    """
+    harness.pump.stretch_h = 36
+    harness.pump.opened = ()
+    harness.clock.sleep(86400 * 4)
+    harness.ask("sync")
+    assert harness.starts() == hours([0, 36, 72, 108])
+    harness.pump.opened = (HistoryOpened(first_day=first_day),)
+    harness.clock.sleep(1800)
+    harness.ask("sync")
+    harness.ask("resume", sink="shelf")
+    assert harness.starts() == hours([0, 36, 72, 108])[4 - left :]

@@ -44,8 +44,8 @@ class LogGap(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WearBegan(msgspec.Struct, frozen=True, kw_only=True):
-    """From here on this pump is the active one. Made by the timeline, never in the log."""
+    """From here on this pump is the active one, or its days are delivered. Made by the timeline, never in the log."""
 
 
 class WearEnded(msgspec.Struct, frozen=True, kw_only=True):
-    """From here on another pump is the active one. Made by the timeline, never in the log."""
+    """From here on another pump is the active one, or days are not delivered. Made by the timeline, never in the log."""

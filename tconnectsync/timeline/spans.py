@@ -48,6 +48,19 @@ def union(spans: Iterable[Span]) -> tuple[Span, ...]:
     return tuple(joined)
 
 
+def intersection(these: Iterable[Span], those: Sequence[Span]) -> tuple[Span, ...]:
+    """Return the times that are in both sets."""
+    both = []
+    for this in these:
+        for that in those:
+            begins = [begin for begin in (this.begin, that.begin) if begin is not None]
+            ends = [end for end in (this.end, that.end) if end is not None]
+            span = Span(begin=max(begins, default=None), end=min(ends, default=None))
+            if span.begin is None or span.end is None or span.begin < span.end:
+                both.append(span)
+    return union(both)
+
+
 def difference(these: Sequence[Span], those: Sequence[Span]) -> tuple[Span, ...]:
     """Return the times that are in exactly one of two sets."""
     bounds: set[datetime] = set()

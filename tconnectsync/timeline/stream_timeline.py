@@ -11,7 +11,7 @@ import msgspec
 
 from tconnectsync.eventlog import EventLog, Stream
 from tconnectsync.timeline.pump_clock import ClockPiece, PumpClock, ZoneClock
-from tconnectsync.timeline.spans import Span, any_contains, difference
+from tconnectsync.timeline.spans import Span, any_contains, difference, intersection
 from tconnectsync.timeline.time_index import KeyRange, TimeIndex
 from tconnectsync.timeline.wear import wear_changes
 from tconnectsync.timeline.zones import Zones
@@ -46,11 +46,14 @@ class StreamTimeline(msgspec.Struct, frozen=True, kw_only=True):
     def hand_overs(self, log: EventLog, stream: Stream) -> tuple[tuple[int, datetime, str], ...]:
         """Return the :func:`wear_changes` with their place in the stream: (key of the first event not before it, UTC, kind).
 
-        A change after the last event gets the last key. Uses only the index.
+        For a fold, the pump is not worn before a delivery window, so that what goes on at its edge begins there and is delivered.
+        After the last window nothing changes. A change after the last event gets the last key. Uses only the index.
         """
         order = TimeIndex.of(log, stream, self.clock)
+        *earlier, last = self.delivery_windows or ALWAYS
+        shown = intersection(self.active, (*earlier, Span(begin=last.begin)))
         found = []
-        for near in _group_by_day(wear_changes(self.active)):
+        for near in _group_by_day(wear_changes(shown)):
             keys = order.first_keys([at for at, _ in near])
             found += [
                 (stream.last_key if key is None else key, at, kind) for key, (at, kind) in zip(keys, near, strict=True)

@@ -190,12 +190,15 @@ TAKEN_OFF, PUT_ON = events.WearEnded(), events.WearBegan()
 
 
 def test_mode_of_a_pump_in_a_drawer() -> None:
-    """A mode ends when the pump is taken off. What a pump in a drawer says of modes is nobody's sleep."""
+    """A mode ends when the pump is taken off. One that goes on when it is put on begins there."""
     world = ((0, mode("sleep")), (60, TAKEN_OFF), (90, ALIVE), (120, mode("normal")), (600, mode("sleep")))
     assert shown(run(ModesFold(), *world, (660, ALIVE))) == [(0, "Sleep", 60)]
-    assert shown(run(ModesFold(), *world, (660, PUT_ON), (700, ALIVE), (720, mode("normal")))) == [(0, "Sleep", 60)]
-    worn_again = ((660, PUT_ON), (670, mode("exercise")), (700, mode("normal")))
-    assert shown(run(ModesFold(), *world, *worn_again)) == [(0, "Sleep", 60), (670, "Exercise", 30)]
+    worn_again = ((660, PUT_ON), (670, ALIVE), (700, mode("normal")))
+    assert shown(run(ModesFold(), *world, *worn_again)) == [(0, "Sleep", 60), (660, "Sleep", 40)]
+    twice = run(ModesFold(), (0, mode("sleep")), (60, TAKEN_OFF), (90, PUT_ON), (120, mode("normal")))
+    assert shown(twice) == [(0, "Sleep", 60), (90, "Sleep", 30)]
+    doubtful = ((70, unreadable("mode.changed")), (90, PUT_ON), (120, ALIVE))
+    assert shown(run(ModesFold(), (0, mode("sleep")), (60, TAKEN_OFF), *doubtful)) == [(0, "Sleep", 60)]
 
 
 def test_control_mode_notes() -> None:

@@ -11,6 +11,7 @@ from tconnectsync import Batch, History, Retryable
 from tconnectsync.events import FACTS, HistoryOpened
 from tconnectsync.jobs.dispatch import perform
 from tconnectsync.jobs.messages import Request, Result
+from tconnectsync_nightscout.folds.basal import BasalFold
 from tests.support.engine.harness import BEGIN, EngineHarness, hours
 
 
@@ -48,6 +49,25 @@ def test_history_opened_later_running(harness: EngineHarness) -> None:
     harness.pump.opened += (HistoryOpened(first_day="2026-06-01", last_day="2026-06-01"),)
     harness.ask("backfill", first="2026-06-01", last="2026-06-01")
     assert harness.starts() == [BEGIN]
+
+
+def test_rate_across_history_edge(harness: EngineHarness) -> None:
+    """A rate that applies since before the first day is delivered from that day on, as one document with its whole length.
+
+    A rate that never changes would otherwise never be on the site.
+    """
+    harness.reopen(folds={"basal": BasalFold()})
+    harness.pump.stretch_h = 100
+    harness.pump.opened = (HistoryOpened(first_day="2026-06-02"),)
+    harness.clock.sleep(86400)
+    harness.ask("sync")
+    (shown,) = harness.receiver.there.values()
+    edge = BEGIN + timedelta(hours=22)
+    assert (shown.at.replace(microsecond=0), shown.content["duration"]) == (edge, pytest.approx(26 * 60, abs=1))
+    harness.pump.opened += (HistoryOpened(first_day="2026-06-01", last_day="2026-06-01"),)
+    harness.ask("backfill", first="2026-06-01", last="2026-06-01")
+    (shown,) = harness.receiver.there.values()
+    assert (shown.at.replace(microsecond=0), shown.content["duration"]) == (BEGIN, pytest.approx(48 * 60, abs=1))
 
 
 def test_two_backfills(harness: EngineHarness) -> None:

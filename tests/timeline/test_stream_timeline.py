@@ -249,6 +249,21 @@ def test_opened_days_are_local_whole_and_inclusive() -> None:
     )
 
 
+def test_for_a_fold_a_pump_is_worn_from_the_first_day() -> None:
+    """What goes on at the edge of a window begins there. The end of the last window changes nothing."""
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    world.opened("2025-06-03", "2025-06-04")
+    world.opened("2025-06-07", "2025-06-08")
+    log = ListLog()
+    log.append(world.events)
+    found = place(log).hand_overs(log, stream_of(log))
+    assert [(at, kind) for _, at, kind in found[1:]] == [
+        (utc("2025-06-02T22:00"), "wear.began"),
+        (utc("2025-06-04T22:00"), "wear.ended"),
+        (utc("2025-06-06T22:00"), "wear.began"),
+    ]
+
+
 def test_another_pumps_history_opens_nothing_here() -> None:
     world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="111").run(utc("2025-06-10"))
     other = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="222").run(utc("2025-06-10"))

@@ -10,7 +10,7 @@ import msgspec
 
 from tconnectsync import Document, Event, each, events
 from tconnectsync.events.source_record import SourceRecord, record_of, utc_of
-from tconnectsync_nightscout.folds.documents import minutes, treatment, words
+from tconnectsync_nightscout.folds.documents import minutes, stamp, treatment, words
 
 _SHOWN = {"sleep": "Sleep", "exercise": "Exercise"}
 _SIGNS_OF_LIFE = frozenset({"basal.delivered", "day.summary", "pumping.resumed", "pumping.suspended", "unknown"})
@@ -18,16 +18,21 @@ _SIGNS_OF_LIFE = frozenset({"basal.delivered", "day.summary", "pumping.resumed",
 
 
 class RunningMode(msgspec.Struct, frozen=True, kw_only=True):
-    """A current mode, up to the pump's newest record. ``in_doubt`` since a change of the mode that cannot be read."""
+    """A current mode, up to the pump's newest record. ``first`` names it; it is shown from ``begin`` (later after a pump change).
+
+    ``in_doubt`` since a change of the mode that cannot be read. ``part`` counts pump changes.
+    """
 
     mode: str
     first: SourceRecord
+    begin: datetime
     seen_at: datetime
     in_doubt: bool = False
+    part: int = 0
 
 
 class ModesState(msgspec.Struct, frozen=True, kw_only=True):
-    """The current mode, if it is shown, and whether this pump is the worn one."""
+    """The current mode, if it is one that is shown, and whether this pump is the worn one."""
 
     mode: RunningMode | None = None
     worn: bool = True
@@ -40,7 +45,7 @@ class ModesFold:
     A mode ends at the next change to another; "stop all" ends any. Until then its length is up to the pump's last
     record, or up to a change that cannot be read.
 
-    Modes are of the worn pump. One ends when the pump is taken off, and one that began in a drawer is not shown.
+    A mode is shown only while the pump is worn.
     """
 
     name = "modes"
@@ -56,31 +61,36 @@ class ModesFold:
     def step(self, state: ModesState, event: Event) -> tuple[ModesState, Sequence[Document]]:
         """Return the state after ``event``, and the mode that it ended."""
         going, body = state.mode, event.body
-        if isinstance(body, events.WearBegan):
-            return ModesState(mode=going), ()
         if isinstance(body, events.WearEnded):
-            return ModesState(worn=False), _ended(going, utc_of(event))
-        if not state.worn:
-            return state, ()
+            return ModesState(mode=going, worn=False), _ended(going, utc_of(event)) if state.worn else ()
+        if isinstance(body, events.WearBegan):
+            return (state if state.worn else ModesState(mode=_put_on(going, utc_of(event)))), ()
         if not isinstance(body, events.ModeChanged):
             if going is None or going.in_doubt:
                 return state, ()
             in_doubt = isinstance(body, events.Unknown) and body.likely_kind == "mode.changed"
             seen_at = max(going.seen_at, utc_of(event))
-            return ModesState(mode=msgspec.structs.replace(going, seen_at=seen_at, in_doubt=in_doubt)), ()
+            going = msgspec.structs.replace(going, seen_at=seen_at, in_doubt=in_doubt)
+            return ModesState(mode=going, worn=state.worn), ()
         mode = "normal" if body.action == "stop_all" else body.mode
         record = record_of(event)
         if going is not None and going.mode == body.previous:
             going = msgspec.structs.replace(going, in_doubt=False)  # it went on until now
         if going is not None and going.mode == mode and not going.in_doubt:
-            return ModesState(mode=msgspec.structs.replace(going, seen_at=max(record.at, going.seen_at))), ()
-        ended = _ended(going, record.at, record)
-        begun = RunningMode(mode=mode, first=record, seen_at=record.at) if mode in _SHOWN else None
-        return ModesState(mode=begun), ended
+            going = msgspec.structs.replace(going, seen_at=max(record.at, going.seen_at))
+            return ModesState(mode=going, worn=state.worn), ()
+        begun = RunningMode(mode=mode, first=record, begin=record.at, seen_at=record.at) if mode in _SHOWN else None
+        return ModesState(mode=begun, worn=state.worn), _ended(going, record.at, record) if state.worn else ()
 
     def running(self, state: ModesState) -> Sequence[Document]:
-        """The mode so far."""
-        return () if state.mode is None else _shown(state.mode, state.mode.seen_at)
+        """The mode so far, while this pump is worn."""
+        return _shown(state.mode, state.mode.seen_at) if state.mode is not None and state.worn else ()
+
+
+def _put_on(mode: RunningMode | None, at: datetime) -> RunningMode | None:
+    if mode is None or mode.in_doubt:
+        return None
+    return msgspec.structs.replace(mode, begin=at, seen_at=at, part=mode.part + 1)
 
 
 def _ended(mode: RunningMode | None, at: datetime, by: SourceRecord | None = None) -> Sequence[Document]:
@@ -90,11 +100,12 @@ def _ended(mode: RunningMode | None, at: datetime, by: SourceRecord | None = Non
 
 
 def _shown(mode: RunningMode, end: datetime, by: SourceRecord | None = None) -> Sequence[Document]:
-    if end <= mode.first.at:
+    if end <= mode.begin:
         return ()
     sources = [mode.first.name] if by is None else [mode.first.name, by.name]
-    fields = {"duration": minutes(end - mode.first.at)}
-    return (treatment(_SHOWN[mode.mode], mode.first, "mode", mode.first.key, fields=fields, sources=sources),)
+    identity = ["mode", mode.first.key] if mode.part == 0 else ["mode", mode.first.key, mode.part]
+    at, fields = stamp(mode.begin, mode.first.seq), {"duration": minutes(end - mode.begin)}
+    return (treatment(_SHOWN[mode.mode], mode.first, *identity, at=at, fields=fields, sources=sources),)
 
 
 _CONTROL_WORDS = {

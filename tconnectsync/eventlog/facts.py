@@ -8,8 +8,10 @@ from typing import TypeAlias
 from tconnectsync.eventlog.index_queries import IndexReader
 from tconnectsync.events import FACTS, Event
 
-MOST_REMEMBERED = 512
-"""Facts in memory: less than half a megabyte. Each poll asks for the last 200 uploads, which lie all over the log."""
+MOST_REMEMBERED = 1_500
+"""Facts in memory: about a megabyte, and much less as a rule. Each poll asks for the last 200 uploads, which lie all over the log;
+if the phone uploads every few minutes, for the last 1,200.
+"""
 
 Location: TypeAlias = tuple[int, int]
 

@@ -21,12 +21,15 @@ from tconnectsync.timeline.spans import EARLIEST, LATEST, Span, union
 from tconnectsync.timeline.stream_clock import StreamClock
 from tconnectsync.timeline.stream_timeline import ALWAYS, StreamTimeline
 from tconnectsync.timeline.time_index import TimeIndex
+from tconnectsync.timeline.zone_decision import LATE_SPAN
 from tconnectsync.timeline.zones import Zones
 
 log = logging.getLogger("tconnectsync.timeline")
 MAX_SILENCE = timedelta(hours=36)
 """A pump logs its basal all day. If a numbered stream is silent for longer, events without numbers are used instead."""
-MAX_UPLOADS, MAX_FACTS = 200, 10_000
+UPLOADS, MAX_UPLOADS, MAX_FACTS = 200, 1_200, 10_000
+UPLOADS_SPAN = LATE_SPAN + timedelta(days=1)
+"""If the last 200 uploads are all younger, more of them are looked at: a wrong offset needs uploads of days to be corrected."""
 
 
 @attrs.define
@@ -181,10 +184,15 @@ class TimelineResolver:
     def _uploads(self, pump: str) -> Sequence[Event]:
         """Return the pump's uploads, newest first; none if one is corrupt, and then the stored choice stays."""
         try:
-            return self.log.facts("upload.seen", pump=pump, limit=MAX_UPLOADS)
+            found = self.log.facts("upload.seen", pump=pump, limit=UPLOADS)
+            if len(found) == UPLOADS and found[0].body.uploaded_at - found[-1].body.uploaded_at < UPLOADS_SPAN:
+                found = self.log.facts("upload.seen", pump=pump, limit=MAX_UPLOADS)
+                oldest = found[0].body.uploaded_at - UPLOADS_SPAN
+                found = [fact for fact in found if fact.body.uploaded_at >= oldest]
         except LogCorrupt as error:
             log.warning('uploads_not_read pump=%s reason="%s"', short_serial(pump), error.message)
             return ()
+        return found
 
     def _position(self, stream: Stream) -> int:
         newest = self.log.newest(stream.id)

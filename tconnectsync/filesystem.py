@@ -107,6 +107,25 @@ def replace_file(files: Files, path: Path, data: bytes, *, durable: bool = True)
         files.sync_folder(path.parent)
 
 
+_NO_NEW_FILE = frozenset({errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT})
+
+
+def replace_or_overwrite(files: Files, path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Like :func:`replace_file`, but write an existing file in place if no new file can be made.
+
+    Only for files that may be lost: in that case a crash may leave a mix of old and new content.
+    """
+    try:
+        replace_file(files, path, data, durable=durable)
+    except OSError as error:
+        if error.errno not in _NO_NEW_FILE:
+            raise
+        try:
+            files.overwrite(path, data)
+        except OSError:
+            raise error from None
+
+
 class OsAppendFile:
     """A file of the operating system, open for appending."""
 

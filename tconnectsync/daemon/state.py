@@ -15,7 +15,7 @@ from pathlib import Path
 
 import attrs
 
-from tconnectsync.eventlog import Files, OsFiles, lock_holder, replace_file
+from tconnectsync.eventlog import Files, OsFiles, lock_holder, replace_or_overwrite
 from tconnectsync.health.states import Health, HealthState
 from tconnectsync.json_converter import CONVERTER
 
@@ -68,7 +68,7 @@ class DaemonRecord:
     def _write(self, state: DaemonState) -> None:
         self._state = state
         try:
-            replace_file(self.files, self.folder / FILE_NAME, CONVERTER.dumps(state).encode())
+            replace_or_overwrite(self.files, self.folder / FILE_NAME, CONVERTER.dumps(state).encode())
         except OSError as error:
             log.warning('daemon_state_not_saved reason="%s"', error.strerror)
 

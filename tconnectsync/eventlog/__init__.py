@@ -13,7 +13,7 @@ from tconnectsync.eventlog.preview_files import OverlayFiles
 from tconnectsync.eventlog.replica import LogEnd, Replica
 from tconnectsync.eventlog.snapshot import FILE_NAME, LogCopy, copy_of_log
 from tconnectsync.eventlog.writer import Appended
-from tconnectsync.filesystem import AppendFile, Files, OsFiles, replace_file
+from tconnectsync.filesystem import AppendFile, Files, OsFiles, replace_file, replace_or_overwrite
 
 __all__ = [
     "FILE_NAME",
@@ -35,4 +35,5 @@ __all__ = [
     "copy_of_log",
     "lock_holder",
     "replace_file",
+    "replace_or_overwrite",
 ]

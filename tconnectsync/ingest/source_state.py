@@ -7,21 +7,19 @@ a power cut takes it, the times of the other file hold, which are at most a day 
 from __future__ import annotations
 
 import contextlib
-import errno
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import attrs
 
-from tconnectsync.eventlog import Files, OsFiles, replace_file
+from tconnectsync.eventlog import Files, OsFiles, replace_or_overwrite
 from tconnectsync.events import Event
 from tconnectsync.health.states import Health
 from tconnectsync.json_converter import CONVERTER
 from tconnectsync.retry.deadline import RememberedDeadline
 
 _NOT_KEPT = {"json": None}
-_NO_NEW_FILE = frozenset({errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT})
 _OLDEST_DURABLE = timedelta(days=1)
 """So much older may the durable time of the last fetch be: ``status`` shows it after a power cut."""
 
@@ -76,27 +74,16 @@ class SourceState:
     def save(self) -> None:
         """Write the times, and before them the file, all or nothing and durably, if more than times changed or its times are a day old.
 
+        If no new file can be made, they are written in place: a refusal must not be forgotten, or the login is tried again.
         The data folder itself is not made: if it was moved away, another one in its place would hide that.
         """
         self.files.make_folder(self.path.parent, parents=False)
         apart_from_times = CONVERTER.dumps(attrs.evolve(self, last_fetch=None, last_began=None, next_poll=None))
         if apart_from_times != self._saved or self._is_durable_fetch_old():
-            self._write(self.path, CONVERTER.dumps(self, indent=1))
+            replace_or_overwrite(self.files, self.path, CONVERTER.dumps(self, indent=1).encode())
             self._saved, self._saved_fetch = apart_from_times, self.last_fetch
         times = _Times(last_fetch=self.last_fetch, last_began=self.last_began, next_poll=self.next_poll)
-        self._write(times_path(self.path), CONVERTER.dumps(times), durable=False)
-
-    def _write(self, path: Path, text: str, *, durable: bool = True) -> None:
-        """Write a file, in place if its folder takes no new file: a refusal must not be forgotten, or the login is tried again."""
-        try:
-            replace_file(self.files, path, text.encode(), durable=durable)
-        except OSError as error:
-            if error.errno not in _NO_NEW_FILE:
-                raise
-            try:
-                self.files.overwrite(path, text.encode())
-            except OSError:
-                raise error from None
+        replace_or_overwrite(self.files, times_path(self.path), CONVERTER.dumps(times).encode(), durable=False)
 
     def _is_durable_fetch_old(self) -> bool:
         if self.last_fetch is None or self._saved_fetch is None:

@@ -24,7 +24,7 @@ from tconnectsync.daemon.loop import LoadedConfig, _RunningDaemon
 from tconnectsync.daemon.state import FILE_NAME, SOCKET_NAME, DaemonRecord, load_state
 from tconnectsync.disk_check import FREE_SPACE_FLOOR, look_at_disk
 from tconnectsync.errors import ConfigError, RequestRefused
-from tconnectsync.eventlog import FolderLock, lock_holder
+from tconnectsync.eventlog import FolderLock, OsFiles, lock_holder
 from tconnectsync.health.states import Health, HealthState
 from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.outbox.stored_values import COMPARED
@@ -323,6 +323,18 @@ def test_daemon_without_its_lock_file(harness: EngineHarness, record: DaemonReco
     (harness.folder / "lock").unlink()
     found = status(harness)["daemon"]
     assert (found["state"], found["pid"]) == ("ok", os.getpid())
+
+
+def test_reload_refused_without_new_files(harness: EngineHarness, record: DaemonRecord) -> None:
+    """The refusal is shown although the disk takes no new file any more."""
+
+    class Filled(OsFiles):
+        def write(self, path: Path, data: bytes, *, sync: bool = True) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    record.files = Filled()
+    record.reload_refused("timezone: found nothing")
+    assert status(harness)["daemon"]["state"] == "refused"
 
 
 def test_daemon_absent(harness: EngineHarness) -> None:

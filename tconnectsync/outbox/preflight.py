@@ -74,6 +74,10 @@ class Preflight:
             return block or True
         return self._read_back(*days)
 
+    def must_ask(self) -> bool:
+        """Whether the receiver must be asked something before the next delivery."""
+        return not self.sender.has_recalled or self.unchecked_days() is not None
+
     def blocker(self, days: tuple[datetime, datetime] | None) -> DeliveryBlock | None:
         """Return why delivery is blocked, else None. ``days`` come from :meth:`unchecked_days`. Raises the receiver's errors."""
         block = self.address_change()

@@ -58,6 +58,8 @@ class Engine:
     _timeline_end: int = -1
     _refetched_until: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
     _append_problem: str = ""
+    _slow: str = ""
+    """The sink after which the next pass begins."""
     _next_maintenance: RememberedDeadline | None = None
 
     def run_once(self, *, polling: bool = True, only: Sequence[str] | None = None) -> bool:
@@ -89,12 +91,25 @@ class Engine:
         if self.append_depth:
             return True
         placed = self._refresh_timeline()
-        for name, runner in self.runners.items():
-            if not runner.delivery.is_sending and (only is None or name in only):
-                worked |= self._run_sink(runner, now, placed=placed)
-        worked = worked or self.sending.wait(LONGEST_WAIT_S)
+        worked = self._run_sinks(now, only, placed=placed) or worked or self.sending.wait(LONGEST_WAIT_S)
         if not worked:
             self._maintain()
+        return worked
+
+    def _run_sinks(self, now: datetime, only: Sequence[str] | None, *, placed: bool) -> bool:
+        """Give each sink its turn. After a slow one, such as a look at a site that hangs, the next pass begins with the others."""
+        worked, names = False, list(self.runners)
+        begin = names.index(self._slow) + 1 if self._slow in names else 0
+        for name in (*names[begin:], *names[:begin]):
+            runner = self.runners[name]
+            if runner.delivery.is_sending or (only is not None and name not in only):
+                continue
+            health, began_s = runner.health, self.clock.monotonic()
+            done = self._run_sink(runner, now, placed=placed)
+            worked |= done
+            if (done or runner.health != health) and self.clock.monotonic() - began_s > LONGEST_WAIT_S:
+                self._slow = name
+                return True
         return worked
 
     def _run_sink(self, runner: SinkRunner, now: datetime, *, placed: bool) -> bool:

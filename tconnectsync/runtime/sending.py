@@ -46,6 +46,10 @@ class Sending(Protocol):
         """Wait until a call is over, at most ``longest_s``. Return False if no result is to come."""
         ...
 
+    def is_busy(self, place: str) -> bool:
+        """Whether calls of a place are not over."""
+        ...
+
     def wait_for(self, place: str) -> None:
         """Wait until all calls of a place are over."""
         ...
@@ -67,6 +71,9 @@ class SendingHere:
         return _CallLater(call)
 
     def wait(self, longest_s: float) -> bool:  # noqa: ARG002 - the protocol's
+        return False
+
+    def is_busy(self, place: str) -> bool:  # noqa: ARG002 - the protocol's
         return False
 
     def wait_for(self, place: str) -> None:
@@ -107,6 +114,9 @@ class SendingThreads:
     def wait(self, longest_s: float) -> bool:
         wait([called.future for called in self._calls], longest_s, FIRST_COMPLETED)
         return bool(self._calls)
+
+    def is_busy(self, place: str) -> bool:
+        return any(called.place == place and not called.done() for called in self._calls)
 
     def wait_for(self, place: str) -> None:
         wait([called.future for called in self._calls if called.place == place])

@@ -99,7 +99,12 @@ class SinkDelivery:
         return self._batch is not None
 
     def deliver(self) -> bool:
-        """Begin to send a batch, and record its outcome if it is there at once. Return True if something was done."""
+        """Begin to send a batch, and record its outcome if it is there at once. Return True if something was done.
+
+        A receiver that must be asked first, and to whose place something is on its way, waits for a later pass.
+        """
+        if self.sending.is_busy(self.sender.receiver.address) and self.preflight.must_ask():
+            return False
         done, now = False, self.clock.now()
         with self._failures_recorded():
             done = self._begin(now)

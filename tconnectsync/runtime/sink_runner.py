@@ -180,7 +180,8 @@ class SinkRunner:
         if not idle or outbox.values.get(ADDRESS) != self.sender.receiver.address or not is_fresh():
             self.daily_comparison.give_up()
             return False
-        self.delivery.preflight.before_asking()
+        if self.delivery.sending.is_busy(self.sender.receiver.address):
+            return False
         self.daily_comparison.step(streams)
         return True
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import attrs
 import pytest
 
-from tconnectsync import Batch, Document, History, Retryable, document_id
+from tconnectsync import Batch, Document, History, ReceiverConflict, Retryable, document_id
 from tconnectsync.events import BasalDelivered, ClockChanged, Unknown, UploadSeen
 from tconnectsync.ingest.schedule import PollSchedule
 from tconnectsync.jobs.messages import Result
 from tconnectsync.runtime import sink_folding
+from tests.support.clocks import FakeClock
 from tests.support.engine.fakes import FakeReceiver, StretchFold
 from tests.support.engine.harness import BEGIN, EngineHarness, hours
 
@@ -31,6 +33,31 @@ def test_first_batch_has_the_newest(harness: EngineHarness, monkeypatch: pytest.
     while not harness.receiver.calls:
         assert harness.engine.run_once()
     assert harness.starts() == hours([165, 166, 167])
+
+
+@attrs.define
+class HangingReceiver(FakeReceiver):
+    """A site that hangs while it is looked at."""
+
+    clock: FakeClock = attrs.field(kw_only=True)
+
+    def inspect(self, first: datetime, last: datetime) -> ReceiverConflict | None:
+        self.calls += 1
+        self.clock.sleep(180)
+        raise Retryable("the site did not answer in time", in_doubt=False)
+
+
+def test_hanging_site_holds_up_one_sink(harness: EngineHarness) -> None:
+    """A site that hangs holds up a pass of the loop for one of its sinks only, and each of them gets its turn."""
+    hanging = [HangingReceiver(clock=harness.clock) for _ in range(4)]
+    runners = {f"sink{i}": harness.another_runner(f"sink{i}", receiver) for i, receiver in enumerate(hanging)}
+    harness.engine.runners = {**runners, **harness.engine.runners}
+    passes = []
+    while not all(receiver.calls for receiver in hanging) or not harness.receiver.there:
+        begin_s = harness.clock.elapsed_s
+        assert harness.engine.run_once()
+        passes.append(harness.clock.elapsed_s - begin_s)
+    assert max(passes) < 181
 
 
 def test_second_sync_sends_nothing(harness: EngineHarness) -> None:

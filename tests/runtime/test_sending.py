@@ -367,3 +367,17 @@ def test_slow_place_delays_no_other_sink(harness: EngineHarness, slow: SlowRecei
     harness.clock.sleep(timedelta(hours=1).total_seconds())
     assert harness.ask("sync") == Result(status=0)
     assert len(other.there) == len(slow.there) == 25
+
+
+def test_new_sink_of_a_slow_place(harness: EngineHarness, slow: SlowReceiver) -> None:
+    """A sink that must look at its site first waits for what is on its way there, and the pump is read meanwhile."""
+    other = FakeReceiver(batch_size=100)
+    harness.engine.runners = {**harness.engine.runners, "other": harness.another_runner("other", other)}
+    end = harness.engine.events.end
+    harness.clock.sleep(3600)
+    wait_until(lambda: harness.engine.run_once() and harness.engine.events.end > end)
+    for _ in range(5):
+        assert harness.engine.run_once()
+    assert other.there == {}
+    slow.may_answer.set()
+    wait_until(lambda: harness.engine.run_once() and len(other.there) == 25)

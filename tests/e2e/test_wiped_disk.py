@@ -178,6 +178,7 @@ def test_wiped_disk_needs_no_consent(tmp_path: Path) -> None:
         while len(home.site.requests) < 40 or runner.folding.is_behind():
             home.running.engine.run_once()
         runner.outbox.checkpoints.start_over()
+        runner.folding.fold_all_streams_again()
         runner.sender.receiver.batch_size = 500
         assert home.ask("sync").status == 0
         assert runner.health.state == "ok"

@@ -209,7 +209,12 @@ def test_commands_beside_daemon(setup: SyncSetup, pump: SimulatedPump) -> None:
         assert f"own configuration ({home.folder}/config.toml)" in other.stderr
         assert "`systemctl reload tconnectsync`" in other.stderr
         after = setup.treatments()
-        assert after.items() >= before.items()
+        moved = [document for name, document in before.items() if after.get(name) != document]
+        first = min(document["created_at"] for document in before.values())[: len("2026-01-31T00:00:00")]
+        assert all(document["created_at"].startswith(first) for document in moved), (
+            "at the edge of the days known before"
+        )
+        assert {document["eventType"] for document in moved} <= {"Temp Basal", "Sleep"}, "they began a day earlier"
         assert len(after) > len(before)
         for command in ("sync", "replay", "resume", "dead_letters_retry", "dead_letters_drop", "adopt", "backfill"):
             assert f"request command={command}" in living.log

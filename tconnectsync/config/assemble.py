@@ -170,7 +170,8 @@ class ConfigBuilder:
         path = self._configured_data_dir(core, overlay)
         if _is_not_folder(path):
             key = "data_dir (TCONNECTSYNC_DATA_DIR)" if "data_dir" in overlay.origins else "data_dir"
-            self.tables.add_problem(key, f"found {path}, which is not a folder, expected a folder for the event log")
+            found = next((each for each in (path, *path.parents) if each.exists()), path)
+            self.tables.add_problem(key, f"{found} is not a folder, expected a folder for the event log")
         return path
 
     def _configured_data_dir(self, core: CoreOptions, overlay: MergedTable) -> Path:

@@ -93,7 +93,7 @@ def daemon_health(folder: Path, control_path: Path) -> tuple[Health, int | None]
             remedy="Nothing is lost. See the reason with `journalctl -u tconnectsync -n 50`, then run `systemctl start tconnectsync`."
             f" If you do not want a daemon here any more, delete {folder / FILE_NAME}.",
         ), None
-    if holder == 0 and state is not None:  # the lock file was deleted
+    if holder == 0 and state is not None and Path(f"/proc/{state.pid}").exists():  # the lock file was deleted
         holder = state.pid
     if state is None or state.pid != holder:
         who = f"process {holder}" if holder else "another process"

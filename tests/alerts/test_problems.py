@@ -123,7 +123,7 @@ def test_a_clock_that_was_ahead_hides_no_refusal() -> None:
 
 @pytest.mark.parametrize(("for_", "bad"), [(2 * HOUR, False), (4 * HOUR, True)])
 def test_no_data_ever(for_: timedelta, bad: bool) -> None:
-    """Also without any data, a source that cannot be read for long is told of."""
+    """You are notified if a source cannot be read for long, also without any data."""
     never = {**trouble("backing_off", NOW - for_), "pumps": {}, "newest_event": None}
     problems = {p.key: p for p in problems_of({"sources": {"tandem": never}, "sinks": {}}, NOW, 3 * HOUR)}
     assert list(problems) == ["data"] * bad

@@ -325,6 +325,16 @@ def test_daemon_without_its_lock_file(harness: EngineHarness, record: DaemonReco
     assert (found["state"], found["pid"]) == ("ok", os.getpid())
 
 
+def test_command_without_the_lock_file(harness: EngineHarness) -> None:
+    """A killed daemon left its state file, and a command owns the folder: that is no daemon."""
+    DaemonRecord(harness.folder, 4_000_000, harness.clock.now).started()
+    with FolderLock(harness.folder):
+        (harness.folder / "lock").unlink()
+        found = status(harness)["daemon"]
+    assert (found["state"], found["pid"]) == ("off", None)
+    assert "another process" in found["message"]
+
+
 def test_reload_refused_without_new_files(harness: EngineHarness, record: DaemonRecord) -> None:
     """The refusal is shown although the disk takes no new file any more."""
 

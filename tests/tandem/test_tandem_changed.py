@@ -153,7 +153,7 @@ def test_unreadable_comes_once_readable(harness: TandemHarness, change: Change, 
         with pytest.raises(SourceChanged, match="cannot be read") as caught:
             harness.poll(harness.source())
         assert words in caught.value.message
-        assert caught.value.after_s == 3600
+        assert caught.value.after_s in (600, 3600)
         harness.clock.advance(hours=1)
     assert not {fact.body.first_day for fact in harness.log.of("window.fetched")} & {"2026-11-18", "2026-11-19"}
     harness.cloud.faults.clear()
@@ -167,9 +167,77 @@ def test_unreadable_comes_once_readable(harness: TandemHarness, change: Change, 
     assert len(harness.cloud.windows()) == asked
 
 
-def test_rest_of_window_delivered(
-    harness: TandemHarness,
-) -> None:
+@pytest.mark.parametrize(("code", "wait_s"), [(20, 600), (None, 3600)])
+def test_few_unreadable_records_delay_nothing(harness: TandemHarness, code: int | None, wait_s: float) -> None:
+    """If a dose cannot be read, the next poll is soon; if nothing can, it is in an hour."""
+    harness.cloud.pumps[0].records = records()
+    harness.cloud.faults.append(every(renamed("eventProperties", "properties"), code=code))
+    with pytest.raises(SourceChanged) as caught:
+        harness.poll()
+    assert caught.value.after_s == wait_s
+
+
+def no_dose_of(*seqs: int) -> FakeCloudFault:
+    """The vendor stores these boluses without their amounts."""
+
+    def damaged(found: dict[str, Any]) -> dict[str, Any]:
+        lost = found["sequenceNumber"] in seqs
+        return {**found, "eventProperties": {**found["eventProperties"], "insulinDelivered": None}} if lost else found
+
+    return every(damaged, code=20)
+
+
+def polls(harness: TandemHarness, hours: int) -> list[bool]:
+    """Poll in each of these hours, after a restart; return whether something had changed."""
+    found = []
+    for _ in range(hours):
+        harness.clock.advance(hours=1)
+        try:
+            harness.poll(harness.source())
+        except SourceChanged:
+            found.append(True)
+        else:
+            found.append(False)
+    return found
+
+
+def test_damaged_dose_is_reported_for_a_week(harness: TandemHarness) -> None:
+    """Then its day counts as read, also after restarts. A newer one is reported, and asks for its own days only."""
+    harness.cloud.pumps[0].records = [*hourly(datetime(2026, 10, 20), 24 * 31), bolus(5, "2026-11-05T09:30:00")]
+    harness.cloud.faults.append(no_dose_of(5))
+    assert polls(harness, 8 * 24) == [True] * 7 * 24 + [False] * 24
+    assert any(event.body.code == "20" for event in harness.log.of("unknown"))
+    harness.cloud.pumps[0].records += [*hourly(datetime(2026, 11, 25), 72, 9000), bolus(7, "2026-11-27T10:30:00")]
+    harness.cloud.faults[:] = [no_dose_of(5, 7)]
+    harness.cloud.pumps[0].uploaded = "2026-11-28T10:00:00Z"
+    assert polls(harness, 26) == [True] * 26
+    harness.cloud.asked.clear()
+    assert polls(harness, 1) == [True]
+    assert harness.cloud.windows() == [("2026-11-26", "2026-11-28")]
+
+
+def test_repaired_dose_may_be_damaged_again(harness: TandemHarness) -> None:
+    """It is reported for a week again."""
+    harness.cloud.pumps[0].records = [*hourly(datetime(2026, 11, 10), 24 * 10), bolus(5, "2026-11-15T09:30:00")]
+    harness.cloud.faults.append(no_dose_of(5))
+    assert polls(harness, 6 * 24) == [True] * 6 * 24
+    fault = harness.cloud.faults.pop()
+    assert polls(harness, 2 * 24) == [False] * 2 * 24
+    assert [event.body.delivered_u for event in harness.log.of("bolus.completed")] == [2.25]
+    harness.cloud.faults.append(fault)
+    assert any(polls(harness, 7 * 24))
+
+
+def test_days_that_cannot_be_read_at_all_are_never_given_up(harness: TandemHarness) -> None:
+    harness.cloud.pumps[0].records = records()
+    harness.cloud.faults.append(every(renamed("eventProperties", "properties")))
+    assert polls(harness, 9 * 24) == [True] * 9 * 24
+    harness.cloud.faults.clear()
+    assert polls(harness, 1) == [False]
+    assert [event.body.delivered_u for event in harness.log.of("bolus.completed")] == [2.25]
+
+
+def test_rest_of_window_delivered(harness: TandemHarness) -> None:
     """The rest of the window is delivered, and only the days around what is unreadable are requested again."""
     harness.cloud.pumps[0].records = [*hourly(datetime(2026, 10, 20), 24 * 31), bolus(5, "2026-11-05T09:30:00")]
     harness.cloud.faults.append(every(of_properties(lambda found: {**found, "insulinDelivered": None}), code=20))
@@ -218,13 +286,17 @@ WINDOWS = """{
 
 
 def test_windows_of_the_previous_release(tmp_path: Path) -> None:
-    """The file is read, and written again as it was."""
+    """The file is read, and nothing of it is lost."""
     path, day = tmp_path / "windows.json", date(2026, 11, 18)
     path.write_text(WINDOWS)
     state = WindowState.load(path)
     assert state.unread("1111111", {}) == {day}
     state.record_length(14, datetime(2026, 12, 20, 10, tzinfo=timezone.utc))
-    assert path.read_text() == WINDOWS.replace("2026-11-20T10", "2026-12-20T10")
+    assert json.loads(path.read_text()) == {
+        **json.loads(WINDOWS),
+        "longest_since": "2026-12-20T10:00:00+00:00",
+        "damaged": {},
+    }
 
 
 @pytest.mark.parametrize(

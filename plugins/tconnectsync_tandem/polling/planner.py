@@ -5,7 +5,7 @@ Days are days in the configured time zone. Every day from the horizon on is fetc
 - after an upload of the phone: back to two days before the data known so far (late batches may be older than the newest
   event); otherwise every six hours, whatever the upload times are (daily for pumps that are not in use);
 - once a day for the last week, once a week for the last four weeks: the phone may hold batches for long;
-- if it could not be read, until it can.
+- if it could not be read, until it can; if only few of its records could not, for a week.
 """
 
 from __future__ import annotations

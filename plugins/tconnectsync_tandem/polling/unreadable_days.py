@@ -1,5 +1,8 @@
 """Decide whether unreadable records show a change at the vendor, and on which days they are.
 
+A few unreadable records are reported for a week. Then their days count as read: no error may stay for ever because the
+vendor stores a damaged dose. The log has such a record as it came, so a later release can still read it.
+
 Only records that a user would miss count. A new record type in otherwise normal data is no change: pumps learn new
 ones. An entry with an unreadable type counts as a bolus if any part of it mentions one.
 """
@@ -8,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from datetime import date, timedelta
 from typing import Any
 
@@ -20,7 +23,11 @@ from tconnectsync_tandem.decode.entries import NO_CODE, NO_SUCH_CODE, RECORDS, H
 from tconnectsync_tandem.polling.planner import Window, days_between
 
 MOST_SHARE = 0.05
-"""The largest share of unreadable records that is no change."""
+"""Up to this share, the unreadable records are few: then they are no change, apart from those below."""
+REPORTED_FOR = timedelta(days=7)
+FEW_WAIT_S = 600.0
+"""How long the next poll waits if few records were unreadable. The other data must not be late."""
+FEW_REMEDY = "All other records are delivered as usual. These are fetched again for a week. Check for a newer release of tconnectsync."
 ANY = ("bolus.", "carbs.", "clock.", "pumping.")
 """Kinds of which every record must be readable: doses, suspensions, and the time of all later records."""
 WHOLE_KIND = 2
@@ -35,10 +42,12 @@ _SHOWN = 5
 class UnreadableEvents:
     """Count the records of one window.
 
-    ``kinds``: unreadable ones by kind; ``reason``: that of the most important one.
+    ``reported``: days whose unreadable records were reported for long enough. ``kinds``: unreadable records by kind;
+    ``reason``: that of the most important one.
     """
 
     window: Window
+    reported: Set[date] = frozenset()
     read: int = 0
     kinds: Counter[str] = attrs.field(factory=Counter)
     reason: str = ""
@@ -64,19 +73,35 @@ class UnreadableEvents:
             self._days.add(entry.pump_time.date())
 
     @property
-    def is_changed(self) -> bool:
-        """Whether a dose, a whole kind, or more than :data:`MOST_SHARE` of the records could not be read."""
+    def is_few(self) -> bool:
+        """Whether most records could be read."""
         count = self.kinds.total()
-        if any(map(_is_of_any, self.kinds)) or count > MOST_SHARE * (count + self.read):
+        return count <= MOST_SHARE * (count + self.read)
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether a dose, a whole kind, or more than :data:`MOST_SHARE` of the records could not be read."""
+        if any(map(_is_of_any, self.kinds)) or not self.is_few:
             return True
         return any(number >= WHOLE_KIND and kind not in self._read_kinds for kind, number in self.kinds.items())
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether it is damaged, and not only by few records that were reported for long enough."""
+        return self.is_damaged and (self._undated or not self.is_few or bool(self._days - self.reported))
+
+    @property
+    def damaged_days(self) -> Set[date]:
+        """The days of the records that could not be read; none if they are no change."""
+        return self._days if self.is_damaged else frozenset()
 
     def finished(self) -> Iterator[Window]:
         """The spans of days that were read completely. A server may return a record under the next day."""
         if not self.is_changed:
             yield self.window
             return
-        unread = {day + step * _DAY for day in self._days for step in (-1, 0, 1)}
+        days = self._days - self.reported if self.is_few else self._days
+        unread = {day + step * _DAY for day in days for step in (-1, 0, 1)}
         if self._undated or not unread & set(days_between(*self.window)):
             return
         first: date | None = None
@@ -102,11 +127,14 @@ def changed_records(pump: str, found: Sequence[UnreadableEvents]) -> SourceChang
     count, read = kinds.total(), sum(one.read for one in found)
     worst = next((one for one in found if any(map(_is_of_any, one.kinds))), found[0])
     first, last = min(one.window[0] for one in found), max(one.window[1] for one in found)
+    is_few = all(one.is_few for one in found)
     return SourceChanged(
         f"Tandem's records have changed: {count:,} of {count + read:,} of pump {short_serial(pump)} from {first} to {last} cannot be"
         f" read ({kind_words(kinds)}; {worst.reason})",
-        after_s=CHANGED_WAIT_S,
-        remedy=f"Readable records are delivered; the rest is fetched again automatically. {NEW_RELEASE}",
+        after_s=FEW_WAIT_S if is_few else CHANGED_WAIT_S,
+        remedy=FEW_REMEDY
+        if is_few
+        else f"Readable records are delivered; the rest is fetched again automatically. {NEW_RELEASE}",
     )
 
 

@@ -146,7 +146,7 @@ class WindowReader:
         count = 0
         before, days = self.done, (window[1] - window[0]).days + 1
         expected = sum(len(answer.events) for answer in answers)
-        unreadable = UnreadableEvents(window)
+        unreadable = UnreadableEvents(window, self.window_state.reported(pump.serial, now))
         for answer in answers:
             for _, raw in answer.entries():
                 event, entry = make_event(raw, pump=pump.serial, received_at=now)
@@ -173,6 +173,7 @@ class WindowReader:
     def _finished(self, pump: Pump, unreadable: UnreadableEvents, count: int, now: datetime) -> list[Event]:
         """Return ``window.fetched`` for the days that were read; the other days are recorded and requested again."""
         window, finished = unreadable.window, list(unreadable.finished())
+        self.window_state.record_damaged(pump.serial, days_between(*window), unreadable.damaged_days, now)
         if unreadable.is_changed:
             kinds = kind_words(unreadable.kinds)
             log.warning(

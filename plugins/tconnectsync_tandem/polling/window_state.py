@@ -1,4 +1,4 @@
-"""State that survives a restart but is not in the log: unreadable days, and how long a window may be.
+"""State that survives a restart but is not in the log: unreadable days, damaged records, and how long a window may be.
 
 A small file. If it is deleted, long windows are tried again, and the log decides which days are fetched.
 """
@@ -14,6 +14,7 @@ import attrs
 
 from tconnectsync import CONVERTER
 from tconnectsync_tandem.polling.planner import FetchedDay
+from tconnectsync_tandem.polling.unreadable_days import REPORTED_FOR
 
 log = logging.getLogger("tconnectsync.tandem")
 
@@ -32,9 +33,12 @@ class WindowState:
     """The longest window that the server accepted after it refused a longer one."""
     longest_since: datetime | None = None
     _unread: dict[str, dict[date, datetime]] = attrs.field(factory=dict, metadata={"json": "unread"})
+    _damaged: dict[str, dict[date, datetime]] = attrs.field(factory=dict, metadata={"json": "damaged"})
+    """By pump and day: since when the day has records that cannot be read."""
 
     def __attrs_post_init__(self) -> None:
-        times = [self.longest_since, *(at for days in self._unread.values() for at in days.values())]
+        days_of_pumps = (*self._unread.values(), *self._damaged.values())
+        times = [self.longest_since, *(at for days in days_of_pumps for at in days.values())]
         if any(at is not None and at.tzinfo is None for at in times):
             raise ValueError("a time without a zone")
 
@@ -80,6 +84,19 @@ class WindowState:
             self._unread[pump] = still
             self._save()
         return still.keys()
+
+    def record_damaged(self, pump: str, read: Iterable[date], damaged: Iterable[date], now: datetime) -> None:
+        """The days ``read`` were read, and records of the days ``damaged`` cannot be read."""
+        known = self._damaged.get(pump, {})
+        found = {day: known.get(day, now) for day in damaged}
+        left = dict(sorted({**{day: known[day] for day in known.keys() - set(read)}, **found}.items())[-MOST_DAYS:])
+        if left != known:
+            self._damaged[pump] = left
+            self._save()
+
+    def reported(self, pump: str, now: datetime) -> Set[date]:
+        """The days whose damaged records have been known for a week."""
+        return {day for day, since in self._damaged.get(pump, {}).items() if now - since >= REPORTED_FOR}
 
     def _save(self) -> None:
         temporary = self.path.with_name(self.path.name + ".tmp")

@@ -90,20 +90,31 @@ class WritePath(click.Path):
 
 
 class PartName(NameType):
-    """The name of a source or sink of an installed plugin."""
+    """The name of a source or sink of an installed plugin.
+
+    ``groups``: also the beginning of the names of several sinks, such as ``nightscout``, which stands for all of them.
+    """
 
     name = "source or sink"
 
+    def __init__(self, *, groups: bool = False) -> None:
+        self._groups = groups
+
     def known(self, plugins: Plugins) -> list[str]:
-        """Return the names to choose from."""
+        """Return the names of all parts."""
         return sorted([*plugins.sources(), *plugins.sinks()])
+
+    def choices(self, plugins: Plugins) -> list[str]:
+        """Return the names to choose from."""
+        names = self.known(plugins)
+        return sorted({*names, *(name.partition("-")[0] for name in names)}) if self._groups else names
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         from tconnectsync.config.error_words import did_you_mean
 
         text = str(value)
         invocation = ctx.find_object(Invocation) if ctx else None
-        known = self.known(invocation.plugins()) if invocation else [text]
+        known = self.choices(invocation.plugins()) if invocation else [text]
         if text not in known:
             self.fail(f"there is no {self.name} {text!r}{did_you_mean(text, known)}", param, ctx)
         return text
@@ -112,7 +123,7 @@ class PartName(NameType):
         from click.shell_completion import CompletionItem
 
         del param
-        names = self.known((ctx.find_object(Invocation) or Invocation()).plugins(tolerant=True))
+        names = self.choices((ctx.find_object(Invocation) or Invocation()).plugins(tolerant=True))
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 

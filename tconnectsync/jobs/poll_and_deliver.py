@@ -83,3 +83,12 @@ def find_runner(engine: Engine, sink: str) -> SinkRunner:
             remedy="Turn it on in the configuration, then run `tconnectsync check`.",
         )
     return runner
+
+
+def find_runners(engine: Engine, name: str) -> list[SinkRunner]:
+    """Return the runner of the sink ``name``, or those of all sinks whose names begin with it (``nightscout``) and that are on.
+
+    Errors: as :func:`find_runner`.
+    """
+    group = [sink for sink in sorted((*engine.runners, *engine.unusable)) if sink.startswith(f"{name}-")]
+    return [find_runner(engine, sink) for sink in group or (name,)]

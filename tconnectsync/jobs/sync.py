@@ -12,7 +12,7 @@ from tconnectsync.exit_status import ExitStatus
 from tconnectsync.ingest.event_count import EventCount
 from tconnectsync.jobs.days import utc_range
 from tconnectsync.jobs.messages import Job, Progress, Result
-from tconnectsync.jobs.poll_and_deliver import drain, find_runner, poll, start_runs, with_failures
+from tconnectsync.jobs.poll_and_deliver import drain, find_runner, find_runners, poll, start_runs, with_failures
 from tconnectsync.jobs.results import conclude
 from tconnectsync.outbox.dead_letters import letter_fields, letter_lines
 from tconnectsync.runtime.engine import Engine
@@ -57,24 +57,26 @@ def import_job(engine: Engine, args: Mapping[str, Any]) -> Job:
 
 
 def replay(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any]) -> Job:
-    """Deliver a sink's documents from ``first`` to ``last`` again."""
-    name = str(args.get("sink"))
-    runner = find_runner(engine, name)
+    """Deliver the documents of a sink, or of a group of sinks, from ``first`` to ``last`` again."""
+    runners = find_runners(engine, str(args.get("sink")))
+    names = tuple(runner.name for runner in runners)
     while engine.run_once(polling=False, only=()):  # wait for a running poll
         yield Progress(message="reading the log")
-    while engine.timeline_is_current and runner.folding.fold(engine.streams, version=engine.version):
-        yield Progress(message="preparing documents")
+    for runner in runners:
+        while engine.timeline_is_current and runner.folding.fold(engine.streams, version=engine.version):
+            yield Progress(message="preparing documents")
     if not engine.timeline_is_current:
         yield conclude(engine)
         return
     begin, end = utc_range(args, zone_at)
-    count = runner.replay(begin, end)
-    yield from drain(engine, (name,))
-    yield conclude(engine, f"{name}: {counted(count, 'document')} to send again", only=(name,))
+    counts = {runner.name: runner.replay(begin, end) for runner in runners}
+    yield from drain(engine, names)
+    lines = (f"{name}: {counted(count, 'document')} to send again" for name, count in counts.items())
+    yield conclude(engine, *lines, only=names)
 
 
 def resume(engine: Engine, args: Mapping[str, Any]) -> Job:
-    """End the stop of a source or sink, and continue with it."""
+    """End the stop of a source, a sink or a group of sinks, and continue with it."""
     name = str(args.get("sink"))
     poller = engine.pollers.get(name)
     if poller is not None:
@@ -83,9 +85,12 @@ def resume(engine: Engine, args: Mapping[str, Any]) -> Job:
         yield from drain(engine)
         yield conclude(engine, f"{name}: resumed")
         return
-    find_runner(engine, name).resume()
-    yield from drain(engine, (name,))
-    yield conclude(engine, f"{name}: resumed", only=(name,))
+    runners = find_runners(engine, name)
+    for runner in runners:
+        runner.resume()
+    names = tuple(runner.name for runner in runners)
+    yield from drain(engine, names)
+    yield conclude(engine, *(f"{each}: resumed" for each in names), only=names)
 
 
 def list_dead_letters(engine: Engine, args: Mapping[str, Any]) -> Job:

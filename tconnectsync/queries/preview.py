@@ -20,7 +20,7 @@ from tconnectsync.filesystem import TEMPORARY
 from tconnectsync.jobs.adopt import adoption_blocker
 from tconnectsync.jobs.days import utc_range
 from tconnectsync.jobs.messages import Result
-from tconnectsync.jobs.poll_and_deliver import find_runner
+from tconnectsync.jobs.poll_and_deliver import find_runner, find_runners
 from tconnectsync.jobs.results import problems, result_of
 from tconnectsync.outbox import Outbox
 from tconnectsync.plugin.manager import Plugins
@@ -45,7 +45,7 @@ def preview(
     last: date | None = None,
     clock: Clock,
 ) -> Iterator[dict[str, Any] | Result]:
-    """Yield the documents that ``sync`` (or a replay of ``sink``) would send, in the form that the receiver would get.
+    """Yield the documents that ``sync`` (or a replay of ``sink``, a sink or a group of sinks) would send, in the form that the receiver would get.
 
     Each is ``{"sink", "action", "id", "collection", "at", "document"}``. ``action`` is "put", "withdraw" (a deletion: no
     document, ``stored`` is the receiver's key) or "set aside" (it would be refused; ``reason`` says why). The last item is the
@@ -53,7 +53,7 @@ def preview(
     """
     make_data_dir(config)  # the login token is stored there
     with _scratch_engine(config, plugins, clock, polling=sink is None) as engine:
-        runners = list(engine.runners.values()) if sink is None else [find_runner(engine, sink)]
+        runners = list(engine.runners.values()) if sink is None else find_runners(engine, sink)
         engine.run_once(polling=False, only=())
         for runner in runners:
             _fold(engine, runner)
@@ -63,7 +63,7 @@ def preview(
             runner.delivery.preview_preflight()
             for delivery in _deliveries(runner.outbox, clock):
                 yield {"sink": runner.name, **_described(runner.sender.receiver, delivery)}
-        found = problems(engine, None if sink is None else (sink,))
+        found = problems(engine, None if sink is None else tuple(runner.name for runner in runners))
         yield result_of(problem for problem in found if problem[0] != ExitStatus.WAITING)
 
 

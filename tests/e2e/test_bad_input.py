@@ -165,6 +165,8 @@ def test_missing_configuration_file(tmp_path: Path) -> None:
         (["replay"], ["SINK"]),
         (["replay", "nightscout-treatment"], ['did you mean "nightscout-treatments"?']),
         (["replay", "treatments"], ["nightscout-treatments"]),
+        (["replay", "nightscuot"], ['did you mean "nightscout"?']),
+        (["verify", "nightscout"], ["there is no sink 'nightscout'"]),
         (["backfill"], ["--from"]),
         (["backfill", "--from", "2025-13-01"], ["2025-13-01", "2025-06-01"]),
         (["backfill", "--from", "2025-06-02", "--to", "2025-06-01"], ["2025-06-01 is before the first day, 2025-06-02"]),

@@ -126,6 +126,26 @@ def test_lost_status_and_profile(home: Home) -> None:
     assert differences(running)["device-status"] == []
 
 
+def test_one_command_fills_an_empty_site(home: Home) -> None:
+    """``nightscout`` stands for all sinks of Nightscout that are on, for a replay and for ``resume``."""
+    running, site, _ = home
+    collections = ("treatments", "activity", "devicestatus", "profile")
+    announced = len(of_type(site, "Announcement"))  # a phone rings once
+    before = {name: len(site.documents(name)) for name in collections}
+    assert all(before.values())
+    for name in collections:
+        site.drop(name)
+    result = running.ask("replay", sink="nightscout")
+    assert result.status == 0
+    assert sorted(line.partition(":")[0] for line in result.lines) == sorted(f"nightscout-{sink}" for sink in SINKS)
+    assert {name: len(site.documents(name)) for name in collections} == {
+        **before,
+        "treatments": before["treatments"] - announced,
+    }
+    assert not any(differences(running).values())
+    assert running.ask("resume", sink="nightscout").status == 0
+
+
 def test_lost_profile_on_real_nightscout(tmp_path: Path, site: Site) -> None:
     """A profile that a real site lost is sent again."""
     clock = FakeClock(SYNCED)

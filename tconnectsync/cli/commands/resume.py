@@ -10,11 +10,11 @@ from tconnectsync.cli.parameters import PartName, common_options, pass_invocatio
 
 
 @click.command("resume")
-@click.argument("sink", metavar="NAME", type=PartName())
+@click.argument("sink", metavar="NAME", type=PartName(groups=True))
 @common_options
 @pass_invocation
 def command(invocation: Invocation, sink: str) -> int:
-    """Continue after NAME, a sink or a source, has stopped.
+    """Continue after NAME, a sink or a source, has stopped. `nightscout` stands for all sinks of Nightscout that are on.
 
     A sink stops when its receiver refuses too many documents in a row, and pauses before it changes or deletes many old
     documents. A source stops when its login is refused. `tconnectsync status` shows the reason.

@@ -57,7 +57,7 @@ class DetailsFold:
         elif isinstance(body, events.ModeChanged):
             changes["mode"] = body.mode if body.mode in MODES else None
         elif isinstance(body, events.CannulaFilled):
-            if body.status in (None, "completed"):
+            if body.completed:
                 changes["site_at"] = event.at
         elif isinstance(body, events.SensorStopped):
             changes["sensor_at"] = None

@@ -44,7 +44,7 @@ def read_pump(data_dir: Path, zones: Zones, options: AlertOptions, *, clock: Clo
             battery_percent=None
             if options.low_battery_percent is None
             else battery(read.since(BATTERY_LOOK, frozenset({"battery.measured", "day.summary"}))),
-            site_at=max((event.at for event in site if event.at is not None), default=None),
+            site_at=site_of(site),
         )
 
 
@@ -91,6 +91,12 @@ def left(found: Sequence[Event]) -> Reported | None:
     if reservoir.shown_u is None or reservoir.at is None:
         return None
     return Reported(value=reservoir.shown_u, at=reservoir.at)
+
+
+def site_of(found: Sequence[Event]) -> datetime | None:
+    """Return when the cannula was last filled. A fill that was broken off is no new site."""
+    filled = [e.at for e in found if isinstance(e.body, events.CannulaFilled) and e.body.completed and e.at is not None]
+    return max(filled, default=None)
 
 
 def battery(found: Sequence[Event]) -> Reported | None:

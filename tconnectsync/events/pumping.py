@@ -26,14 +26,24 @@ class CartridgeFilled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TubingFilled(msgspec.Struct, frozen=True, kw_only=True):
-    """The tubing was filled (record 63)."""
+    """The tubing was filled, or an attempt was broken off (record 63)."""
 
     prime_u: float | None = None
     status: str | None = None
+
+    @property
+    def completed(self) -> bool:
+        """Whether it was filled to the end. Without a status it counts as filled: older records have none."""
+        return self.status in (None, "completed")
 
 
 class CannulaFilled(msgspec.Struct, frozen=True, kw_only=True):
-    """The cannula was filled: a new infusion site (record 61)."""
+    """The cannula was filled: a new infusion site, if it is ``completed`` (record 61)."""
 
     prime_u: float | None = None
     status: str | None = None
+
+    @property
+    def completed(self) -> bool:
+        """Whether it was filled to the end. Without a status it counts as filled: older records have none."""
+        return self.status in (None, "completed")

@@ -10,11 +10,19 @@ from typing import Any
 import attrs
 import pytest
 
-from tconnectsync.alerts.pump_records import battery, left, open_alarms, read_pump
+from tconnectsync.alerts.pump_records import battery, left, open_alarms, read_pump, site_of
 from tconnectsync.alerts.wearer import PumpAlarm, PumpReading, wearer_reports
 from tconnectsync.clock import SystemClock
 from tconnectsync.config.alert_options import AlertOptions
-from tconnectsync.events import AlarmCleared, AlarmRaised, BatteryMeasured, CartridgeFilled, Event, MalfunctionRaised
+from tconnectsync.events import (
+    AlarmCleared,
+    AlarmRaised,
+    BatteryMeasured,
+    CannulaFilled,
+    CartridgeFilled,
+    Event,
+    MalfunctionRaised,
+)
 from tconnectsync.events.pump_state import Reported
 from tconnectsync.timeline.zones import Zones
 from tests.e2e.installation import ZONE, Installation, recent_pump
@@ -115,6 +123,14 @@ def test_records_become_open_alarms_and_values() -> None:
     assert left([event(CartridgeFilled(volume_u=180.0), 0)]) == Reported(value=180.0, at=NOW)
     assert left([]) is None
     assert battery([event(BatteryMeasured(battery_percent=40.0), 0), event(BatteryMeasured(), 1)]) == Reported(value=40.0, at=NOW)  # fmt: skip
+
+
+@pytest.mark.parametrize("status", ["user_aborted", "stopped_by_alarm"])
+def test_broken_off_fill_is_no_new_site(status: str) -> None:
+    """The older site counts on: its age is reported, and a fill without a status counts as completed."""
+    fills = [event(CannulaFilled(prime_u=0.3), 0), event(CannulaFilled(prime_u=0.1, status=status), 60)]
+    assert site_of(fills) == NOW
+    assert site_of([*fills, event(CannulaFilled(status="completed"), 90)]) == NOW + 90 * MINUTE
 
 
 def test_a_real_log_is_read_beside_its_owner(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def site_changes(event: Event) -> Document:
             kind=kind,
             fields={"volume_u": body.volume_u or body.measured_u, "done": 1.0},
         )
-    done = 1.0 if body.status in (None, "completed") else 0.0
+    done = 1.0 if body.completed else 0.0
     return point_document("site_change", record_of(event), kind=kind, fields={"volume_u": body.prime_u, "done": done})
 
 

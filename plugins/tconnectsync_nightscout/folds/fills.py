@@ -10,8 +10,6 @@ from tconnectsync.events.limits import MAX_VOLUME_U, is_possible
 from tconnectsync.events.source_record import SourceRecord, record_of
 from tconnectsync_nightscout.folds.documents import amount, impossible_note, milli, plain_notes, treatment, words
 
-_DONE = frozenset({None, "completed"})
-"""Without a status a fill counts as completed: older records have none."""
 _NOT_SENT = frozenset({"", "off", "none"})
 
 
@@ -53,7 +51,7 @@ def _prime(
     if event_type.lower() in _NOT_SENT:
         return ()
     size = f" with {amount(body.prime_u)} U" if body.prime_u and is_possible(body.prime_u, 0.0, MAX_VOLUME_U) else ""
-    if body.status in _DONE:
+    if body.completed:
         fields = {"notes": f"{what} filled{size}"}
     else:
         event_type = "Note"

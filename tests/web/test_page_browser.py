@@ -316,6 +316,25 @@ def test_a_page_that_lost_its_server_says_so(visit: Visit) -> None:
     notice.wait_for(state="hidden")
 
 
+ANSWERS_WITHOUT_VALUES = {
+    "breaks off": "fetch = async () => new Response(new ReadableStream({ pull: (body) => body.error(new Error()) }))",
+    "page of the network": "fetch = async () => new Response('<p>Accept our terms first.</p>')",
+    "clock set back": "{ const now = Date.now; Date.now = () => now() - 3600000; fetch = () => Promise.reject(); }",
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS_WITHOUT_VALUES)
+def test_no_new_values_is_said(visit: Visit, answer: str) -> None:
+    """An answer counts once its values are shown: not one that breaks off, and not the sign-in page of a hotel's network."""
+    visit.page.clock.install()
+    visit.open("live/")
+    visit.page.evaluate(f"() => {{ {ANSWERS_WITHOUT_VALUES[answer]} }}")
+    for _ in range(3):
+        visit.page.clock.fast_forward("01:10")
+        visit.page.wait_for_timeout(100)
+    visit.page.locator("#unconnected").wait_for(state="visible", timeout=5_000)
+
+
 def test_the_secret_opens_the_page_that_was_wanted(visit: Visit, closed: Closed) -> None:
     """A wrong one is explained; signing out closes it again."""
     page = visit.page

@@ -6,24 +6,26 @@ const LONGEST_FETCH_MS = 30000;
 const MINUTE_MS = 60000;
 const OLD_AFTER_MS = 2.5 * MINUTE_MS; // two fetches in a row failed
 let waiting = false;
-let fetchedAt = Date.now();
+let shownAt = Date.now(); // the values are of this time
 
 // The server says that there is something new: fetch this page again and replace its content.
 async function refresh() {
   if (waiting) return;
   waiting = true;
+  const askedAt = Date.now();
   try {
     const answer = await fetch(location.href, {
       headers: { Accept: "text/html" }, credentials: "same-origin", signal: AbortSignal.timeout(LONGEST_FETCH_MS),
     });
     if (answer.status === 401) location.reload(); // signed out, or the view link was revoked: show the form
     if (!answer.ok || answer.redirected) return;
-    fetchedAt = Date.now();
-    warnIfOld();
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html"); // the text may never arrive
     const fresh = page.querySelector("main");
     const shown = document.querySelector("main");
-    if (!fresh || !shown || shown.contains(document.activeElement) && document.activeElement.matches("input, select, textarea")) return;
+    if (!fresh || !shown) return;
+    shownAt = askedAt;
+    warnIfOld();
+    if (shown.contains(document.activeElement) && document.activeElement.matches("input, select, textarea")) return;
     const open = [...shown.querySelectorAll("details")].map((each) => each.open);
     const focused = [...shown.querySelectorAll("a, button, summary")].indexOf(document.activeElement);
     shown.replaceChildren(...fresh.childNodes);
@@ -37,9 +39,14 @@ async function refresh() {
   }
 }
 
+function shownForMs() {
+  if (Date.now() < shownAt) shownAt = 0; // the clock was set back: nobody knows how old the values are
+  return Date.now() - shownAt;
+}
+
 // A page that cannot fetch itself must not look as if its values were of now.
 function warnIfOld() {
-  document.getElementById("unconnected").hidden = Date.now() - fetchedAt < OLD_AFTER_MS;
+  document.getElementById("unconnected").hidden = shownForMs() < OLD_AFTER_MS;
 }
 
 // Each chart shows the time and value of the reading that is nearest to the pointer.
@@ -83,7 +90,7 @@ if (live) {
     (back === "visibilitychange" ? document : window).addEventListener(back, () => {
       if (document.visibilityState === "hidden") return;
       warnIfOld(); // a phone stops the timers of a hidden page
-      if (Date.now() - fetchedAt > MINUTE_MS / 6) refresh();
+      if (shownForMs() > MINUTE_MS / 6) refresh();
     });
   }
 }

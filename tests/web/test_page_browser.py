@@ -302,6 +302,26 @@ def test_new_data_appear_without_a_reload(visit: Visit) -> None:
     assert visit.page.locator("details[open]").count() == 1
 
 
+SHOW_TAB = """state => {
+    Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+def test_many_tabs(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A browser opens six connections to one server: tabs that nobody sees leave them free, and catch up when shown."""
+    tabs = [visit.page.context.new_page() for _ in range(7)]
+    for tab in tabs:
+        tab.goto(f"{visit.worlds.url}live/", wait_until="domcontentloaded", timeout=15_000)
+        tab.evaluate(SHOW_TAB, "hidden")
+    monkeypatch.setattr(
+        visit.worlds.live, "whole", Therapy(glucose=[GlucosePoint(at=at(1), glucose_mg_dl=141.0)], until=at(1))
+    )
+    visit.worlds.news()
+    tabs[0].evaluate(SHOW_TAB, "visible")
+    tabs[0].locator(".huge", has_text="141").wait_for(timeout=15_000)
+
+
 def test_a_page_that_lost_its_server_says_so(visit: Visit) -> None:
     """It must not look as if its values were current; when the server is back, it continues."""
     visit.page.clock.install()

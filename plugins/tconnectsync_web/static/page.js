@@ -80,14 +80,26 @@ function follow() {
   }
 }
 
+// A browser opens six connections to one server. Tabs that nobody sees must not use them up.
+function listen() {
+  const hidden = document.visibilityState === "hidden";
+  if (hidden) news?.close();
+  if (!hidden && news?.readyState !== EventSource.OPEN && news?.readyState !== EventSource.CONNECTING) {
+    news = new EventSource(live);
+    news.onmessage = refresh;
+  }
+}
+
 follow();
+let news = null;
 const live = document.body.dataset.live;
 if (live) {
-  new EventSource(live).onmessage = refresh;
+  listen();
   setInterval(refresh, MINUTE_MS); // ages grow also when nothing new comes
   setInterval(warnIfOld, MINUTE_MS / 6);
   for (const back of ["visibilitychange", "pageshow", "online"]) {
     (back === "visibilitychange" ? document : window).addEventListener(back, () => {
+      listen();
       if (document.visibilityState === "hidden") return;
       warnIfOld(); // a phone stops the timers of a hidden page
       if (shownForMs() > MINUTE_MS / 6) refresh();

@@ -32,7 +32,7 @@ from tconnectsync_tandem.api.id_token import StartCheck, check_in_subprocess
 from tconnectsync_tandem.api.pumps import Pump, newest_used, read_pumps
 from tconnectsync_tandem.api.responses import whole_answer
 from tconnectsync_tandem.api.token import TokenFile, account_key
-from tconnectsync_tandem.api.transport import CHANGED_WAIT_S, ServerBusy, TandemTransport
+from tconnectsync_tandem.api.transport import CHANGED_WAIT_S, Blocked, BrokenAnswer, ServerBusy, TandemTransport
 from tconnectsync_tandem.decode import DECODER, decode
 from tconnectsync_tandem.decode.event_factory import SOURCE
 from tconnectsync_tandem.options import TandemOptions
@@ -189,10 +189,10 @@ class TandemSource:
         *,
         opened: Mapping[str, Event] | None = None,
     ) -> Iterator[Batch]:
-        """Fetch all windows of all pumps; an error of one pump does not stop the others.
+        """Fetch all windows of all pumps, the worn one first; an error of one pump does not stop the others.
 
         If ``newest`` is given, an error of a pump that is not in use is only logged, and that pump is paused for a
-        day: it must not delay the one in use.
+        day: it must not delay the one in use. Only if Tandem asks to wait nothing more is requested.
         """
         reader = WindowReader(
             client=client,
@@ -204,11 +204,15 @@ class TandemSource:
         )
         trouble: Retryable | None = None
         left: list[UnreadableDay] = []
-        for pump, windows in plans:
+        for pump, windows in sorted(plans, key=lambda plan: plan[0].age_key, reverse=True):
             spare = newest is not None and not in_use(pump, newest, self.context.clock.now())
             try:
                 yield from reader.read(pump, windows)
-            except (SourceChanged, ServerBusy) as error:
+            except Blocked:
+                if spare:
+                    self._cooldown.pause_pump(pump, self.context.clock)
+                raise
+            except (SourceChanged, ServerBusy, BrokenAnswer) as error:
                 log.warning('pump_not_read pump=%s reason="%s"', short_serial(pump.serial), error.message)
                 reader.unfinished.clear()
                 reader.changed.clear()
@@ -247,7 +251,7 @@ class TandemSource:
             self.window_state.record_unread(one.pump.serial, {one.day}, clock.now())
             if spare:
                 self._cooldown.pause_pump(one.pump, clock)
-            elif one.day < recent:
+            elif one.asked and one.day < recent:
                 self._cooldown.record_failed_day(one.pump, one.day, clock)
         return unread
 

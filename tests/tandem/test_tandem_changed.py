@@ -18,6 +18,7 @@ from tconnectsync.events.source_facts import window_fetched
 from tconnectsync_tandem.decode import decode
 from tconnectsync_tandem.decode.entries import read_entry
 from tconnectsync_tandem.polling.unreadable_days import UnreadableEvents
+from tconnectsync_tandem.polling.window_reader import PATIENCE
 from tconnectsync_tandem.polling.window_state import FORGOTTEN_AFTER, WindowState
 from tests.tandem.fake_cloud import CloudPump, FakeCloudFault, TandemHarness, basal, entry, hourly
 
@@ -460,7 +461,7 @@ def test_a_service_that_refuses_even_a_day_has_changed(harness: TandemHarness) -
     with pytest.raises(SourceChanged, match="status 400"):
         harness.poll()
     assert min(days_of(query) for path, query in harness.cloud.asked if "pump-logs" in path) == 1
-    assert harness.cloud.count("pump-logs") <= 12
+    assert harness.cloud.count("pump-logs") <= PATIENCE + 1
     assert WindowState.load(harness.folder / "windows.json").most_days(harness.clock.now()) is None
 
 

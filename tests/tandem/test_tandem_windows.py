@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import weakref
-from datetime import date, datetime
+from contextlib import nullcontext
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +76,38 @@ def test_window_too_large_for_busy_server(
     assert len(harness.log.of("basal.delivered")) == 24 * 33
 
 
-def test_busy_server_and_spare_pump(harness: TandemHarness) -> None:
-    """If the server is too busy for a spare pump, the pump in use is not affected."""
+@pytest.mark.parametrize(
+    ("fault", "raised"),
+    [
+        ({"status": 503}, False),
+        ({"status": 500}, False),
+        ({"status": 404}, False),
+        ({"body": b'{"events": ['}, False),
+        ({"status": 403}, True),
+        ({"status": 429}, True),
+    ],
+)
+def test_unreadable_spare_pump_listed_first(harness: TandemHarness, fault: dict[str, Any], raised: bool) -> None:
+    """The worn pump is read whatever the server says to a spare one. Then that one is not asked for a day."""
     harness.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
     old = CloudPump(serial="2222222", assignment="other", uploaded="2026-06-01T11:55:00Z", newest="2026-06-01T06:50:00")
     harness.cloud.pumps.insert(0, old)
-    harness.cloud.faults.append(FakeCloudFault(old.assignment, times=999, status=503, body=b""))
-    harness.poll()
+    harness.cloud.faults.append(FakeCloudFault(old.assignment, times=999, **{"body": b"", **fault}))
+    with pytest.raises(Retryable) if raised else nullcontext():
+        harness.poll()
     assert len(harness.log.of("basal.delivered")) == 24 * 33
+    asked = harness.cloud.count(old.assignment)
+    harness.poll()
+    assert harness.cloud.count(old.assignment) == asked
+
+
+def test_two_unreadable_pumps(harness: TandemHarness) -> None:
+    """If the server is broken, a second pump costs one request more."""
+    harness.cloud.pumps.append(CloudPump(serial="2222222", assignment="other"))
+    harness.cloud.faults.append(FakeCloudFault("pump-logs", times=999, status=500, body=b""))
+    with pytest.raises(Retryable, match="status 500"):
+        harness.poll()
+    assert harness.cloud.count("pump-logs") == PATIENCE + 2
 
 
 def _length(query: dict[str, str]) -> int:
@@ -103,6 +128,46 @@ def test_broken_day_asked_again(harness: TandemHarness, body: bytes) -> None:
     harness.poll()
     assert harness.cloud.windows() == [("2026-11-05", "2026-11-05")]
     assert len(harness.log.of("basal.delivered")) == 24 * 33
+
+
+@pytest.mark.parametrize("broken", [6, 20])
+def test_many_broken_days_in_a_row(harness: TandemHarness, broken: int) -> None:
+    """Old days that stay broken keep no newer ones away, and cost a limited number of requests."""
+    harness.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
+    days = [(date(2026, 10, 22) + timedelta(days=number)).isoformat() for number in range(broken)]
+    harness.cloud.faults.append(
+        FakeCloudFault("pump-logs", times=999, when=lambda query: any(holding(day)(query) for day in days), status=500)
+    )
+    message = f"22 October 2026 and {broken - 1} more days of pump .* could not be read"
+    for told in (message, "status 500", "status 500"):
+        with pytest.raises(Retryable, match=told):
+            harness.poll()
+        assert len(harness.log.of("basal.delivered")) == 24 * (33 - broken)
+    assert harness.cloud.count("pump-logs") <= 3 * 3 * PATIENCE
+    harness.cloud.faults.clear()
+    harness.clock.advance(hours=2)
+    harness.poll()
+    assert len(harness.log.of("basal.delivered")) == 24 * 33
+
+
+def test_days_between_broken_days(harness: TandemHarness) -> None:
+    """Days between two spans of broken ones are read after a few polls, while the broken ones are paused."""
+    harness.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
+    spans = (("2026-10-22", "2026-10-28"), ("2026-11-03", "2026-11-11"))
+    fault = FakeCloudFault(
+        "pump-logs",
+        times=999,
+        when=lambda query: any(
+            query["startDate"][:10] <= last and first <= query["endDate"][:10] for first, last in spans
+        ),
+        status=500,
+    )
+    harness.cloud.faults.append(fault)
+    for _ in range(6):
+        with pytest.raises(Retryable):
+            harness.poll()
+        harness.clock.advance(minutes=6)
+    assert len(harness.log.of("basal.delivered")) == 24 * (33 - 7 - 9)
 
 
 def test_how_often_broken_days_are_asked(
@@ -181,5 +246,5 @@ def test_the_bodies_of_broken_windows_are_not_kept(tmp_path: Path, content: byte
                 pass
     finally:
         gc.enable()
-    assert len(client.bodies) == PATIENCE
+    assert len(client.bodies) == PATIENCE + 1
     assert client.most == 0

@@ -50,6 +50,10 @@ class ServerBusy(Retryable):
     """A temporary server error (502, 503, 504): repeat the request later, do not split it."""
 
 
+class Blocked(Retryable):
+    """Status 403 or 429: no further request may be made for a while."""
+
+
 class BrokenShape(SourceChanged):
     """An unexpected response (HTML, another format); a smaller request may work."""
 
@@ -112,14 +116,14 @@ def refusal(answer: TandemResponse, what: str) -> Exception:
     if status == 401:
         return TokenExpired()
     if status == 403:
-        return Retryable(
+        return Blocked(
             f"Tandem's firewall blocks the request for {what} (status 403)",
             after_s=BLOCKED_WAIT_S,
             remedy="Nothing to do at first: the daemon retries after half an hour or more. If it stays blocked, stop other"
             " programs that query Tandem from this address.",
         )
     if status == 429:
-        return Retryable(f"Tandem asks to wait (status 429 for {what})", after_s=retry_after_s(answer))
+        return Blocked(f"Tandem asks to wait (status 429 for {what})", after_s=retry_after_s(answer))
     if status in _TOO_MUCH:
         return BrokenAnswer(
             f"Tandem's server failed on the request for {what} (status {status})", after_s=retry_after_s(answer)

@@ -1,5 +1,5 @@
 """Read windows of days, one request at a time. A broken or refused window is split in half; each finished one is
-recorded.
+recorded. Many broken responses in a row may not keep newer days away: then the newest day is requested next.
 
 Errors are kept without tracebacks, which would keep the broken responses in memory.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
+from typing import TypeAlias
 
 import attrs
 import msgspec
@@ -31,18 +32,24 @@ log = logging.getLogger("tconnectsync.tandem")
 EVENTS_PER_BATCH = 1000
 """A batch is in memory as objects, records and lines. Half as many take a megabyte less, and twice as many syncs of the log."""
 PATIENCE = 12
-"""After this many broken responses in a row, the window is not the cause."""
+"""After this many broken responses in a row, the newest day shows whether the cause is the server or the days."""
 
 PAUSE_S = 2.0
 KEPT_ANYWAY_WAIT_S = 900.0
 
 
+_Waiting: TypeAlias = tuple[Window, bool]
+"""A window to request, and whether it was requested before."""
+_DAY = timedelta(days=1)
+
+
 class UnreadableDay(msgspec.Struct, frozen=True):
-    """A day that could not be read, and the error."""
+    """A day that could not be read, and the error. ``asked``: it was requested alone."""
 
     pump: Pump
     day: date
     error: Retryable
+    asked: bool = True
 
 
 @attrs.define(kw_only=True)
@@ -72,16 +79,22 @@ class WindowReader:
         The last batch of a window has its ``window.fetched``. A broken response is requested once more if that can
         help, then in halves down to one day. An unreadable day is skipped and recorded. A refused window is also
         split, and the longest accepted length is remembered. A busy server is asked again in a later poll, and with
-        smaller windows only after several polls. Errors: those of the client that no smaller window avoids, or the
-        last one after too many broken responses in a row.
+        smaller windows only after several polls.
+
+        After many broken responses in a row the newest day or today is requested, then the rest, newest first. After as many
+        again, the rest is left for the next poll. Errors: those of the client that no smaller window avoids, or the
+        last one if the newest day could not be read either.
         """
-        busy = False
+        busy = newest_first = False
         limit = self.window_state.most_days(self.clock.now())
         parts = [
             part for window in windows for part in split_into_windows(days_between(*window), limit or _length(window))
         ]
         waiting = [(part, False) for part in reversed(parts)]
         while waiting:
+            if not newest_first and self._broken_in_a_row >= PATIENCE:
+                newest_first = True
+                waiting = _newest_day_alone(waiting, self.clock.now().date())
             window, again = waiting.pop()
             error: Retryable
             try:
@@ -99,14 +112,18 @@ class WindowReader:
                 raise error
             busy = busy or isinstance(error, ServerBusy)
             waiting += self._broken(pump, window, error, again=again)
+            waiting.sort(reverse=not newest_first)
+            if newest_first and self._broken_in_a_row == PATIENCE:
+                self._leave(pump, waiting, error)
+                waiting = []
             yield self._batch(pump, window, ())
         if not busy:
             self.cooldown.clear_busy(pump)
         if self._refused and self._longest_taken:
             self.window_state.record_length(self._longest_taken, self.clock.now())
 
-    def _broken(self, pump: Pump, window: Window, error: Retryable, *, again: bool) -> list[tuple[Window, bool]]:
-        """Return the windows to request instead of an unreadable one. Raises ``error`` after too many in a row."""
+    def _broken(self, pump: Pump, window: Window, error: Retryable, *, again: bool) -> list[_Waiting]:
+        """Return the windows to request instead of an unreadable one. Raises ``error`` if there were too many before."""
         self._broken_in_a_row += 1
         self._refused = self._refused or isinstance(error, WindowRefused)
         log.warning(
@@ -116,16 +133,21 @@ class WindowReader:
             window[1],
             error.message,
         )
-        if self._broken_in_a_row >= PATIENCE:
+        if self._broken_in_a_row > PATIENCE:
             raise error
         if isinstance(error, BrokenAnswer) and not again and self._broken_in_a_row <= 2:
             self.clock.sleep(PAUSE_S)
             return [(window, True)]
         if window[0] < window[1]:
-            return [(half, False) for half in reversed(bisect(window))]
+            return [(half, False) for half in bisect(window)]
         self.unfinished.append(UnreadableDay(pump, window[0], error))
         self.done += 1
         return []
+
+    def _leave(self, pump: Pump, waiting: Sequence[_Waiting], error: Retryable) -> None:
+        """Leave the days of these windows for the next poll."""
+        days = [day for window, _ in waiting for day in days_between(*window)]
+        self.unfinished += [UnreadableDay(pump, day, error, asked=False) for day in days]
 
     def _ask(self, assignment: str, window: Window) -> LogAnswer:
         first, last = window
@@ -203,6 +225,17 @@ def _without_frames(error: Retryable) -> Retryable:
 
 def _length(window: Window) -> int:
     return (window[1] - window[0]).days + 1
+
+
+def _newest_day_alone(waiting: Sequence[_Waiting], today: date) -> list[_Waiting]:
+    """The same days, oldest first, with the newest one in a window of its own; ``today`` if they are all older."""
+    windows = sorted(window for window, _ in waiting)
+    if not windows or windows[-1][1] < today:
+        windows.append((today, today))
+    elif windows[-1][0] < windows[-1][1]:
+        first, last = windows.pop()
+        windows += [(first, last - _DAY), (last, last)]
+    return [(window, False) for window in windows]
 
 
 def _code(raw: object) -> str:

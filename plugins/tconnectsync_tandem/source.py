@@ -40,7 +40,6 @@ from tconnectsync_tandem.polling.cooldown import Cooldown
 from tconnectsync_tandem.polling.log_facts_cache import LogFactsCache
 from tconnectsync_tandem.polling.planner import (
     LEAD_IN_DAYS,
-    MOST_DAYS_AHEAD,
     OVERLAP_DAYS,
     Planner,
     Window,
@@ -48,7 +47,7 @@ from tconnectsync_tandem.polling.planner import (
     in_use,
     local_day,
     split_into_windows,
-    stray_windows,
+    stray_days,
 )
 from tconnectsync_tandem.polling.schema_drift import SchemaDrift
 from tconnectsync_tandem.polling.unreadable_days import changed_records
@@ -297,11 +296,10 @@ class TandemSource:
         zone_of = self.context.zone_of
         start = (self.log_facts_cache.horizon(pump, history) or self._first_day()) - timedelta(days=LEAD_IN_DAYS)
         planner = Planner(pump=pump, start=start, now=now, zone_of=zone_of, used=in_use(pump, newest, now))
-        last = local_day(now, zone_of) + timedelta(days=MOST_DAYS_AHEAD)
         coverage = self.log_facts_cache.coverage(pump, history)
         return planner.windows(
             coverage,
-            stray_windows(self.log_facts_cache.clock_changes(pump, history), start, last),
+            stray_days(self.log_facts_cache.clock_changes(pump, history), start, local_day(now, zone_of)),
             most_days=self.options.window_days,
             unread=self.window_state.unread(pump.serial, coverage.days),
             paused=self._cooldown.paused_days(pump, self.context.clock),

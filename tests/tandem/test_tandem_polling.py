@@ -228,3 +228,34 @@ def test_a_block_ends_the_poll_at_once(harness: TandemHarness) -> None:
     assert caught.value.after_s is not None
     assert caught.value.after_s >= 1800
     assert len(harness.cloud.windows()) == 1
+
+
+@pytest.mark.parametrize("away", [12, 40])
+def test_backlog_in_several_uploads(harness: TandemHarness, away: int) -> None:
+    """A phone that was away sends its backlog in parts, oldest first. Each part is read when it arrives."""
+    pump, since = harness.cloud.pumps[0], datetime(2026, 11, 20)
+    harness.poll()
+    for _ in range(away):
+        harness.clock.advance(days=1)
+        harness.poll()
+    for part in range(4):
+        days_each = away // 4
+        pump.records += hourly(since + timedelta(days=part * days_each), days_each * 24, 1000 + part * days_each * 24)
+        pump.newest = pump.records[-1]["pumpDateTime"]
+        harness.clock.advance(minutes=20)
+        pump.uploaded = f"{harness.clock.now():%Y-%m-%dT%H:%M:%SZ}"
+        harness.poll()
+        assert harness.log.numbered() == [one["sequenceNumber"] for one in pump.records]
+
+
+def test_newest_date_that_stands_still(harness: TandemHarness) -> None:
+    """If the list of pumps no longer shows newer data, an upload still asks for a few days only."""
+    for _ in range(20):
+        harness.clock.advance(days=1)
+        harness.cloud.pumps[0].uploaded = f"{harness.clock.now():%Y-%m-%dT%H:%M:%SZ}"
+        harness.poll()
+    harness.cloud.asked.clear()
+    harness.clock.advance(hours=1)
+    harness.cloud.pumps[0].uploaded = f"{harness.clock.now():%Y-%m-%dT%H:%M:%SZ}"
+    harness.poll()
+    assert harness.cloud.windows() == [("2026-12-08", "2026-12-11")]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import attrs
+import pytest
+
 from tests.tandem.fake_cloud import TandemHarness, basal, entry
 
 
@@ -71,4 +74,73 @@ def test_days_of_clock_ahead_fetched_again(harness: TandemHarness) -> None:
     assert harness.cloud.count("/login") == 2  # nor is a token from the future trusted
     asked = len(harness.cloud.windows())
     harness.poll(harness.source())
+    assert len(harness.cloud.windows()) == asked
+
+
+@attrs.define
+class WronglyDated:
+    """A pump whose wearer changes its date; the phone uploads every six hours."""
+
+    harness: TandemHarness
+    now: datetime = datetime(2026, 11, 20, 6)
+    days_off: int = 0
+
+    def change_date(self, days_off: int) -> None:
+        before, after = (self._day(off) for off in (self.days_off, days_off))
+        self.days_off = days_off
+        change = {"datePrior": before, "dateAfter": after, "rawRtcTime": 1000}
+        pump = self.harness.cloud.pumps[0]
+        pump.records.append(entry(14, len(pump.records), self._wall_time().isoformat(), change))
+        pump.changes.append(pump.records[-1])
+
+    def wear(self, days: int) -> None:
+        pump, clock = self.harness.cloud.pumps[0], self.harness.clock
+        for _ in range(days * 4):
+            pump.records.append(basal(len(pump.records), self._wall_time().isoformat()))
+            self.now += timedelta(hours=6)
+            clock.advance(hours=6)
+            pump.newest = max(record["pumpDateTime"] for record in pump.records)
+            pump.uploaded = f"{clock.now():%Y-%m-%dT%H:%M:%SZ}"
+            self.harness.poll()
+
+    def missing(self) -> set[int]:
+        return set(range(len(self.harness.cloud.pumps[0].records))) - set(self.harness.log.numbered())
+
+    def _wall_time(self) -> datetime:
+        return self.now + timedelta(days=self.days_off)
+
+    def _day(self, days_off: int) -> int:
+        return (self.now + timedelta(days=days_off) - datetime(2008, 1, 1)).days
+
+
+@pytest.mark.parametrize("days_off", [-365, -31, -10, 10, 365])
+def test_wrong_date_within_known_days(harness: TandemHarness, days_off: int) -> None:
+    """Doses of a wrong date arrive with their upload, also on days that were fetched before; later it costs nothing."""
+    harness.settings["history_days"] = 400
+    pump = WronglyDated(harness)
+    pump.wear(2)
+    pump.change_date(days_off)
+    for _ in range(12):
+        pump.wear(1)
+        assert pump.missing() == set()
+    pump.change_date(0)
+    pump.wear(1)
+    assert pump.missing() == set()
+    harness.cloud.asked.clear()
+    pump.wear(1)
+    assert len(harness.cloud.windows()) <= 10
+
+
+def test_change_of_date_in_the_future(harness: TandemHarness) -> None:
+    """A change received while this computer's clock was ahead does not make every poll fetch its days."""
+    pump = WronglyDated(harness)
+    pump.wear(2)
+    harness.clock.advance(days=300)
+    pump.change_date(-20)
+    harness.poll()
+    harness.clock.advance(days=-300)
+    harness.poll()
+    harness.clock.advance(minutes=5)
+    asked = len(harness.cloud.windows())
+    harness.poll()
     assert len(harness.cloud.windows()) == asked

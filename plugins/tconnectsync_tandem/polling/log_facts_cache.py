@@ -13,12 +13,13 @@ import msgspec
 
 from tconnectsync import Event, History
 from tconnectsync_tandem.api.pumps import Pump
-from tconnectsync_tandem.polling.planner import Coverage, FetchedDay, coverage_of
+from tconnectsync_tandem.polling.planner import Coverage, FetchedDay, coverage_of, newest_of_uploads
 
 WINDOWS_READ = 1_000
 """How many ``window.fetched`` events are read: about forty days of hourly polls."""
 
 NEW_WINDOWS_READ = 40
+UPLOADS_READ = 200
 CLOCK_CHANGES_READ = 64
 
 
@@ -82,9 +83,11 @@ class LogFactsCache:
             )
             if since is None:
                 found = history.facts("window.fetched", pump=pump.serial, limit=WINDOWS_READ)
-                known.coverage = coverage_of(found, limit=WINDOWS_READ)
+                coverage, uploads = coverage_of(found, limit=WINDOWS_READ), UPLOADS_READ
             else:
-                known.coverage = _merged(known.coverage, coverage_of(since, limit=WINDOWS_READ).days)
+                coverage, uploads = _merged(known.coverage, coverage_of(since, limit=WINDOWS_READ).days), len(since) + 1
+            newest_of = newest_of_uploads(history.facts("upload.seen", pump=pump.serial, limit=uploads))
+            known.coverage = msgspec.structs.replace(coverage, newest_of={**known.coverage.newest_of, **newest_of})
             known.newest_window = newest[0].id
         return known.coverage
 

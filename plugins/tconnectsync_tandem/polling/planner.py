@@ -3,9 +3,11 @@
 Days are days in the configured time zone. Every day from the horizon on is fetched once. It is fetched again
 
 - after an upload of the phone: back to two days before the data known so far (late batches may be older than the newest
-  event); otherwise every six hours, whatever the upload times are (daily for pumps that are not in use);
+  event; a phone that was away sends its backlog in several uploads); otherwise every six hours, whatever the upload
+  times are (daily for pumps that are not in use);
 - once a day for the last week, once a week for the last four weeks: the phone may hold batches for long;
-- if it could not be read, until it can; if only few of its records could not, for a week.
+- if it could not be read, until it can; if only few of its records could not, for a week;
+- if the pump was there with a wrong date.
 """
 
 from __future__ import annotations
@@ -49,10 +51,14 @@ class FetchedDay(msgspec.Struct, frozen=True):
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
-    """Which days were fetched. Days before ``whole_before`` count as fetched: their events are too old to read."""
+    """Which days were fetched. Days before ``whole_before`` count as fetched: their events are too old to read.
+
+    ``newest_of``: the newest time of the pump in each upload, by the time of the upload.
+    """
 
     days: Mapping[date, FetchedDay]
     whole_before: date | None = None
+    newest_of: Mapping[datetime, datetime] = {}
 
 
 def coverage_of(facts: Sequence[Event], *, limit: int) -> Coverage:
@@ -71,6 +77,13 @@ def coverage_of(facts: Sequence[Event], *, limit: int) -> Coverage:
     return Coverage(days=days, whole_before=min(first_days) if len(facts) >= limit and first_days else None)
 
 
+def newest_of_uploads(facts: Iterable[Event]) -> dict[datetime, datetime]:
+    """The pump's newest time in each upload, by the time of the upload, from ``upload.seen`` events."""
+    return {
+        fact.body.uploaded_at: fact.body.newest_pump_time for fact in facts if fact.body.newest_pump_time is not None
+    }
+
+
 def local_day(at: datetime, zone_of: Callable[[Any], str]) -> date:
     """Return the day of a UTC time in the configured zone."""
     return at.astimezone(ZoneInfo(zone_of(at.astimezone(timezone.utc).date()))).date()
@@ -79,6 +92,16 @@ def local_day(at: datetime, zone_of: Callable[[Any], str]) -> date:
 def in_use(pump: Pump, newest: Pump, now: datetime) -> bool:
     """Whether a pump is in use: it was used last, or has uploaded recently."""
     return pump.serial == newest.serial or (pump.uploaded_at is not None and now - pump.uploaded_at < UNUSED_AFTER)
+
+
+@attrs.frozen
+class StrayDays:
+    """Days on which the pump ran, or runs, by another date; known since ``known_at``."""
+
+    first: date
+    last: date
+    known_at: datetime
+    still_there: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -94,7 +117,7 @@ class Planner:
     def windows(
         self,
         coverage: Coverage,
-        strays: Iterable[tuple[Window, bool]] = (),
+        strays: Iterable[StrayDays] = (),
         *,
         most_days: int,
         unread: Set[date] = frozenset(),
@@ -110,13 +133,19 @@ class Planner:
         due.update(day for day in unread if self.start <= day <= last)
         if today in due:
             due.update(days_between(today, last))
-        for (first, end), still_there in strays:
-            due.update(day for day in days_between(first, end) if self._stray_due(coverage.days.get(day), still_there))
+        for stray in strays:
+            due.update(
+                day
+                for day in days_between(stray.first, stray.last)
+                if self._stray_due(day, stray, coverage.days.get(day))
+            )
         newest = self.pump.newest
         if newest is not None and newest.date() > last:
             # the pump's clock is years ahead, or a date is wrong: these days are fetched and affect nothing else
-            ahead = (newest.date() - _DAY, newest.date())
-            due.update(day for day in ahead if self._stray_due(coverage.days.get(day), still_there=True))
+            for day in (newest.date() - _DAY, newest.date()):
+                fetched = coverage.days.get(day)
+                if fetched is None or self._has_new_upload(fetched):
+                    due.add(day)
         return split_into_windows(due - paused, most_days)
 
     def _last_day(self, today: date) -> date:
@@ -134,7 +163,7 @@ class Planner:
         known = local_day(fetched.at, self.zone_of)
         if self._has_new_upload(fetched):
             before = known if fetched.uploaded_at is None else min(known, local_day(fetched.uploaded_at, self.zone_of))
-            if day >= before - OVERLAP_DAYS * _DAY:
+            if day >= before - OVERLAP_DAYS * _DAY or self._may_be_in_new_upload(day, fetched, coverage):
                 return True
         if age >= (UNASKED_FOR if self.used else UNASKED_FOR_UNUSED) and day >= known - OVERLAP_DAYS * _DAY:
             return True
@@ -143,33 +172,51 @@ class Planner:
     def _has_new_upload(self, fetched: FetchedDay) -> bool:
         return self.pump.uploaded_at is not None and self.pump.uploaded_at != fetched.uploaded_at
 
-    def _stray_due(self, fetched: FetchedDay | None, still_there: bool) -> bool:
-        return fetched is None or (still_there and self._has_new_upload(fetched))
+    def _may_be_in_new_upload(self, day: date, fetched: FetchedDay, coverage: Coverage) -> bool:
+        """Whether a day lies between the newest data that was known at its fetch and the newest now.
+
+        The days after a first part of a backlog were empty when they were fetched.
+        """
+        then = None if fetched.uploaded_at is None else coverage.newest_of.get(fetched.uploaded_at)
+        if then is None or then == self.pump.newest:
+            return False
+        newest = day if self.pump.newest is None else self.pump.newest.date()
+        return then.date() - OVERLAP_DAYS * _DAY <= day <= newest
+
+    def _stray_due(self, day: date, stray: StrayDays, fetched: FetchedDay | None) -> bool:
+        if fetched is None or fetched.at < stray.known_at <= self.now:
+            return True
+        if not stray.still_there or not self._has_new_upload(fetched):
+            return False
+        passed = local_day(fetched.at, self.zone_of) - local_day(stray.known_at, self.zone_of)
+        return day >= stray.first + passed - OVERLAP_DAYS * _DAY
 
 
-def stray_windows(changes: Iterable[Event], start: date, last: date) -> list[tuple[Window, bool]]:
-    """Days outside ``start`` to ``last`` on which the pump ran with a wrong date, and whether it still does.
+def stray_days(changes: Iterable[Event], start: date, today: date) -> list[StrayDays]:
+    """Days on which the pump ran before the wearer changed its date, and those on which it runs by a wrong date.
 
-    ``changes``: ``clock.changed`` events. If a wrong date was corrected, doses remain on days that would not be
-    fetched.
+    ``changes``: ``clock.changed`` events. If both dates of a change are outside the history, it is ignored.
     """
+    last = today + MOST_DAYS_AHEAD * _DAY
     numbered = (event for event in changes if event.kind == "clock.changed" and event.body.part == "date")
     dates = sorted(numbered, key=lambda event: (event.group or 0, event.seq or 0))
-    found: list[tuple[Window, bool]] = []
+    found: list[StrayDays] = []
     for index, event in enumerate(dates):
         after = event.pump_time.date()
         try:
             before = after - timedelta(seconds=event.body.step_s)
+            earliest = before - (MOST_STRAY_DAYS - 1) * _DAY
         except OverflowError:
             continue
-        if abs(before - after) < 2 * _DAY:
+        if abs(before - after) < 2 * _DAY or not (start <= after <= last or start <= before <= last):
             continue
-        if start <= after <= last and not start <= before <= last:
-            since = dates[index - 1].pump_time.date() if index else before - LEAD_IN_DAYS * _DAY
-            first = max(min(since, before), before - (MOST_STRAY_DAYS - 1) * _DAY)
-            found.append(((first, before), False))
-        elif start <= before <= last and not start <= after <= last and index + 1 == len(dates):
-            found.append(((after, after + (MOST_STRAY_DAYS - 1) * _DAY), True))
+        since = dates[index - 1].pump_time.date() if index else before - LEAD_IN_DAYS * _DAY
+        found.append(StrayDays(max(min(since, before), earliest), before, event.received_at))
+        right = abs(after - event.received_at.date()) < 2 * _DAY
+        if index + 1 == len(dates) and not right:
+            end = after + (MOST_STRAY_DAYS - 1) * _DAY
+            end = end if after > last else min(end, today + _DAY)
+            found.append(StrayDays(after, end, event.received_at, still_there=True))
     return found
 
 

@@ -24,7 +24,7 @@ class Metric:
 SOURCE_TIMES = (
     Metric("source_last_fetch_timestamp_seconds", "When the source was last read to its end.", "last_fetch"),
     Metric("source_last_upload_timestamp_seconds", "When the phone last uploaded.", "last_upload"),
-    Metric("source_newest_event_timestamp_seconds", "The time of the newest pump data.", "newest_event"),
+    Metric("source_newest_event_timestamp_seconds", "The time of the newest data of the worn pump.", "newest_event"),
     Metric("source_next_poll_timestamp_seconds", "When the source is asked next.", "next_poll"),
 )
 SOURCE_COUNTS = (Metric("source_unreadable_records", "Records that were stored but not understood.", "set_aside"),)

@@ -10,9 +10,10 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import attrs
 
-from tconnectsync.alerts.problems import GRACE, sources_on
+from tconnectsync.alerts.problems import GRACE
 from tconnectsync.clock import Clock
 from tconnectsync.config.alert_options import HeartbeatOptions
+from tconnectsync.health.newest_data import sources_on
 from tconnectsync.plugin.http import HttpClient, HttpLimits
 from tconnectsync.plugin.http_failures import HttpFailed
 from tconnectsync.text.durations import parse_time

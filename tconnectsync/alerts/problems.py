@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from tconnectsync.health.newest_data import newest_data, sources_on
 from tconnectsync.health.severity import LONG_TROUBLE
 from tconnectsync.text.durations import parse_time
 from tconnectsync.text.plural import counted
@@ -70,20 +71,6 @@ def problems_of(status: Mapping[str, Any], now: datetime, no_data_after: timedel
     if silence is not None:
         found.append(attrs.evolve(silence, consequence=bool(causes)))
     return tuple(found)
-
-
-def newest_data(status: Mapping[str, Any]) -> datetime | None:
-    """Return the time of the newest data of the worn pumps; if none is known to be worn, of any source that is on."""
-    sources = sources_on(status)
-    pumps = [pump for source in sources for pump in source.get("pumps", {}).values() if pump.get("worn")]
-    return max(
-        (at for part in pumps or sources if (at := parse_time(part.get("newest_event"))) is not None), default=None
-    )
-
-
-def sources_on(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the sources that are on."""
-    return [source for source in status.get("sources", {}).values() if source.get("state") != "off"]
 
 
 def has_lasted(part: Mapping[str, Any], now: datetime) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from tconnectsync.health.newest_data import newest_data
 from tconnectsync.health.severity import Severity, severity
 from tconnectsync.text.durations import parse_time, size_words, span_words, when_words
 from tconnectsync.text.plural import counted
@@ -49,16 +50,15 @@ def status_lines(status: Mapping[str, Any], now: datetime, zone: tzinfo) -> Sequ
     return steps
 
 
-def verdict(lines: Sequence[StatusLine]) -> StatusLine:
-    """Return the whole in one line: the worst level, and the names of the steps that have it."""
+def verdict(lines: Sequence[StatusLine], status: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
+    """Return the whole in one line: the worst level, and the names of the steps that have it. ``lines``: of ``status``."""
     for level, words in ((Severity.BAD, "needs you: {}. See what to do below."), (Severity.WAIT, "waiting: {}.")):
         names = list(dict.fromkeys(line.name for line in lines if line.level == level))
         if names:
             return StatusLine(name="", level=level, lines=(words.format(", ".join(names)),))
-    newest = [line.lines[0].split(";")[0] for line in lines if line.name.startswith("pump ")]
-    return StatusLine(
-        name="", level=Severity.OK, lines=("everything works" + (f"; {newest[0]}" if newest else "") + ".",)
-    )
+    newest = newest_data(status)
+    age = f"; newest data {when_words(newest, now, zone)}" if newest else ""
+    return StatusLine(name="", level=Severity.OK, lines=(f"everything works{age}.",))
 
 
 def _disk_line(disk: Mapping[str, Any]) -> StatusLine:
@@ -241,16 +241,11 @@ def _unreadable_records(source: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def too_old(status: Mapping[str, Any], now: datetime, max_age: timedelta) -> str | None:
-    """Return a message if the newest data of the worn pumps is older than ``max_age`` or missing; else None.
-
-    If no pump is known to be worn, the newest data of any source that is on counts.
-    """
-    sources = [source for source in status.get("sources", {}).values() if source.get("state") != "off"]
-    pumps = [pump for source in sources for pump in source.get("pumps", {}).values() if pump.get("worn")]
-    times = [at for part in pumps or sources if (at := parse_time(part.get("newest_event"))) is not None]
-    if not times:
+    """Return a message if the newest data of the worn pumps is older than ``max_age`` or missing; else None."""
+    newest = newest_data(status)
+    if newest is None:
         return f"There is no pump data yet (limit {span_words(max_age)})."
-    age = now - max(times)
+    age = now - newest
     if age < -AHEAD:
         return f"The newest pump data is {span_words(-age)} in the future: is this computer's clock right?"
     return f"The newest pump data is {span_words(age)} old (limit {span_words(max_age)})." if age > max_age else None

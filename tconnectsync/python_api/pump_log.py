@@ -14,7 +14,7 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.eventlog import EventLog
 from tconnectsync.eventlog.codec import Decoder
-from tconnectsync.events import PUMP_KINDS, Event, bolus_join
+from tconnectsync.events import Event, bolus_join
 from tconnectsync.events.basal_rates import CONFIRMED_FOR
 from tconnectsync.events.readings import measured_at
 from tconnectsync.statistics import basal, glucose
@@ -97,14 +97,11 @@ class PumpLog:
         return tuple(sorted({stream.pump for stream in self._current().values()}))
 
     def newest(self) -> datetime | None:
-        """Return the UTC time of the newest event of a pump; None if there is none, or no zone that fits its clock."""
-        found: list[datetime] = []
-        for stream in self._current().values():
-            last = self._log.neighbour(stream.id, stream.stream.last_key + 1, PUMP_KINDS, before=True)
-            at = None if last is None else stream.timeline.at(*last)
-            if at is not None:
-                found.append(at)
-        return max(found, default=None)
+        """Return the UTC time of the newest event of the worn pump; None if there is none, or no zone that fits its clock.
+
+        If no pump is known to be worn, the newest event of any pump counts.
+        """
+        return self._resolver.newest()
 
     def events(
         self,

@@ -168,11 +168,10 @@ def _source(
     if events is not None and resolver is not None:
         try:
             uploads = [fact.body.uploaded_at for fact in events.facts("upload.seen", source=name, limit=24)]
-            pumps = resolver.status(name)
+            pumps, newest = resolver.status(name), resolver.newest(name)
             words = resolver.messages()
         except LogCorrupt as error:
             words = [error.message]
-        newest = max((pump["newest_event"] for pump in pumps.values() if pump["newest_event"]), default=None)
     has_begun = bool(uploads) or newest is not None
     health = _source_health(state, now, has_begun=has_begun, daemon=daemon) if on else Health(state=HealthState.OFF)
     message = as_sentences(health.message, *words)

@@ -122,6 +122,12 @@ class TimelineResolver:
             "newest_event": None if newest is None else timeline.at(*newest),
         }
 
+    def newest(self, source: str | None = None) -> datetime | None:
+        """Return the UTC time of the newest event of the worn pumps, of all sources or of one; of any pump if none is worn."""
+        pumps = self.status(source).values()
+        counted = [pump for pump in pumps if pump["worn"]] or pumps
+        return max((pump["newest_event"] for pump in counted if pump["newest_event"]), default=None)
+
     # --- reading the log --------------------------------------------------------------------------------------------
 
     def _refresh(self) -> None:

@@ -115,6 +115,18 @@ def test_verdict_comes_first(harness: CliHarness, source: dict[str, Any], sink: 
     assert ("nightscout-treatments" in line) == bool(sink)
 
 
+def test_verdict_has_the_worn_pump(harness: CliHarness) -> None:
+    """A replaced pump comes first in the list, and its data is old."""
+    status = a_status()
+    worn = status["sources"]["tandem"]["pumps"]["1234567"]
+    old = {**worn, "newest_event": "2025-10-31T22:00:00Z", "worn": False}
+    status["sources"]["tandem"]["pumps"] = {"1111111": old, "1234567": worn}
+    harness.application.status = status
+    line, *_ = harness.run("status").out.splitlines()
+    assert "everything works; newest data" in line
+    assert "(14 min ago)" in line
+
+
 def test_steps_that_are_off_take_no_line(harness: CliHarness) -> None:
     """They are named together at the end."""
     harness.application.status = a_status(sink={"state": "off"})

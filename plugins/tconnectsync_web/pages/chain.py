@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from tconnectsync import Severity, severity
+from tconnectsync import Severity, newest_data, severity
 from tconnectsync_web.languages import Texts, msg
 from tconnectsync_web.pages.faults import SERVICE_FAULTS, SINK_FAULTS, SOURCE_FAULTS, Fault
 from tconnectsync_web.pages.status_words import in_words
@@ -72,7 +72,7 @@ class Link:
 
 @attrs.frozen(kw_only=True)
 class Sources:
-    """All sources together, as the status reports them: the newest of each time."""
+    """All sources together, as the status reports them: the newest of each time. ``newest``: of the worn pump."""
 
     read_at: datetime | None
     uploaded: datetime | None
@@ -80,14 +80,13 @@ class Sources:
     work: bool
 
     @classmethod
-    def of(cls, sources: Iterable[Mapping[str, Any]], now: datetime) -> Sources:
-        """Return what the parts of the status say."""
-        parts = list(sources)
-        read_at = _newest(parts, "last_fetch")
+    def of(cls, status: Mapping[str, Any], now: datetime) -> Sources:
+        """Return what the status says."""
+        parts = list(_on(status.get("sources")).values())
         return cls(
-            read_at=read_at,
+            read_at=_newest(parts, "last_fetch"),
             uploaded=_newest(parts, "last_upload"),
-            newest=_newest(parts, "newest_event"),
+            newest=newest_data(status),
             work=any(part.get("state") == "ok" and _was_read_lately(part, now) for part in parts),
         )
 
@@ -100,7 +99,7 @@ def _was_read_lately(source: Mapping[str, Any], now: datetime) -> bool:
 def chain(status: Mapping[str, Any], texts: Texts, now: datetime) -> Sequence[Link]:
     """Return the links from the pump to each receiver. ``status``: as printed by ``status --json``."""
     sources, sinks = _on(status.get("sources")), _on(status.get("sinks"))
-    found = Sources.of(sources.values(), now)
+    found = Sources.of(status, now)
     return (
         _pump(found, texts, now),
         _phone(found, texts, now),

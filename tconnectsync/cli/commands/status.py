@@ -68,7 +68,7 @@ def command(invocation: Invocation, as_json: bool, exit_code: bool, max_age: tim
     if as_json:
         print_json(status, indent=2)
         return invocation.status
-    _print(verdict(links), 0)
+    _print(verdict(links, status, now, zone), 0)
     say("")
     shown = [link for link in links if link.level is not Severity.OFF]
     width = max((len(link.name) for link in shown), default=0)

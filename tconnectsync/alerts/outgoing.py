@@ -114,7 +114,10 @@ class Deliverer:
 
     def _sent(self, url: Secret, mine: Sequence[Waiting]) -> bool:
         id_, service = address_id(url), service_of(url)
-        attempt = self.send(url, joined([each.message for each in mine]))
+        try:
+            attempt = self.send(url, joined([each.message for each in mine]))
+        except Exception as error:  # noqa: BLE001 - the other addresses must get it all the same
+            attempt = Attempt(result=SendResult.FAILED, why=f"it failed unexpectedly ({type(error).__name__})")
         if attempt.result is SendResult.SENT:
             self._failures.pop(id_, None)
             log.info('alert_sent to=%s title="%s"', service, mine[-1].message.title)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -12,6 +13,7 @@ from tconnectsync import events
 from tconnectsync.alerts.wearer import ALARM_FOR, PumpAlarm, PumpReading
 from tconnectsync.clock import Clock
 from tconnectsync.config.alert_options import AlertOptions
+from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog import EventLog
 from tconnectsync.events import Event
 from tconnectsync.events.pump_state import Reported
@@ -25,6 +27,7 @@ from tconnectsync.timeline.zones import Zones
 SITE_LOOK, CARTRIDGE_LOOK, BATTERY_LOOK = timedelta(days=15), timedelta(days=7), timedelta(days=1)
 """How far back a filled cannula, a filled cartridge and a measured battery are looked for."""
 ALARM_KINDS = frozenset({"alarm.raised", "alarm.cleared", "malfunction.raised"})
+BATTERY, SITE = frozenset({"battery.measured", "day.summary"}), frozenset({"cannula.filled"})
 REPEATING = frozenset({18, 23})
 """Alarms that only repeat that delivery is stopped."""
 
@@ -35,17 +38,25 @@ def read_pump(data_dir: Path, zones: Zones, options: AlertOptions, *, clock: Clo
         resolver = TimelineResolver(log, zones)
         worn = {serial for serial, pump in resolver.status().items() if pump["worn"]}
         streams = [stream for stream in event_streams(log, resolver.resolve()).values() if stream.pump in worn]
-        now = clock.now()
-        read = _Reader(streams, now)
-        site = [] if options.site_older_than_days is None else read.since(SITE_LOOK, frozenset({"cannula.filled"}))
-        return PumpReading(
-            alarms=open_alarms(read.since(ALARM_FOR, ALARM_KINDS)) if options.pump_alarms else (),
-            reservoir_u=None if options.low_reservoir_u is None else left(read.since(CARTRIDGE_LOOK, DELIVERY)),
-            battery_percent=None
-            if options.low_battery_percent is None
-            else battery(read.since(BATTERY_LOOK, frozenset({"battery.measured", "day.summary"}))),
-            site_at=site_of(site),
-        )
+        return _reading(_Reader(streams, clock.now()), options)
+
+
+def _reading(read: _Reader, options: AlertOptions) -> PumpReading:
+    """Read what is wanted. A corrupt record does not hide the values that can be read without it."""
+    parts: dict[str, tuple[object, timedelta, frozenset[str], Callable[[Sequence[Event]], object]]] = {
+        "alarms": (options.pump_alarms or None, ALARM_FOR, ALARM_KINDS, open_alarms),
+        "reservoir_u": (options.low_reservoir_u, CARTRIDGE_LOOK, DELIVERY, left),
+        "battery_percent": (options.low_battery_percent, BATTERY_LOOK, BATTERY, battery),
+        "site_at": (options.site_older_than_days, SITE_LOOK, SITE, site_of),
+    }
+    found: dict[str, Any] = {}
+    for name, (wanted, span, kinds, value_of) in parts.items():
+        if wanted is not None:
+            try:
+                found[name] = value_of(read.since(span, kinds))
+            except LogCorrupt as error:
+                found["error"] = error
+    return PumpReading(**found)
 
 
 @attrs.frozen

@@ -6,16 +6,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 
 import tconnectsync
-from tconnectsync.alerts.decisions import AlertReport, decide, happened
-from tconnectsync.alerts.heartbeat import Heartbeat, cycle_of
+from tconnectsync.alerts.attempts import PUMP, REPORTS, STATUS, TITLES, WEARER, Attempts, with_failures
+from tconnectsync.alerts.decisions import AlertReport, Known, decide, happened
+from tconnectsync.alerts.heartbeat import Heartbeat, Pulse, cycle_of
 from tconnectsync.alerts.notification_text import Notification, message_of, serial_numbers, without_personal_data
 from tconnectsync.alerts.outgoing import AlertState, Deliverer, address_id, load_state, queued, save_state
 from tconnectsync.alerts.problems import Problem, problems_of
@@ -45,6 +46,9 @@ CRASHED = Problem(
     remedy="If this happens often, see the reason: `journalctl -u tconnectsync -n 200`.",
 )
 
+_Wearer: TypeAlias = "tuple[Mapping[str, str], list[AlertReport]]"
+_Judged: TypeAlias = "tuple[Mapping[str, Any], tuple[Problem, ...], Pulse]"
+
 
 @attrs.define(kw_only=True)
 class Watch:
@@ -69,39 +73,42 @@ class Watch:
     """Receivers that show the problems too."""
     state: AlertState = attrs.field(factory=AlertState)
     _started: float | None = None
-    _failed: str = ""
+    attempts: Attempts = attrs.field(init=False)
     _presence_failed: str = ""
-    _read_until: int = -1
+    _read_until: int | None = None
     _reading: PumpReading = attrs.field(factory=PumpReading)
 
     def __attrs_post_init__(self) -> None:
+        self.attempts = Attempts(self.folder, self.clock)
         self.state = load_state(self.folder)
         if self.heartbeat is not None:
             self.heartbeat.last_call = self.state.last_call
 
     def look(self) -> None:
-        """Look once. An unexpected failure is logged, and watching continues."""
-        try:
-            self._look()
-        except Exception as error:
-            # whatever fails here, the daemon must continue, and the next look may succeed
-            if self._failed != repr(error):
-                log.exception("watch_failed")
-            self._failed = repr(error)
-        else:
-            self._failed = ""
-
-    def _look(self) -> None:
+        """Look once. Whatever part of it fails, the others are done, and the heartbeat is told."""
         if self._started is None:
             self._started = self.clock.monotonic()
-        status, now = self.read_status(), self.clock.now()
-        problems = self._problems(status, now)
-        self._show([each.title for each in problems if not each.consequence])
+        now = self.clock.now()
+        nothing: _Judged = ({}, (), Pulse(number="", good=False))
+        status, problems, cycle = self.attempts.do(STATUS, lambda: self._judge(now), nothing)
+        if self.read_pump is not None and self._is_settled():
+            self.attempts.do(PUMP, partial(self._read_pump, status, self.read_pump), None)
+        problems = (*problems, *self.attempts.problems(now))
+        titles = [each.title for each in problems if not each.consequence]
+        if titles or not self.attempts.fails(STATUS):
+            self._show(titles)
         if self.options.urls:
-            self._report(status, problems, now)
+            self.attempts.do(REPORTS, lambda: self._report(status, problems, now), None)
         if self.heartbeat is not None:
-            self.heartbeat.beat(cycle_of(status, now))
-            self._keep(attrs.evolve(self.state, last_call=self.heartbeat.last_call))
+            self.attempts.do("heartbeat", partial(self._beat, self.heartbeat, cycle, now), None)
+
+    def _judge(self, now: datetime) -> _Judged:
+        status = self.read_status()
+        return status, self._problems(status, now), cycle_of(status, now)
+
+    def _beat(self, heartbeat: Heartbeat, cycle: Pulse, now: datetime) -> None:
+        heartbeat.beat(with_failures(cycle, self.attempts.problems(now)))
+        self._keep(attrs.evolve(self.state, last_call=heartbeat.last_call))
 
     def _problems(self, status: Mapping[str, Any], now: datetime) -> tuple[Problem, ...]:
         problems = problems_of(status, now, self.options.no_data_span)
@@ -129,11 +136,12 @@ class Watch:
                 log.exception("presence_failed")
 
     def _report(self, status: Mapping[str, Any], problems: Sequence[Problem], now: datetime) -> None:
-        known, reports = decide(self.state.known, problems, now, self.options.repeat_span)
+        known, reports = self._decide(problems, now)
         if self.after_crash:
             known, more = happened(known, CRASHED, now, self.options.repeat_span)
             reports, self.after_crash = [*more, *reports], False
-        seen, more = self._wearer_reports(status, now)
+        untold: _Wearer = (self.state.seen, [])
+        seen, more = self.attempts.do(WEARER, lambda: self._wearer_reports(now), untold)
         reports += more
         fresh = attrs.evolve(self.state, known=known, seen=seen)
         if reports:
@@ -145,14 +153,25 @@ class Watch:
                 attrs.evolve(self.state, waiting=self.deliverer.deliver(self.state.waiting, self.options.urls, now))
             )
 
-    def _wearer_reports(self, status: Mapping[str, Any], now: datetime) -> tuple[Mapping[str, str], list[AlertReport]]:
-        """The pump's records are read again only when the log grew."""
-        if self.read_pump is None or not self._is_settled():
-            return self.state.seen, []
-        end = int((status.get("log") or {}).get("positions") or 0)
-        if end != self._read_until:
-            self._reading, self._read_until = self.read_pump(), end
+    def _wearer_reports(self, now: datetime) -> _Wearer:
         return wearer_reports(self._reading, self.state.seen, self.options, now, self.zone_at(now.date()))
+
+    def _decide(self, problems: Sequence[Problem], now: datetime) -> tuple[dict[str, Known], list[AlertReport]]:
+        """Nothing is over only because the state cannot be read."""
+        kept = {
+            key: known for key, known in self.state.known.items() if self.attempts.fails(STATUS) and key not in TITLES
+        }
+        asked = {key: known for key, known in self.state.known.items() if key not in kept}
+        fresh, reports = decide(asked, problems, now, self.options.repeat_span)
+        return {**kept, **fresh}, reports
+
+    def _read_pump(self, status: Mapping[str, Any], read_pump: Callable[[], PumpReading]) -> None:
+        """The pump's records are read again only when the log grew, or if not all could be read."""
+        end = (status.get("log") or {}).get("positions")
+        if end is None or end != self._read_until or self._reading.error is not None:
+            self._reading, self._read_until = read_pump(), end
+        if self._reading.error is not None:
+            raise self._reading.error
 
     def _is_settled(self) -> bool:
         return self._started is not None and self.clock.monotonic() - self._started >= self.settled_s
@@ -199,6 +218,12 @@ class WatchThread:
         """Something changed: look soon."""
         self._wake.set()
 
+    def look_once(self) -> None:
+        """Look without a thread, for a single cycle: what fails now counts, because the next cycle knows nothing of it."""
+        self.watch.settled_s, self.watch.attempts.grace = 0.0, timedelta(0)
+        self.watch.attempts.do("addresses", partial(self.look_at_addresses, seen=self.watch.state.usable), None)
+        self.watch.look()
+
     def stop(self) -> None:
         """End the thread. A notification that is being sent has a few seconds."""
         self._stopping = True
@@ -209,7 +234,7 @@ class WatchThread:
         self.watch.leave()
 
     def _run(self) -> None:
-        self.look_at_addresses()
+        self.watch.attempts.do("addresses", self.look_at_addresses, None)
         while not self._stopping:
             begin = time.thread_time()
             self.watch.look()

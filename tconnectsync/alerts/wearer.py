@@ -12,6 +12,7 @@ import attrs
 
 from tconnectsync.alerts.decisions import AlertReport, ReportKind
 from tconnectsync.config.alert_options import AlertOptions
+from tconnectsync.errors import LogCorrupt
 from tconnectsync.events.alarms import names_match
 from tconnectsync.events.pump_state import Reported
 from tconnectsync.text.durations import parse_time, when_words
@@ -43,6 +44,8 @@ class PumpReading:
     reservoir_u: Reported | None = None
     battery_percent: Reported | None = None
     site_at: datetime | None = None
+    error: LogCorrupt | None = None
+    """Why some of it could not be read."""
 
 
 def is_wanted(options: AlertOptions) -> bool:

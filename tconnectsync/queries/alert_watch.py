@@ -44,14 +44,11 @@ def look_once(config: Config, *, clock: Clock, redact: Callable[[str], str]) -> 
     if not config.alerts.urls and config.heartbeat.url is None:
         return
     from tconnectsync.alerts.watch import open_watch
-    from tconnectsync.queries.status import read_status
+    from tconnectsync.queries.status import machine_status, read_status
 
-    status = read_status(config, clock=clock)
-    if status["daemon"]["pid"] is None:
-        opened = open_watch(config, lambda: status, clock=clock, redact=redact)
-        opened.look_at_addresses(seen=opened.watch.state.usable)
-        opened.watch.settled_s = 0.0
-        opened.watch.look()
+    if machine_status(config.data_dir)["daemon"]["pid"] is None:
+        opened = open_watch(config, lambda: read_status(config, clock=clock), clock=clock, redact=redact)
+        opened.look_once()
 
 
 def alert_findings(config: Config) -> Iterator[CheckResult]:

@@ -71,6 +71,20 @@ def test_real_others_documents_stay(site: Site, receiver: NightscoutReceiver) ->
     assert [item["notes"] for item in site.documents("treatments")] == ["a person's"]
 
 
+def test_real_edited_dose(site: Site, receiver: NightscoutReceiver) -> None:
+    """A dose that was edited in Nightscout, which moves it to the whole minute, is not doubled when it changes."""
+    at = LONG_AGO + timedelta(seconds=54)
+    (stored,) = taken(receiver.deliver([put("a", at)]))
+    (document,) = site.documents("treatments")
+    del document["created_at"]  # as the editor of the reports does
+    whole_minute = created_at_text(at.replace(second=0, microsecond=0))
+    edited = {**document, "eventTime": whole_minute, "insulin": "1", "notes": "pizza"}
+    site.ask("PUT", "treatments/", json=edited).raise_for_status()
+    assert ours(site) == {document_id("test", "a"): whole_minute}
+    taken(receiver.deliver([put("a", at, stored=stored, insulin=2.0)]))
+    assert ours(site) == {document_id("test", "a"): created_at_text(at)}
+
+
 def test_real_activity_and_device_status(site: Site, receiver: NightscoutReceiver) -> None:
     """There is one activity and one device status each."""
     stored = None

@@ -1,9 +1,9 @@
 """Deliver treatments and entries, where the site keeps one document per key: sending one twice is safe.
 
 The key of an entry is its time and type. The key of a treatment is ``created_at`` and ``eventType`` up to 15.0.6. A
-document with the same key is replaced, so if a document moved, its old copy is deleted before the new one is put. From
-15.0.7 on, the key of a treatment is the ``identifier``. Then the document is put, which moves it, and read again: a
-copy from before the site's upgrade or from a parallel connection may remain.
+document with the same key is replaced, so if we or a user moved it, its old copy is deleted before the new one is put.
+From 15.0.7 on, the key of a treatment is the ``identifier``. Then the document is put, which moves it, and read again:
+a copy from before the site's upgrade, from a parallel connection or from a user's editing may remain.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def deliver_keyed(
     leaving = [task for task in tasks if task.body is None]
     doubtful = [
         task for task in tasks
-        if task.body is not None and (task.moved or task.delivery.in_doubt or (drops and task.old is not None))
+        if task.body is not None
+        and (task.moved or task.delivery.in_doubt or (task.old is not None and (drops or _may_be_edited(task))))
     ]  # fmt: skip
 
     outcomes = _delete_outdated(client, collection, leaving if by_identifier else [*leaving, *doubtful], budget)
@@ -48,6 +49,14 @@ def deliver_keyed(
             client, collection, [task for task in doubtful if isinstance(outcomes[task.id], Accepted)], budget
         )
     return outcomes
+
+
+def _may_be_edited(task: Task) -> bool:
+    """Whether a user may have moved or split the stored copy: even the editor of notes moves it to the whole minute.
+
+    Rates are left out: they change with each upload, nobody can drag them, and a second copy adds no insulin.
+    """
+    return task.delivery.collection == TREATMENTS and task.key is not None and task.key.event_type != "Temp Basal"
 
 
 def _delete_outdated(

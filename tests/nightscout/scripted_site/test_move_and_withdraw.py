@@ -140,3 +140,29 @@ def test_lookup_scattered_or_dense(
     taken(receiver.deliver(gone))
     assert site.receiver_key["treatments"] == []
     assert len(site.requests_of("GET", "treatments")) < 12 + 8
+
+
+@both
+@pytest.mark.parametrize("by_minutes", [-1, 45])
+def test_change_of_moved_copy(site: StubSite, receiver: NightscoutReceiver, version: str, by_minutes: int) -> None:
+    """A dose that a user moved is not doubled when it changes, also if the user only added a note (whole minutes)."""
+    site.version = version
+    (stored,) = taken(receiver.deliver([put("a", insulin=1.0)]))
+    site.receiver_key["treatments"][0] |= {"created_at": created_at_text(minutes(by_minutes)), "notes": "pizza"}
+    taken(receiver.deliver([put("a", stored=stored, insulin=2.0)]))
+    at, document = held(site)[document_id("test", "a")]
+    assert (at, document["insulin"]) == (created_at_text(minutes(0)), 2.0)
+
+
+@both
+def test_change_of_split_copy(site: StubSite, receiver: NightscoutReceiver, version: str) -> None:
+    """A dose whose insulin a user dragged to another time, which makes a second copy, is one document when it changes."""
+    site.version = version
+    (stored,) = taken(receiver.deliver([put("a", insulin=1.0, carbs=20)]))
+    (document,) = site.receiver_key["treatments"]
+    added = {**document, "created_at": created_at_text(minutes(9))}
+    del added["_id"], added["carbs"], document["insulin"]
+    site.add("treatments", **added)
+    taken(receiver.deliver([put("a", stored=stored, insulin=2.0, carbs=20)]))
+    _, document = held(site)[document_id("test", "a")]
+    assert (document["insulin"], document["carbs"]) == (2.0, 20)

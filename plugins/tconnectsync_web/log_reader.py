@@ -16,9 +16,9 @@ from tconnectsync.events.pump_state import PumpState
 from tconnectsync_web.pages.reader import Answer, ReadEvents
 
 RECENT = timedelta(hours=6)
-"""Values of the pump's state other than the reservoir come from the data of this time."""
+"""Insulin on board, battery and glucose come from the data of this time."""
 LONGEST_CARTRIDGE = timedelta(days=8)
-FILLED = frozenset({"cartridge.filled"})
+"""The reservoir, and whether delivery is stopped, come from the data of this time."""
 REOPEN_S = 600.0
 """The log is opened again after this time: a restored or repaired log is in other files."""
 MOST_ANSWERS = 12
@@ -65,7 +65,7 @@ class LogReader:
         return self._ask(("newest", kinds), lambda log: log.last(kinds))
 
     def state(self) -> PumpState | None:
-        """See PageReader. The reservoir is counted from the last fill of the cartridge."""
+        """See PageReader."""
         return self._ask("state", _state)
 
     def summaries(self, first: date, last: date) -> Sequence[Summary]:
@@ -122,11 +122,12 @@ def _state(log: PumpLog) -> PumpState | None:
     newest = log.newest()
     if newest is None:
         return None
-    state, begin, end = PumpState(), newest - RECENT, newest + timedelta(seconds=1)
-    filled = log.last(FILLED)
-    if filled is not None and filled.at is not None and begin > filled.at > newest - LONGEST_CARTRIDGE:
-        for event in log.events(filled.at, begin, reservoir.KINDS, active_only=True):
-            state = pump_state.after(state, event)
-    for event in log.events(begin, end, pump_state.KINDS, active_only=True):
-        state = pump_state.after(state, event)
+    state, worn, begin = PumpState(), log.worn_pumps(), newest - RECENT
+    for kinds, first, last in (
+        (reservoir.KINDS, newest - LONGEST_CARTRIDGE, begin),
+        (pump_state.KINDS, begin, newest + timedelta(seconds=1)),
+    ):
+        for event in log.events(first, last, kinds):
+            if event.pump in worn:
+                state = pump_state.after(state, event)
     return state

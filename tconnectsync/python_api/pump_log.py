@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -96,6 +96,11 @@ class PumpLog:
         """Return the serial numbers of all pumps in the log, sorted."""
         return tuple(sorted({stream.pump for stream in self._current().values()}))
 
+    def worn_pumps(self) -> tuple[str, ...]:
+        """Return the serial numbers of the pumps that are worn now, as far as known: one, or none if the log is empty."""
+        active = [(stream.pump, stream.timeline.active) for stream in self._current().values()]
+        return tuple(sorted({pump for pump, spans in active if spans and spans[-1].end is None}))
+
     def newest(self) -> datetime | None:
         """Return the UTC time of the newest event of the worn pump; None if there is none, or no zone that fits its clock.
 
@@ -123,17 +128,17 @@ class PumpLog:
         streams = [_events_of(stream, begin, end, wanted, active_only) for stream in self._current().values()]
         return heapq.merge(*streams, key=lambda event: event.at or EARLIEST)
 
-    def last(self, kinds: Collection[str]) -> Event | None:
-        """Return the newest event of these kinds, with ``at``, of the pump that was worn at that time; None if there is none."""
+    def last(self, kinds: Collection[str], where: Callable[[Event], bool] | None = None) -> Event | None:
+        """Return the newest event of these kinds, with ``at``, of the pump that is worn now; None if there is none.
+
+        ``where``: only events for which it is true.
+        """
         _require_known(kinds)
-        wanted = frozenset(kinds)
-        found = [last_before(stream, LATEST, wanted) for stream in self._current().values()]
-        worn = [
-            event
-            for event, stream in zip(found, self._current().values(), strict=True)
-            if event is not None and event.at is not None and any_contains(stream.timeline.active, event.at)
-        ]
-        return max(worn, key=lambda event: event.at or EARLIEST, default=None)
+        worn, wanted = self.worn_pumps(), frozenset(kinds)
+        found = [_last_of(stream, wanted, where) for stream in self._current().values() if stream.pump in worn]
+        return max(
+            (event for event in found if event is not None), key=lambda event: event.at or EARLIEST, default=None
+        )
 
     def to_frame(
         self, since: datetime | None = None, until: datetime | None = None, kinds: Collection[str] | None = None
@@ -231,3 +236,10 @@ def _events_of(
     for event in events_between(stream, begin, end, kinds):
         if event.at is not None and (not active_only or any_contains(stream.timeline.active, event.at)):
             yield event
+
+
+def _last_of(stream: EventStream, kinds: frozenset[str], where: Callable[[Event], bool] | None) -> Event | None:
+    event = last_before(stream, LATEST, kinds)
+    while event is not None and event.at is not None and where is not None and not where(event):
+        event = last_before(stream, event.at, kinds)
+    return None if event is None or event.at is None else event

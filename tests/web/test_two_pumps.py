@@ -1,4 +1,4 @@
-"""The page of a person with two pumps: only the worn one counts."""
+"""The present values of the page, of a person with two pumps: only the worn one counts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tconnectsync import Zones, newest_data
 from tconnectsync.cli.status_lines import status_lines, verdict
 from tconnectsync.queries.status import status_of
 from tconnectsync_simulator.pump.plan import SimulationPlan
-from tconnectsync_simulator.pump.pump import SimulatedPump
+from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tconnectsync_web.languages import Languages
 from tconnectsync_web.metrics import families
 from tconnectsync_web.pages.chain import Level, chain
@@ -33,6 +33,14 @@ def until(pump: SimulatedPump, end: datetime) -> SimulatedPump:
     return attrs.evolve(
         pump, log=tuple(record._replace(uploaded_s=min(record.uploaded_s, end.timestamp())) for record in records)
     )
+
+
+def parts(pump: SimulatedPump, *spans: tuple[datetime, datetime]) -> SimulatedPump:
+    """The pump, with its records of these times only."""
+    records = [
+        record for record in pump.log if any(one.timestamp() <= record.at_s < two.timestamp() for one, two in spans)
+    ]
+    return attrs.evolve(pump, log=tuple(records))
 
 
 def test_a_silent_worn_pump_is_seen(tmp_path: Path) -> None:
@@ -59,3 +67,44 @@ def test_a_silent_worn_pump_is_seen(tmp_path: Path) -> None:
     reader.close()
     assert page.newest == newest
     assert page.is_old
+
+
+def test_the_reservoir_of_the_pump_that_was_taken_off(tmp_path: Path) -> None:
+    """A pump is worn again after a day with another one, its old cartridge still in: the other pump's amount is not its own."""
+    plan = SimulationPlan(seed=13, serial="1111122", zone=ZONE, start=date(2026, 6, 1), days=9)
+    mine = simulate(plan)
+    other = simulate(attrs.evolve(plan, seed=113, serial="90556643", first_sequence=900, first_bolus_id=1))
+    off = next(fill.at for fill in other.truth.fills if fill.name == "cartridge" and fill.at.day == 4)
+    on = off + 20 * HOUR
+    now = on + 3 * HOUR
+    first, last = datetime(2026, 5, 31, tzinfo=UTC), datetime(2026, 6, 30, tzinfo=UTC)
+    assert not any(off < fill.at <= now for fill in mine.truth.fills)
+    write_log(tmp_path, until(parts(mine, (first, off), (on, last)), now), until(parts(other, (off - MINUTE, on)), now))
+    reader = reader_of(tmp_path, ZONE, now)
+    page, log = overview(reader, 6), reader.open_log()
+    filled = log.last({"cartridge.filled"})
+    log.close()
+    reader.close()
+    assert page.glucose is not None
+    assert not page.glucose.stale
+    assert filled is not None
+    assert filled.pump == mine.plan.serial
+    assert page.reservoir_u is None, "a day of it is not known"
+
+
+def test_a_long_stop_without_a_cartridge_in_the_log(tmp_path: Path) -> None:
+    """Delivery stopped seven hours ago, and the log begins after the last fill: the page says that it is stopped."""
+    pump = simulate(SimulationPlan(seed=4, zone=ZONE, start=date(2026, 6, 1), days=9))
+    stop = next(each.started_at for each in pump.truth.suspensions if each.name == "user" and each.started_at.day > 3)
+    meanwhile = (256, 399, 81, 5, 53)  # readings, battery, day
+    records = tuple(
+        record
+        for record in pump.log
+        if record.entry["eventCode"] != 33
+        and (record.at_s <= stop.timestamp() + 2 or record.entry["eventCode"] in meanwhile)
+    )
+    write_log(tmp_path, until(attrs.evolve(pump, log=records), stop + 7 * HOUR))
+    reader = reader_of(tmp_path, ZONE, stop + 7 * HOUR)
+    page = overview(reader, 6)
+    reader.close()
+    assert page.suspended

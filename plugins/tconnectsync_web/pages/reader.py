@@ -41,10 +41,10 @@ class PageReader(Protocol):
         """Call ``work`` with what reads the events of all pumps piece by piece, and return its answer."""
 
     def newest(self, kinds: frozenset[str]) -> Event | None:
-        """The active pump's newest event of these kinds, however old, with ``at`` set; None if there is none."""
+        """The newest event of these kinds of the pump that is worn now, however old, with ``at`` set; None if there is none."""
 
     def state(self) -> PumpState | None:
-        """The active pump's newest values; None if there are none."""
+        """The newest values of the pump that is worn now; None if there are none."""
 
     def summaries(self, first: date, last: date) -> Sequence[Summary]:
         """The figures of each local day from ``first`` to ``last``, both included."""

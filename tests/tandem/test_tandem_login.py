@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 import stat
 from datetime import timedelta
 
 import pytest
 
 from tconnectsync import CredentialsRefused, Retryable, Secret, SourceChanged
+from tconnectsync.retry.backoff import backoff_s
 from tests.tandem.fake_cloud import EMAIL, PASSWORD, PUMPER, FakeCloudFault, TandemHarness, basal
 
 
@@ -133,9 +135,20 @@ def test_refused_credentials_message(harness: TandemHarness) -> None:
 @pytest.mark.parametrize(
     ("fault", "error", "words"),
     [
-        (FakeCloudFault("/login", status=200, body=b'{"status": "LOCKED"}'), CredentialsRefused, "refuses"),
+        (FakeCloudFault("/login", status=200, body=b'{"status": "LOCKED"}'), CredentialsRefused, "locked"),
         (FakeCloudFault("/login", status=400, body=b'{"message": "Max attempted logins exceeded."}'), CredentialsRefused, "locked"),
         (FakeCloudFault("/login", status=400, body=b'{"name": "ZodError"}'), SourceChanged, "400"),
+        (FakeCloudFault("/login", status=423), CredentialsRefused, "locked"),
+        (FakeCloudFault("/login", status=422, body=b'{"errors": [{"code": "account/max_attempts"}]}'), CredentialsRefused, "locked"),
+        (FakeCloudFault("/login", status=401, body=b'{"message": "Incorrect user name or password"}'), CredentialsRefused, "refuses"),
+        (FakeCloudFault("/login", status=400, body=b'{"code": "account/new_reason"}'), CredentialsRefused, "new_reason"),
+        (FakeCloudFault("/login", status=200, body=b'{"status": "MFA_REQUIRED"}'), CredentialsRefused, "MFA"),
+        (FakeCloudFault("/login", status=200, body=b'{"status": "OK", "mfaRequired": true}'), CredentialsRefused, "MFA"),
+        (FakeCloudFault("/login", status=200, body=b'{"status": "PASSWORD_EXPIRED"}'), CredentialsRefused, "new password"),
+        (FakeCloudFault("/login", status=200, body=b'{"status": "TERMS_REQUIRED"}'), SourceChanged, "terms"),
+        (FakeCloudFault("/login", status=403, body=b'{"message": "The request is blocked."}'), Retryable, "firewall"),
+        (FakeCloudFault("/login", status=412, body=b'{"message": "unlocked"}'), SourceChanged, "412"),
+        (FakeCloudFault("/login", status=422, body=b'{"path": "password", "message": "Required"}'), SourceChanged, "422"),
         (FakeCloudFault("/login", status=404, body=b"<html>"), SourceChanged, "404"),
         (FakeCloudFault("/login", status=200, body=b"<html>"), SourceChanged, "has changed"),
         (FakeCloudFault("/login", status=403, body=b"<html>Web Page Blocked!</html>"), Retryable, "firewall"),
@@ -169,6 +182,37 @@ def test_what_goes_wrong_on_the_way_is_told_apart(
     assert type(caught.value).__mro__.index(error) <= 2
     assert harness.cloud.count("/login") <= 1
     assert PASSWORD not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (401, b""),
+        (401, b"<html>401 Unauthorized</html>"),
+        (401, b'{"message": "Unauthorized"}'),
+        (200, b'{"status": 500, "error": "Internal Server Error"}'),
+        (200, b'{"status": "ERROR", "accountLocked": false, "mfaRequired": false}'),
+        (429, b'{"message": "too many login attempts"}'),
+    ],
+)
+def test_unclear_login_is_retried_rarely(harness: TandemHarness, status: int, body: bytes) -> None:
+    """A login that fails for no known reason does not stop the source, nor lock the account: the wait grows to four hours."""
+    harness.cloud.faults.append(FakeCloudFault("/login", status=status, body=body))
+    with pytest.raises(Retryable) as caught:
+        harness.poll()
+    asked_for = caught.value.after_s
+    waits = [backoff_s(tries, after_s=asked_for, rng=random.Random(1)) / 3600 for tries in (1, 2, 3, 4, 5)]
+    assert min(waits) >= 0.5
+    assert sum(waits) > 11
+    assert not isinstance(caught.value, SourceChanged)  # its wait does not grow
+    harness.poll()
+    assert harness.log.of("window.fetched") != []
+
+
+def test_success_in_any_case_is_one(harness: TandemHarness) -> None:
+    harness.cloud.faults.append(FakeCloudFault("/login", change=lambda found: {**found, "status": "success"}))
+    harness.poll()
+    assert harness.log.of("window.fetched") != []
 
 
 def test_a_token_signed_by_someone_else_is_not_taken(harness: TandemHarness) -> None:

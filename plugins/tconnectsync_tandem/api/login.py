@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import logging
 import re
 import secrets
@@ -15,18 +14,12 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 import attrs
 
-from tconnectsync import CredentialsRefused, Secret
+from tconnectsync import Secret
 from tconnectsync_tandem.api.endpoints import SCOPE, USER_AGENT, Endpoints
 from tconnectsync_tandem.api.id_token import SignatureCheck, StartCheck, check_in_subprocess, claims_of, time_of
+from tconnectsync_tandem.api.login_refusal import json_of, login_error, refused_step, terms_remedy
 from tconnectsync_tandem.api.token import TandemToken
-from tconnectsync_tandem.api.transport import (
-    TandemResponse,
-    TandemTransport,
-    TokenExpired,
-    login_changed,
-    refusal,
-    shape_changed,
-)
+from tconnectsync_tandem.api.transport import TandemTransport, login_changed, shape_changed
 
 log = logging.getLogger("tconnectsync.tandem")
 
@@ -34,7 +27,6 @@ MOST_HOPS = 10
 
 _UNKNOWN_LIFE_S = 1800.0
 _BROWSER = {"User-Agent": USER_AGENT, "Accept": "*/*"}
-_ERROR_CODE = re.compile(rb"[a-z]+/[a-z_]{3,40}")
 
 
 @attrs.frozen
@@ -74,7 +66,7 @@ class Login:
             "GET", self.endpoints.login_page, what="login page", headers=_BROWSER, maybe_cached=True
         )
         if answer.status >= 400:
-            raise _refused_step(answer, "login page")
+            raise refused_step(answer, "login page")
 
     def _send_password(self, email: str, password: Secret) -> None:
         answer = self.transport.ask(
@@ -84,33 +76,9 @@ class Login:
             headers={**_BROWSER, "Referer": self.endpoints.login_page, "Accept": "application/json"},
             document={"username": email, "password": password.reveal()},
         )
-        found = _json(answer)
-        if answer.status == 200:
-            if isinstance(found, dict) and found.get("status") == "SUCCESS":
-                return
-            if isinstance(found, dict) and "status" in found:
-                raise self._credentials_refused(answer)
-            raise shape_changed("login", "it has no status")
-        if answer.status == 401 or (
-            400 <= answer.status < 500 and answer.status not in (404, 408, 429) and _is_refusal(found)
-        ):
-            raise self._credentials_refused(answer)
-        raise _refused_step(answer, "login")
-
-    def _credentials_refused(self, answer: TandemResponse) -> CredentialsRefused:
-        here, other = self.endpoints.region, self.endpoints.other_region
-        if b"max attempted" in answer.body.lower():
-            return CredentialsRefused(
-                f"Tandem has locked the account after too many attempts to log in (region {here})",
-                remedy="Wait an hour, log in once in a browser (set a new password if necessary), then run `tconnectsync check`.",
-            )
-        code = _ERROR_CODE.search(answer.body)
-        words = f" ({code.group().decode()})" if code else ""
-        return CredentialsRefused(
-            f"Tandem refuses the user name or the password{words} at the login of region {here}",
-            remedy=f"Check email and password of [sources.tandem] (TCONNECT_EMAIL, TCONNECT_PASSWORD). If the account was"
-            f' created in the other region, set region = "{other}" (TCONNECT_REGION). Then run `tconnectsync check`.',
-        )
+        found = json_of(answer) if answer.status == 200 else None
+        if not isinstance(found, dict) or str(found.get("status")).upper() != "SUCCESS":
+            raise login_error(answer, self.endpoints)
 
     def _authorize(self, verifier: str) -> str:
         """Follow the redirects and return the code. The last page, Tandem's own, is not fetched."""
@@ -141,8 +109,8 @@ class Login:
         else:
             raise login_changed("the authorization redirects too often")
         if answer.status >= 400:
-            raise _refused_step(answer, "authorization")
-        raise login_changed("the login ended at an unexpected page", self._terms_hint())
+            raise refused_step(answer, "authorization")
+        raise login_changed("the login ended at an unexpected page", terms_remedy(self.endpoints))
 
     def _next_hop(self, url: str, location: str) -> str:
         try:
@@ -160,13 +128,7 @@ class Login:
         if code:
             return code
         reason = re.sub(r"[^a-z_]", "", query.get("error", ["none given"])[0])[:40]
-        raise login_changed(f"the authorization returned no code ({reason})", self._terms_hint())
-
-    def _terms_hint(self) -> str:
-        return (
-            f"Log in once at {self.endpoints.data} in a browser: you may have to accept new terms there."
-            " If that works, check for a newer release of tconnectsync."
-        )
+        raise login_changed(f"the authorization returned no code ({reason})", terms_remedy(self.endpoints))
 
     def _exchange(self, code: str, verifier: str) -> Mapping[str, Any]:
         answer = self.transport.ask(
@@ -183,8 +145,8 @@ class Login:
             },
         )
         if answer.status != 200:
-            raise _refused_step(answer, "token")
-        found = _json(answer)
+            raise refused_step(answer, "token")
+        found = json_of(answer)
         if not isinstance(found, dict):
             raise shape_changed("token", "not a JSON object")
         return found
@@ -207,36 +169,12 @@ class Login:
             "GET", self.endpoints.jwks, what="signing keys", headers=_BROWSER, maybe_cached=True
         )
         if answer.status != 200:
-            raise _refused_step(answer, "signing keys")
-        found = _json(answer)
+            raise refused_step(answer, "signing keys")
+        found = json_of(answer)
         keys = found.get("keys") if isinstance(found, dict) else None
         if not isinstance(keys, list) or not keys:
             raise shape_changed("signing keys", "it has no keys")
         return keys
-
-
-def _refused_step(answer: TandemResponse, what: str) -> Exception:
-    error = refusal(answer, what)
-    if isinstance(error, TokenExpired):
-        return login_changed(f"the {what} asks for a login (status 401)")
-    return error
-
-
-def _is_refusal(found: Any) -> bool:
-    """Whether a 4xx response is about the account. Others are about the request, or not from the login service."""
-    if not isinstance(found, dict):
-        return False
-    text = json.dumps(found).lower()
-    return "zoderror" not in text and any(
-        word in text for word in ("account/", "credential", "attempt", "password", "locked")
-    )
-
-
-def _json(answer: TandemResponse) -> Any:
-    try:
-        return json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _text(granted: Mapping[str, Any], key: str) -> str:

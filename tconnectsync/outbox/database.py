@@ -61,6 +61,10 @@ CREATE INDEX IF NOT EXISTS document_unclaimed ON document(fold, stream) WHERE ow
 CREATE INDEX IF NOT EXISTS document_dead ON document(at_ms) WHERE dead_reason IS NOT NULL;
 CREATE INDEX IF NOT EXISTS document_ttl ON document(at_ms) WHERE ttl_s IS NOT NULL;
 """
+_REPLACING_INDEX = (
+    "CREATE INDEX IF NOT EXISTS document_replacing ON document(receiver_key) WHERE pending AND receiver_key IS NOT NULL"
+)
+"""Not in the schema: earlier files of this version lack it."""
 
 
 class OtherVersion(sqlite3.DatabaseError):
@@ -86,6 +90,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_size_limit=1048576")
         if version != SCHEMA_VERSION:
             _create_tables(db, version)
+        db.execute(_REPLACING_INDEX)
     except BaseException:
         db.close()
         raise

@@ -81,13 +81,15 @@ class DeliveryQueue:
 
     def mark_delivered(self, accepted: Iterable[tuple[Delivery, str]]) -> None:
         """Record what the receiver accepted of :meth:`pending`, each with its key there, even if another content is desired by now."""
-        withdrawn, delivered = [], []
+        withdrawn, delivered, places = [], [], []
         for delivery, receiver_key in accepted:
             if delivery.document is None:
                 withdrawn.append((delivery.document_id,))
             else:
                 hashed = delivery.content_hash
                 delivered.append((hashed, receiver_key, hashed, delivery.row, delivery.document_id))
+                if delivery.document.unique_slot and receiver_key:
+                    places.append((receiver_key, delivery.collection, delivery.document_id))
         self._db.executemany(
             "UPDATE document SET delivery_state = 'never', delivered_hash = NULL, receiver_key = NULL, in_doubt = 0,"
             " attempts = 0, next_attempt_ms = NULL, given_up = 0 WHERE id = ?",
@@ -101,6 +103,20 @@ class DeliveryQueue:
             " attempts = 0, next_attempt_ms = NULL, given_up = 0,"
             " content = CASE WHEN desired_hash = ? THEN NULL ELSE content END WHERE rowid = ? AND id = ?",
             delivered,
+        )
+        self._forget_replaced(places)
+
+    def _forget_replaced(self, places: Sequence[tuple[str, str, str]]) -> None:
+        """These (receiver key, collection, id) were delivered. Another document with such a key, that waits to be moved or deleted,
+        was replaced there. So the receiver does not have it any more: if its move is undone, it must be sent again.
+        """
+        waits = "FROM document INDEXED BY document_replacing WHERE pending AND receiver_key"
+        if self._db.execute(f"SELECT 1 {waits} IS NOT NULL LIMIT 1").fetchone() is None:
+            return
+        self._db.executemany(
+            "UPDATE document SET delivery_state = 'stale', delivered_hash = NULL WHERE delivery_state = 'delivered'"
+            f" AND unique_slot <> '' AND id IN (SELECT id {waits} = ? AND collection = ? AND id <> ?)",
+            places,
         )
 
     def postpone(self, delivery: Delivery, now: datetime, wait_s: float) -> None:

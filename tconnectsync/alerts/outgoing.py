@@ -15,10 +15,12 @@ from tconnectsync.alerts.decisions import Known
 from tconnectsync.alerts.heartbeat import LastCall
 from tconnectsync.alerts.notification_text import Notification
 from tconnectsync.alerts.sending import Attempt, SendResult, service_of
+from tconnectsync.alerts.wearer import WearerAlert
 from tconnectsync.filesystem import Files, OsFiles, replace_file
 from tconnectsync.json_converter import CONVERTER
 from tconnectsync.plugin.options import Secret
 from tconnectsync.retry.backoff import backoff_s
+from tconnectsync.text.plural import counted
 
 log = logging.getLogger("tconnectsync.alerts")
 FILE_NAME = "alerts.json"
@@ -35,11 +37,15 @@ def address_id(url: Secret) -> str:
 
 @attrs.frozen(kw_only=True)
 class Waiting:
-    """One notification and the addresses that have not taken it."""
+    """One notification and the addresses that have not taken it.
+
+    An ``alert`` for the wearer gets its words when it is sent, and waits as long as it is true.
+    """
 
     at: datetime
     message: Notification
     addresses: tuple[str, ...]
+    alert: WearerAlert | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -70,10 +76,14 @@ def save_state(folder: Path, state: AlertState, files: Files | None = None) -> N
 
 
 def queued(
-    waiting: Sequence[Waiting], message: Notification, urls: Sequence[Secret], now: datetime
+    waiting: Sequence[Waiting],
+    message: Notification,
+    urls: Sequence[Secret],
+    now: datetime,
+    alert: WearerAlert | None = None,
 ) -> tuple[Waiting, ...]:
     """Return the queue with one more notification, for every address."""
-    fresh = Waiting(at=now, message=message, addresses=tuple(address_id(url) for url in urls))
+    fresh = Waiting(at=now, message=message, addresses=tuple(address_id(url) for url in urls), alert=alert)
     return (*waiting, fresh)[-MOST_WAITING:]
 
 
@@ -83,7 +93,7 @@ def still_wanted(waiting: Sequence[Waiting], urls: Sequence[Secret], now: dateti
     kept = [
         attrs.evolve(each, addresses=left)
         for each in waiting
-        if now - each.at < KEPT_FOR and (left := tuple(id_ for id_ in each.addresses if id_ in known))
+        if (each.alert or now - each.at < KEPT_FOR) and (left := tuple(id_ for id_ in each.addresses if id_ in known))
     ]
     return tuple(kept)
 
@@ -98,13 +108,19 @@ class Deliverer:
     _failures: dict[str, int] = attrs.field(factory=dict)
     _not_before: dict[str, float] = attrs.field(factory=dict)
 
-    def deliver(self, waiting: Sequence[Waiting], urls: Sequence[Secret], now: datetime) -> tuple[Waiting, ...]:
-        """Try each address that is due; return what still waits."""
+    def deliver(
+        self,
+        waiting: Sequence[Waiting],
+        urls: Sequence[Secret],
+        now: datetime,
+        words: Callable[[Waiting], Notification] = lambda each: each.message,
+    ) -> tuple[Waiting, ...]:
+        """Try each address that is due; return what still waits. ``words`` says what is sent of each."""
         waiting = still_wanted(waiting, urls, now)
         for url in urls:
             id_ = address_id(url)
             mine = [each for each in waiting if id_ in each.addresses]
-            if mine and self.monotonic() >= self._not_before.get(id_, 0.0) and self._sent(url, mine):
+            if mine and self.monotonic() >= self._not_before.get(id_, 0.0) and self._sent(url, list(map(words, mine))):
                 waiting = tuple(
                     attrs.evolve(each, addresses=left)
                     for each in waiting
@@ -112,15 +128,15 @@ class Deliverer:
                 )
         return waiting
 
-    def _sent(self, url: Secret, mine: Sequence[Waiting]) -> bool:
+    def _sent(self, url: Secret, mine: Sequence[Notification]) -> bool:
         id_, service = address_id(url), service_of(url)
         try:
-            attempt = self.send(url, joined([each.message for each in mine]))
+            attempt = self.send(url, joined(mine))
         except Exception as error:  # noqa: BLE001 - the other addresses must get it all the same
             attempt = Attempt(result=SendResult.FAILED, why=f"it failed unexpectedly ({type(error).__name__})")
         if attempt.result is SendResult.SENT:
             self._failures.pop(id_, None)
-            log.info('alert_sent to=%s title="%s"', service, mine[-1].message.title)
+            log.info('alert_sent to=%s title="%s"', service, mine[-1].title)
             return True
         failures = self._failures.get(id_, 0) + 1
         wait_s = backoff_s(failures, after_s=None, rng=self.rng)
@@ -133,5 +149,5 @@ def joined(messages: Sequence[Notification]) -> Notification:
     """Return several notifications as one, oldest first. The newest gives the title."""
     if len(messages) == 1:
         return messages[0]
-    title = f"{messages[-1].title} (and {len(messages) - 1} earlier)"
+    title = f"{messages[-1].title} (and {counted(len(messages) - 1, 'more', 'more')})"
     return Notification(title=title, body="\n\n".join(message.body for message in messages))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import msgspec
 
 from tconnectsync import events
 from tconnectsync.alerts.wearer import ALARM_FOR, PumpAlarm, PumpReading
@@ -26,6 +27,8 @@ from tconnectsync.timeline.zones import Zones
 
 SITE_LOOK, CARTRIDGE_LOOK, BATTERY_LOOK = timedelta(days=15), timedelta(days=7), timedelta(days=1)
 """How far back a filled cannula, a filled cartridge and a measured battery are looked for."""
+AHEAD = timedelta(minutes=30)
+"""A pump's clock may be ahead by less than this without being corrected: see `timeline`. Its newest records count too."""
 ALARM_KINDS = frozenset({"alarm.raised", "alarm.cleared", "malfunction.raised"})
 BATTERY, SITE = frozenset({"battery.measured", "day.summary"}), frozenset({"cannula.filled"})
 REPEATING = frozenset({18, 23})
@@ -65,17 +68,21 @@ class _Reader:
     now: datetime
 
     def since(self, span: timedelta, kinds: frozenset[str]) -> list[Event]:
-        """Events of these kinds from the last ``span``, in the order of their UTC time."""
+        """Events of these kinds from the last ``span``, in the order of their UTC time. None is later than its receipt."""
+        begin, end = self.now - span, self.now + AHEAD
         found = [
             event
             for stream in self.streams
-            for first, last in stream.keys_between(self.now - span, self.now)
+            for first, last in stream.keys_between(begin, end)
             for event in stream.read(first, last, kinds)
         ]
-        return sorted(
-            (event for event in found if event.at is not None and self.now - span <= event.at <= self.now),
-            key=lambda event: (event.at, event.seq or 0),
-        )
+        timed = [
+            (event.at, event.seq or 0, event) for event in found if event.at is not None and begin <= event.at <= end
+        ]
+        return [
+            msgspec.structs.replace(event, at=min(at, event.received_at, self.now))
+            for at, _, event in sorted(timed, key=lambda each: each[:2])
+        ]
 
 
 def open_alarms(found: Sequence[Event]) -> tuple[PumpAlarm, ...]:

@@ -15,14 +15,15 @@ import attrs
 
 import tconnectsync
 from tconnectsync.alerts.attempts import PUMP, REPORTS, STATUS, TITLES, WEARER, Attempts, with_failures
-from tconnectsync.alerts.decisions import AlertReport, Known, decide, happened
+from tconnectsync.alerts.decisions import AlertReport, Known, ReportKind, decide, happened
 from tconnectsync.alerts.heartbeat import Heartbeat, Pulse, cycle_of
 from tconnectsync.alerts.notification_text import Notification, message_of, serial_numbers, without_personal_data
-from tconnectsync.alerts.outgoing import AlertState, Deliverer, address_id, load_state, queued, save_state
+from tconnectsync.alerts.outgoing import AlertState, Deliverer, Waiting, address_id, load_state, queued, save_state
 from tconnectsync.alerts.problems import Problem, problems_of
 from tconnectsync.alerts.pump_records import read_pump
+from tconnectsync.alerts.pump_watch import PumpWatch, WearerDecision
 from tconnectsync.alerts.sending import AppriseSender, Attempt, SendResult, is_installed, service_of
-from tconnectsync.alerts.wearer import PumpReading, is_wanted, wearer_reports
+from tconnectsync.alerts.wearer import PumpReading, WearerAlert, is_wanted
 from tconnectsync.clock import Clock
 from tconnectsync.config.alert_options import AlertOptions
 from tconnectsync.config.model import Config
@@ -46,7 +47,6 @@ CRASHED = Problem(
     remedy="If this happens often, see the reason: `journalctl -u tconnectsync -n 200`.",
 )
 
-_Wearer: TypeAlias = "tuple[Mapping[str, str], list[AlertReport]]"
 _Judged: TypeAlias = "tuple[Mapping[str, Any], tuple[Problem, ...], Pulse]"
 
 
@@ -75,11 +75,11 @@ class Watch:
     _started: float | None = None
     attempts: Attempts = attrs.field(init=False)
     _presence_failed: str = ""
-    _read_until: int | None = None
-    _reading: PumpReading = attrs.field(factory=PumpReading)
+    _pump: PumpWatch = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.attempts = Attempts(self.folder, self.clock)
+        self._pump = PumpWatch(self.read_pump, self.options)
         self.state = load_state(self.folder)
         if self.heartbeat is not None:
             self.heartbeat.last_call = self.state.last_call
@@ -91,8 +91,8 @@ class Watch:
         now = self.clock.now()
         nothing: _Judged = ({}, (), Pulse(number="", good=False))
         status, problems, cycle = self.attempts.do(STATUS, lambda: self._judge(now), nothing)
-        if self.read_pump is not None and self._is_settled():
-            self.attempts.do(PUMP, partial(self._read_pump, status, self.read_pump), None)
+        if self._is_settled():
+            self.attempts.do(PUMP, lambda: self._pump.read(status), None)
         problems = (*problems, *self.attempts.problems(now))
         titles = [each.title for each in problems if not each.consequence]
         if titles or not self.attempts.fails(STATUS):
@@ -140,21 +140,27 @@ class Watch:
         if self.after_crash:
             known, more = happened(known, CRASHED, now, self.options.repeat_span)
             reports, self.after_crash = [*more, *reports], False
-        untold: _Wearer = (self.state.seen, [])
-        seen, more = self.attempts.do(WEARER, lambda: self._wearer_reports(now), untold)
-        reports += more
-        fresh = attrs.evolve(self.state, known=known, seen=seen)
+        unread = WearerDecision(seen=self.state.seen, waiting=self.state.waiting)
+        wearer = self.attempts.do(WEARER, lambda: self._pump.decide(self.state.seen, self.state.waiting, now), unread)
+        waiting, urls = wearer.waiting, self.options.urls
         if reports:
-            message = self._message(reports, now, status)
-            fresh = attrs.evolve(fresh, waiting=queued(fresh.waiting, message, self.options.urls, now))
-        self._keep(fresh)
-        if self.deliverer is not None and self.state.waiting:
-            self._keep(
-                attrs.evolve(self.state, waiting=self.deliverer.deliver(self.state.waiting, self.options.urls, now))
-            )
+            waiting = queued(waiting, self._message(reports, now, status), urls, now)
+        for alert in wearer.due:
+            waiting = queued(waiting, self._wearer_message(alert, now, status), urls, now, alert)
+        self._keep(attrs.evolve(self.state, known=known, seen=wearer.seen, waiting=waiting))
+        if self.deliverer is not None and waiting:
+            # after a start, what was stored may be over
+            held = () if self._is_settled() else tuple(each for each in waiting if each.alert)
+            ready = [each for each in waiting if each not in held]
+            words = partial(self._words, now=now, status=status)
+            self._keep(attrs.evolve(self.state, waiting=(*held, *self.deliverer.deliver(ready, urls, now, words))))
 
-    def _wearer_reports(self, now: datetime) -> _Wearer:
-        return wearer_reports(self._reading, self.state.seen, self.options, now, self.zone_at(now.date()))
+    def _words(self, each: Waiting, now: datetime, status: Mapping[str, Any]) -> Notification:
+        return each.message if each.alert is None else self._wearer_message(each.alert, now, status)
+
+    def _wearer_message(self, alert: WearerAlert, now: datetime, status: Mapping[str, Any]) -> Notification:
+        title = alert.title(now, self.zone_at(now.date()))
+        return self._message([AlertReport(kind=ReportKind.BEGAN, key="wearer", title=title)], now, status)
 
     def _decide(self, problems: Sequence[Problem], now: datetime) -> tuple[dict[str, Known], list[AlertReport]]:
         """Nothing is over only because the state cannot be read."""
@@ -164,14 +170,6 @@ class Watch:
         asked = {key: known for key, known in self.state.known.items() if key not in kept}
         fresh, reports = decide(asked, problems, now, self.options.repeat_span)
         return {**kept, **fresh}, reports
-
-    def _read_pump(self, status: Mapping[str, Any], read_pump: Callable[[], PumpReading]) -> None:
-        """The pump's records are read again only when the log grew, or if not all could be read."""
-        end = (status.get("log") or {}).get("positions")
-        if end is None or end != self._read_until or self._reading.error is not None:
-            self._reading, self._read_until = read_pump(), end
-        if self._reading.error is not None:
-            raise self._reading.error
 
     def _is_settled(self) -> bool:
         return self._started is not None and self.clock.monotonic() - self._started >= self.settled_s

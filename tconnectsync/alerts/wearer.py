@@ -1,6 +1,7 @@
 """Alerts for the wearer from the pump's own records: chosen alarms, reservoir, battery, the age of the infusion site.
 
-They come with the uploads, often an hour late, so each says when it happened and how long ago that is. Pure.
+They come with the uploads, often an hour late, so each says when it happened and how long ago that is. One that waits to be
+sent is dropped when it is over. Pure.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from datetime import datetime, timedelta, tzinfo
 
 import attrs
 
-from tconnectsync.alerts.decisions import AlertReport, ReportKind
 from tconnectsync.config.alert_options import AlertOptions
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.events.alarms import names_match
@@ -40,12 +40,37 @@ class PumpAlarm:
 class PumpReading:
     """What the log says of the active pump. None: not known. ``site_at``: when the cannula was last filled."""
 
-    alarms: tuple[PumpAlarm, ...] = ()
+    alarms: tuple[PumpAlarm, ...] | None = None
     reservoir_u: Reported | None = None
     battery_percent: Reported | None = None
     site_at: datetime | None = None
     error: LogCorrupt | None = None
     """Why some of it could not be read."""
+
+
+@attrs.frozen(kw_only=True)
+class WearerAlert:
+    """One thing that the wearer is told. ``key`` says what it is about, such as ``reservoir`` or ``alarm 4711``.
+
+    The time ``at`` follows the ``words``, with its age at the moment of sending.
+    """
+
+    key: str
+    at: datetime
+    words: str
+
+    def title(self, now: datetime, zone: tzinfo) -> str:
+        """What is sent now."""
+        return f"{self.words} {when_words(self.at, now, zone)}"
+
+
+_KINDS = {
+    "alarm": ("pump_alarms", "alarms"),
+    "reservoir": ("low_reservoir_u", "reservoir_u"),
+    "battery": ("low_battery_percent", "battery_percent"),
+    "site": ("site_older_than_days", "site_at"),
+}
+"""The option and the value in the reading of each kind of alert."""
 
 
 def is_wanted(options: AlertOptions) -> bool:
@@ -54,68 +79,97 @@ def is_wanted(options: AlertOptions) -> bool:
     return bool(options.pump_alarms) or any(limit is not None for limit in limits)
 
 
-def wearer_reports(
-    reading: PumpReading, seen: Mapping[str, str], options: AlertOptions, now: datetime, zone: tzinfo
-) -> tuple[dict[str, str], list[AlertReport]]:
-    """Return what is remembered from now on, and the reports that are due. ``seen`` maps a name to a time or value."""
-    fresh = dict(seen)
-    reports = [
-        *_alarms(reading.alarms, fresh, options.pump_alarms, now, zone),
-        *_low("reservoir", reading.reservoir_u, options.low_reservoir_u, fresh, now, zone),
-        *_low("battery", reading.battery_percent, options.low_battery_percent, fresh, now, zone),
-        *_site(reading.site_at, options.site_older_than_days, fresh, now, zone),
+def true_alerts(reading: PumpReading, options: AlertOptions, now: datetime) -> dict[str, WearerAlert]:
+    """Return all that is true now, by key, also what was told before."""
+    found = [
+        *(_alarm_alert(alarm) for alarm in _news(reading, options, now)),
+        *_low("reservoir", "U left", reading.reservoir_u, options.low_reservoir_u),
+        *_low("battery", "%", reading.battery_percent, options.low_battery_percent),
+        *_site(reading.site_at, options.site_older_than_days, now),
     ]
-    return fresh, reports
+    return {alert.key: alert for alert in found}
 
 
-def _report(title: str) -> AlertReport:
-    return AlertReport(kind=ReportKind.BEGAN, key="wearer", title=title)
+def due_alerts(
+    reading: PumpReading, seen: Mapping[str, str], options: AlertOptions, now: datetime
+) -> tuple[dict[str, str], list[WearerAlert]]:
+    """Return what is remembered from now on, and the alerts that are due. ``seen`` maps a name to a time."""
+    fresh = dict(seen)
+    alerts = true_alerts(reading, options, now)
+    due = list(_due_alarms(_news(reading, options, now), fresh, now))
+    for key, value, limit in (
+        ("reservoir", reading.reservoir_u, options.low_reservoir_u),
+        ("battery", reading.battery_percent, options.low_battery_percent),
+    ):
+        if value is None or limit is None:
+            continue
+        if key not in alerts:
+            fresh.pop(key, None)
+        elif value.value <= limit and key not in fresh and now - value.at <= FRESH:
+            fresh[key] = value.at.isoformat()
+            due.append(alerts[key])
+    site = alerts.get("site")
+    if site is not None and fresh.get("site") != site.at.isoformat():
+        fresh["site"] = site.at.isoformat()
+        due.append(site)
+    return fresh, due
 
 
-def _alarms(
-    found: Sequence[PumpAlarm], seen: dict[str, str], wanted: Sequence[str], now: datetime, zone: tzinfo
-) -> Iterator[AlertReport]:
+def still_true(alert: WearerAlert, reading: PumpReading, options: AlertOptions, now: datetime) -> WearerAlert | None:
+    """Return an alert that waits to be sent with its newest value; None if it is over, or nobody wants it any more.
+
+    If the log did not say anything new about it, it is as it was.
+    """
+    kind = alert.key.partition(" ")[0]
+    option, value = _KINDS[kind]
+    if getattr(options, option) in (None, ()):
+        return None
+    if getattr(reading, value) is not None:
+        return true_alerts(reading, options, now).get(alert.key)
+    return None if kind == "alarm" and now - alert.at > ALARM_FOR else alert
+
+
+def _news(reading: PumpReading, options: AlertOptions, now: datetime) -> list[PumpAlarm]:
+    return [
+        alarm
+        for alarm in sorted(reading.alarms or (), key=lambda each: each.at)
+        if now - alarm.at <= ALARM_FOR and any(names_match(name, alarm.name) for name in options.pump_alarms)
+    ]
+
+
+def _alarm_alert(alarm: PumpAlarm) -> WearerAlert:
+    words = alarm.name.replace("_", " ")
+    return WearerAlert(
+        key=f"alarm {alarm.id}", at=alarm.at, words=f"{words[:1].upper()}{words[1:]} alarm of the pump at"
+    )
+
+
+def _due_alarms(alarms: Sequence[PumpAlarm], seen: dict[str, str], now: datetime) -> Iterator[WearerAlert]:
+    """Of several alarms with one name, the newest stands for all."""
     for key in [key for key in seen if key.startswith("alarm ") and _age(seen[key], now) > 2 * ALARM_FOR]:
         del seen[key]
-    for alarm in sorted(found, key=lambda each: each.at):
-        recent = f"alarm {alarm.name}"
-        if now - alarm.at > ALARM_FOR or not any(names_match(name, alarm.name) for name in wanted):
+    newest = {alarm.name: alarm for alarm in alarms}
+    for name, alarm in newest.items():
+        recent, told = f"alarm {name}", f"alarm told {name}"
+        if f"alarm {alarm.id}" in seen or (_is_soon(seen.get(recent), alarm.at) and _is_soon(seen.get(told), now)):
             continue
-        if f"alarm {alarm.id}" in seen:
-            continue
-        seen[f"alarm {alarm.id}"] = alarm.at.isoformat()
-        again = recent in seen and abs(_age(seen[recent], alarm.at)) < ALARM_AGAIN
-        if not again:
-            seen[recent] = alarm.at.isoformat()
-            words = alarm.name.replace("_", " ")
-            yield _report(f"{words[:1].upper()}{words[1:]} alarm of the pump at {when_words(alarm.at, now, zone)}")
+        seen |= {f"alarm {each.id}": each.at.isoformat() for each in alarms if each.name == name}
+        seen |= {recent: alarm.at.isoformat(), told: now.isoformat()}
+        yield _alarm_alert(alarm)
 
 
-def _low(
-    what: str, value: Reported | None, limit: float | None, seen: dict[str, str], now: datetime, zone: tzinfo
-) -> Iterator[AlertReport]:
-    if value is None or limit is None:
-        return
-    if value.value > limit * REARM:
-        seen.pop(what, None)
-    elif value.value <= limit and what not in seen and now - value.at <= FRESH:
-        seen[what] = value.at.isoformat()
-        amount = f"{value.value:.0f} U left" if what == "reservoir" else f"{value.value:.0f} %"
-        yield _report(f"Low {what}: {amount} at {when_words(value.at, now, zone)}")
+def _is_soon(before: str | None, at: datetime) -> bool:
+    return before is not None and abs(_age(before, at)) < ALARM_AGAIN
 
 
-def _site(
-    site_at: datetime | None, days: float | None, seen: dict[str, str], now: datetime, zone: tzinfo
-) -> Iterator[AlertReport]:
-    if (
-        site_at is None
-        or days is None
-        or now - site_at < timedelta(days=days)
-        or seen.get("site") == site_at.isoformat()
-    ):
-        return
-    seen["site"] = site_at.isoformat()
-    yield _report(f"The infusion site is old: changed {when_words(site_at, now, zone)}")
+def _low(key: str, unit: str, value: Reported | None, limit: float | None) -> Iterator[WearerAlert]:
+    if value is not None and limit is not None and value.value <= limit * REARM:
+        yield WearerAlert(key=key, at=value.at, words=f"Low {key}: {value.value:.0f} {unit} at")
+
+
+def _site(site_at: datetime | None, days: float | None, now: datetime) -> Iterator[WearerAlert]:
+    if site_at is not None and days is not None and now - site_at >= timedelta(days=days):
+        yield WearerAlert(key="site", at=site_at, words="The infusion site is old: changed")
 
 
 def _age(text: str, now: datetime) -> timedelta:

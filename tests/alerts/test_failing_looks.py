@@ -3,105 +3,25 @@
 from __future__ import annotations
 
 import errno
-import random
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta, timezone
+from datetime import date
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import attrs
 import pytest
 
-from tconnectsync import Secret
-from tconnectsync.alerts.heartbeat import LastCall, Pulse
-from tconnectsync.alerts.notification_text import Notification
-from tconnectsync.alerts.outgoing import Deliverer
 from tconnectsync.alerts.pump_records import read_pump
-from tconnectsync.alerts.sending import AppriseSender, Attempt, SendResult
-from tconnectsync.alerts.watch import Watch, WatchThread
+from tconnectsync.alerts.sending import AppriseSender
+from tconnectsync.alerts.watch import WatchThread
 from tconnectsync.alerts.wearer import PumpAlarm, PumpReading
-from tconnectsync.config.alert_options import AlertOptions
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.queries.status import status_of
-from tconnectsync.timeline.zones import Zones
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
-from tests.alerts.statuses import OK, iso, status, trouble
+from tests.alerts.failing_bench import MINUTE, OPTIONS, START, URLS, ZONES, FailingBench
+from tests.alerts.statuses import OK, iso, trouble
 from tests.statistics.simulated_log import write_log
-from tests.support.clocks import FakeClock
-
-START = datetime(2026, 6, 4, 12, tzinfo=timezone.utc)
-MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-URLS = (Secret("ntfy://ntfy.invalid/one"), Secret("ntfy://ntfy.invalid/two"))
-OPTIONS = AlertOptions(urls=URLS[:1], pump_alarms=("occlusion",), low_reservoir_u=20.0, site_older_than_days=30.0)
-ZONES = Zones(timezone="Europe/Berlin")
-
-
-@attrs.define
-class AlertListener:
-    """The heartbeat and the addresses; keeps what each was told."""
-
-    beats: list[Pulse] = attrs.field(factory=list)
-    got: list[tuple[Secret, Notification]] = attrs.field(factory=list)
-    broken: Secret | None = None
-    last_call: LastCall | None = None
-
-    def beat(self, cycle: Pulse) -> None:
-        self.beats.append(cycle)
-
-    def send(self, url: Secret, message: Notification) -> Attempt:
-        if url is self.broken:
-            raise RuntimeError("can't start new thread")
-        self.got.append((url, message))
-        return Attempt(result=SendResult.SENT)
-
-    @property
-    def titles(self) -> list[str]:
-        return [message.title for _, message in self.got]
-
-    @property
-    def bodies(self) -> str:
-        return "\n".join(message.body for _, message in self.got)
-
-
-@attrs.define
-class FailingBench:
-    """A watch whose reading can fail."""
-
-    folder: Path
-    clock: FakeClock = attrs.field(factory=lambda: FakeClock(START))
-    heard: AlertListener = attrs.field(factory=AlertListener)
-    error: Exception | None = None
-    reading: PumpReading | Exception = attrs.field(factory=PumpReading)
-    shown: Mapping[str, Any] = attrs.field(factory=dict)
-
-    def read_status(self) -> Mapping[str, Any]:
-        if self.error is not None:
-            raise self.error
-        return status(self.clock.time, **self.shown)
-
-    def read_pump(self) -> PumpReading:
-        if isinstance(self.reading, Exception):
-            raise self.reading
-        return self.reading
-
-    def watch(self, **changes: Any) -> Watch:
-        parts: dict[str, Any] = {
-            "read_status": self.read_status,
-            "read_pump": self.read_pump,
-            "options": OPTIONS,
-            "heartbeat": self.heard,
-            "settled_s": 0.0,
-            "zone_at": lambda _: ZoneInfo("Europe/Berlin"),
-            "deliverer": Deliverer(send=self.heard.send, monotonic=self.clock.monotonic, rng=random.Random(1)),
-        }
-        return Watch(folder=self.folder, clock=self.clock, **parts | changes)
-
-    def look(self, watch: Watch, times: int) -> None:
-        for _ in range(times):
-            watch.look()
-            self.clock.advance(minutes=1)
 
 
 @pytest.fixture

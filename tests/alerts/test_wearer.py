@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 
 from tconnectsync.alerts.pump_records import battery, left, open_alarms, read_pump, site_of
-from tconnectsync.alerts.wearer import PumpAlarm, PumpReading, wearer_reports
+from tconnectsync.alerts.wearer import PumpAlarm, PumpReading, due_alerts
 from tconnectsync.clock import SystemClock
 from tconnectsync.config.alert_options import AlertOptions
 from tconnectsync.events import (
@@ -25,8 +26,11 @@ from tconnectsync.events import (
 )
 from tconnectsync.events.pump_state import Reported
 from tconnectsync.timeline.zones import Zones
+from tconnectsync_simulator.pump.plan import SimulationPlan
+from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.installation import ZONE, Installation, recent_pump
-from tests.support.clocks import ShiftedClock
+from tests.statistics.simulated_log import write_log
+from tests.support.clocks import FakeClock, ShiftedClock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 
@@ -42,8 +46,8 @@ class ToldWearer:
     seen: Mapping[str, str] = attrs.field(factory=dict)
 
     def at(self, now: datetime, **reading: Any) -> list[str]:
-        self.seen, reports = wearer_reports(PumpReading(**reading), self.seen, OPTIONS, now, timezone.utc)
-        return [report.title for report in reports]
+        self.seen, due = due_alerts(PumpReading(**reading), self.seen, OPTIONS, now)
+        return [alert.title(now, timezone.utc) for alert in due]
 
 
 def occlusion(at: datetime, id_: str = "1") -> PumpAlarm:
@@ -71,6 +75,39 @@ def test_repeated_alarm() -> None:
         at = NOW + minute * MINUTE
         titles += told.at(at, alarms=(occlusion(at, str(minute)),))
     assert len(titles) == 4
+
+
+def test_second_alarm_after_a_clear() -> None:
+    """It rang soon after the first one, and is still open half an hour later."""
+    told, second = ToldWearer(), occlusion(NOW + 23 * MINUTE, "2")
+    assert len(told.at(NOW + 2 * MINUTE, alarms=(occlusion(NOW),))) == 1
+    assert told.at(NOW + 10 * MINUTE, alarms=()) == []
+    assert told.at(NOW + 30 * MINUTE, alarms=(second,)) == []
+    assert len(told.at(NOW + 32 * MINUTE, alarms=(second,))) == 1
+    assert told.at(NOW + 90 * MINUTE, alarms=(second,)) == []
+
+
+def test_late_repeated_alarm() -> None:
+    """Of an alarm that repeats, each upload brings records of an hour ago: still one notification in half an hour."""
+    told, titles = ToldWearer(), []
+    for minute in range(0, 120, 5):
+        titles += told.at(NOW + minute * MINUTE, alarms=(occlusion(NOW + (minute - 60) * MINUTE, str(minute)),))
+    assert len(titles) == 4
+
+
+def test_new_alarm_after_a_late_one() -> None:
+    """The first one came 50 minutes late. The next one rang much later, so it does not wait."""
+    told = ToldWearer()
+    assert len(told.at(NOW + 50 * MINUTE, alarms=(occlusion(NOW),))) == 1
+    assert len(told.at(NOW + 55 * MINUTE, alarms=(occlusion(NOW + 54 * MINUTE, "2"),))) == 1
+
+
+def test_several_malfunctions_are_told_once() -> None:
+    alarms = [PumpAlarm(id=str(number), name="malfunction_motor", at=NOW + number * MINUTE) for number in range(5)]
+    told = ToldWearer()
+    titles = [title for minute in range(5, 180, 5) for title in told.at(NOW + minute * MINUTE, alarms=tuple(alarms))]
+    assert len(titles) == 1
+    assert "12:04" in titles[0]
 
 
 def test_a_malfunction_is_chosen_by_its_group() -> None:
@@ -131,6 +168,28 @@ def test_broken_off_fill_is_no_new_site(status: str) -> None:
     fills = [event(CannulaFilled(prime_u=0.3), 0), event(CannulaFilled(prime_u=0.1, status=status), 60)]
     assert site_of(fills) == NOW
     assert site_of([*fills, event(CannulaFilled(status="completed"), 90)]) == NOW + 90 * MINUTE
+
+
+@pytest.mark.parametrize("ahead_min", [0, 8, 20])
+def test_alarm_of_a_clock_that_is_ahead(tmp_path: Path, ahead_min: int) -> None:
+    """It counts as soon as it is uploaded, and is never later than now."""
+    pump = simulate(SimulationPlan(seed=6, zone=ZONE, start=date(2026, 6, 1), days=4))
+    rang = next(alarm.started_at for alarm in pump.truth.alarms if alarm.name == "2")
+    now = rang + MINUTE
+    records = [
+        record._replace(uploaded_s=min(record.uploaded_s, now.timestamp()))
+        for record in pump.log
+        if record.at_s <= now.timestamp()
+    ]
+
+    def fast(event: Event) -> Event:
+        return msgspec.structs.replace(event, pump_time=event.pump_time + ahead_min * MINUTE)
+
+    write_log(tmp_path, attrs.evolve(pump, log=tuple(records)), change=fast)
+    reading = read_pump(tmp_path, Zones(timezone=ZONE), OPTIONS, clock=FakeClock(now))
+    [alarm] = reading.alarms or ()
+    assert alarm.name == "occlusion"
+    assert now - 2 * MINUTE <= alarm.at <= now + MINUTE / 60
 
 
 def test_a_real_log_is_read_beside_its_owner(tmp_path: Path) -> None:

@@ -1,0 +1,133 @@
+"""Alerts for the wearer that wait because no address takes them: sent with their age, or dropped when they are over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from tconnectsync.alerts.outgoing import load_state
+from tconnectsync.alerts.watch import Watch
+from tconnectsync.alerts.wearer import PumpAlarm, PumpReading
+from tconnectsync.events.pump_state import Reported
+from tests.alerts.failing_bench import HOUR, MINUTE, OPTIONS, START, URLS, FailingBench
+
+OCCLUSION = PumpAlarm(id="1", name="occlusion", at=START - 20 * MINUTE)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> FailingBench:
+    """No address answers."""
+    bench = FailingBench(tmp_path)
+    bench.heard.down = True
+    return bench
+
+
+def low(value: float, at: Any = START) -> Reported:
+    return Reported(value=value, at=at)
+
+
+def upload(bench: FailingBench, **reading: Any) -> None:
+    """The log grows."""
+    bench.reading = PumpReading(**reading)
+    bench.shown = {"positions": bench.shown.get("positions", 10) + 1}
+
+
+def back(bench: FailingBench, watch: Watch) -> list[str]:
+    """The address answers again; return what it gets."""
+    bench.heard.down = False
+    bench.clock.advance(hours=4)  # its back-off is over
+    bench.look(watch, 1)
+    return bench.heard.titles
+
+
+def test_cleared_alarm_is_dropped(bench: FailingBench) -> None:
+    """Also a low reservoir that was filled meanwhile."""
+    upload(bench, alarms=(OCCLUSION,), reservoir_u=low(12.0))
+    watch = bench.watch()
+    bench.look(watch, 30)
+    assert len(load_state(bench.folder).waiting) == 2
+    upload(bench, alarms=(), reservoir_u=low(250.0))
+    bench.look(watch, 1)
+    assert back(bench, watch) == []
+    assert load_state(bench.folder).waiting == ()
+
+
+def test_old_alarm_is_dropped(bench: FailingBench) -> None:
+    upload(bench, alarms=(OCCLUSION,))
+    watch = bench.watch()
+    bench.look(watch, 2)
+    assert back(bench, watch) == []
+
+
+def test_age_is_that_of_sending(bench: FailingBench) -> None:
+    upload(bench, alarms=(OCCLUSION,))
+    watch = bench.watch()
+    bench.look(watch, 1)
+    bench.heard.down = False
+    bench.look(watch, 90)
+    [title] = bench.heard.titles
+    late = (bench.heard.times[0] - OCCLUSION.at) / MINUTE
+    assert 21 < late < 60
+    assert f"13:40 ({late:.0f} min ago)" in title
+
+
+def test_low_value_waits_until_it_is_sent(bench: FailingBench) -> None:
+    """For more than a day, and then it says the newest value."""
+    upload(bench, reservoir_u=low(12.0))
+    watch = bench.watch()
+    for hour in range(30):
+        bench.clock.advance(minutes=59)
+        upload(bench, reservoir_u=low(12.0 - hour / 10, bench.clock.time))
+        bench.look(watch, 1)
+    [title] = back(bench, watch)
+    assert "Low reservoir: 9 U left" in title
+    assert "(4 h" in title
+    bench.look(watch, 60)
+    assert len(bench.heard.titles) == 1
+
+
+def test_alert_that_is_turned_off_is_dropped(bench: FailingBench) -> None:
+    upload(bench, reservoir_u=low(12.0), site_at=START - 40 * 24 * HOUR)
+    bench.look(bench.watch(), 2)
+    after = bench.watch(options=attrs.evolve(OPTIONS, low_reservoir_u=None))
+    [title] = back(bench, after)
+    assert "site is old" in title
+
+
+def test_restart_reads_before_it_sends(bench: FailingBench) -> None:
+    """What waited may be over by what comes right after the start."""
+    upload(bench, alarms=(OCCLUSION,), site_at=START - 40 * 24 * HOUR)
+    bench.look(bench.watch(), 2)
+    bench.heard.down = False
+    again = bench.watch(settled_s=90.0)
+    bench.look(again, 1)
+    assert bench.heard.titles == []
+    upload(bench, alarms=(), site_at=START - 40 * 24 * HOUR)
+    bench.look(again, 3)
+    assert len(bench.heard.titles) == 1
+    assert "site is old" in bench.heard.titles[0]
+
+
+def test_unreadable_log_drops_no_alert(bench: FailingBench) -> None:
+    upload(bench, alarms=(OCCLUSION,))
+    watch = bench.watch()
+    bench.look(watch, 1)
+    bench.reading, bench.shown = OSError("harm"), {"positions": 99}
+    bench.heard.down = False
+    bench.look(watch, 90)
+    assert sum("Occlusion" in title for title in bench.heard.titles) == 1
+
+
+def test_alarm_and_problem_are_one_notification(bench: FailingBench) -> None:
+    """The alarm gives the title. Each address gets each once."""
+    bench.heard.down = False
+    upload(bench, alarms=(OCCLUSION,))
+    bench.shown = {**bench.shown, "disk": "full"}
+    bench.look(bench.watch(options=attrs.evolve(OPTIONS, urls=URLS)), 5)
+    assert [url for url, _ in bench.heard.got] == list(URLS)
+    assert bench.heard.titles[0].startswith("Occlusion alarm")
+    assert bench.heard.titles[0].endswith("(and 1 more)")
+    assert "The disk cannot be used" in bench.heard.bodies

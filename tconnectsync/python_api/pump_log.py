@@ -14,7 +14,7 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.eventlog import EventLog
 from tconnectsync.eventlog.codec import Decoder
-from tconnectsync.events import Event, bolus_join
+from tconnectsync.events import PUMP_KINDS, Event, bolus_join
 from tconnectsync.events.basal_rates import CONFIRMED_FOR
 from tconnectsync.events.readings import measured_at
 from tconnectsync.statistics import basal, glucose
@@ -159,7 +159,8 @@ class PumpLog:
         _require_zone(since, until)
         parts = []
         for stream in self._current().values():
-            whole = read_therapy(self._therapy_events(stream, since, until), pump=stream.pump)
+            events = self._therapy_events(stream, since, until)
+            whole = read_therapy(events, pump=stream.pump, seen=self._seen_on(stream, until))
             parts.append(whole.while_active(stream.timeline.active).between(since, until))
         return attrs.evolve(merged(parts), until=self.newest())
 
@@ -186,6 +187,12 @@ class PumpLog:
             self._streams = event_streams(self._log, self._resolver.resolve())
             self._seen = seen
         return self._streams
+
+    def _seen_on(self, stream: EventStream, until: datetime) -> datetime | None:
+        """Return until when events of any kind show that the pump was on. A stopped pump may report only its battery for days."""
+        last = self._log.neighbour(stream.id, stream.stream.last_key + 1, PUMP_KINDS - basal.NO_SIGNS, before=True)
+        at = None if last is None else stream.timeline.at(*last)
+        return None if at is None or stream.timeline.is_superseded(at) else min(at, until)
 
     def _therapy_events(self, stream: EventStream, since: datetime, until: datetime) -> Iterator[Event]:
         """Yield what :func:`read_therapy` needs: also the rate in force at ``since``, and what comes after ``until``."""

@@ -15,9 +15,10 @@ KINDS = basal.KINDS | bolus_join.KINDS | glucose.KINDS | {"carbs.entered", "mode
 """The kinds of events that :func:`read_therapy` needs."""
 
 
-def read_therapy(stream: Iterable[Event], *, pump: str = "") -> Therapy:
+def read_therapy(stream: Iterable[Event], *, pump: str = "", seen: datetime | None = None) -> Therapy:
     """Return the therapy that the events of one pump report. ``stream``: with UTC times, in the pump's order.
 
+    ``seen``: another event shows that the pump was on until then, so a stop or a rate without an end lasts as long.
     Whether the pump was the active one is not considered: see :meth:`Therapy.while_active`.
     """
     rates, doses, readings = basal.BasalReader(pump=pump), boluses.BolusReader(pump=pump), glucose.GlucoseDeduplicator()
@@ -26,7 +27,7 @@ def read_therapy(stream: Iterable[Event], *, pump: str = "") -> Therapy:
     points: list[GlucosePoint] = []
     carbs: list[CarbEntry] = []
     modes: list[ModeSpan] = []
-    until: datetime | None = None
+    until = seen
     readings.pump = pump
     for event in stream:
         at, body = event.at, event.body

@@ -168,3 +168,29 @@ def test_what_arrives_late_changes_the_stored_days(tmp_path: Path) -> None:
         write_log(tmp_path, pump, until_s=uploads[len(uploads) * part // 4 - 1])
         assert figures(tmp_path) == figures(tmp_path, stores_days=False), f"part {part}"
     assert (tmp_path / FILE_NAME).exists()
+
+
+def test_a_stop_of_days_without_a_sensor(tmp_path: Path) -> None:
+    """Only the battery is reported meanwhile: the days are known, with no insulin, and are stored as they are read later."""
+    pump = simulate(SimulationPlan(seed=4, zone="Europe/Berlin", start=date(2026, 6, 1), days=9))
+    stop = next(
+        each.started_at.timestamp()
+        for each in pump.truth.suspensions
+        if each.name == "user" and each.started_at.day > 3
+    )
+    resumed = next(each.at_s for each in pump.log if each.entry["eventCode"] == 12 and each.at_s > stop + 2.6 * 86_400)
+    meanwhile = (81, 5, 53)  # battery, day
+    told = [each for each in pump.log if not stop + 2 < each.at_s < resumed or each.entry["eventCode"] in meanwhile]
+
+    def days(*, stores_days: bool) -> list[Summary]:
+        with opened(tmp_path, "Europe/Berlin", stores_days=stores_days) as log:
+            return list(log.days(date(2026, 6, 5), date(2026, 6, 7)))
+
+    for hours in (20, 50, 90):
+        now = stop + hours * 3600
+        records = [each._replace(uploaded_s=min(each.uploaded_s, now)) for each in told if each.at_s <= now]
+        write_log(tmp_path, attrs.evolve(pump, log=tuple(records)))
+        stored, fresh = (days(stores_days=stores) for stores in (True, False))
+        assert stored == fresh
+    assert [round(day.insulin.suspended_s / 60) for day in stored] == [332, 1440, 1440]
+    assert [day.days_with_data for day in stored] == [1, 1, 1]

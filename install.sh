@@ -12,21 +12,26 @@ Usage: sudo ./install.sh [OPTION]... [-- OPTION OF SETUP...]
   --update         install this folder's release over the old one and restart the service
   --uninstall      stop and remove the program; keep the configuration and the data
   --purge          with --uninstall: delete the configuration, the secrets and the data, too
-  --prefix FOLDER  install into FOLDER instead of /opt/tconnectsync
+  --prefix FOLDER  install into FOLDER instead of /opt/tconnectsync; without it, an installation is found where it is
   --no-setup       do not run `tconnectsync setup`
   --help           show this text
   -- OPTION...     options for `tconnectsync setup`, such as: -- --non-interactive --email me@example.org
 END
 }
 
-say() { printf '%s\n' "$*"; }
+say() { printf '%s\n' "$@"; }
 fail() {
     printf '%s\n' "$@" >&2
     exit 1
 }
 
+command=/usr/local/bin/tconnectsync
+installed=$(readlink "$command" 2> /dev/null || true)
+installed=${installed%/bin/tconnectsync}
+[ -n "$installed" ] && [ -e "$installed/installed-by-install.sh" ] || installed=
+
 mode=install
-prefix=/opt/tconnectsync
+prefix=${installed:-/opt/tconnectsync}
 purge=no
 setup=yes
 while [ $# -gt 0 ]; do
@@ -73,7 +78,6 @@ esac
 [ "$(id -u)" -eq 0 ] || fail "Installing needs root. Run: sudo $0" "Nothing was changed."
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
-command=/usr/local/bin/tconnectsync
 units=/etc/systemd/system
 completion=/usr/share/bash-completion/completions/tconnectsync
 manual=/usr/local/share/man/man1/tconnectsync.1
@@ -83,6 +87,10 @@ has_systemd() { [ -d /run/systemd/system ] && command -v systemctl > /dev/null; 
 
 if command -v dpkg > /dev/null && dpkg --status tconnectsync 2> /dev/null | grep -q '^Status: .* installed'; then
     fail "tconnectsync is installed as a Debian package. Use apt for it (sudo apt remove tconnectsync). Nothing was changed."
+fi
+
+if [ "$mode" != install ] && [ -n "$installed" ] && [ ! -e "$mark" ]; then
+    fail "tconnectsync is not installed in $prefix, but in $installed. Leave out --prefix. Nothing was changed."
 fi
 
 # --- uninstall ------------------------------------------------------------------------------------------------------
@@ -106,11 +114,16 @@ uninstall() {
     fi
     if [ "$purge" = yes ]; then
         rm -rf "$units/tconnectsync.service.d" "$units/tconnectsync@.service.d" "$units/tconnectsync-web.service.d"
-        rm -rf /etc/tconnectsync /var/lib/tconnectsync /var/lib/private/tconnectsync
+        rm -rf /var/lib/tconnectsync /var/lib/private/tconnectsync
         rm -f /etc/credstore/tconnectsync.* /etc/credstore/tconnectsync@*
-        rm -rf /var/lib/tconnectsync-* /var/lib/private/tconnectsync-*
+        # the settings and the data of a fleet's workers are not deleted
+        for each in /var/lib/tconnectsync-* /var/lib/private/tconnectsync-* /etc/tconnectsync/* /etc/tconnectsync/.[!.]*; do
+            case $each in */tconnectsync-fleet-* | */fleet*.env) ;; *) rm -rf "$each" ;; esac
+        done
+        rmdir /etc/tconnectsync 2> /dev/null || true
         say "tconnectsync is removed, with its configuration and data."
         say "What it sent to Nightscout stays there."
+        [ ! -e /etc/tconnectsync ] || say "A fleet's workers on this computer were left alone."
     else
         say "tconnectsync is removed. Its configuration (/etc/tconnectsync) and data (/var/lib/tconnectsync) are still there."
         say "To delete them, too: sudo $0 --uninstall --purge"
@@ -172,9 +185,14 @@ fi
 mkdir -p "$prefix"
 : > "$mark"
 used=$(readlink "$prefix/bin" 2> /dev/null || true)
-for old in "$prefix"/release-*; do
-    if [ -d "$old" ] && [ "$old/bin" != "$prefix/$used" ]; then rm -rf "$old"; fi
-done
+processes_of() { grep -lsF "/${1##*/}/" /proc/[0-9]*/maps | cut -d/ -f3 | tr '\n' ' '; }
+remove_releases_except() {
+    for old in "$prefix"/release-*; do
+        # a daemon whose files are gone cannot log in, and cannot notify anybody
+        if [ "$old" != "$1" ] && [ -z "$(processes_of "$old")" ]; then rm -rf "$old"; fi
+    done
+}
+remove_releases_except "$prefix/${used%/bin}"
 release=$(mktemp -d "$prefix/release-XXXXXX")
 log=$(mktemp)
 source=$(mktemp -d)
@@ -214,7 +232,9 @@ mkdir -p "$(dirname "$completion")" "$(dirname "$manual")" "$(dirname "$command"
 _TCONNECTSYNC_COMPLETE=bash_source "$release/bin/tconnectsync" > "$release/completion" 2> /dev/null || true
 "$release/bin/python" "$here/packaging/man_page.py" > "$release/tconnectsync.1"
 
-# from here on the new release is used
+# from here on the new release is used, and no interruption stops half-way
+trap '' INT TERM HUP
+finished=yes
 if [ -d "$prefix/bin" ] && [ ! -L "$prefix/bin" ]; then # installed by hand before
     for each in lib lib64 include share pyvenv.cfg; do rm -rf "${prefix:?}/$each"; done
     mv "$prefix/bin" "$prefix/bin.old"
@@ -223,11 +243,7 @@ for each in bin lib pyvenv.cfg; do
     ln -sfn "$(basename "$release")/$each" "$prefix/$each.new"
     mv -fT "$prefix/$each.new" "$prefix/$each"
 done
-finished=yes
 rm -rf "$prefix/bin.old"
-for old in "$prefix"/release-*; do
-    if [ "$old" != "$release" ]; then rm -rf "$old"; fi
-done
 [ ! -s "$release/completion" ] || install -m 644 "$release/completion" "$completion"
 install -m 644 "$release/tconnectsync.1" "$manual"
 ln -sfn "$prefix/bin/tconnectsync" "$command"
@@ -237,11 +253,22 @@ for unit in "$here"/systemd/*.service; do
     chmod 644 "$units/$(basename "$unit").new"
     mv -f "$units/$(basename "$unit").new" "$units/$(basename "$unit")"
 done
+not_restarted=
 if has_systemd; then
     systemctl daemon-reload
-    for unit in $(services); do systemctl try-restart "$unit"; done
+    trap : INT TERM HUP # it ends the wait for one service
+    for unit in $(services); do systemctl try-restart "$unit" || not_restarted="$not_restarted $unit"; done
 fi
+remove_releases_except "$release"
+for old in "$prefix"/release-*; do
+    [ "$old" = "$release" ] || say "The old release still runs in these processes: $(processes_of "$old")" "Restart them."
+done
 say "Installed: $version. The command is tconnectsync, the manual page: man tconnectsync"
+if [ -n "$not_restarted" ]; then
+    say "" "These services did not restart:$not_restarted" "To see why: sudo systemctl status$not_restarted" \
+        "Correct that, then: sudo systemctl restart$not_restarted" >&2
+    [ $# -gt 0 ] || exit 1
+fi
 
 # --- setup ----------------------------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ STUBS = {
 
 
 @attrs.frozen
-class Computer:
+class PretendComputer:
     """A folder with the parts of a system that the scripts touch, and stubs for the programs that they run."""
 
     root: Path
@@ -95,8 +95,8 @@ class Computer:
 
 
 @pytest.fixture
-def computer(tmp_path: Path) -> Computer:
-    made = Computer(tmp_path / "computer")
+def computer(tmp_path: Path) -> PretendComputer:
+    made = PretendComputer(tmp_path / "computer")
     made.install("--no-setup")
     made.file("etc/tconnectsync/config.toml")
     (made.root / "stubs/restarted").unlink()
@@ -104,7 +104,7 @@ def computer(tmp_path: Path) -> Computer:
     return made
 
 
-def test_update_names_what_did_not_restart(computer: Computer) -> None:
+def test_update_names_what_did_not_restart(computer: PretendComputer) -> None:
     """One person's mistake stops nobody else's restart, and each daemon has its files until it was restarted."""
     old = computer.releases()
     computer.file("stubs/on-tconnectsync@anna.service", "exit 1")
@@ -118,7 +118,7 @@ def test_update_names_what_did_not_restart(computer: Computer) -> None:
     assert computer.releases() != old
 
 
-def test_package_names_what_did_not_restart(computer: Computer) -> None:
+def test_package_names_what_did_not_restart(computer: PretendComputer) -> None:
     computer.file("stubs/on-tconnectsync@anna.service", "exit 1")
     done = computer.run("packaging/deb/postinst", "configure")
     assert computer.said_by("restarted") == SERVICES
@@ -126,7 +126,7 @@ def test_package_names_what_did_not_restart(computer: Computer) -> None:
     assert "sudo systemctl restart tconnectsync@anna.service" in done.stderr
 
 
-def test_interrupted_restart(computer: Computer) -> None:
+def test_interrupted_restart(computer: PretendComputer) -> None:
     """It ends the wait for one service. The others are restarted."""
     computer.file("stubs/on-tconnectsync@anna.service", 'kill -TERM "$1" $PPID; sleep 5')
     done = computer.run("install.sh", "--update")
@@ -136,7 +136,7 @@ def test_interrupted_restart(computer: Computer) -> None:
 
 
 @pytest.mark.parametrize("which", ["bin", "lib", "pyvenv.cfg"])
-def test_interrupted_switch(computer: Computer, which: str) -> None:
+def test_interrupted_switch(computer: PretendComputer, which: str) -> None:
     """Nothing is interrupted half-way between two releases."""
     prefix = computer.root / "opt/tconnectsync"
     old = computer.releases()
@@ -147,7 +147,7 @@ def test_interrupted_switch(computer: Computer, which: str) -> None:
     assert computer.releases() != old
 
 
-def test_used_release_stays(computer: Computer) -> None:
+def test_used_release_stays(computer: PretendComputer) -> None:
     """A daemon that systemd does not know keeps its files; the update names its process."""
     old = computer.releases()[0]
     mapped = "import mmap, sys; file = open(sys.argv[1], 'rb'); kept = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ); print(); sys.stdin.read()"
@@ -164,7 +164,7 @@ def test_used_release_stays(computer: Computer) -> None:
 
 
 @pytest.mark.parametrize("script", ["install.sh --uninstall --purge", "packaging/deb/postrm purge"])
-def test_purge_leaves_a_fleet_alone(computer: Computer, script: str) -> None:
+def test_purge_leaves_a_fleet_alone(computer: PretendComputer, script: str) -> None:
     fleet = [
         computer.file(name)
         for name in (
@@ -193,7 +193,7 @@ def test_purge_leaves_a_fleet_alone(computer: Computer, script: str) -> None:
     assert [path for path in own if path.exists()] == []
 
 
-def test_purge_without_a_fleet(computer: Computer) -> None:
+def test_purge_without_a_fleet(computer: PretendComputer) -> None:
     said = computer.install("--uninstall", "--purge")
     assert not os.path.lexists(computer.root / "etc/tconnectsync")
     assert "fleet" not in said
@@ -201,7 +201,7 @@ def test_purge_without_a_fleet(computer: Computer) -> None:
 
 def test_prefix_of_the_installation_is_found(tmp_path: Path) -> None:
     """Without --prefix, an update and a removal mean the installation that is there."""
-    computer = Computer(tmp_path / "computer")
+    computer = PretendComputer(tmp_path / "computer")
     place, command = computer.root / "srv/tc", computer.root / "usr/local/bin/tconnectsync"
     computer.install("--no-setup", "--prefix", str(place))
     (old,) = place.glob("release-*")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
 import attrs
-import msgspec
 
 from tconnectsync import Event, events
 from tconnectsync.events.basal_rates import CONFIRMED_FOR
-from tconnectsync.events.limits import MAX_BOLUS_U, MAX_RATE_U_PER_H, is_possible
-from tconnectsync.events.reservoir import BOLUSES_KEPT, BolusAmount
+from tconnectsync.events.bolus_amounts import BolusAmount, count
+from tconnectsync.events.limits import MAX_RATE_U_PER_H, is_possible
 
 KINDS = frozenset(
     {
@@ -50,12 +48,11 @@ def after(dose: DailyDose, event: Event) -> DailyDose:
         return attrs.evolve(dose, rate_u_per_h=float(body.rate_u_per_h) if known else 0.0)
     if isinstance(body, events.PumpingSuspended):
         return attrs.evolve(dose, rate_u_per_h=0.0)
-    if isinstance(body, events.BolusCompleted):
-        return _with_bolus(dose, body.bolus_id, "immediate_u", body.delivered_u)
-    if isinstance(body, events.BolusExtendedCompleted):
-        return _with_bolus(dose, body.bolus_id, "extended_u", body.delivered_u)
-    if isinstance(body, events.BolusDelivered):
-        return _with_bolus(dose, body.bolus_id, "together_u", body.delivered_u)
+    if isinstance(body, events.BolusCompleted | events.BolusExtendedCompleted | events.BolusDelivered):
+        counted = count(dose.boluses, body)
+        if counted is not None:
+            insulin_u = round(dose.insulin_u + counted.more_u, 6)
+            return attrs.evolve(dose, insulin_u=insulin_u, boluses=counted.boluses)
     return dose
 
 
@@ -68,16 +65,3 @@ def _with_basal(dose: DailyDose, at: datetime) -> DailyDose:
     span = max(until - max(since, midnight), timedelta())
     amount = dose.rate_u_per_h * (span / timedelta(hours=1))
     return attrs.evolve(dose, at=at, insulin_u=round(dose.insulin_u + amount, 6))
-
-
-def _with_bolus(dose: DailyDose, bolus_id: int, part: str, delivered_u: float | None) -> DailyDose:
-    if delivered_u is None or not is_possible(delivered_u, 0.0, MAX_BOLUS_U):
-        return dose
-    before = next((bolus for bolus in dose.boluses if bolus.bolus_id == bolus_id), BolusAmount(bolus_id=bolus_id))
-    parts: dict[str, Any] = {part: float(delivered_u)}
-    now = msgspec.structs.replace(before, **parts)
-    others = tuple(bolus for bolus in dose.boluses if bolus is not before)
-    more = max(0.0, now.delivered_u - before.delivered_u)
-    return attrs.evolve(
-        dose, insulin_u=round(dose.insulin_u + more, 6), boluses=(*others, now)[-BOLUSES_KEPT:]
-    )  # fmt: skip

@@ -36,7 +36,7 @@ class DetailsFold:
 
     name = "pump-details"
     title = "pump details"
-    version = 1
+    version = 2
     kinds = daily_dose.KINDS | {
         "cannula.filled", "mode.changed", "sensor.joined", "sensor.started", "sensor.stopped", "wear.began", "wear.ended",
     }  # fmt: skip

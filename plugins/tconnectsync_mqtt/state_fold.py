@@ -42,7 +42,7 @@ class StateFold:
 
     name = "pump-state"
     title = "pump state"
-    version = 4
+    version = 5
     kinds = KINDS
     state_type = TrendingState
 

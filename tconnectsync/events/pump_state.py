@@ -12,7 +12,8 @@ import msgspec
 
 from tconnectsync import events
 from tconnectsync.events import Event
-from tconnectsync.events.limits import BATTERY_MV, GLUCOSE_MG_DL, MAX_BOLUS_U, MAX_IOB_U, MAX_RATE_U_PER_H, is_possible
+from tconnectsync.events.bolus_amounts import BolusAmount, count
+from tconnectsync.events.limits import BATTERY_MV, GLUCOSE_MG_DL, MAX_IOB_U, MAX_RATE_U_PER_H, is_possible
 from tconnectsync.events.readings import measured_at
 from tconnectsync.events.reservoir import KINDS as DELIVERY
 from tconnectsync.events.reservoir import Reservoir
@@ -40,17 +41,19 @@ class Reported(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StartedBolus(msgspec.Struct, frozen=True, kw_only=True):
-    """A bolus that started at this UTC time, and of which no record says that it ended."""
+    """A bolus, or its extended part, that started at this UTC time, and of which no record says that it ended."""
 
     bolus_id: int
     at: datetime
+    extended: bool = False
 
 
 class PumpState(msgspec.Struct, frozen=True, kw_only=True):
     """The newest values in the pump's own order. None: not reported yet, or no longer known.
 
     ``event``: id of the newest event; ``seq`` its sequence number, ``at`` its UTC time. ``bolus_u`` is the last bolus that
-    delivered something and ended; ``open_bolus`` is newer. ``glucose_mark``: "value", or "high" and "low", which have no number.
+    delivered something and ended, both its parts; ``open_bolus`` is newer. ``glucose_mark``: "value", or "high" and
+    "low", which have no number. ``boluses``: the amounts of the last ones.
     """
 
     worn: bool = True
@@ -62,6 +65,7 @@ class PumpState(msgspec.Struct, frozen=True, kw_only=True):
     iob_u: Reported | None = None
     bolus_u: Reported | None = None
     open_bolus: StartedBolus | None = None
+    boluses: tuple[BolusAmount, ...] = ()
     rate_u_per_h: Reported | None = None
     battery_percent: Reported | None = None
     battery_mv: Reported | None = None
@@ -97,10 +101,11 @@ def after(state: PumpState, event: Event) -> PumpState:
         changes |= _battery(body, at)
     elif isinstance(body, events.GlucoseReading):
         changes |= _glucose(state, body, measured_at(event))
-    elif isinstance(body, events.BolusCompleted | events.BolusDelivered):
+    elif isinstance(body, events.BolusCompleted | events.BolusExtendedCompleted | events.BolusDelivered):
         changes |= _bolus(state, body, at)
-    elif isinstance(body, events.BolusStarted):
-        changes["open_bolus"] = StartedBolus(bolus_id=body.bolus_id, at=at)
+    elif isinstance(body, events.BolusStarted | events.BolusExtendedStarted):
+        extended = isinstance(body, events.BolusExtendedStarted)
+        changes["open_bolus"] = StartedBolus(bolus_id=body.bolus_id, at=at, extended=extended)
     elif isinstance(body, events.BasalDelivered):
         known = is_possible(body.rate_u_per_h, 0.0, MAX_RATE_U_PER_H)
         changes["rate_u_per_h"] = Reported(value=body.rate_u_per_h, at=at) if known else None
@@ -124,15 +129,24 @@ def _battery(body: events.BatteryMeasured | events.DaySummary, at: datetime) -> 
     return changes
 
 
-def _bolus(state: PumpState, body: events.BolusCompleted | events.BolusDelivered, at: datetime) -> dict[str, Any]:
-    """Records 280 and 20 report the same bolus. While it runs, it is not the last one yet."""
+def _bolus(
+    state: PumpState, body: events.BolusCompleted | events.BolusExtendedCompleted | events.BolusDelivered, at: datetime
+) -> dict[str, Any]:
+    """Records 20 and 21 report the parts of a bolus, 280 the whole. While it runs, it is not the last one yet."""
     if isinstance(body, events.BolusDelivered) and body.status != "completed":
         return {}
+    changes: dict[str, Any] = {}
     begun = state.open_bolus
-    ended = {"open_bolus": None} if begun is not None and begun.bolus_id == body.bolus_id else {}
-    if not body.delivered_u or not is_possible(body.delivered_u, 0.0, MAX_BOLUS_U):
-        return ended
-    return {**ended, "bolus_u": Reported(value=body.delivered_u, at=at)}
+    if begun is not None and begun.bolus_id == body.bolus_id:
+        immediate_only = begun.extended and isinstance(body, events.BolusCompleted)
+        changes["open_bolus"] = begun if immediate_only else None
+    counted = count(state.boluses, body)
+    if counted is None:
+        return changes
+    changes["boluses"] = counted.boluses
+    if counted.delivered_u:
+        changes["bolus_u"] = Reported(value=round(counted.delivered_u, 6), at=at)
+    return changes
 
 
 def _glucose(state: PumpState, body: events.GlucoseReading, at: datetime) -> dict[str, Any]:

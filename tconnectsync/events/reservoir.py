@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
 import msgspec
 
 from tconnectsync import events
 from tconnectsync.events import Event
 from tconnectsync.events.basal_rates import CONFIRMED_FOR
+from tconnectsync.events.bolus_amounts import BolusAmount, count
 from tconnectsync.events.limits import MAX_BOLUS_U, MAX_RATE_U_PER_H, MAX_VOLUME_U, is_possible
-
-BOLUSES_KEPT = 4
-"""The number of boluses that may overlap. A bolus with several records is counted once."""
 
 KINDS = frozenset(
     {
@@ -28,20 +25,6 @@ KINDS = frozenset(
         "tubing.filled",
     }
 )
-
-
-class BolusAmount(msgspec.Struct, frozen=True, kw_only=True):
-    """The subtracted amount of one bolus: its two parts by records 20 and 21, or both together by 280."""
-
-    bolus_id: int
-    immediate_u: float = 0.0
-    extended_u: float = 0.0
-    together_u: float = 0.0
-
-    @property
-    def delivered_u(self) -> float:
-        """The insulin that left the cartridge. The records report the same insulin, so the larger sum is the complete one."""
-        return max(self.immediate_u + self.extended_u, self.together_u)
 
 
 class Reservoir(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,12 +58,10 @@ def after(reservoir: Reservoir, event: Event) -> Reservoir:
         return msgspec.structs.replace(reservoir, rate_u_per_h=0.0)
     if isinstance(body, events.TubingFilled | events.CannulaFilled):
         return _less(reservoir, body.prime_u, MAX_VOLUME_U)
-    if isinstance(body, events.BolusCompleted):
-        return _less_bolus(reservoir, body.bolus_id, "immediate_u", body.delivered_u)
-    if isinstance(body, events.BolusExtendedCompleted):
-        return _less_bolus(reservoir, body.bolus_id, "extended_u", body.delivered_u)
+    if isinstance(body, events.BolusCompleted | events.BolusExtendedCompleted):
+        return _less_bolus(reservoir, body)
     if isinstance(body, events.BolusDelivered) and body.status == "completed":
-        return _less_bolus(reservoir, body.bolus_id, "together_u", body.delivered_u)
+        return _less_bolus(reservoir, body)
     return reservoir
 
 
@@ -108,12 +89,10 @@ def _basal_until(reservoir: Reservoir, at: datetime) -> Reservoir:
     return msgspec.structs.replace(_less(reservoir, amount_u, MAX_VOLUME_U), at=at)
 
 
-def _less_bolus(reservoir: Reservoir, bolus_id: int, part: str, delivered_u: float | None) -> Reservoir:
-    if delivered_u is None or not is_possible(delivered_u, 0.0, MAX_BOLUS_U):
+def _less_bolus(
+    reservoir: Reservoir, body: events.BolusCompleted | events.BolusExtendedCompleted | events.BolusDelivered
+) -> Reservoir:
+    counted = count(reservoir.boluses, body)
+    if counted is None:
         return Reservoir()
-    before = next((bolus for bolus in reservoir.boluses if bolus.bolus_id == bolus_id), BolusAmount(bolus_id=bolus_id))
-    parts: dict[str, Any] = {part: delivered_u}
-    now = msgspec.structs.replace(before, **parts)
-    others = tuple(bolus for bolus in reservoir.boluses if bolus is not before)
-    less = _less(reservoir, max(0.0, now.delivered_u - before.delivered_u), MAX_BOLUS_U)
-    return msgspec.structs.replace(less, boluses=(*others, now)[-BOLUSES_KEPT:])
+    return msgspec.structs.replace(_less(reservoir, counted.more_u, MAX_BOLUS_U), boluses=counted.boluses)

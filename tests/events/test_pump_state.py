@@ -67,6 +67,40 @@ def test_state_bolus_without_end() -> None:
     assert (stopped.open_bolus, stopped.bolus_u) == (None, Reported(value=2.0, at=NOON))
 
 
+def test_state_extended_bolus() -> None:
+    """An extended bolus is the last one with both parts, also without record 280; while it runs, its amount is unknown."""
+    began = (4, events.BolusExtendedStarted(bolus_id=8, size_u=4.0))
+    between = (30, done(9, 1.0))
+    ended = (64, events.BolusExtendedCompleted(bolus_id=8, status="completed", delivered_u=3.5))
+    whole = (65, events.BolusDelivered(bolus_id=8, status="completed", delivered_u=5.5))
+    for immediate in ((3, done(8, 2.0)), (5, done(8, 2.0))):
+        steps = sorted([(0, done(7, 0.5)), immediate, began], key=lambda step: step[0])
+        running = state_after(*steps)
+        assert running.open_bolus == StartedBolus(bolus_id=8, at=NOON + timedelta(minutes=4), extended=True)
+        over = state_after(*steps, ended)
+        assert (over.open_bolus, over.bolus_u) == (None, Reported(value=5.5, at=NOON + timedelta(minutes=64)))
+        assert state_after(*steps, between).bolus_u == Reported(value=1.0, at=NOON + timedelta(minutes=30))
+        assert state_after(*steps, between, ended).bolus_u == over.bolus_u
+        assert state_after(*steps, ended, whole).bolus_u == Reported(value=5.5, at=NOON + timedelta(minutes=65))
+    without_immediate = state_after((0, done(7, 0.5)), began, ended)
+    assert without_immediate.bolus_u == Reported(value=3.5, at=NOON + timedelta(minutes=64))
+
+
+def test_state_reservoir_of_long_bolus() -> None:
+    """The immediate part of an extended bolus is subtracted once, whatever else is given during its eight hours."""
+    others = [(60.0 * number, done(20 + number, 1.0)) for number in range(1, 8)]
+    state = state_after(
+        (0, events.CartridgeFilled(volume_u=200.0)),
+        (1, done(8, 2.0)),
+        (2, events.BolusExtendedStarted(bolus_id=8, size_u=4.0)),
+        *others,
+        (480, events.BolusExtendedCompleted(bolus_id=8, status="completed", delivered_u=4.0)),
+        (480, events.BolusDelivered(bolus_id=8, status="completed", delivered_u=6.0)),
+    )
+    assert state.reservoir_u is not None
+    assert state.reservoir_u.value == 187.0
+
+
 def test_state_backfilled_reading() -> None:
     """A backfilled reading does not count as new."""
     state = state_after((0, glucose(0, 140.0)), (10, glucose(-30, 90.0)))

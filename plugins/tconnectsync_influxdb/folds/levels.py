@@ -70,7 +70,7 @@ class ReservoirFold:
     """``reservoir``: what the pump reported minus what it delivered since, a point for each unit that is gone."""
 
     name = "reservoir"
-    version = 1
+    version = 2
     kinds = _WEAR | reservoir.KINDS
     state_type = ReservoirState
 

@@ -41,7 +41,7 @@ class DeviceStatusFold:
 
     name = "device-status"
     title = "pump status"
-    version = 2
+    version = 3
     kinds = KINDS - {"glucose.reading"}
     state_type = DeviceStatusState
 

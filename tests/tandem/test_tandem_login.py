@@ -44,6 +44,22 @@ def test_the_token_is_renewed_five_minutes_before_its_end(harness: TandemHarness
     assert harness.cloud.count("/login") == 2
 
 
+@pytest.mark.parametrize("life_s", [60, 300])
+def test_token_of_a_short_life_is_used(harness: TandemHarness, life_s: int) -> None:
+    """A token that lives for five minutes or less still serves more than one request."""
+    harness.cloud.expires_in = life_s
+    harness.settings["history_days"] = 365
+    harness.poll()
+    assert len(harness.cloud.windows()) > 10
+    assert harness.cloud.count("/login") == 1
+    harness.clock.advance(seconds=life_s * 0.7)
+    harness.poll()
+    assert harness.cloud.count("/login") == 1
+    harness.clock.advance(seconds=life_s * 0.1)
+    harness.poll()
+    assert harness.cloud.count("/login") == 2
+
+
 def _token_file(**fields: object) -> str:
     times = {"obtained_at": "2026-11-20T00:00:00+00:00", "expires_at": "2027-11-20T00:00:00+00:00"}
     return json.dumps({"account": "{account}", "access_token": "a", "pumper_id": "x", **times, **fields})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from tconnectsync import CredentialsRefused, Retryable, SourceChanged
+from tconnectsync_tconnect.api.token import token_of
 from tests.support.memory_log import MemoryLog
 from tests.tconnect.fake_services import BLOCKED, EMAIL, PASSWORD, Services, fill, polled
 
@@ -86,3 +88,10 @@ def test_a_token_near_its_end_is_not_used_any_more(services: Services, tmp_path:
     services.clock.advance(hours=7, minutes=58)
     polled(source, log)
     assert len(services.forms) == 2
+
+
+def test_token_of_a_short_life_is_good() -> None:
+    now = datetime(2026, 11, 20, tzinfo=timezone.utc)
+    token = token_of("access", "2026-11-20T00:03:20Z", now)
+    assert token.good_at(now + timedelta(seconds=149))
+    assert not token.good_at(now + timedelta(seconds=150))

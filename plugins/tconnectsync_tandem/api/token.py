@@ -21,7 +21,7 @@ from tconnectsync_tandem.api.endpoints import Endpoints
 log = logging.getLogger("tconnectsync.tandem")
 
 RENEW_BEFORE = timedelta(minutes=5)
-"""A token this close to its end is not used."""
+"""A token this close to its end is not used; of a short life, the last quarter."""
 
 
 @attrs.frozen(kw_only=True)
@@ -35,7 +35,8 @@ class TandemToken:
 
     def good_at(self, now: datetime) -> bool:
         """Whether it is not close to its end, and not from the future (this clock may have been set back)."""
-        return self.obtained_at - RENEW_BEFORE <= now < self.expires_at - RENEW_BEFORE
+        margin = min(RENEW_BEFORE, (self.expires_at - self.obtained_at) / 4)
+        return self.obtained_at - RENEW_BEFORE <= now < self.expires_at - margin
 
 
 def account_key(email: str, endpoints: Endpoints) -> str:

@@ -11,7 +11,7 @@ import attrs
 from tconnectsync import Secret
 
 RENEW_BEFORE = timedelta(minutes=5)
-"""A token this close to its end is not used."""
+"""A token this close to its end is not used; of a short life, the last quarter."""
 DEFAULT_LIFE = timedelta(minutes=30)
 
 
@@ -25,7 +25,8 @@ class TconnectToken:
 
     def good_at(self, now: datetime) -> bool:
         """Whether it is not close to its end, and not from the future (this clock may have been set back)."""
-        return self.obtained_at - RENEW_BEFORE <= now < self.expires_at - RENEW_BEFORE
+        margin = min(RENEW_BEFORE, (self.expires_at - self.obtained_at) / 4)
+        return self.obtained_at - RENEW_BEFORE <= now < self.expires_at - margin
 
 
 def token_of(access: str, expires_at: object, now: datetime) -> TconnectToken:

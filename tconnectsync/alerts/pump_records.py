@@ -97,7 +97,7 @@ def open_alarms(found: Sequence[Event]) -> tuple[PumpAlarm, ...]:
         elif isinstance(body, events.MalfunctionRaised):
             alarms[event.id] = PumpAlarm(id=event.id, name=f"malfunction_{body.name}", at=at)
         elif isinstance(body, events.AlarmRaised) and body.alarm_id not in REPEATING:
-            alarms[body.alarm_id] = PumpAlarm(id=event.id, name=body.name, at=at)
+            alarms[body.alarm_id] = PumpAlarm(id=event.id, name=body.name, at=at, number=body.alarm_id)
     return tuple(alarms.values())
 
 

@@ -86,6 +86,9 @@ class Watch:
 
     def look(self) -> None:
         """Look once. Whatever part of it fails, the others are done, and the heartbeat is told."""
+        self.attempts.do("look", self._look, None)
+
+    def _look(self) -> None:
         if self._started is None:
             self._started = self.clock.monotonic()
         now = self.clock.now()
@@ -289,7 +292,7 @@ def open_watch(
         heartbeat=open_heartbeat(config, clock=clock, redact=redact),
         after_crash=after_crash,
         read_pump=partial(read_pump, config.data_dir, config.zones, config.alerts, clock=clock)
-        if is_wanted(config.alerts)
+        if config.alerts.urls and is_wanted(config.alerts)
         else None,
         deliverer=Deliverer(send=sender.send, monotonic=clock.monotonic),
         presences=presences,

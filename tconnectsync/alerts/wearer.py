@@ -29,11 +29,12 @@ REARM = 1.2
 
 @attrs.frozen(kw_only=True)
 class PumpAlarm:
-    """An alarm or malfunction that is not cleared. ``id`` is the event's. ``name`` is as in ``pump_alarms``."""
+    """An alarm or malfunction that is not cleared. ``id`` is the event's. ``pump_alarms`` has its ``name`` or ``number``."""
 
     id: str
     name: str
     at: datetime
+    number: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -130,11 +131,12 @@ def still_true(alert: WearerAlert, reading: PumpReading, options: AlertOptions, 
 
 
 def _news(reading: PumpReading, options: AlertOptions, now: datetime) -> list[PumpAlarm]:
-    return [
-        alarm
-        for alarm in sorted(reading.alarms or (), key=lambda each: each.at)
-        if now - alarm.at <= ALARM_FOR and any(names_match(name, alarm.name) for name in options.pump_alarms)
-    ]
+    found = sorted(reading.alarms or (), key=lambda each: each.at)
+    return [alarm for alarm in found if now - alarm.at <= ALARM_FOR and _is_chosen(alarm, options.pump_alarms)]
+
+
+def _is_chosen(alarm: PumpAlarm, chosen: Sequence[str]) -> bool:
+    return any(names_match(each, name) for each in chosen for name in (alarm.name, str(alarm.number)))
 
 
 def _alarm_alert(alarm: PumpAlarm) -> WearerAlert:

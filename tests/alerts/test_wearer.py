@@ -115,6 +115,14 @@ def test_a_malfunction_is_chosen_by_its_group() -> None:
     assert len(ToldWearer().at(NOW, alarms=(alarm,))) == 1
 
 
+def test_an_alarm_is_chosen_by_its_number() -> None:
+    """As in `announce` of Nightscout."""
+    [alarm] = open_alarms([event(AlarmRaised(alarm_id=12, name="battery_shutdown"), 0)])
+    for chosen, count in (("12", 1), ("battery", 1), ("1", 0)):
+        options = AlertOptions(pump_alarms=(chosen,))
+        assert len(due_alerts(PumpReading(alarms=(alarm,)), {}, options, NOW)[1]) == count, chosen
+
+
 @pytest.mark.parametrize(("key", "limit"), [("reservoir_u", 20.0), ("battery_percent", 15.0)])
 def test_a_low_value_is_told_once_until_it_was_high_again(key: str, limit: float) -> None:
     told = ToldWearer()

@@ -23,11 +23,11 @@ from tconnectsync_web.blueprint import frame_blueprint
 from tconnectsync_web.languages import Languages
 from tconnectsync_web.options import WebOptions
 from tconnectsync_web.pages import value_words
-from tconnectsync_web.pages.person_card import person_card
+from tconnectsync_web.pages.person_card import PersonCard, person_card
 from tconnectsync_web.people import NotSetUp, may_have_secret, names_of, people_of, settings_of
 from tests.e2e.installation import ZONE, Installation, recent_pump
 from tests.support.clocks import ShiftedClock
-from tests.web.fake_reader import FakeReader, at
+from tests.web.fake_reader import FakeReader, at, good_status, iso
 from tests.web.test_web_whole import listening
 
 HTML = {"Accept": "text/html"}
@@ -261,18 +261,32 @@ def test_a_card_says_unit_time_and_trust(units: GlucoseUnits) -> None:
     card = person_card("anna", reader, 3, texts)
     assert (card.reading, card.units) == {"mg/dL": ("180", "mg/dL"), "mmol/L": ("10.0", "mmol/L")}[units.label]
     assert card.age.replace("\u202f", " ") == "3 min ago (5:57 PM)"
+    page = front_of(card)
+    assert f'<span class="unit">{units.label}</span>' in page
+    assert "All data is arriving." in page
+    reader.present = at(-60)
+    assert "do not rely on it" in front_of(person_card("anna", reader, 3, texts))
+
+
+def test_a_card_with_old_data_does_not_call_it_new() -> None:
+    """The phone uploads about once an hour: nothing is known to be wrong yet, and the newest data is old."""
+    status = good_status()
+    status["sources"]["tandem"] |= {"last_upload": iso(170), "newest_event": iso(172)}
+    old = Therapy(glucose=[GlucosePoint(at=at(172), glucose_mg_dl=95.0)], until=at(172))
+    page = front_of(person_card("anna", FakeReader(whole=old, found_status=status), 3, Languages().choose(["en-US"])))
+    assert "All data is arriving." not in page
+    assert "No problem is known." in page
+
+
+def front_of(card: PersonCard) -> str:
+    """The page with this card alone."""
     app, frame = Flask("cards"), frame_blueprint()
     frame.add_url_rule("/", "overview", lambda: "")
     app.register_blueprint(frame)
     app.add_url_rule("/p/<name>/", "person", lambda name: name)
     with app.test_request_context("/"):
         app.preprocess_request()
-        page = render_template("people.html", cards=[card], navigation=[], trend=value_words.trend)
-        assert f'<span class="unit">{units.label}</span>' in page
-        reader.present = at(-60)
-        assert "do not rely on it" in render_template(
-            "people.html", cards=[person_card("anna", reader, 3, texts)], navigation=[], trend=value_words.trend
-        )
+        return render_template("people.html", cards=[card], navigation=[], trend=value_words.trend)
 
 
 # --- whose [web] counts -------------------------------------------------------------------------------------------------

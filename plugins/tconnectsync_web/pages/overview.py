@@ -100,6 +100,11 @@ class Overview:
         return self.newest is None or self.now - self.newest > STALE_AFTER["glucose"]
 
     @property
+    def calm_words(self) -> str:
+        """What is said in English if nothing is known to be wrong."""
+        return msg("No problem is known.") if self.is_late else msg("All data is arriving.")
+
+    @property
     def glucose_zone(self) -> str:
         """The zone of the newest reading; empty if it is old or missing."""
         return "" if self.glucose is None or self.glucose.stale else zone_of(self.glucose.point.glucose_mg_dl)

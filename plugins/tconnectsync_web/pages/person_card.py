@@ -18,7 +18,8 @@ NOTHING_KNOWN = Banner(level=chain.Level.UNKNOWN, problems=())
 class PersonCard:
     """One card. ``broken``: why the configuration cannot be used; ``unread``: why the data cannot be read.
 
-    ``reading``, ``units`` and ``age`` are the newest glucose in words. ``state`` begins with the worst problem.
+    ``reading``, ``units`` and ``age`` are the newest glucose in words. ``state`` begins with the worst problem; ``calm_words`` are
+    for a state without one.
     """
 
     name: str
@@ -29,6 +30,7 @@ class PersonCard:
     reading: str = ""
     units: str = ""
     age: str = ""
+    calm_words: str = ""
     state: Banner = NOTHING_KNOWN
 
 
@@ -45,6 +47,7 @@ def person_card(name: str, reader: PageReader, hours: int, texts: Texts) -> Pers
         card,
         glucose=found.glucose,
         glucose_zone=found.glucose_zone,
+        calm_words=found.calm_words,
         reading=value_words.reading(texts, reader.units, found.glucose.point),
         age=f"{value_words.ago(texts, at, found.now)} ({value_words.moment(texts, reader.zones, at, found.now)})",
     )

@@ -60,9 +60,9 @@ class LogReader:
         """See PageReader."""
         return self._thread.submit(self._answer, None, lambda log: work(log.events)).result()
 
-    def newest(self, kinds: frozenset[str]) -> Event | None:
+    def newest(self, kinds: frozenset[str], where: Callable[[Event], bool] | None = None) -> Event | None:
         """See PageReader."""
-        return self._ask(("newest", kinds), lambda log: log.last(kinds))
+        return self._ask(("newest", kinds, where), lambda log: log.last(kinds, where))
 
     def state(self) -> PumpState | None:
         """See PageReader."""

@@ -124,6 +124,21 @@ def test_what_cannot_be_opened(sample: SampleLog, where: str, timezone: str | No
     assert named in f"{raised.value.message} {raised.value.remedy}"
 
 
+def test_the_newest_event_that_fits(sample: SampleLog) -> None:
+    """A condition is asked of older events too, until one fits or there are no more."""
+    with open_log(sample.data_dir, timezone=ZONE) as log:
+        readings = [event.id for event in log.events(kinds={"glucose.reading"})]
+        newest, fits = (
+            log.last({"glucose.reading"}),
+            log.last({"glucose.reading"}, lambda event: event.id == readings[-9]),
+        )
+        assert newest is not None
+        assert fits is not None
+        assert [newest.id, fits.id] == [readings[-1], readings[-9]]
+        assert log.last({"cannula.filled"}, lambda _: False) is None
+        assert log.worn_pumps() == log.pumps()
+
+
 def test_an_empty_folder(tmp_path: Path) -> None:
     """A folder without a log has no events, and opening it writes nothing."""
     with open_log(tmp_path, timezone=ZONE) as log:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
@@ -57,8 +57,9 @@ class FakeReader:
     def events(self, begin: datetime, end: datetime, kinds: frozenset[str]) -> Sequence[Event]:
         return [each for each in self.all_events if each.kind in kinds and each.at and begin <= each.at < end]
 
-    def newest(self, kinds: frozenset[str]) -> Event | None:
-        return next((each for each in reversed(self.all_events) if each.kind in kinds), None)
+    def newest(self, kinds: frozenset[str], where: Callable[[Event], bool] | None = None) -> Event | None:
+        found = (each for each in reversed(self.all_events) if each.kind in kinds)
+        return next((each for each in found if where is None or where(each)), None)
 
     def state(self) -> PumpState | None:
         return self.pump

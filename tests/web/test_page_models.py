@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta, timezone
 import attrs
 import pytest
 
-from tconnectsync import BasalSpan, Bolus, CarbEntry, GlucosePoint, Therapy, Zones, events
+from tconnectsync import BasalSpan, Bolus, CarbEntry, Event, GlucosePoint, Therapy, Zones, events
 from tconnectsync.events.pump_state import PumpState, Reported
 from tconnectsync_web.languages import Languages
 from tconnectsync_web.pages import value_words
@@ -89,6 +89,30 @@ def test_every_value_has_its_own_age() -> None:
     assert found.iob_u.stale
     assert found.basal_u_per_h is not None
     assert not found.basal_u_per_h.stale
+
+
+STARTED = event("sensor.started", events.SensorStarted(sensor="libre_2"), 9 * 1440)
+STOPPED = event("sensor.stopped", events.SensorStopped(sensor="libre_2"), 300)
+JOINED = event("sensor.joined", events.SensorJoined(sensor="libre_2"), 30)
+
+
+@pytest.mark.parametrize(
+    ("records", "began_min"),
+    [([STARTED], 9 * 1440), ([STARTED, STOPPED], None), ([STARTED, JOINED], 9 * 1440), ([STARTED, STOPPED, JOINED], None)],
+    ids=["started", "stopped", "joined again", "joined after a stop"],
+)  # fmt: skip
+def test_age_of_a_sensor(records: list[Event], began_min: float | None) -> None:
+    """A session that ended has no age, and a pump that joins one again does not begin it."""
+    found = overview(FakeReader(whole=Therapy(until=at(5)), all_events=records), 3)
+    assert found.sensor_at == (None if began_min is None else at(began_min))
+
+
+@pytest.mark.parametrize("status", ["aborted", "stopped_by_alarm"])
+def test_a_fill_that_was_broken_off_is_no_new_site(status: str) -> None:
+    """The site before it still counts."""
+    fills = [(3000, None), (2900, "completed"), (90, status), (60, status)]
+    told = [event("cannula.filled", events.CannulaFilled(prime_u=0.3, status=each), ago) for ago, each in fills]
+    assert overview(FakeReader(whole=Therapy(until=at(5)), all_events=told), 3).site_at == at(2900)
 
 
 def test_site_and_sensor_ages_mode_and_control() -> None:

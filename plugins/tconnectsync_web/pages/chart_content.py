@@ -124,7 +124,7 @@ def mark_of(event: Event) -> ChartMark | None:
     if at is None:
         return None
     if isinstance(body, events.CannulaFilled):
-        return ChartMark(kind="site", at=at, amount_u=body.prime_u) if body.status in (None, "completed") else None
+        return ChartMark(kind="site", at=at, amount_u=body.prime_u) if body.completed else None
     if isinstance(body, events.CartridgeFilled):
         return ChartMark(kind="cartridge", at=at, amount_u=body.volume_u or body.measured_u)
     if isinstance(body, events.SensorStarted):

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from tconnectsync import Bolus, GlucosePoint, Summary, Therapy, events, summarise_day
+from tconnectsync import Bolus, Event, GlucosePoint, Summary, Therapy, events, summarise_day
 from tconnectsync.events.pump_state import PumpState, Reported
 from tconnectsync_web.languages import msg
 from tconnectsync_web.pages.chart_content import MARK_KINDS, ChartContent, chart_content, shown_boluses
@@ -28,7 +28,7 @@ STALE_AFTER = {
     "battery": timedelta(hours=2),
 }
 """A value that is older than this may be wrong by now, and is grey."""
-NEW_SITE, NEW_SENSOR = frozenset({"cannula.filled"}), frozenset({"sensor.started", "sensor.joined"})
+SITE, SENSOR = frozenset({"cannula.filled"}), frozenset({"sensor.started", "sensor.joined", "sensor.stopped"})
 CONTROL, MODE = frozenset({"control.changed"}), frozenset({"mode.changed"})
 MODE_WORDS = {
     "normal": msg("Normal"),
@@ -148,7 +148,7 @@ def overview(reader: PageReader, hours: int) -> Overview:
         suspended=bool(state.suspended),
         control=control.body.control if control is not None else None,
         last_bolus=given[-1] if given else None,
-        site_at=_newest_fill(reader),
+        site_at=_newest_site(reader),
         sensor_at=_sensor_start(reader),
         chart=chart_content(therapy, reader.events(*span, MARK_KINDS), begin, now, now),
         today=summarise_day(today, therapy, reader.zones, until=therapy.until),
@@ -195,14 +195,24 @@ def _mode(reader: PageReader) -> str | None:
     return "normal" if event.body.action == "stop_all" else event.body.mode
 
 
-def _newest_fill(reader: PageReader) -> datetime | None:
-    event = reader.newest(NEW_SITE)
+def _newest_site(reader: PageReader) -> datetime | None:
+    event = reader.newest(SITE, _is_site)
     return None if event is None else event.at
 
 
+def _is_site(event: Event) -> bool:
+    """A fill that was broken off is no new site."""
+    return isinstance(event.body, events.CannulaFilled) and event.body.completed
+
+
 def _sensor_start(reader: PageReader) -> datetime | None:
-    """When the sensor's session began; the pump may have joined it later."""
-    event = reader.newest(NEW_SENSOR)
+    """When the sensor's session began; the pump may have joined it later. None: it is unknown, or the session has ended."""
+    event = reader.newest(SENSOR, _is_session)
     if event is None or event.at is None or not isinstance(event.body, events.SensorStarted | events.SensorJoined):
         return None
     return event.at - timedelta(seconds=event.body.session_age_s or 0.0)
+
+
+def _is_session(event: Event) -> bool:
+    """A pump that joins a session without saying how old it is mostly continues the one before."""
+    return not isinstance(event.body, events.SensorJoined) or event.body.session_age_s is not None

@@ -40,8 +40,11 @@ class PageReader(Protocol):
     def browse(self, work: Callable[[ReadEvents], Answer]) -> Answer:
         """Call ``work`` with what reads the events of all pumps piece by piece, and return its answer."""
 
-    def newest(self, kinds: frozenset[str]) -> Event | None:
-        """The newest event of these kinds of the pump that is worn now, however old, with ``at`` set; None if there is none."""
+    def newest(self, kinds: frozenset[str], where: Callable[[Event], bool] | None = None) -> Event | None:
+        """The newest event of these kinds of the pump that is worn now, however old, with ``at`` set; None if there is none.
+
+        ``where``: only events for which it is true.
+        """
 
     def state(self) -> PumpState | None:
         """The newest values of the pump that is worn now; None if there are none."""

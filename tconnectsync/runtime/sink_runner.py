@@ -158,8 +158,12 @@ class SinkRunner:
         self._clear_health()
 
     def _clear_health(self) -> None:
+        """Clear it, but for a new address: only a replay or the old address ends that halt."""
         self.sender.forget_refusals()
         self.sink_health.set(HealthState.OK)
+        moved = self.delivery.preflight.address_change()
+        if moved is not None:
+            self.sink_health.halt(moved)
 
     # --- comparison with the receiver -----------------------------------------------------------------------------------
 

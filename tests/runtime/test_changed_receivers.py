@@ -11,6 +11,7 @@ import attrs
 import pytest
 
 from tconnectsync import Delivery, Outcome, ReceiverConflict, Retryable
+from tconnectsync.health.states import HealthState
 from tconnectsync.outbox import preflight
 from tconnectsync.outbox.checkpoints import Checkpoints
 from tconnectsync.plugin.receiver import StoredDocument
@@ -100,6 +101,20 @@ def test_new_inhabited_site(harness: EngineHarness) -> None:
     assert harness.ask("replay", sink="shelf").status == 6
     assert harness.receiver.there == {}
     assert harness.ask("adopt", sink="shelf", skip=True).status == 0
+    assert len(harness.receiver.there) == 24
+
+
+@pytest.mark.parametrize("words", [("resume", {}), ("adopt", {"skip": True})])
+def test_resume_does_not_confirm_an_address(harness: EngineHarness, words: tuple[str, dict[str, bool]]) -> None:
+    """Nothing waits just now, but the next documents would: the sink stays halted, and says how to fill the new site."""
+    harness.ask("sync")
+    harness.reopen(receiver=ReadableFakeReceiver(address="shelf://two", batch_size=100))
+    command, more = words
+    result = harness.ask(command, sink="shelf", **more)
+    assert result.status == 6
+    assert any("tconnectsync replay shelf" in line for line in result.lines)
+    assert harness.engine.runners["shelf"].health.state is HealthState.HALTED
+    assert harness.ask("replay", sink="shelf").status == 0
     assert len(harness.receiver.there) == 24
 
 

@@ -273,17 +273,20 @@ class TandemSource:
                     settings,
                     now,
                     zone_of=self.context.zone_of,
-                    first=first or self._first_day(),
+                    first=first or self._first_day(history),
                     before=next(iter(history.facts("settings.captured", pump=pump.serial, limit=1)), None),
                 )
                 found.append(fact)
             if first is None:
-                found.append(history_opened(SOURCE, pump.serial, self._first_day(), None, now))
+                found.append(history_opened(SOURCE, pump.serial, self._first_day(history), None, now))
         return found
 
-    def _first_day(self) -> date:
-        today = local_day(self.context.clock.now(), self.context.zone_of)
-        return today - timedelta(days=self.options.history_days)
+    def _first_day(self, history: History) -> date:
+        """The first day to deliver of a pump that the log does not know: early enough to leave no hole after earlier pumps."""
+        now = self.context.clock.now()
+        first = local_day(now, self.context.zone_of) - timedelta(days=self.options.history_days)
+        before = self.log_facts_cache.newest_upload(history) or now
+        return min(first, local_day(before, self.context.zone_of) - timedelta(days=OVERLAP_DAYS))
 
     def _should_fetch(self, pump: Pump, newest: Pump, history: History) -> bool:
         if pump.never_uploaded and not self.log_facts_cache.ever_uploaded(pump, history):
@@ -294,7 +297,7 @@ class TandemSource:
     def _plan(self, pump: Pump, newest: Pump, history: History) -> list[Window]:
         now = self.context.clock.now()
         zone_of = self.context.zone_of
-        start = (self.log_facts_cache.horizon(pump, history) or self._first_day()) - timedelta(days=LEAD_IN_DAYS)
+        start = (self.log_facts_cache.horizon(pump, history) or self._first_day(history)) - timedelta(days=LEAD_IN_DAYS)
         planner = Planner(pump=pump, start=start, now=now, zone_of=zone_of, used=in_use(pump, newest, now))
         coverage = self.log_facts_cache.coverage(pump, history)
         return planner.windows(

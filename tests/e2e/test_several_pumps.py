@@ -33,6 +33,24 @@ def test_overlapping_pumps(tmp_path: Path) -> None:
         assert (pumps["1111"]["worn"], pumps["2222"]["worn"]) == (False, True)
 
 
+def test_new_pump_after_a_long_absence(tmp_path: Path) -> None:
+    """Nothing ran for longer than ``history_days``, and the pump was replaced meanwhile: no dose is missing."""
+    change = BEGIN + 4 * DAY + timedelta(hours=11)
+    old = simulate(plan_of(51, serial="1111", worn_until=change, days=5))
+    new = simulate(plan_of(52, serial="2222", worn_from=change, days=12))
+    with simulated_home(tmp_path, old, new, now=BEGIN + 2 * DAY + timedelta(hours=2), history_days=1) as home:
+        newer = home.cloud.caches.pop()  # the account has it from the day when it is put on
+        assert home.ask("sync").status == 0
+        home.clock.advance(days=8)
+        home.cloud.caches.append(newer)
+        assert home.ask("sync").status == 0
+        window = (BEGIN + 2 * DAY, home.clock.now() - timedelta(hours=8))
+        found = compare(
+            merge([old.truth, new.truth]), home.site.documents("treatments"), window=window, parts=("boluses", "basal")
+        )
+        assert found.lines(basal_u=0.2) == []
+
+
 def test_stopped_pump_and_active_pump(tmp_path: Path) -> None:
     """A pump that stopped does not count as the active one.
 

@@ -55,6 +55,10 @@ class LogFactsCache:
         """Whether the log knows of any upload of this pump."""
         return self._known_of(pump).upload is not None or bool(history.facts("upload.seen", pump=pump.serial, limit=1))
 
+    def newest_upload(self, history: History) -> datetime | None:
+        """The time of the newest upload of any pump that the log knows."""
+        return max((fact.body.uploaded_at for fact in history.facts("upload.seen", limit=UPLOADS_READ)), default=None)
+
     def knows_settings(self, pump: Pump, settings_hash: str, history: History) -> bool:
         """Whether these are the settings that were captured last."""
         known = self._known_of(pump)

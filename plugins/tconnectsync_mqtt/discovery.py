@@ -13,7 +13,7 @@ import attrs
 from tconnectsync import GlucoseUnits
 from tconnectsync_mqtt.alarm_fold import EVENT_TYPES
 from tconnectsync_mqtt.details_fold import DETAILS, MODES
-from tconnectsync_mqtt.state_fold import CURRENT, CURRENT_FOR_S, LASTING, TRENDS
+from tconnectsync_mqtt.state_fold import CURRENT, CURRENT_FOR_S, LASTING, MARKS, TRENDS
 
 LASTING_FOR_S = 3 * 3600.0
 """Values that the pump records hourly, and phones upload hourly, expire after this."""
@@ -71,6 +71,10 @@ ENTITIES = (
     _current(
         "glucose_trend", "Glucose trend", at="glucose_at", device_class="enum", icon="mdi:trending-up",
         more={"options": list(TRENDS)},
+    ),
+    _current(
+        "glucose_mark", "Glucose reading", at="glucose_at", device_class="enum", icon="mdi:water-alert",
+        more={"options": list(MARKS)},
     ),
     _current(
         "basal_rate", "Basal rate", at="basal_rate_at", unit="U/h", state_class=_MEASURED, icon="mdi:chart-timeline-variant",

@@ -11,13 +11,15 @@ import msgspec
 
 from tconnectsync import Document, Event, GlucoseUnits, document_id
 from tconnectsync.events.pump_state import KINDS, PumpState, Reported, after
-from tconnectsync.events.readings import valid_trend
+from tconnectsync.events.readings import mark_of, valid_trend
 
 COLLECTION = "mqtt"
 CURRENT, LASTING = "current", "lasting"
 CURRENT_FOR_S = 1800.0
 """Insulin on board and glucose are out of date after half an hour."""
 
+MARKS = ("value", "low", "high")
+"""Of a glucose reading: in the sensor's range, below or above it."""
 TRENDS = ("rising_quickly", "rising", "rising_slowly", "steady", "falling_slowly", "falling", "falling_quickly")
 _SLOPES = (3.0, 2.0, 1.0, -1.0, -2.0, -3.0)
 """The smallest change in mg/dL per minute for each of these but the last."""
@@ -42,7 +44,7 @@ class StateFold:
 
     name = "pump-state"
     title = "pump state"
-    version = 5
+    version = 6
     kinds = KINDS
     state_type = TrendingState
 
@@ -53,11 +55,8 @@ class StateFold:
     def step(self, state: TrendingState, event: Event) -> tuple[TrendingState, Sequence[Document]]:
         """Return the state updated by ``event``."""
         pump, trend = after(state.pump, event), state.trend
-        if event.kind == "glucose.reading" and (pump.glucose_at, pump.glucose_mark) != (
-            state.pump.glucose_at,
-            state.pump.glucose_mark,
-        ):
-            trend = trend_of(event.body.trend_mg_dl_per_min)
+        if event.kind == "glucose.reading" and pump.glucose_mg_dl != state.pump.glucose_mg_dl:
+            trend = trend_of(event.body.trend_mg_dl_per_min) if _glucose_mark(pump) == "value" else None
         return TrendingState(pump=pump, trend=trend), ()
 
     def running(self, state: TrendingState) -> Sequence[Document]:
@@ -98,14 +97,18 @@ def _current(state: PumpState, now: datetime) -> dict[str, Any]:
         "glucose_mmol": None
         if state.glucose_mg_dl is None
         else round(GlucoseUnits.MMOL_L.convert(state.glucose_mg_dl.value), 1),
-        "glucose_mark": state.glucose_mark,
-        "glucose_at": None if state.glucose_at is None else iso(state.glucose_at),
+        "glucose_mark": _glucose_mark(state),
+        "glucose_at": _time(state.glucose_mg_dl),
         "basal_rate": _rounded(state.rate_u_per_h, 3),
         # while delivery is suspended, no event repeats that the rate is 0
         "basal_rate_at": iso(now) if state.suspended and state.rate_u_per_h else _time(state.rate_u_per_h),
         "pump_state": {None: None, True: "suspended", False: "delivering"}[state.suspended],
         "data_at": iso(now),
     }
+
+
+def _glucose_mark(state: PumpState) -> str | None:
+    return None if state.glucose_mg_dl is None else mark_of(state.glucose_mg_dl.value)
 
 
 def _lasting(state: PumpState, now: datetime) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tconnectsync_mqtt.discovery import ENTITIES, Entity
 
-_TOGETHER = {"glucose": ("glucose_mark", "glucose_mmol")}
+_TOGETHER = {"glucose": ("glucose_mmol",)}
 """Fields that expire with an entity's own."""
 
 

@@ -14,7 +14,7 @@ from tconnectsync import events
 from tconnectsync.events import Event
 from tconnectsync.events.bolus_amounts import BolusAmount, count
 from tconnectsync.events.limits import BATTERY_MV, GLUCOSE_MG_DL, MAX_IOB_U, MAX_RATE_U_PER_H, is_possible
-from tconnectsync.events.readings import measured_at
+from tconnectsync.events.readings import measured_at, shown_mg_dl
 from tconnectsync.events.reservoir import KINDS as DELIVERY
 from tconnectsync.events.reservoir import Reservoir
 from tconnectsync.events.reservoir import after as delivered
@@ -52,8 +52,8 @@ class PumpState(msgspec.Struct, frozen=True, kw_only=True):
     """The newest values in the pump's own order. None: not reported yet, or no longer known.
 
     ``event``: id of the newest event; ``seq`` its sequence number, ``at`` its UTC time. ``bolus_u`` is the last bolus that
-    delivered something and ended, both its parts; ``open_bolus`` is newer. ``glucose_mark``: "value", or "high" and
-    "low", which have no number. ``boluses``: the amounts of the last ones.
+    delivered something and ended, both its parts; ``open_bolus`` is newer. ``boluses``: the amounts of the last ones.
+    ``glucose_mg_dl`` is 39 below the sensor's range and 401 above it (:func:`tconnectsync.events.readings.mark_of`).
     """
 
     worn: bool = True
@@ -70,8 +70,6 @@ class PumpState(msgspec.Struct, frozen=True, kw_only=True):
     battery_percent: Reported | None = None
     battery_mv: Reported | None = None
     glucose_mg_dl: Reported | None = None
-    glucose_mark: str | None = None
-    glucose_at: datetime | None = None
     suspended: bool | None = None
     reservoir: Reservoir = Reservoir()
 
@@ -151,15 +149,7 @@ def _bolus(
 
 def _glucose(state: PumpState, body: events.GlucoseReading, at: datetime) -> dict[str, Any]:
     """An older reading that arrives late changes nothing. A hidden one is no reading."""
-    if state.glucose_at is not None and at < state.glucose_at:
+    value = shown_mg_dl(body)
+    if not is_possible(value, *GLUCOSE_MG_DL) or (state.glucose_mg_dl is not None and at < state.glucose_mg_dl.at):
         return {}
-    if body.mark in ("high", "low"):
-        return {"glucose_mg_dl": None, "glucose_mark": body.mark, "glucose_at": at}
-    value = body.glucose_mg_dl
-    if body.mark != "value" or value is None or not is_possible(value, *GLUCOSE_MG_DL):
-        return {}
-    return {
-        "glucose_mg_dl": Reported(value=value, at=at),
-        "glucose_mark": "value",
-        "glucose_at": at,
-    }
+    return {"glucose_mg_dl": Reported(value=value, at=at)}

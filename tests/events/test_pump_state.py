@@ -108,9 +108,10 @@ def test_state_backfilled_reading() -> None:
 
 
 def test_state_high_and_hidden_glucose() -> None:
-    """The mark "high" has no number, and a hidden reading changes nothing."""
-    state = state_after((0, glucose(0)), (5, glucose(5, None, "high")), (10, glucose(10, None, "hidden")))
-    assert (state.glucose_mg_dl, state.glucose_mark) == (None, "high")
+    """Beyond the sensor's range there is a number, as on Nightscout; a hidden reading changes nothing."""
+    for mark, number, shown in (("high", None, 401.0), ("low", None, 39.0), ("value", 38.0, 39.0)):
+        state = state_after((0, glucose(0)), (5, glucose(5, number, mark)), (10, glucose(10, None, "hidden")))
+        assert state.glucose_mg_dl == Reported(value=shown, at=NOON + timedelta(minutes=5))
 
 
 def test_state_suspension() -> None:

@@ -122,6 +122,17 @@ def test_trend_is_of_the_newest_reading() -> None:
     assert (current["glucose"], current["glucose_mmol"], current["glucose_trend"]) == (100, 5.5, "rising")
 
 
+@pytest.mark.parametrize(("mark", "mg_dl", "mmol_l"), [("low", 39, 2.2), ("high", 401, 22.3)])
+def test_glucose_beyond_the_sensors_range(mark: str, mg_dl: int, mmol_l: float) -> None:
+    """An automation for low glucose needs a number in just this case. The trend that sensors send beside it is none."""
+    low = events.GlucoseReading(mark=mark, reading_time=PUMP_NOON, trend_mg_dl_per_min=0.0)
+    before = events.GlucoseReading(mark="value", reading_time=PUMP_NOON - timedelta(minutes=5), glucose_mg_dl=52.0)
+    (current, _) = final_documents(StateFold(), story((-5, before), (0, low)))
+    found = [current.content[name] for name in ("glucose", "glucose_mmol", "glucose_mark", "glucose_trend")]
+    assert found == [mg_dl, mmol_l, mark, None]
+    assert current.content["glucose_at"] == "2026-05-14T12:00:00+00:00"
+
+
 def test_alarms_are_news_for_hours() -> None:
     """Each alarm is a message of its own that expires: a replay does not repeat it."""
     found = final_documents(AlarmFold(), example_events(AlarmFold.kinds))

@@ -82,7 +82,8 @@ class Retryable(TconnectsyncError):
     """A temporary failure: the caller retries later. ``after_s`` is the minimum wait in seconds; None leaves it to the back-off.
 
     ``in_doubt``: no answer came, but the other side may have acted on the request. ``narrow``: the size of the request may be
-    the reason, so a smaller batch may succeed.
+    the reason, so a smaller batch may succeed. ``partial``: a source could not read some days or one of its pumps, but the rest:
+    the other parts of a backfill are still asked for.
     """
 
     exit_status = ExitStatus.SOURCE
@@ -98,12 +99,14 @@ class Retryable(TconnectsyncError):
         after_s: float | None = None,
         in_doubt: bool = False,
         narrow: bool = False,
+        partial: bool = False,
         remedy: str | None = None,
     ) -> None:
         super().__init__(message, remedy=remedy)
         self.after_s = after_s
         self.in_doubt = in_doubt
         self.narrow = narrow
+        self.partial = partial
 
 
 class SourceChanged(Retryable):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence, Set
 from contextlib import closing, contextmanager
 from datetime import date, timedelta
 from typing import Any
@@ -20,7 +20,6 @@ from tconnectsync import (
     Retryable,
     SourceChanged,
     TconnectsyncError,
-    counted,
     short_serial,
 )
 from tconnectsync.events import Body
@@ -51,7 +50,7 @@ from tconnectsync_tandem.polling.planner import (
 )
 from tconnectsync_tandem.polling.schema_drift import SchemaDrift
 from tconnectsync_tandem.polling.unreadable_days import changed_records
-from tconnectsync_tandem.polling.window_reader import UnreadableDay, WindowReader, window_text
+from tconnectsync_tandem.polling.window_reader import UnreadableDay, WindowReader, days_not_read, joined, spare_not_read
 from tconnectsync_tandem.polling.window_state import WindowState
 from tconnectsync_tandem.pump_choice import (
     choice_findings,
@@ -135,7 +134,7 @@ class TandemSource:
     def backfill(self, history: History, first: date, last: date) -> Iterator[Batch]:
         """Fetch the days and one more on both sides, for all selected pumps.
 
-        Days open for delivery when a pump is complete.
+        The days that were read open for delivery at the end of each pump.
         """
         with self._client() as client:
             pumps, _ = self._pumps(client)
@@ -143,12 +142,9 @@ class TandemSource:
             days = days_between(first - timedelta(days=LEAD_IN_DAYS), last + timedelta(days=LEAD_IN_DAYS))
             windows = split_into_windows(days, self.options.window_days)
             used = [pump for pump in pumps if not pump.never_uploaded]
-            opened = {
-                pump.serial: history_opened(SOURCE, pump.serial, first, last, self.context.clock.now())
-                for pump in used
-                if (self.log_facts_cache.horizon(pump, history) or last) > first
-            }
-            yield from self._fetch(client, [(pump, windows) for pump in used], opened=opened)
+            earlier = [pump.serial for pump in used if (self.log_facts_cache.horizon(pump, history) or last) > first]
+            opens = dict.fromkeys(earlier, frozenset(days_between(first, last)))
+            yield from self._fetch(client, [(pump, windows) for pump in used], newest_used(pumps), opens=opens)
 
     def check(self) -> Iterator[CheckResult]:
         """Check the login, the pumps, and whether the newest records can be read."""
@@ -184,14 +180,15 @@ class TandemSource:
         self,
         client: Client,
         plans: Sequence[tuple[Pump, Sequence[Window]]],
-        newest: Pump | None = None,
+        newest: Pump,
         *,
-        opened: Mapping[str, Event] | None = None,
+        opens: Mapping[str, Set[date]] | None = None,
     ) -> Iterator[Batch]:
         """Fetch all windows of all pumps, the worn one first; an error of one pump does not stop the others.
 
-        If ``newest`` is given, an error of a pump that is not in use is only logged, and that pump is paused for a
-        day: it must not delay the one in use. Only if Tandem asks to wait nothing more is requested.
+        After an error of a pump that is not in use, polls pause it for a day and only log this: it must not delay
+        the one in use. Only if Tandem asks to wait nothing more is requested. A backfill gives ``opens``: the days that
+        it opens for delivery, by pump. It reports the errors of all pumps.
         """
         reader = WindowReader(
             client=client,
@@ -201,10 +198,11 @@ class TandemSource:
             cooldown=self._cooldown,
             total=sum((last - first).days + 1 for _, windows in plans for first, last in windows),
         )
-        trouble: Retryable | None = None
+        troubles: list[Retryable] = []
         left: list[UnreadableDay] = []
         for pump, windows in sorted(plans, key=lambda plan: plan[0].age_key, reverse=True):
-            spare = newest is not None and not in_use(pump, newest, self.context.clock.now())
+            spare = not in_use(pump, newest, self.context.clock.now())
+            silent = spare and opens is None
             try:
                 yield from reader.read(pump, windows)
             except Blocked:
@@ -217,25 +215,26 @@ class TandemSource:
                 reader.changed.clear()
                 if spare:
                     self._cooldown.pause_pump(pump, self.context.clock)
-                else:
-                    trouble = trouble or error
+                if not silent:
+                    troubles.append(spare_not_read(pump, error) if spare else error)
                 continue
             unread = self._record_unread(reader, spare=spare)
-            left += [] if spare else unread
+            left += [] if silent else unread
             changed, reader.changed = reader.changed, []
             if changed and spare:
                 self._cooldown.pause_pump(pump, self.context.clock)
-            elif changed:
-                trouble = trouble or changed_records(pump.serial, changed)
-            if opened is not None and pump.serial in opened and not unread and not changed:
-                fact = opened[pump.serial]
-                yield Batch(
-                    events=(fact,), note=f"pump {short_serial(pump.serial)}", done=reader.done, total=reader.total
-                )
-        if trouble is None and left:
-            trouble = _unfinished(left, any_read=reader.succeeded)
-        trouble = trouble or reader.odd_answer
-        if trouble is not None:
+            if changed and not silent:
+                troubles.append(changed_records(pump.serial, changed))
+            if opens and pump.serial in opens:
+                read = opens[pump.serial] & reader.read_days[pump.serial]
+                yield reader.step(pump, facts.days_opened(pump, read, self.context.clock.now()))
+        if left:
+            troubles.append(days_not_read(left, any_read=reader.succeeded))
+        if reader.odd_answer is not None:
+            troubles.append(reader.odd_answer)
+        if troubles:
+            trouble = troubles[0] if opens is None else joined(troubles)
+            trouble.partial = reader.succeeded and not any(isinstance(each, ServerBusy) for each in troubles)
             raise trouble
 
     def _record_unread(self, reader: WindowReader, *, spare: bool) -> list[UnreadableDay]:
@@ -328,19 +327,4 @@ class TandemSource:
         if listed.hidden_active is None or choice != "all":
             return wanted, None
         message, remedy = hidden_active_pump(listed.hidden_active, choice)
-        return wanted, SourceChanged(message, remedy=remedy, after_s=CHANGED_WAIT_S)
-
-
-def _unfinished(left: Sequence[UnreadableDay], *, any_read: bool) -> Retryable:
-    """The error for unreadable days. If other days were read, the error is about these days only and clears itself."""
-    one = left[0]
-    if not any_read:
-        return one.error
-    more = f" and {counted(len(left) - 1, 'more day')}" if len(left) > 1 else ""
-    return Retryable(
-        f"{window_text((one.day, one.day))}{more} of pump {short_serial(one.pump.serial)} could not be read;"
-        f" the other days were."
-        f" {one.error.message}",
-        after_s=None if isinstance(one.error, SourceChanged) else one.error.after_s,
-        remedy="They are requested again, later about once an hour. Other days are not delayed.",
-    )
+        return wanted, SourceChanged(message, remedy=remedy, after_s=CHANGED_WAIT_S, partial=True)

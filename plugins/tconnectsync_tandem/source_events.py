@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, time, timedelta
+from itertools import groupby
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from tconnectsync import Event, events
-from tconnectsync.events.source_facts import unnumbered_event, utc_text
+from tconnectsync.events.source_facts import history_opened, unnumbered_event, utc_text
 from tconnectsync_tandem.api.pumps import Pump, PumpSettings
 from tconnectsync_tandem.decode.event_factory import SOURCE
 
@@ -43,3 +44,12 @@ def settings_captured(
         wall = max(wall, before.pump_time + timedelta(milliseconds=1))
     name = f"settings:{settings.settings_hash}:{settings.upload or wall.isoformat()}"
     return unnumbered_event(SOURCE, pump.serial, name, "settings.captured", body, received_at=now, pump_time=wall)
+
+
+def days_opened(pump: Pump, days: Iterable[date], now: datetime) -> list[Event]:
+    """One ``history.opened`` for each run of these days, oldest first."""
+    numbers = enumerate(sorted(day.toordinal() for day in days))
+    runs = [[number for _, number in run] for _, run in groupby(numbers, lambda item: item[1] - item[0])]
+    return [
+        history_opened(SOURCE, pump.serial, date.fromordinal(run[0]), date.fromordinal(run[-1]), now) for run in runs
+    ]

@@ -269,6 +269,7 @@ class TconnectSource:
             read.append(window)
             yield attrs.evolve(step, events=events, done=done)
         if trouble is not None:
+            trouble.partial = bool(read) and not isinstance(trouble, RateLimited)
             raise trouble
 
     def _older_service(

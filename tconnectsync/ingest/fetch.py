@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from enum import Enum
 
 import attrs
@@ -25,11 +25,16 @@ class FetchState(Enum):
 
 @attrs.define(eq=False)
 class Fetch:
-    """One fetch. ``is_poll``: it reads everything new. ``gap``: the days of a gap that it fetches again."""
+    """One fetch. ``is_poll``: it reads everything new. ``gap``: the days of a gap that it fetches again.
+
+    ``days``: the first and the last day that a user asked for. ``unread``: why some of them could not be read, if the rest could.
+    """
 
     start: Callable[[], Iterator[Batch]]
     is_poll: bool = False
     gap: RefetchRange | None = None
+    days: tuple[date, date] | None = None
+    unread: str = ""
     state: FetchState = FetchState.QUEUED
     began: datetime | None = None
     event_count: EventCount = attrs.field(factory=EventCount)

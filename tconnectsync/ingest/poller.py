@@ -33,6 +33,8 @@ CHANGED_WAIT_S = 3600.0
 CURRENT_FOR = timedelta(days=1)
 DAYS_AT_ONCE = 28
 """Days of one backfill fetch. Other fetches may run between two of them."""
+GAP_WAIT_S = 3600.0
+"""How long a gap waits if some of its days could not be read."""
 
 
 @attrs.define
@@ -54,6 +56,8 @@ class Poller:
     _batches: Iterator[Batch] | None = None
     _queue: deque[Fetch] = attrs.field(factory=deque)
     _gaps_checked: bool = False
+    _gap_wait: RememberedDeadline | None = None
+    _poll_was_partial: bool = False
 
     @property
     def running(self) -> bool:
@@ -122,7 +126,7 @@ class Poller:
         parts = []
         while last >= first:
             begin = max(first, last - timedelta(days=DAYS_AT_ONCE - 1))
-            parts.append(Fetch(self._backfill_fetch(begin, last), event_count=count))
+            parts.append(Fetch(self._backfill_fetch(begin, last), days=(begin, last), event_count=count))
             last = begin - timedelta(days=1)
         self._queue.extend(parts)
         return parts
@@ -132,10 +136,14 @@ class Poller:
 
     def stop(self) -> None:
         """Give up the running and the queued fetches. Events that were read stay in the log."""
-        for fetch in (self._fetch, *self._queue):
-            if fetch is not None:
-                fetch.state = FetchState.FAILED
+        self._stop_running()
+        for fetch in self._queue:
+            fetch.state = FetchState.FAILED
         self._queue.clear()
+
+    def _stop_running(self) -> None:
+        if self._fetch is not None:
+            self._fetch.state = FetchState.FAILED
         batches, self._fetch, self._batches = self._batches, None, None
         close = getattr(batches, "close", None)
         if close is not None:
@@ -144,7 +152,8 @@ class Poller:
     def _next_batch(self, now: datetime) -> Batch | None:
         """Return the next answer, and start the next fetch if none is running; None if the fetch is complete."""
         if self._fetch is None:
-            planned = self.state.next_poll is None or self.state.next_poll.is_over(self.clock)
+            deadlines = (self.state.next_poll, self.state.health.not_before)
+            planned = all(each is None or each.is_over(self.clock) for each in deadlines)
             if not self._queue or (planned and not any(fetch.is_poll for fetch in self._queue)):
                 self.request_poll()
             self._fetch = self._queue.popleft()
@@ -173,9 +182,9 @@ class Poller:
             self._fail(now, HealthState.REFUSED, error.message, with_resume_hint(error.remedy, self.name))
         except SourceChanged as error:
             after_s = CHANGED_WAIT_S if error.after_s is None else error.after_s
-            self._fail(now, HealthState.CHANGED, error.message, error.remedy, after_s=after_s)
+            self._fail_in_part(now, HealthState.CHANGED, error, after_s)
         except Retryable as error:
-            self._fail(now, HealthState.BACKING_OFF, error.message, error.remedy, after_s=error.after_s)
+            self._fail_in_part(now, HealthState.BACKING_OFF, error, error.after_s)
         except LogCorrupt as error:
             self._fail(now, HealthState.DAMAGED, error.message, error.remedy, after_s=600.0)
             raise
@@ -229,9 +238,11 @@ class Poller:
         assert fetch is not None  # noqa: S101 - it has just ended
         self._fetch = self._batches = None
         fetch.state = FetchState.DONE
-        if not state.health.is_ok:
-            log.info("source_ok source=%s", self.name)
-        state.health = Health().with_since(state.health, now)
+        self._poll_was_partial = self._poll_was_partial and not fetch.is_poll
+        if not self._poll_was_partial:
+            if not state.health.is_ok:
+                log.info("source_ok source=%s", self.name)
+            state.health = Health().with_since(state.health, now)
         if fetch.gap is not None:
             state.refetched_until[fetch.gap.name] = fetch.gap.last.isoformat()
         if fetch.is_poll:
@@ -242,14 +253,41 @@ class Poller:
             state.next_poll = RememberedDeadline.after(wait.total_seconds(), self.clock)
         self._save()
         missing = next_refetch(self.events, self.name, state.refetched_until)
-        if missing is not None:
+        if missing is not None and (self._gap_wait is None or self._gap_wait.is_over(self.clock)):
             log.info("gap_fetched_again source=%s first=%s last=%s", self.name, missing.first, missing.last)
             self._queue.appendleft(Fetch(self._backfill_fetch(missing.first, missing.last), gap=missing))
 
+    def _fail_in_part(self, now: datetime, state: HealthState, error: Retryable, after_s: float | None) -> None:
+        """Give up all fetches; only the running one if the source could read the rest. Then a backfill leaves the health as it is."""
+        fetch = self._fetch
+        if not error.partial or fetch is None:
+            self._fail(now, state, error.message, error.remedy, after_s=after_s)
+            return
+        fetch.unread = error.message
+        self._poll_was_partial = self._poll_was_partial or fetch.is_poll
+        if fetch.gap is not None:
+            self._gap_wait = RememberedDeadline.after(GAP_WAIT_S, self.clock)
+        if fetch.days is not None:
+            self._stop_running()
+            log.warning('days_not_read source=%s first=%s last=%s reason="%s"', self.name, *fetch.days, error.message)
+        else:
+            self._fail(now, state, error.message, error.remedy, after_s=after_s, others=True)
+
     def _fail(
-        self, now: datetime, state: HealthState, message: str, remedy: str | None, *, after_s: float | None = None
+        self,
+        now: datetime,
+        state: HealthState,
+        message: str,
+        remedy: str | None,
+        *,
+        after_s: float | None = None,
+        others: bool = False,
     ) -> None:
-        self.stop()
+        """Give up all fetches, or with ``others`` only the running one."""
+        self._stop_running()
+        if not others:
+            self.stop()
+            self._poll_was_partial = False
         before = self.state.health
         failures = before.failures + 1
         not_before = None

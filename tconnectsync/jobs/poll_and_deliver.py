@@ -9,12 +9,15 @@ from tconnectsync.exit_status import ExitStatus
 from tconnectsync.ingest.fetch import Fetch, FetchState
 from tconnectsync.ingest.poller import Poller
 from tconnectsync.jobs.messages import Progress, Result
+from tconnectsync.jobs.results import URGENT
 from tconnectsync.runtime.engine import Engine
 from tconnectsync.runtime.sink_runner import SinkRunner
 from tconnectsync.text.plural import counted
 
 COUNT_EVERY_S = 1.0
 """How often the remaining work is counted again."""
+UNREAD_SHOWN = 20
+"""How many parts of a backfill that were not read completely a result names."""
 
 
 def poll(engine: Engine, runs: Sequence[Fetch]) -> Iterator[Progress]:
@@ -32,16 +35,30 @@ def poll(engine: Engine, runs: Sequence[Fetch]) -> Iterator[Progress]:
 
 
 def with_failures(result: Result, runs: Sequence[Fetch]) -> Result:
-    """Add a line if a fetch failed, even if the source is ok again now."""
-    if result.status or not any(run.state is FetchState.FAILED for run in runs):
+    """Add the days that could not be read, and a line if a fetch failed, even if the source is ok again now."""
+    failed = [run for run in runs if run.state is FetchState.FAILED]
+    if not failed:
         return result
-    return Result(
-        status=ExitStatus.SOURCE,
-        lines=(
-            *result.lines,
-            "not everything could be read. Run the command again: records that are already in the log are skipped",
-        ),
-    )
+    lines = [*result.lines, *_unread_days(failed)]
+    if not result.status:
+        lines.append(
+            "not everything could be read. Run the command again: records that are already in the log are skipped"
+        )
+    status = result.status if result.status in URGENT else ExitStatus.SOURCE
+    return Result(status=status, lines=tuple(lines))
+
+
+def _unread_days(failed: Sequence[Fetch]) -> Iterator[str]:
+    """One line for each part of a backfill that was read in part, and one for all that were not read."""
+    partial = {run.days: run.unread for run in failed if run.days is not None and run.unread}
+    for number, ((first, last), reason) in enumerate(sorted(partial.items())):
+        if number == UNREAD_SHOWN:
+            yield f"and {counted(len(partial) - UNREAD_SHOWN, 'part')} more"
+            break
+        yield f"not everything of {first} to {last}: {reason}"
+    rest = [run.days for run in failed if run.days is not None and not run.unread]
+    if rest:
+        yield f"not read: {min(rest)[0]} to {max(rest)[1]}"
 
 
 def drain(engine: Engine, only: tuple[str, ...] | None = None) -> Iterator[Progress]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 
@@ -142,6 +142,52 @@ def test_backfill_fails(harness: EngineHarness) -> None:
 
     harness.pump.backfills = broken
     assert harness.ask("backfill", first="2025-01-01", last="2025-01-05").status == 3
+
+
+@pytest.mark.parametrize(("partial", "parts"), [(True, 5), (False, 2)])
+def test_backfill_after_unread_days(harness: EngineHarness, partial: bool, parts: int) -> None:
+    """If the rest of a part was read, the other parts are read as well; else no more is asked. The result names the days."""
+    harness.ask("sync")
+    asked = []
+
+    def broken(history: History, first: date, last: date) -> Iterator[Batch]:
+        asked.append(first)
+        yield Batch()
+        if len(asked) == 2:
+            raise Retryable("3 April 2026 could not be read", after_s=600, partial=partial)
+
+    harness.pump.backfills = broken
+    result = harness.ask("backfill", first="2026-01-10", last="2026-05-28")
+    assert (result.status, len(asked)) == (3, parts)
+    assert harness.engine.pollers["pump"].health.is_ok == partial
+    words = "\n".join(result.lines)
+    if partial:
+        assert "not everything of 2026-04-03 to 2026-04-30: 3 April 2026 could not be read\n" in words
+        assert "Run the command again" in words
+    else:
+        assert "not read: 2026-01-10 to 2026-04-30" in words
+
+
+def test_failing_polls_during_backfill(harness: EngineHarness) -> None:
+    """A poll that lacks some days does not end a backfill, and polls still wait as long as without it."""
+    harness.ask("sync")
+    harness.pump.trouble = Retryable("1 June 2026 could not be read", after_s=1200, partial=True)
+    asked = []
+
+    def slow(history: History, first: date, last: date) -> Iterator[Batch]:
+        asked.append(first)
+        harness.clock.sleep(600)
+        yield Batch()
+
+    harness.pump.backfills = slow
+    harness.pump.polls = 0
+    harness.clock.sleep(3600)
+    result = harness.ask("backfill", first="2025-06-01", last="2026-05-28")
+    assert len(asked) == 13
+    assert 2 <= harness.pump.polls <= 5
+    assert result.status == 3
+    assert "1 June 2026 could not be read" in harness.engine.pollers["pump"].health.message
+    assert harness.engine.pollers["pump"].health.failures == harness.pump.polls
 
 
 @pytest.mark.parametrize(("first_day", "left"), [("2026-06-02", 3), ("2026-06-06", 0)])

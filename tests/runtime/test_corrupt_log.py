@@ -215,6 +215,25 @@ def test_repair_fetches_gap_again(corrupt_harness: EngineHarness, caplog: pytest
     assert len(pump.asked) == 1, "once"
 
 
+def test_gap_that_is_read_in_part(corrupt_harness: EngineHarness) -> None:
+    """A gap with days that cannot be read is asked for once an hour, and does not make polls more frequent."""
+    pump = corrupt_harness.pump
+    assert isinstance(pump, NewsOnlySource)
+    repaired(corrupt_harness)
+    pump.backfill_trouble = Retryable("2 June 2026 could not be read", partial=True)
+    before = pump.polls
+    for _ in range(4 * 60):
+        while corrupt_harness.engine.run_once():
+            pass
+        corrupt_harness.clock.sleep(60)
+    assert 4 <= len(pump.asked) <= 5
+    assert pump.polls - before <= 4 * 12 + 5
+    pump.backfill_trouble = None
+    corrupt_harness.clock.sleep(3600)
+    corrupt_harness.ask("sync")
+    assert corrupt_harness.engine.pollers["pump"].is_current(corrupt_harness.clock.now())
+
+
 def test_repair_needs_no_poll(corrupt_harness: EngineHarness) -> None:
     """The daemon does not wait for the next poll to fetch the gap."""
     repaired(corrupt_harness)

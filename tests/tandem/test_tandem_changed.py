@@ -90,7 +90,7 @@ UNREADABLE: dict[str, tuple[Change, str]] = {
 
 
 def backfill(harness: TandemHarness, first: date, last: date) -> None:
-    for batch in harness.source().backfill(harness.log, first, last):
+    for batch in harness.running_source.backfill(harness.log, first, last):
         harness.log.append(batch.events)
 
 

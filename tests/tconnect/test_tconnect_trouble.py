@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,18 @@ def test_a_status_of_500_is_asked_once_more(services: Services, tmp_path: Path) 
     services.fail("TherapyEvents", 500, times=2)
     with pytest.raises(Retryable, match="500"):
         polled(services.source(tmp_path), MemoryLog())
+
+
+@pytest.mark.parametrize(("status", "partial"), [(500, True), (429, False)])
+def test_backfill_with_unread_days(services: Services, tmp_path: Path, status: int, partial: bool) -> None:
+    """If the rest was read, the other parts of a backfill are still asked for."""
+    fill(services)
+    source, log = services.source(tmp_path), MemoryLog()
+    polled(source, log)
+    services.fail("TherapyEvents", status, times=2)
+    with pytest.raises(Retryable, match=str(status)) as caught:
+        list(source.backfill(log, date(2021, 3, 1), date(2021, 3, 10)))
+    assert caught.value.partial == partial
 
 
 def test_status_404(services: Services, tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ class Cooldown:
     _days: dict[tuple[str, date], RememberedDeadline] = attrs.field(factory=dict)
     _tries: Counter[tuple[str, date]] = attrs.field(factory=Counter)
     _busy: Counter[str] = attrs.field(factory=Counter)
+    exhausted: set[str] = attrs.field(factory=set)
+    """Pumps of which nothing could be read the last time: the next request is for their newest day alone."""
 
     def pause_pump(self, pump: Pump, clock: Clock) -> None:
         """Pause a pump that is not in use, after an error."""

@@ -7,6 +7,7 @@ Errors are kept without tracebacks, which would keep the broken responses in mem
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from typing import TypeAlias
@@ -14,7 +15,7 @@ from typing import TypeAlias
 import attrs
 import msgspec
 
-from tconnectsync import Batch, Clock, Event, Retryable, short_serial
+from tconnectsync import Batch, Clock, Event, Retryable, SourceChanged, counted, short_serial
 from tconnectsync.events.source_facts import window_fetched
 from tconnectsync_tandem.api.client import Client
 from tconnectsync_tandem.api.pumps import Pump
@@ -67,6 +68,8 @@ class WindowReader:
     changed: list[UnreadableEvents] = attrs.field(factory=list)
     """Windows of which too much could not be read."""
     odd_answer: Retryable | None = None
+    read_days: defaultdict[str, set[date]] = attrs.field(factory=lambda: defaultdict(set))
+    """The days that were read, by pump."""
     succeeded: bool = False
     _broken_in_a_row: int = 0
     _refused: bool = False
@@ -86,6 +89,8 @@ class WindowReader:
         last one if the newest day could not be read either.
         """
         busy = newest_first = False
+        if pump.serial in self.cooldown.exhausted:
+            self._broken_in_a_row = max(self._broken_in_a_row, PATIENCE)
         limit = self.window_state.most_days(self.clock.now())
         parts = [
             part for window in windows for part in split_into_windows(days_between(*window), limit or _length(window))
@@ -104,6 +109,7 @@ class WindowReader:
             else:
                 self._broken_in_a_row = 0
                 self.succeeded = True
+                self.cooldown.exhausted.discard(pump.serial)
                 self._longest_taken = max(self._longest_taken, _length(window))
                 yield from self._batches(pump, window, answers)
                 del answers  # a month of text: freed before the next request
@@ -134,6 +140,7 @@ class WindowReader:
             error.message,
         )
         if self._broken_in_a_row > PATIENCE:
+            self.cooldown.exhausted.add(pump.serial)
             raise error
         if isinstance(error, BrokenAnswer) and not again and self._broken_in_a_row <= 2:
             self.clock.sleep(PAUSE_S)
@@ -208,13 +215,18 @@ class WindowReader:
             self.changed.append(unreadable)
             whole = {day for part in finished for day in days_between(*part)}
             self.window_state.record_unread(pump.serial, set(days_between(*window)) - whole, now)
+        self.read_days[pump.serial].update(day for part in finished for day in days_between(*part))
         return [
             window_fetched(SOURCE, pump.serial, part, count, uploaded_at=pump.uploaded_at, received_at=now)
             for part in finished
         ]
 
     def _batch(self, pump: Pump, window: Window, events: Sequence[Event]) -> Batch:
-        note = f"pump {short_serial(pump.serial)}, {window_text(window)}"
+        return self.step(pump, events, f", {window_text(window)}")
+
+    def step(self, pump: Pump, events: Sequence[Event], what: str = "") -> Batch:
+        """A batch of one pump, with the progress so far."""
+        note = f"pump {short_serial(pump.serial)}{what}"
         return Batch(events=events, note=note, done=self.done, total=max(self.total, self.done))
 
 
@@ -259,3 +271,32 @@ def bisect(window: Window) -> tuple[Window, Window]:
     first, last = window
     middle = first + timedelta(days=((last - first).days + 1) // 2 - 1)
     return (first, middle), (middle + timedelta(days=1), last)
+
+
+def days_not_read(left: Sequence[UnreadableDay], *, any_read: bool) -> Retryable:
+    """The error for unreadable days. If other days were read, the error is about these days only and clears itself."""
+    one = left[0]
+    if not any_read:
+        return one.error
+    more = f" and {counted(len(left) - 1, 'more day')}" if len(left) > 1 else ""
+    return Retryable(
+        f"{window_text((one.day, one.day))}{more} of pump {short_serial(one.pump.serial)} could not be read;"
+        f" the other days were."
+        f" {one.error.message}",
+        after_s=None if isinstance(one.error, SourceChanged) else one.error.after_s,
+        remedy="They are requested again, later about once an hour. Other days are not delayed.",
+    )
+
+
+def spare_not_read(pump: Pump, error: Retryable) -> Retryable:
+    """The error for a pump that is not in use. It says nothing about the others."""
+    return Retryable(f"pump {short_serial(pump.serial)} could not be read. {error.message}", remedy=error.remedy)
+
+
+def joined(errors: Sequence[Retryable]) -> Retryable:
+    """The only error, or one with the messages of all."""
+    if len(errors) == 1:
+        return errors[0]
+    kind = SourceChanged if isinstance(errors[0], SourceChanged) else Retryable
+    message = "; ".join(dict.fromkeys(error.message for error in errors))
+    return kind(message, after_s=errors[0].after_s, remedy=errors[0].remedy)

@@ -34,6 +34,7 @@ from tconnectsync_tconnect.rows.partial_rows import Readable, readable, time_amo
 from tconnectsync_tconnect.rows.provenance import ProvenancedRow, unknown_with_row, with_row
 from tconnectsync_tconnect.rows.row_event import RowEvent
 from tconnectsync_tconnect.rows.serial_numbers import can_be, is_rounded, plain_serial
+from tconnectsync_tconnect.rows.signs_of_life import SignsOfLife
 from tconnectsync_tconnect.source_events import event_of
 
 AT_ONCE = 1000
@@ -81,8 +82,9 @@ def _facts(stream: BinaryIO, looked: _Scan, *, skip_bad: bool) -> Iterator[Prove
     """Yield every fact of the file; basal last, since the next row gives a row's length.
 
     The last basal row gives no fact, since the file does not say how long it lasted. Nor does one whose end is
-    unreadable.
+    unreadable. A rate ends where all tables are silent for more than a day.
     """
+    alive = SignsOfLife()
     basal: list[tuple[BasalStart, CsvRow]] = []
     gaps: set[int] = set()
     names: dict[str, RowEvent] = {}
@@ -112,6 +114,7 @@ def _facts(stream: BinaryIO, looked: _Scan, *, skip_bad: bool) -> Iterator[Prove
                 known = row if isinstance(row, CsvRow) else CsvRow(table=BASAL, line=row.line, cells={})
                 basal.append((BasalStart(at=at, rate_u_per_h=None), known))
             if at is not None:
+                alive.add(at)
                 yield _unknown_event(row, problem, at)
             continue
         if found.no_amount:
@@ -120,8 +123,10 @@ def _facts(stream: BinaryIO, looked: _Scan, *, skip_bad: bool) -> Iterator[Prove
             looked.partial[row.table].append(row.line)
         if start is not None:
             basal.append((start, attrs.evolve(row, cells=found.cells)))
+        for fact in facts:
+            alive.add_fact(fact)
         yield from with_row(CSV, found.cells, facts, **found.around)
-    yield from _basal(basal, gaps)
+    yield from _basal(basal, gaps, alive)
 
 
 def _note_serial(row: CsvRow, looked: _Scan) -> None:
@@ -150,14 +155,17 @@ def _unknown_event(row: CsvRow | Damaged, problem: BadRow, at: datetime) -> Prov
     return unknown_with_row(CSV_BASAL if row.table == BASAL else CSV, row.cells, problem.reason, at, **around)
 
 
-def _basal(basal: Sequence[tuple[BasalStart, CsvRow]], gaps: Collection[int]) -> Iterator[ProvenancedRow]:
+def _basal(
+    basal: Sequence[tuple[BasalStart, CsvRow]], gaps: Collection[int], alive: SignsOfLife
+) -> Iterator[ProvenancedRow]:
     """End each basal row. ``gaps``: positions of rows without a time; the rate before a gap has an unknown end."""
     unknown = _endless(basal, gaps)
     by_time = sorted(enumerate(basal), key=lambda each: each[1][0].at)
     for (index, (start, row)), (_, (following, _)) in pairwise(by_time):
-        if following.at > start.at and start.rate_u_per_h is not None and index not in unknown:
-            around = {"at": start.at.isoformat(), "span_s": round((following.at - start.at).total_seconds())}
-            yield from with_row(CSV_BASAL, row.cells, [basal_fact(start, following.at)], **around)
+        end = alive.end_of(start.at, following.at)
+        if end > start.at and start.rate_u_per_h is not None and index not in unknown:
+            around = {"at": start.at.isoformat(), "span_s": round((end - start.at).total_seconds())}
+            yield from with_row(CSV_BASAL, row.cells, [basal_fact(start, end)], **around)
 
 
 def _endless(basal: Sequence[tuple[BasalStart, CsvRow]], gaps: Collection[int]) -> set[int]:

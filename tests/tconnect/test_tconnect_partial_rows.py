@@ -18,6 +18,7 @@ from tconnectsync_tconnect.rows.serial_numbers import can_be, is_rounded, plain_
 from tests.tconnect.sample_exports import (
     BASAL_COLUMNS,
     BOLUS_COLUMNS,
+    DEVICE_COLUMNS,
     EXTENDED,
     PREAMBLE,
     PUMP,
@@ -197,6 +198,38 @@ def test_rows_beside_bad_basal_row(bad: str) -> None:
         assert rates(found) == [(1.0, 3600), (2.0, 3600), (4.0, 3600)]
         (aside,) = [event for event in found if event.kind == "unknown"]
         assert str(aside.pump_time) == "2021-04-01 02:00:00"
+
+
+def april(*times: str, value: str = "0.8") -> list[tuple[str, str, str, str]]:
+    return [("Basal", "3", f"2021-04-{time}", value) for time in times]
+
+
+@pytest.mark.parametrize(
+    ("signs", "hours"),
+    [
+        ((), []),
+        (("02T12:00:00",), [12]),
+        (("02T12:00:00", "03T12:00:01"), [12]),
+        (("03T12:00:00", "02T12:00:00", "04T09:00:00", "05T08:00:00"), [96]),
+        (("02T00:01:00", "03T00:00:00", "04T00:00:00", "05T00:00:00", "06T06:00:00"), [96]),
+        (("02T12:00:00", "03T12:00:00", "05T23:00:00"), [36]),
+        (("01T12:00:00", "02T12:00:00", "05T23:00:00", "07T08:00:00"), [12]),
+    ],
+    ids=lambda value: None if value == [] else str(len(value)),
+)
+def test_rate_ends_before_a_silence(signs: Sequence[str], hours: list[int]) -> None:
+    """A rate lasts no longer than the last row of any table before a day of silence: the pump was not worn."""
+    readings = [("t:slim X2 Insulin Pump", PUMP, "EGV", f"2021-04-{at}", "118", "") for at in signs]
+    content = export(table(BASAL_COLUMNS, *april("02T00:00:00", "06T00:00:00")), table(DEVICE_COLUMNS, *readings))
+    found = [event for event in events_of(content, pump=PUMP) if event.kind == "basal.delivered"]
+    assert [event.body.span_s / 3600 for event in found] == hours
+    assert [decode(event.raw) for event in found] == [(event.kind, event.body) for event in found]
+
+
+def test_another_device_is_no_sign_of_life() -> None:
+    meter = [("Meter", "5", "BG", f"2021-04-{day:02}T00:00:00", "118", "") for day in range(2, 7)]
+    content = export(table(BASAL_COLUMNS, *april("02T00:00:00", "06T00:00:00")), table(DEVICE_COLUMNS, *meter))
+    assert [event for event in events_of(content, pump=PUMP) if event.kind == "basal.delivered"] == []
 
 
 def test_a_basal_row_without_a_rate_is_a_hole_and_told() -> None:

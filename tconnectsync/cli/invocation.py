@@ -15,7 +15,7 @@ import attrs
 
 from tconnectsync.clock import Clock, SystemClock
 from tconnectsync.config.config_file import SYSTEM_FILE, Bootstrap, read_bootstrap
-from tconnectsync.errors import ConfigError, TconnectsyncError
+from tconnectsync.errors import ConfigError, LogCorrupt, TconnectsyncError
 from tconnectsync.folder_owner import as_caller, become_owner_of
 
 if TYPE_CHECKING:
@@ -252,8 +252,9 @@ class Invocation:
             from tconnectsync.jobs.messages import Result
 
             result = Result.of_error(error)
-        if command == "sync":
-            self.report_problems()
+        finally:
+            if command == "sync":
+                self.report_problems()
         return result.status, result.lines
 
     def work(self, stops: Callable[[], bool]) -> Turn:
@@ -261,7 +262,11 @@ class Invocation:
         config, plugins = self.config(), self.plugins()
         from tconnectsync.daemon.execute import work
 
-        turn = work(config, plugins, clock=self.clock, replica=self.replica, pace=self.pace, stops=stops)
+        try:
+            turn = work(config, plugins, clock=self.clock, replica=self.replica, pace=self.pace, stops=stops)
+        except (LogCorrupt, OSError):
+            self.report_problems()  # a person of a fleet has nobody else who does
+            raise
         self.report_problems()
         return attrs.evolve(turn, lines=tuple(map(self.redact, turn.lines)))
 

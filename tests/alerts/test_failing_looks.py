@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from collections.abc import Mapping
 from datetime import date
@@ -15,6 +16,7 @@ from tconnectsync.alerts.pump_records import read_pump
 from tconnectsync.alerts.sending import AppriseSender
 from tconnectsync.alerts.watch import WatchThread
 from tconnectsync.alerts.wearer import PumpAlarm, PumpReading
+from tconnectsync.cli.invocation import Invocation
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.queries.status import status_of
 from tconnectsync_simulator.pump.plan import SimulationPlan
@@ -113,3 +115,29 @@ def test_address_that_fails_stops_no_other(bench: FailingBench) -> None:
     bench.heard.broken, bench.shown = URLS[0], {"disk": "full"}
     bench.look(bench.watch(options=attrs.evolve(OPTIONS, urls=URLS)), 3)
     assert [url for url, _ in bench.heard.got] == [URLS[1]]
+
+
+@pytest.mark.parametrize("error", [LogCorrupt("line 3", path="x", line=3), OSError(errno.ENOSPC, "No space left")])
+@pytest.mark.parametrize("how", ["work", "request"])
+def test_failed_cycle_is_reported(monkeypatch: pytest.MonkeyPatch, how: str, error: Exception) -> None:
+    """Of a fleet's worker (`work`) and of the page (`request`)."""
+    told: list[Invocation] = []
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    def note(self: Invocation) -> None:
+        told.append(self)
+
+    monkeypatch.setattr(Invocation, "report_problems", note)
+    monkeypatch.setattr("tconnectsync.daemon.execute.work", fail)
+    monkeypatch.setattr("tconnectsync.daemon.execute.execute", fail)
+    invocation = Invocation(environ={})
+    configured: Any = object()
+    invocation._config = invocation._plugins = configured
+    with contextlib.suppress(LogCorrupt, OSError):
+        if how == "work":
+            invocation.work(lambda: False)
+        else:
+            invocation.request("sync")
+    assert told == [invocation]

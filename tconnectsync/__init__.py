@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tconnectsync.events import alarms as alarms
     from tconnectsync.exit_status import ExitStatus as ExitStatus
     from tconnectsync.health.newest_data import newest_data as newest_data
+    from tconnectsync.health.newest_data import uploads_without_pump as uploads_without_pump
     from tconnectsync.health.severity import Severity as Severity
     from tconnectsync.health.severity import severity as severity
     from tconnectsync.json_converter import CONVERTER as CONVERTER
@@ -136,7 +137,7 @@ _NAMES = {
     "python_api.open_log": "open_log",
     "python_api.pump_log": "PumpLog",
     "retry.deadline": "RememberedDeadline",
-    "health.newest_data": "newest_data",
+    "health.newest_data": "newest_data uploads_without_pump",
     "health.severity": "severity Severity",
     "statistics.glucose_counts": "GlucoseCounts TimeInRange",
     "statistics.reading": "read_therapy",

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from tconnectsync.health.newest_data import newest_data
+from tconnectsync.health.newest_data import newest_data, uploads_without_pump
 from tconnectsync.health.severity import Severity, severity
 from tconnectsync.text.durations import parse_time, size_words, span_words, when_words
 from tconnectsync.text.plural import counted
@@ -17,6 +17,7 @@ LATE_UPLOAD = timedelta(hours=3)
 """Phones upload about hourly. After this long without an upload the phone should be checked."""
 AHEAD = timedelta(hours=1)
 """A pump's clock may be some minutes ahead. Data that is later than this shows that the clock of this computer is behind."""
+PUMP_SILENT = "The phone gets nothing new from the pump. Look at the pump, then open its app on the phone: is it connected to the pump?"
 LONG_SILENT = timedelta(days=3)
 """After this long without data a pump may have been replaced."""
 
@@ -111,7 +112,7 @@ def _source_lines(name: str, source: Mapping[str, Any], now: datetime, zone: tzi
             name=f"{name} data", level=severity(source, now), lines=(*trouble, last, *_unreadable_records(source))
         )
     for serial, pump in source.get("pumps", {}).items():
-        yield _pump_line(serial, pump, now, zone)
+        yield _pump_line(serial, pump, parse_time(source.get("last_upload")), now, zone)
 
 
 def _upload_line(name: str, source: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
@@ -132,7 +133,9 @@ def _upload_line(name: str, source: Mapping[str, Any], now: datetime, zone: tzin
     return StatusLine(name=title, level=Severity.BAD, lines=(words, remedy))
 
 
-def _pump_line(serial: str, pump: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
+def _pump_line(
+    serial: str, pump: Mapping[str, Any], uploaded: datetime | None, now: datetime, zone: tzinfo
+) -> StatusLine:
     newest = parse_time(pump.get("newest_event"))
     words = f"newest data {when_words(newest, now, zone)}" if newest else "no data yet"
     offset = pump.get("clock_offset_minutes")
@@ -142,7 +145,10 @@ def _pump_line(serial: str, pump: Mapping[str, Any], now: datetime, zone: tzinfo
     if pump.get("worn") and newest is not None and now - newest > LONG_SILENT:
         worn = "the last one that was worn, as far as known"
     parts = [words, worn, f"{clock}, by {str(basis).replace('_', ' ')}" if basis else clock]
-    return StatusLine(name=f"pump {serial}", level=Severity.OK if newest else Severity.WAIT, lines=("; ".join(parts),))
+    title, line = f"pump {serial}", "; ".join(parts)
+    if pump.get("worn") and uploads_without_pump(uploaded, newest):
+        return StatusLine(name=title, level=Severity.BAD, lines=(line, PUMP_SILENT))
+    return StatusLine(name=title, level=Severity.OK if newest else Severity.WAIT, lines=(line,))
 
 
 def _offset_words(minutes: float) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from tconnectsync.text.durations import parse_time
+
+PUMP_LATE = timedelta(minutes=90)
+"""A pump writes a record every five minutes. If its newest is this much older than the upload, phone and pump are apart."""
 
 
 def newest_data(status: Mapping[str, Any]) -> datetime | None:
@@ -25,3 +28,8 @@ def newest_data(status: Mapping[str, Any]) -> datetime | None:
 def sources_on(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the sources that are on."""
     return [source for source in status.get("sources", {}).values() if source.get("state") != "off"]
+
+
+def uploads_without_pump(uploaded: datetime | None, newest: datetime | None) -> bool:
+    """Whether the phone uploads, but gets nothing new from the worn pump. ``newest``: the pump's newest data."""
+    return uploaded is not None and newest is not None and uploaded - newest > PUMP_LATE

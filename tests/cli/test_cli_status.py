@@ -127,6 +127,17 @@ def test_verdict_has_the_worn_pump(harness: CliHarness) -> None:
     assert "(14 min ago)" in line
 
 
+@pytest.mark.parametrize(("age_min", "worn", "level"), [(300, True, "bad"), (300, False, "ok"), (60, True, "ok")])
+def test_phone_without_its_pump(age_min: int, worn: bool, level: str) -> None:
+    """The phone uploads, and the worn pump's data in it is hours old: `status` does not call that well."""
+    status = a_status()
+    newest = f"{NOW - timedelta(minutes=age_min):%Y-%m-%dT%H:%M:%SZ}"
+    status["sources"]["tandem"]["pumps"]["1234567"] |= {"newest_event": newest, "worn": worn}
+    found = link(status, "pump 1234567")
+    assert found.level == level
+    assert ("Look at the pump" in found.lines[-1]) == (level == "bad")
+
+
 def test_steps_that_are_off_take_no_line(harness: CliHarness) -> None:
     """They are named together at the end."""
     harness.application.status = a_status(sink={"state": "off"})

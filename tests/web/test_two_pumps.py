@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import attrs
 
 from tconnectsync import Zones, newest_data
-from tconnectsync.cli.status_lines import status_lines, verdict
+from tconnectsync.cli.status_lines import status_lines
 from tconnectsync.queries.status import status_of
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
@@ -58,7 +58,7 @@ def test_a_silent_worn_pump_is_seen(tmp_path: Path) -> None:
     assert silent - 10 * MINUTE < newest <= silent
 
     lines = status_lines(status, now, ZoneInfo(ZONE))
-    assert "(5 h " in verdict(lines, status, now, ZoneInfo(ZONE)).lines[0]
+    assert [line.level for line in lines if line.name == f"pump {worn.plan.serial}"] == ["bad"]
     shown = {name: numbers for name, _, _, numbers in families(status, 0.1)}
     assert shown["source_newest_event_timestamp_seconds"] == [(["tandem"], newest.timestamp())]
     assert chain(status, Languages().choose(["en"]), now)[0].level is Level.BAD

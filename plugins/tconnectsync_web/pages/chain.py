@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from tconnectsync import Severity, newest_data, severity
+from tconnectsync import Severity, newest_data, severity, uploads_without_pump
 from tconnectsync_web.languages import Texts, msg
 from tconnectsync_web.pages.faults import SERVICE_FAULTS, SINK_FAULTS, SOURCE_FAULTS, Fault
 from tconnectsync_web.pages.status_words import in_words
@@ -17,8 +17,6 @@ from tconnectsync_web.pages.value_words import SINK_WORDS, ago
 
 UPLOAD_LATE = timedelta(hours=3)
 """A phone uploads about hourly."""
-PUMP_LATE = timedelta(minutes=90)
-"""A pump writes a record every five minutes. If the newest is this much older than the upload, phone and pump are apart."""
 READ_LATE = timedelta(hours=3)
 """A source that was read longer ago than this is not read any more, whatever its last state was."""
 KNOWN_FOR = timedelta(hours=2)
@@ -132,7 +130,7 @@ def _pump(found: Sources, texts: Texts, now: datetime) -> Link:
     if found.newest is None:
         return Link(title=title, level=Level.UNKNOWN, news=texts.gettext("No data yet"))
     news = texts.gettext("newest record %(age)s") % {"age": ago(texts, found.newest, now)}
-    if found.uploaded is not None and found.uploaded - found.newest > PUMP_LATE:
+    if uploads_without_pump(found.uploaded, found.newest):
         return Link(title=title, level=Level.BAD, news=news, fault=Fault.PUMP_SILENT, since=found.newest)
     known = found.work and now - found.newest <= KNOWN_FOR
     return Link(title=title, level=Level.OK if known else Level.UNKNOWN, news=news)

@@ -123,6 +123,8 @@ def _facts(stream: BinaryIO, looked: _Scan, *, skip_bad: bool) -> Iterator[Prove
             looked.partial[row.table].append(row.line)
         if start is not None:
             basal.append((start, attrs.evolve(row, cells=found.cells)))
+            if found.damage is not None:  # the row behind it would have ended it
+                gaps.add(len(basal))
         for fact in facts:
             alive.add_fact(fact)
         yield from with_row(CSV, found.cells, facts, **found.around)

@@ -200,6 +200,33 @@ def test_rows_beside_bad_basal_row(bad: str) -> None:
         assert str(aside.pump_time) == "2021-04-01 02:00:00"
 
 
+SECOND = {"BolusRequestID": "7008.000", "CompletionDateTime": "2021-04-01T18:00:00", "InsulinDelivered": "2.00"}
+
+
+@pytest.mark.parametrize("note", ["", "a, b", "two\nlines", 'said "x"'])
+@pytest.mark.parametrize("between", [",", ""])
+def test_joined_bolus_rows(note: str, between: str) -> None:
+    """Two rows in one line, because its end is missing: the second dose is not lost without a word."""
+    first, second = ({**STANDARD, "NoteID": "0", "IndexID": "1", "Note": note, **more} for more in ({}, SECOND))
+    header, *_ = boluses().splitlines(keepends=True)
+    rows = [boluses(row)[len(header) :].rstrip("\r\n") for row in (first, second)]
+    content = export(READINGS, header + between.join(rows) + "\r\n")
+    with pytest.raises(FileUnreadable, match="followed by another row"):
+        events_of(content)
+    assert doses(events_of(content, skip_bad=True)) == [("2021-04-01 12:58:26", 13.53)]
+    assert "1 Bolus row read in part" in note_of(content, skip_bad=True)
+
+
+@pytest.mark.parametrize("between", [",", ""])
+def test_joined_basal_rows(between: str) -> None:
+    """The end of a rate whose next row is in the same line is unknown."""
+    lines = basal(("00:00:00", "0.8"), ("04:00:00", "0.9"), ("06:00:00", "1.0"), ("08:00:00", "1.1")).splitlines()
+    content = export(READINGS, "\r\n".join([*lines[:2], lines[2] + between + lines[3], lines[4], ""]))
+    with pytest.raises(FileUnreadable, match="Line 10"):
+        events_of(content)
+    assert rates(events_of(content, skip_bad=True)) == [(0.8, 14_400)]
+
+
 def april(*times: str, value: str = "0.8") -> list[tuple[str, str, str, str]]:
     return [("Basal", "3", f"2021-04-{time}", value) for time in times]
 

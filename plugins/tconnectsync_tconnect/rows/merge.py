@@ -165,7 +165,10 @@ def _csv(
             if isinstance(row, Damaged):
                 raise row.problem
             if row.table == BASAL:
-                basal.append(CsvBasal.of(readable(row).cells))
+                read = readable(row)
+                basal.append(CsvBasal.of(read.cells))
+                if read.damage is not None:
+                    raise read.damage
             elif row.table != PUMP:
                 read = readable(row)
                 facts += with_row(CSV, read.cells, READERS[CSV](read.cells, {}), **read.around)

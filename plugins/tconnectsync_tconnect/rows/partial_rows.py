@@ -6,6 +6,7 @@ valid contents; a number of the next column is never used as a dose.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -59,6 +60,8 @@ _MATTERS: Mapping[str, Mapping[str, _Check]] = {
     IOB: {TIME: values.time, "IOB": values.number},
     DEVICE: {TIME: values.time},
 }
+_TYPE = re.compile(r'(?:^|")\s*(?:Bolus|Basal|IOB|[^"]*Pump)\s*$')
+"""A cell that begins a row, perhaps behind the last cell of the row before it."""
 _EXTENDED_END = ("BolexCompletionDateTime", "BolexInsulinDelivered")
 _END = ("CompletionDateTime", "InsulinDelivered")
 
@@ -76,7 +79,7 @@ class Readable:
     no_amount: bool = False
     """A dose was delivered, but the row has no amount."""
     damage: BadRow | None = None
-    """A dose that is unreadable while the rest is readable."""
+    """A dose, or a row in the same line, that is unreadable while the rest is readable."""
 
 
 def readable(row: CsvRow) -> Readable:
@@ -96,13 +99,22 @@ def readable(row: CsvRow) -> Readable:
     problem = _without_unknown_ends(cells, unread) if row.table == BOLUS else None
     if problem is not None:
         reasons.append(f"{problem.column} {problem.reason}")
+    damage = None if problem is None or problem.empty else problem
+    if _holds_another_row(row.rest):
+        damage = BadRow("is followed by another row in the same line")
     return Readable(
         cells=cells,
         around={**({"unread": unread} if unread else {}), **({"rest": list(row.rest)} if row.rest else {})},
         reasons=reasons,
         no_amount=problem is not None,
-        damage=None if problem is None or problem.empty else problem,
+        damage=damage,
     )
+
+
+def _holds_another_row(rest: Sequence[str]) -> bool:
+    """Whether the rest of a line is another row, because the line's end is missing: its type, and later a time."""
+    begun = next((index for index, cell in enumerate(rest) if _TYPE.search(cell)), len(rest))
+    return time_among(rest[begun:]) is not None
 
 
 def _must_fit(row: CsvRow) -> None:

@@ -122,8 +122,9 @@ def resume(options: ServerOptions, name: str) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_servers
 def status(options: ServerOptions, as_json: bool) -> int:
-    """Show the workers, and the people by state. The exit status is 9 if somebody is not well."""
+    """Show the workers, and the people by state. The exit status is 9 if somebody or a worker's disk is not well."""
     with options.connected() as servers:
+        from tconnectsync_fleet.folder_check import FOLDER_ERROR
         from tconnectsync_fleet.status import read_fleet, status_lines
 
         found = read_fleet(servers)
@@ -132,7 +133,7 @@ def status(options: ServerOptions, as_json: bool) -> int:
     else:
         for line in status_lines(found):
             click.echo(line)
-    return 9 if found["troubles"] else 0
+    return 9 if found["troubles"] or any(FOLDER_ERROR in report for report in found["workers"].values()) else 0
 
 
 @click.command(short_help="Print one person's status as JSON.")

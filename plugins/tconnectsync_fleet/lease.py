@@ -18,6 +18,7 @@ from nats.js.kv import KeyValue
 
 from tconnectsync import Retryable
 from tconnectsync_fleet import formats
+from tconnectsync_fleet.folder_check import FOLDER_ERROR
 from tconnectsync_fleet.nats_errors import meaning_of
 from tconnectsync_fleet.servers import PEOPLE, WORKERS, Servers
 
@@ -216,11 +217,12 @@ class LeaseBucketWatch:
 
 
 def serving(workers: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    """Return the names of the workers that should have people: those with a lease that do not stop.
+    """Return the names of the workers that should have people: those with a lease that do not stop, and can write to their folder.
 
-    A worker that stops still owns whom it has not given back.
+    If none of them can write, that is no reason. Others still own whom they have not given back.
     """
-    return {name for name, report in workers.items() if not report.get(STOPPING)}
+    going = {name for name, report in workers.items() if not report.get(STOPPING)}
+    return {name for name in going if FOLDER_ERROR not in workers[name]} or going
 
 
 def worker_for(person: str, workers: Iterable[str]) -> str | None:

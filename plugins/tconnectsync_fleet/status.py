@@ -13,6 +13,7 @@ from nats.js.errors import KeyNotFoundError
 
 from tconnectsync import counted
 from tconnectsync_fleet import formats
+from tconnectsync_fleet.folder_check import FOLDER_ERROR, REMEDY
 from tconnectsync_fleet.lease import live_workers, serving, worker_for
 from tconnectsync_fleet.people import Member, People
 from tconnectsync_fleet.servers import STATUS, Servers
@@ -161,6 +162,8 @@ def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
         moving = "" if report.get("people", 0) == share else f" (should have {share:,})"
         release = f", release {releases[name]}" if len({*releases.values()}) > 1 else ""
         yield f"  {name}: {own}{moving}, {report.get('running', 0)} at work, {report.get('failing', 0)} failing{release}"
+        if FOLDER_ERROR in report:
+            yield f"  {name}: {report[FOLDER_ERROR]}. {REMEDY}"
     if found["people_never_read"]:
         yield f"Never read: {counted(found['people_never_read'], 'person', 'people')}."
     if found["oldest_read"]:

@@ -13,6 +13,7 @@ from nacl.public import PrivateKey, SealedBox
 from nats.errors import Error as NatsError
 
 from tconnectsync import ReplicaFailed, Retryable, TconnectsyncError
+from tconnectsync_fleet.folder_check import FolderCheck, told
 from tconnectsync_fleet.formats import NewerRelease
 from tconnectsync_fleet.lease import STOPPING, LeaseBucketWatch, WorkerLease, live_workers, serving, worker_for
 from tconnectsync_fleet.lease_keeper import LeaseKeeper
@@ -83,6 +84,7 @@ class Worker:
     _states: StatePublisher = attrs.Factory(
         lambda self: StatePublisher(self.servers, self.engine, self.name), takes_self=True
     )
+    _folder_check: FolderCheck = attrs.Factory(lambda self: FolderCheck(self.folder), takes_self=True)
     is_stopping: bool = False
 
     def stop(self) -> None:
@@ -103,6 +105,7 @@ class Worker:
         pool = TurnPool(self.threads)
         while not self.is_stopping:
             try:
+                self._folder_check.look()
                 if not self.is_healthy():
                     self._begin_lease()
                 self._look()
@@ -138,15 +141,14 @@ class Worker:
 
     def report(self) -> dict[str, Any]:
         """Return what others see of this worker, as JSON values."""
-        turns_a_minute, requests_a_minute = self._rates.per_minute(self.turns, self.limit.requests)
         return {
             "disk": self.disk,
             **people_report(list(self.people.values())),
             "turns": self.turns,
             "failed_turns": self.failed_turns,
             "requests": self.limit.requests,
-            "turns_a_minute": round(turns_a_minute, 1),
-            "requests_a_minute": round(requests_a_minute, 1),
+            **self._rates.report(self.turns, self.limit.requests),
+            **self._folder_check.report(),
             **({STOPPING: True} if self.is_stopping else {}),
         }
 
@@ -156,8 +158,6 @@ class Worker:
         if self._lease is None:
             raise RuntimeError("the worker does not run yet")
         return self._lease
-
-    # --- the lease, and who works for whom --------------------------------------------------------------------------
 
     def _begin_lease(self) -> None:
         lease = WorkerLease(self.servers, self.name)
@@ -300,7 +300,7 @@ class Worker:
                 scheduled.runner.doubt()
                 pause_s = min(pause_s, with_jitter(SERVERS_RETRY_S))
             scheduled.status = int(getattr(error, "person_status", getattr(error, "exit_status", 1)))
-            self._states.publish(person.name, status=scheduled.status, lines=[str(error)])
+            self._states.publish(person.name, status=scheduled.status, lines=[told(error, self.name)])
         except Exception as error:
             log.exception("turn_failed")  # the border between people
             pause_s = self._after_failure(scheduled)

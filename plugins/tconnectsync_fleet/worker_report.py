@@ -39,6 +39,11 @@ class Rates:
             return 0.0, 0.0
         return (turns - first_turns) / minutes, (requests - first_requests) / minutes
 
+    def report(self, turns: int, requests: int) -> dict[str, Any]:
+        """Return the rates of :meth:`per_minute` as JSON values."""
+        turns_a_minute, requests_a_minute = self.per_minute(turns, requests)
+        return {"turns_a_minute": round(turns_a_minute, 1), "requests_a_minute": round(requests_a_minute, 1)}
+
 
 def people_report(people: Collection[ScheduledPerson]) -> dict[str, Any]:
     """Return, as JSON values: how many people the worker has, how many by state, and when the oldest data was read.

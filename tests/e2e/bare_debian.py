@@ -77,7 +77,7 @@ def answer_setup(typist: TerminalProgram, url: str, secret: str, alerts: str) ->
     typist.answer("Address for notifications", alerts)
     typist.answer("Did it arrive", "y")
     typist.expect("Written: ")
-    typist.expect("first sync", within_s=120)
+    typist.expect("complete sync", within_s=120)
     typist.expect("Open your site", within_s=180)
     assert typist.wait() == 0, typist.shown
     assert secret not in typist.shown

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import attrs
 import pytest
 
 from tconnectsync_fleet.servers import NatsLogin, Servers, set_up
-from tests.support.nats_servers import nats_server
+from tests.support.nats_servers import nats_server, server_in
 from tests.support.real_servers import Server
 
 __all__ = ["nats_server"]
@@ -43,3 +44,15 @@ def servers(nats_server: Server) -> Iterator[Servers]:
 def new_name() -> Callable[[], str]:
     """Returns a person's name that no other test has."""
     return lambda: f"person-{next(_numbers)}"
+
+
+@pytest.fixture
+def own_servers(tmp_path: Path) -> Iterator[Servers]:
+    """A connection to a server of its own, whose buckets may be deleted."""
+    server = server_in(tmp_path)
+    server.start()
+    connected = Servers(NatsLogin(servers=[f"nats://127.0.0.1:{server.port}"]), name="tests")
+    set_up(connected, replicas=1, lease_s=2.0)
+    yield connected
+    connected.close()
+    server.stop()

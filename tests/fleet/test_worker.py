@@ -6,7 +6,7 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -21,14 +21,13 @@ from tconnectsync_fleet.lease import STOPPING, WorkerLease, may_have_lease, work
 from tconnectsync_fleet.people import Member
 from tconnectsync_fleet.person_runner import FleetContext, PersonRunner
 from tconnectsync_fleet.schedule import DueQueue, ScheduledPerson, TurnRate
-from tconnectsync_fleet.servers import PEOPLE, STATUS, WORKERS, NatsLogin, Servers, set_up
+from tconnectsync_fleet.servers import PEOPLE, STATUS, WORKERS, Servers, set_up
 from tconnectsync_fleet.stream_replica import TakenOver
 from tconnectsync_fleet.turn_pool import TurnPool
 from tconnectsync_fleet.worker import Worker
 from tconnectsync_fleet.worker_folder import WorkerFolder, check_worker_name
 from tests.e2e.installation import eventually
 from tests.fleet.conftest import HeldLease
-from tests.support.nats_servers import server_in
 
 SECRET = "a secret of a person"
 
@@ -330,18 +329,6 @@ def test_changed_configuration_counts_from_the_next_turn(
     assert cast(TextEngine, runner.context()).text == "old"
     engine.loading = lambda: None
     assert cast(TextEngine, runner.context()).text == "new"
-
-
-@pytest.fixture
-def own_servers(tmp_path: Path) -> Iterator[Servers]:
-    """A connection to a server of its own, whose buckets may be deleted."""
-    server = server_in(tmp_path)
-    server.start()
-    connected = Servers(NatsLogin(servers=[f"nats://127.0.0.1:{server.port}"]), name="tests")
-    set_up(connected, replicas=1, lease_s=2.0)
-    yield connected
-    connected.close()
-    server.stop()
 
 
 def test_nothing_ends_the_work(own_servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

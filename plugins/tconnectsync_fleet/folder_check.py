@@ -22,10 +22,7 @@ WELL_S = 600.0
 """When the folder has been writable again for so long, this worker takes people again."""
 FOLDER_ERROR = "folder_error"
 """In a worker's report: why it cannot write to its folder."""
-REMEDY = (
-    "Free some space there (`df -h`, and `df -i` for the number of files) or replace the disk. Until then stop this worker,"
-    " so that others have its people."
-)
+REMEDY = "Free some space there (`df -h`, and `df -i` for the number of files) or replace the disk, then restart this worker."
 
 
 def write_error(folder: Path) -> OSError | None:

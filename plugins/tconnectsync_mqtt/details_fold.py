@@ -19,9 +19,10 @@ MODES = ("normal", "sleep", "exercise", "eating_soon")
 
 @attrs.frozen(kw_only=True)
 class DetailsState:
-    """What the pump reported last. None: not reported yet."""
+    """What the pump reported last. None: not reported yet. ``worn_since``: its last hand-over."""
 
     worn: bool = True
+    worn_since: datetime | None = None
     at: datetime | None = None
     received_at: datetime | None = None
     mode: str | None = None
@@ -36,7 +37,7 @@ class DetailsFold:
 
     name = "pump-details"
     title = "pump details"
-    version = 2
+    version = 3
     kinds = daily_dose.KINDS | {
         "cannula.filled", "mode.changed", "sensor.joined", "sensor.started", "sensor.stopped", "wear.began", "wear.ended",
     }  # fmt: skip
@@ -49,10 +50,12 @@ class DetailsFold:
     def step(self, state: DetailsState, event: Event) -> tuple[DetailsState, Sequence[Document]]:
         """Return the state updated by ``event``."""
         body = event.body
-        if isinstance(body, events.WearBegan | events.WearEnded):
-            return attrs.evolve(state, worn=isinstance(body, events.WearBegan)), ()
+        if isinstance(body, events.WearBegan):
+            return attrs.evolve(state, worn=True, worn_since=event.at, dose=DailyDose()), ()
+        if isinstance(body, events.WearEnded):
+            return attrs.evolve(state, worn=False), ()
         changes: dict[str, Any] = {"at": event.at, "received_at": event.received_at}
-        if event.kind in daily_dose.KINDS:
+        if event.kind in daily_dose.KINDS and state.worn:
             changes["dose"] = daily_dose.after(state.dose, event)
         elif isinstance(body, events.ModeChanged):
             changes["mode"] = body.mode if body.mode in MODES else None
@@ -72,7 +75,7 @@ class DetailsFold:
             return ()
         content = {
             "mode": state.mode,
-            "daily_dose": None if state.dose.began_at is None else round(state.dose.insulin_u, 2),
+            "daily_dose": _daily_dose(state),
             "day_began_at": _time(state.dose.began_at),
             "site_at": _time(state.site_at),
             "sensor_at": _time(state.sensor_at),
@@ -81,6 +84,14 @@ class DetailsFold:
         }
         identity = document_id("site", COLLECTION, DETAILS)
         return (Document(id=identity, collection=COLLECTION, at=state.at, content=content),)
+
+
+def _daily_dose(state: DetailsState) -> float | None:
+    """None on the day of a hand-over: a part of its insulin came from another pump."""
+    began_at, since = state.dose.began_at, state.worn_since
+    if began_at is None or (since is not None and began_at < since):
+        return None
+    return round(state.dose.insulin_u, 2)
 
 
 def _time(at: datetime | None) -> str | None:

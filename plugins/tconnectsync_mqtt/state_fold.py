@@ -44,7 +44,7 @@ class StateFold:
 
     name = "pump-state"
     title = "pump state"
-    version = 6
+    version = 7
     kinds = KINDS
     state_type = TrendingState
 

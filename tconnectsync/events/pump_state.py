@@ -83,8 +83,10 @@ class PumpState(msgspec.Struct, frozen=True, kw_only=True):
 def after(state: PumpState, event: Event) -> PumpState:
     """The state once ``event`` (of one of :data:`KINDS`, with its UTC time) happened."""
     body, at = event.body, event.at
-    if isinstance(body, events.WearBegan | events.WearEnded):
-        return msgspec.structs.replace(state, worn=isinstance(body, events.WearBegan))
+    if isinstance(body, events.WearBegan):  # another pump may have given newer boluses
+        return msgspec.structs.replace(state, worn=True, bolus_u=None, open_bolus=None)
+    if isinstance(body, events.WearEnded):
+        return msgspec.structs.replace(state, worn=False)
     if at is None:
         raise ValueError(f"event {event.id} has no UTC time")
     changes: dict[str, Any] = {

@@ -69,6 +69,35 @@ def test_a_bolus_without_end_hides_the_one_before() -> None:
     ]
 
 
+def test_insulin_of_a_pump_change() -> None:
+    """On the day of a hand-over the insulin is unknown: that of the other pump is missing, and none came in the box."""
+    in_the_box = ((60.0 * hour, events.BasalDelivered(rate_u_per_h=1.0)) for hour in range(6))
+    worn = (
+        (360, events.WearBegan()),
+        (361, events.BolusCompleted(bolus_id=3, status="completed", delivered_u=5.0)),
+    )
+    same_day = ((-60, events.WearEnded()), *in_the_box, *worn)
+    found = details(story(*same_day))
+    assert (found["daily_dose"], found["day_began_at"]) == (None, "2026-05-13T22:00:00+00:00")
+    next_day = (
+        (601, events.BasalDelivered(rate_u_per_h=1.2)),
+        (606, events.BolusCompleted(bolus_id=4, status="completed", delivered_u=2.0)),
+    )
+    assert details(story(*same_day, *next_day))["daily_dose"] == pytest.approx(2.0 + 1.2 * 5 / 60)
+
+
+def test_last_bolus_of_a_pump_worn_again() -> None:
+    """Another pump was worn meanwhile, so the older bolus is not the last one."""
+    told = story(
+        (0, events.BolusCompleted(bolus_id=3, status="completed", delivered_u=5.0)),
+        (10, events.WearEnded()),
+        (600, events.WearBegan()),
+        (601, events.BasalDelivered(rate_u_per_h=1.2)),
+    )
+    (_, lasting) = final_documents(StateFold(), told)
+    assert (lasting.content["last_bolus"], lasting.content["last_bolus_at"]) == (None, None)
+
+
 def test_insulin_begins_at_midnight() -> None:
     """Midnight is the pump's own; the basal rate before it does not count."""
     found = details(

@@ -107,9 +107,12 @@ class TandemSource:
     drift: SchemaDrift = attrs.field(factory=SchemaDrift)
     log_facts_cache: LogFactsCache = attrs.field(factory=LogFactsCache)
     _warned: set[str] = attrs.field(factory=set)
-    _cooldown: Cooldown = attrs.field(factory=Cooldown)
 
     decoder = DECODER
+
+    @property
+    def _cooldown(self) -> Cooldown:
+        return self.window_state.cooldown
 
     def decode(self, raw: Mapping[str, Any]) -> tuple[str, Body]:
         """See :func:`tconnectsync_tandem.decode.decode`."""
@@ -172,9 +175,12 @@ class TandemSource:
 
     @contextmanager
     def _client(self) -> Iterator[Client]:
-        """One HTTP client per poll: the next poll comes later than servers keep a connection open."""
+        """One HTTP client per poll: the next poll comes later than servers keep a connection open. The state is saved at the end."""
         with closing(HttpClient(clock=self.context.clock, pace=self.context.pace)) as client:
-            yield Client(self.account, TandemTransport(client, self.context.clock))
+            try:
+                yield Client(self.account, TandemTransport(client, self.context.clock))
+            finally:
+                self.window_state.save()
 
     def _fetch(
         self,
@@ -195,7 +201,6 @@ class TandemSource:
             clock=self.context.clock,
             drift=self.drift,
             window_state=self.window_state,
-            cooldown=self._cooldown,
             total=sum((last - first).days + 1 for _, windows in plans for first, last in windows),
         )
         troubles: list[Retryable] = []

@@ -297,6 +297,7 @@ def test_windows_of_the_previous_release(tmp_path: Path) -> None:
         **json.loads(WINDOWS),
         "longest_since": "2026-12-20T10:00:00+00:00",
         "damaged": {},
+        "cooldown": {"pumps": {}, "days": {}, "busy": {}, "exhausted": []},
     }
 
 
@@ -310,6 +311,7 @@ def test_windows_of_the_previous_release(tmp_path: Path) -> None:
         '{"longest_days": 0}',
         '{"longest_days": 3, "longest_since": "2026-11-20T10:00:00"}',
         '{"unread": {"1111111": {"2026-11-18": "2026-11-20"}}}',
+        '{"cooldown": {"pumps": {"1111111": {"until": "2026-11-20T10:00:00"}}}}',
     ],
 )
 def test_unreadable_windows_count_as_none(tmp_path: Path, text: str) -> None:

@@ -20,6 +20,7 @@ from tconnectsync_tandem.polling.window_state import WindowState
 from tests.support.clocks import FakeClock
 from tests.support.memory_log import MemoryLog
 from tests.tandem.fake_cloud import START, CloudPump, FakeCloudFault, TandemHarness, holding, hourly
+from tests.tandem.test_tandem_changed import backfill
 
 
 @pytest.mark.parametrize(
@@ -59,21 +60,37 @@ def test_busy_server_left_alone(harness: TandemHarness, status: int) -> None:
     assert harness.cloud.count("/login") == 1
 
 
-def test_window_too_large_for_busy_server(
-    harness: TandemHarness,
-) -> None:
-    """A gateway that gives up on large answers says 504. This must not keep the data away permanently."""
+@pytest.mark.parametrize("cron", [False, True])
+def test_window_too_large_for_busy_server(harness: TandemHarness, cron: bool) -> None:
+    """A gateway that gives up on large answers says 504. This must not keep the data away permanently.
+
+    With cron each poll is a new process. The length that worked is remembered.
+    """
     harness.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
     harness.cloud.faults.append(
         FakeCloudFault("pump-logs", times=999, status=504, body=b"", when=lambda query: _length(query) > 7)
     )
-    source = harness.source()
     for poll in range(1, BUSY_TRIES):
         with pytest.raises(Retryable, match="status 504"):
-            harness.poll(source)
+            harness.poll(harness.source() if cron else None)
         assert harness.cloud.count("pump-logs") == poll
-    harness.poll(source)
+    harness.poll(harness.source() if cron else None)
     assert len(harness.log.of("basal.delivered")) == 24 * 33
+    harness.cloud.asked.clear()
+    backfill(harness, date(2026, 9, 1), date(2026, 9, 28))
+    assert {_length(query) for path, query in harness.cloud.asked if "pump-logs" in path} == {7, 2}
+
+
+def test_short_window_of_busy_server(harness: TandemHarness) -> None:
+    """A busy server that then answers for some days says nothing about the length of windows."""
+    harness.poll()
+    harness.clock.advance(hours=7)
+    harness.cloud.faults.append(FakeCloudFault("pump-logs", times=BUSY_TRIES, status=503, body=b""))
+    for _ in range(1, BUSY_TRIES):
+        with pytest.raises(Retryable, match="status 503"):
+            harness.poll()
+    harness.poll()
+    assert harness.running_source.window_state.most_days(harness.clock.now()) is None
 
 
 @pytest.mark.parametrize(
@@ -88,7 +105,7 @@ def test_window_too_large_for_busy_server(
     ],
 )
 def test_unreadable_spare_pump_listed_first(harness: TandemHarness, fault: dict[str, Any], raised: bool) -> None:
-    """The worn pump is read whatever the server says to a spare one. Then that one is not asked for a day."""
+    """The worn pump is read whatever the server says to a spare one. Then that one is not asked for a day, also after a restart."""
     harness.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
     old = CloudPump(serial="2222222", assignment="other", uploaded="2026-06-01T11:55:00Z", newest="2026-06-01T06:50:00")
     harness.cloud.pumps.insert(0, old)
@@ -97,7 +114,7 @@ def test_unreadable_spare_pump_listed_first(harness: TandemHarness, fault: dict[
         harness.poll()
     assert len(harness.log.of("basal.delivered")) == 24 * 33
     asked = harness.cloud.count(old.assignment)
-    harness.poll()
+    harness.poll(harness.source())
     assert harness.cloud.count(old.assignment) == asked
 
 

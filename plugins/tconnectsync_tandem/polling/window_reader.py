@@ -22,7 +22,6 @@ from tconnectsync_tandem.api.pumps import Pump
 from tconnectsync_tandem.api.responses import LogAnswer, split_answer
 from tconnectsync_tandem.api.transport import BrokenAnswer, BrokenShape, ServerBusy, WindowRefused, shape_changed
 from tconnectsync_tandem.decode.event_factory import SOURCE, make_event
-from tconnectsync_tandem.polling.cooldown import Cooldown
 from tconnectsync_tandem.polling.planner import Window, days_between, split_into_windows
 from tconnectsync_tandem.polling.schema_drift import SchemaDrift
 from tconnectsync_tandem.polling.unreadable_days import UnreadableEvents, kind_words
@@ -34,6 +33,9 @@ EVENTS_PER_BATCH = 1000
 """A batch is in memory as objects, records and lines. Half as many take a megabyte less, and twice as many syncs of the log."""
 PATIENCE = 12
 """After this many broken responses in a row, the newest day shows whether the cause is the server or the days."""
+
+LEAST_REMEMBERED = 7
+"""If a busy server accepted shorter windows than this, that is not remembered: it may not be the length."""
 
 PAUSE_S = 2.0
 KEPT_ANYWAY_WAIT_S = 900.0
@@ -61,7 +63,6 @@ class WindowReader:
     clock: Clock
     drift: SchemaDrift
     window_state: WindowState
-    cooldown: Cooldown = attrs.field(factory=Cooldown)
     done: int = 0
     total: int = 0
     unfinished: list[UnreadableDay] = attrs.field(factory=list)
@@ -89,7 +90,8 @@ class WindowReader:
         last one if the newest day could not be read either.
         """
         busy = newest_first = False
-        if pump.serial in self.cooldown.exhausted:
+        cooldown = self.window_state.cooldown
+        if pump.serial in cooldown.exhausted:
             self._broken_in_a_row = max(self._broken_in_a_row, PATIENCE)
         limit = self.window_state.most_days(self.clock.now())
         parts = [
@@ -109,12 +111,12 @@ class WindowReader:
             else:
                 self._broken_in_a_row = 0
                 self.succeeded = True
-                self.cooldown.exhausted.discard(pump.serial)
+                cooldown.clear_pump(pump)
                 self._longest_taken = max(self._longest_taken, _length(window))
                 yield from self._batches(pump, window, answers)
                 del answers  # a month of text: freed before the next request
                 continue
-            if isinstance(error, ServerBusy) and not busy and self.cooldown.should_wait(pump):
+            if isinstance(error, ServerBusy) and not busy and cooldown.should_wait(pump):
                 raise error
             busy = busy or isinstance(error, ServerBusy)
             waiting += self._broken(pump, window, error, again=again)
@@ -124,8 +126,8 @@ class WindowReader:
                 waiting = []
             yield self._batch(pump, window, ())
         if not busy:
-            self.cooldown.clear_busy(pump)
-        if self._refused and self._longest_taken:
+            cooldown.clear_busy(pump)
+        if self._longest_taken >= (1 if self._refused else LEAST_REMEMBERED) and (self._refused or busy):
             self.window_state.record_length(self._longest_taken, self.clock.now())
 
     def _broken(self, pump: Pump, window: Window, error: Retryable, *, again: bool) -> list[_Waiting]:
@@ -140,7 +142,7 @@ class WindowReader:
             error.message,
         )
         if self._broken_in_a_row > PATIENCE:
-            self.cooldown.exhausted.add(pump.serial)
+            self.window_state.cooldown.exhausted.add(pump.serial)
             raise error
         if isinstance(error, BrokenAnswer) and not again and self._broken_in_a_row <= 2:
             self.clock.sleep(PAUSE_S)
@@ -215,7 +217,9 @@ class WindowReader:
             self.changed.append(unreadable)
             whole = {day for part in finished for day in days_between(*part)}
             self.window_state.record_unread(pump.serial, set(days_between(*window)) - whole, now)
-        self.read_days[pump.serial].update(day for part in finished for day in days_between(*part))
+        days = [day for part in finished for day in days_between(*part)]
+        self.read_days[pump.serial].update(days)
+        self.window_state.cooldown.clear_days(pump, days)
         return [
             window_fetched(SOURCE, pump.serial, part, count, uploaded_at=pump.uploaded_at, received_at=now)
             for part in finished

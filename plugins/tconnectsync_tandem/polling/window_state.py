@@ -1,4 +1,4 @@
-"""State that survives a restart but is not in the log: unreadable days, damaged records, and how long a window may be.
+"""State that survives a restart but is not in the log: unreadable days, damaged records, how long a window may be, and pauses.
 
 A small file. If it is deleted, long windows are tried again, and the log decides which days are fetched.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 import attrs
 
 from tconnectsync import CONVERTER
+from tconnectsync_tandem.polling.cooldown import Cooldown
 from tconnectsync_tandem.polling.planner import FetchedDay
 from tconnectsync_tandem.polling.unreadable_days import REPORTED_FOR
 
@@ -35,12 +36,15 @@ class WindowState:
     _unread: dict[str, dict[date, datetime]] = attrs.field(factory=dict, metadata={"json": "unread"})
     _damaged: dict[str, dict[date, datetime]] = attrs.field(factory=dict, metadata={"json": "damaged"})
     """By pump and day: since when the day has records that cannot be read."""
+    cooldown: Cooldown = attrs.field(factory=Cooldown)
+    _saved: str = attrs.field(default="", init=False, eq=False, metadata={"json": None})
 
     def __attrs_post_init__(self) -> None:
         days_of_pumps = (*self._unread.values(), *self._damaged.values())
-        times = [self.longest_since, *(at for days in days_of_pumps for at in days.values())]
+        times = [self.longest_since, *(at for days in days_of_pumps for at in days.values()), *self.cooldown.times]
         if any(at is not None and at.tzinfo is None for at in times):
             raise ValueError("a time without a zone")
+        self._saved = CONVERTER.dumps(self, indent=1)
 
     @classmethod
     def load(cls, path: Path) -> WindowState:
@@ -65,7 +69,7 @@ class WindowState:
         """The server accepted ``days`` days after it had refused a longer window."""
         if days != self.most_days(now):
             self.longest_days, self.longest_since = days, now
-            self._save()
+            self.save()
 
     def record_unread(self, pump: str, days: Iterable[date], now: datetime) -> None:
         """These days of the pump could not be read."""
@@ -74,7 +78,7 @@ class WindowState:
         if left:
             self._unread[pump] = dict(sorted({**known, **left}.items())[-MOST_DAYS:])
             if left.keys() - known.keys():
-                self._save()
+                self.save()
 
     def unread(self, pump: str, fetched: Mapping[date, FetchedDay]) -> Set[date]:
         """The pump's unread days that were not fetched since; ``fetched`` is what the log says."""
@@ -82,7 +86,7 @@ class WindowState:
         still = {day: at for day, at in known.items() if day not in fetched or fetched[day].at < at}
         if len(still) < len(known):
             self._unread[pump] = still
-            self._save()
+            self.save()
         return still.keys()
 
     def record_damaged(self, pump: str, read: Iterable[date], damaged: Iterable[date], now: datetime) -> None:
@@ -92,17 +96,22 @@ class WindowState:
         left = dict(sorted({**{day: known[day] for day in known.keys() - set(read)}, **found}.items())[-MOST_DAYS:])
         if left != known:
             self._damaged[pump] = left
-            self._save()
+            self.save()
 
     def reported(self, pump: str, now: datetime) -> Set[date]:
         """The days whose damaged records have been known for a week."""
         return {day for day, since in self._damaged.get(pump, {}).items() if now - since >= REPORTED_FOR}
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write the file if anything has changed."""
+        text = CONVERTER.dumps(self, indent=1)
+        if text == self._saved:
+            return
         temporary = self.path.with_name(self.path.name + ".tmp")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(CONVERTER.dumps(self, indent=1))
+            temporary.write_text(text)
             temporary.replace(self.path)
+            self._saved = text
         except OSError as error:
             log.warning("memo_not_saved reason=%s", error.strerror)

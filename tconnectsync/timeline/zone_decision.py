@@ -8,12 +8,14 @@ from datetime import date, datetime, timedelta
 import msgspec
 
 from tconnectsync.timeline.pump_clock import Component, zone_offset_after
-from tconnectsync.timeline.utc_offsets import REAL_OFFSETS_S, TO_THE_MINUTE_S, USUAL_DRIFT_S
+from tconnectsync.timeline.utc_offsets import HOUR_S, REAL_OFFSETS_S, TO_THE_MINUTE_S, USUAL_DRIFT_S
 from tconnectsync.timeline.zones import Zones
 
-IMPOSSIBLE_S = -120.0 - USUAL_DRIFT_S
-"""An event cannot be later than its upload. Tolerance: two minutes between clocks, and a pump clock that is fast."""
 FRESH_S = 900.0
+IMPOSSIBLE_S = FRESH_S + USUAL_DRIFT_S - HOUR_S
+"""An event cannot be later than its upload, but a pump's clock may be fast by 25 minutes. If it is later by more, the offset an hour
+further is possible: its upload is then as fresh as it may be with a clock that is slow.
+"""
 FIT_S = (-120.0, 600.0)
 """Normal lag of an upload behind its newest event."""
 STALE_S = 2700.0

@@ -1,4 +1,7 @@
-"""Notices that a source sends known events with other times: the vendor changed their meaning, such as local time to UTC."""
+"""Notices that a source sends known events with other times.
+
+Either the vendor changed the meaning of times, such as local time to UTC, or the pump uses its numbers again for other events.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from tconnectsync.events import Event
 SAME_WITHIN = timedelta(minutes=1)
 """A time without seconds is up to 59 seconds early."""
 MAX_SHIFT = timedelta(hours=26)
-"""The largest difference of two zones. If the times differ by more, it is another event with the same number."""
+"""The largest difference of two zones. If the times differ by more, these are other events with the same numbers."""
 MIN_MOVED = 3
 MAX_GAP = 512
 """Numbers further apart are looked up apart: some answers repeat the clock changes of years beside the newest events."""
@@ -22,7 +25,8 @@ MAX_GAP = 512
 def check_times(log: EventLog, events: Sequence[Event]) -> None:
     """Raise SourceChanged if most of the ``events`` that the log has already have another pump time now.
 
-    The new events would have wrong times too, for good: the log keeps the first time of an event.
+    The new events would have wrong times too, for good: the log keeps the first time of an event. Other events with the same
+    numbers would replace those of the log, or be dropped.
     """
     numbered: dict[tuple[str, int | None], dict[int, datetime]] = {}
     for event in events:
@@ -37,11 +41,18 @@ def check_times(log: EventLog, events: Sequence[Event]) -> None:
             for number, stored in log.times(stream.id, None, first, last):
                 if number in received:
                     known += 1
-                    if SAME_WITHIN <= abs(received[number] - stored) <= MAX_SHIFT:
+                    if abs(received[number] - stored) >= SAME_WITHIN:
                         moved.append((number, stored, received[number]))
     if len(moved) < MIN_MOVED or 2 * len(moved) <= known:
         return
     number, before, now = moved[0]
+    if abs(now - before) > MAX_SHIFT:
+        raise SourceChanged(
+            f"the pump's record numbers begin again: {len(moved):,} of {known:,} known numbers have another record than before"
+            f" (record {number} was at {before:%Y-%m-%d %H:%M}, now {now:%Y-%m-%d %H:%M})",
+            remedy="Nothing from this answer was stored, because it would replace other records. Please report this as a bug. If the"
+            " pump was repaired or reset, a new, empty data folder with history_days that begin after that day reads its records.",
+        )
     raise SourceChanged(
         f"the times of known records have changed: {len(moved):,} of {known:,} have a different time than before"
         f" (record {number} was at {before:%Y-%m-%d %H:%M}, now {now:%Y-%m-%d %H:%M})",

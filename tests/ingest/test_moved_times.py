@@ -62,3 +62,12 @@ def test_moved_in_two_places(log: EventLog, known: list[Event]) -> None:
     with pytest.raises(SourceChanged) as caught:
         check_times(log, [an_hour_later(known[0]), *map(an_hour_later, known[-2:]), known[-3]])
     assert "3 of 4" in str(caught.value)
+
+
+def test_numbers_begin_again(log: EventLog, known: list[Event]) -> None:
+    """Other records under known numbers would replace doses, so the source stops. A single one may be a wrong record."""
+    later = [msgspec.structs.replace(event, pump_time=event.pump_time + timedelta(days=30)) for event in known[-4:]]
+    check_times(log, [*known[-8:-2], *later[-2:]])
+    with pytest.raises(SourceChanged, match="numbers begin again: 4 of 4") as caught:
+        check_times(log, later)
+    assert "data folder" in str(caught.value.remedy)

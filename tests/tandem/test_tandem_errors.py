@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from datetime import timedelta
 from typing import Any
 
 import attrs
 import pytest
 import requests
 
-from tconnectsync import HttpLimits, Retryable, SourceChanged, retry_after_s
+from tconnectsync import HttpClient, HttpLimits, HttpResponse, Retryable, SourceChanged, retry_after_s
 from tconnectsync_tandem.api import transport
 from tconnectsync_tandem.api.transport import BrokenAnswer, BrokenShape, TandemResponse, check_clock
 from tconnectsync_tandem.polling.window_reader import PATIENCE
@@ -77,18 +79,42 @@ def test_passing_error_keeps_token(harness: TandemHarness) -> None:
 
 @pytest.mark.parametrize("seconds", [0, 299, -299])
 def test_five_minutes_between_the_clocks_are_tolerated(seconds: int) -> None:
-    check_clock({"Date": _http(START.timestamp() + seconds)}, START, maybe_cached=False)
+    check_clock({"Date": _http(START.timestamp() + seconds)}, START, START, maybe_cached=False)
+
+
+@pytest.mark.parametrize(("seconds", "way"), [(-301, "ahead of"), (-299, ""), (100, ""), (499, ""), (501, "behind")])
+def test_clock_and_slow_answer(seconds: int, way: str) -> None:
+    """An answer of 200 seconds carries a time at which it began or ended, or any between."""
+    date = {"Date": _http(START.timestamp() + seconds)}
+    with pytest.raises(Retryable, match=f"5 minutes {way}") if way else nullcontext():
+        check_clock(date, START, START + timedelta(seconds=200), maybe_cached=False)
+
+
+def test_slow_answer_with_a_clock_ahead(harness: TandemHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock two minutes ahead and a download of 200 seconds are no clock five minutes ahead."""
+    harness.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
+    harness.cloud.date_off_s = -120
+    request = HttpClient.request
+
+    def slow(client: HttpClient, *args: Any, **more: Any) -> HttpResponse:
+        answer = request(client, *args, **more)
+        harness.clock.advance(seconds=200)
+        return answer
+
+    monkeypatch.setattr(HttpClient, "request", slow)
+    harness.poll()
+    assert harness.log.numbered() == [1]
 
 
 def test_cached_page_and_clock() -> None:
     """An old page from a cache says nothing about the clock."""
     hour_old = {"Date": _http(START.timestamp() - 3600)}
-    check_clock(hour_old, START, maybe_cached=True)
-    check_clock({**hour_old, "Age": "3600"}, START, maybe_cached=False)
+    check_clock(hour_old, START, START, maybe_cached=True)
+    check_clock({**hour_old, "Age": "3600"}, START, START, maybe_cached=False)
     with pytest.raises(Retryable, match="60 minutes ahead"):
-        check_clock(hour_old, START, maybe_cached=False)
-    check_clock({"Date": "some day"}, START, maybe_cached=False)
-    check_clock({}, START, maybe_cached=False)
+        check_clock(hour_old, START, START, maybe_cached=False)
+    check_clock({"Date": "some day"}, START, START, maybe_cached=False)
+    check_clock({}, START, START, maybe_cached=False)
 
 
 def _http(seconds: float) -> str:

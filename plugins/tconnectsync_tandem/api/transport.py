@@ -90,6 +90,7 @@ class TandemTransport:
         Errors: Retryable (no connection, or this computer's clock is wrong), BrokenAnswer (a time-out, a truncated
         response).
         """
+        began = self.clock.now()
         try:
             answer = self.client.request(
                 method,
@@ -105,7 +106,7 @@ class TandemTransport:
             if error.broke_off:
                 raise BrokenAnswer(error.message, in_doubt=error.in_doubt, remedy=error.remedy) from error
             raise
-        check_clock(answer.headers, self.clock.now(), maybe_cached=maybe_cached)
+        check_clock(answer.headers, began, self.clock.now(), maybe_cached=maybe_cached)
         log.debug('answered what="%s" status=%d bytes=%d', what, answer.status, len(answer.body))
         return answer
 
@@ -154,10 +155,11 @@ def login_changed(words: str, remedy: str | None = None) -> SourceChanged:
     return SourceChanged(f"Tandem's login has changed: {words}", after_s=CHANGED_WAIT_S, remedy=remedy or NEW_RELEASE)
 
 
-def check_clock(headers: Mapping[str, str], now: datetime, *, maybe_cached: bool) -> None:
+def check_clock(headers: Mapping[str, str], began: datetime, ended: datetime, *, maybe_cached: bool) -> None:
     """Raise Retryable if this computer's clock differs from the server's by more than five minutes.
 
-    A page may come from a cache with an old ``Date``: then only a clock that is behind can be detected.
+    The server wrote its ``Date`` between the begin of the request and the end of its response, which may be minutes on a
+    slow line. A page may come from a cache with an old ``Date``: then only a clock that is behind can be detected.
     """
     server = http_date(headers.get("Date", ""))
     if server is None:
@@ -165,6 +167,7 @@ def check_clock(headers: Mapping[str, str], now: datetime, *, maybe_cached: bool
     age = headers.get("Age", "").strip()
     if age.isdigit():
         server += timedelta(seconds=int(age[:9]))
+    now = min(max(server, began), ended)
     ahead = now - server
     if -CLOCK_TOLERANCE <= ahead <= CLOCK_TOLERANCE or (maybe_cached and ahead > CLOCK_TOLERANCE):
         return

@@ -169,7 +169,7 @@ def test_single_records(fold: Any, expected: list[dict[str, object]]) -> None:
 
 
 def test_reading_once_a_minute() -> None:
-    """A live reading and its backfilled copy are one point at the time of measurement; above the range there is no number."""
+    """A live reading and its backfilled copy are one point at the time of measurement; above the range the number is 401."""
     measured = PUMP_NOON - timedelta(minutes=20)
     documents = final_documents(
         ReadingPointFold(),
@@ -187,7 +187,7 @@ def test_reading_once_a_minute() -> None:
     )
     assert [each.at.minute for each in documents] == [40, 0]
     assert shown(list(documents)) == [
-        {"mg_dl": 111.0, "trend_mg_dl_per_min": 1.5, "source": "sensor"}, {"mark": "high", "source": "sensor"}
+        {"mg_dl": 111.0, "trend_mg_dl_per_min": 1.5, "source": "sensor"}, {"mg_dl": 401.0, "mark": "high", "source": "sensor"}
     ]  # fmt: skip
 
 

@@ -14,8 +14,9 @@ import attrs
 import msgspec
 import pytest
 
-from tconnectsync import Accepted, CredentialsRefused, Delivery, Document, Rejected, Retryable, Secret
-from tconnectsync.testing import ManualClock, example_events, final_documents, plugin_context
+from tconnectsync import Accepted, CredentialsRefused, Delivery, Document, Rejected, Retryable, Secret, events
+from tconnectsync.testing import ManualClock, example_events, final_documents, make_event, plugin_context
+from tconnectsync_influxdb.folds.readings import ReadingPointFold
 from tconnectsync_influxdb.options import InfluxOptions, notes, problems
 from tconnectsync_influxdb.points import PointKey
 from tconnectsync_influxdb.sink import MEASUREMENTS, TimeSeries, open_sink
@@ -286,14 +287,38 @@ BOARD = json.loads((ROOT / "monitoring" / "grafana-influxdb.json").read_text(enc
 QUERIES = {target["query"]: panel["title"] for panel in BOARD["panels"] for target in panel["targets"]}
 
 
+def in_influxql(query: str, span: str) -> str:
+    """A query of the dashboard as Grafana sends it."""
+    return query.replace("$timeFilter", span).replace("$pump", ".*").replace("$__timezone", "Europe/Berlin")
+
+
 def test_dashboard_shows_what_is_written(influx: Influx, example: str) -> None:
     """Every query of the Grafana dashboard finds something in a real InfluxDB."""
     span, shown = "time >= '2026-05-14T00:00:00Z' AND time < '2026-05-15T00:00:00Z'", {}
     for query in QUERIES:
-        asked = query.replace("$timeFilter", span).replace("$pump", ".*").replace("$__timezone", "Europe/Berlin")
+        asked = in_influxql(query, span).replace("now()", "'2026-05-14T14:00:00Z'")
         shown[query] = influx.rows(asked, example)
     assert len(shown) > 12
     assert [query for query, rows in shown.items() if not rows] == []
+
+
+@pytest.mark.parametrize(("minutes_ago", "shown"), [(5, [39.0]), (40, [])])
+def test_dashboard_shows_low_and_no_old_value(database: Database, minutes_ago: int, shown: list[float]) -> None:
+    """While the sensor says LOW, the newest glucose is 39, not the number before; an old one is not shown as the newest."""
+    pump_now = datetime(2026, 5, 14, 14)
+    readings = [
+        events.GlucoseReading(mark="value", reading_time=pump_now - timedelta(minutes=5), glucose_mg_dl=46.0),
+        events.GlucoseReading(mark="low", reading_time=pump_now),
+    ]
+    now = datetime.now(timezone.utc)
+    said = [
+        msgspec.structs.replace(make_event(body, 0, seq), pump_time=pump_now, at=now - timedelta(minutes=minutes_ago))
+        for seq, body in enumerate(readings)
+    ]
+    database.receiver.deliver([put(each) for each in final_documents(ReadingPointFold(), said)])
+    asked = [query for query, title in QUERIES.items() if title == "Glucose (newest, mg/dL)"]
+    (query,) = (in_influxql(each, f"time > '{now - timedelta(days=1):%FT%TZ}'") for each in asked)
+    assert [row["last"] for row in database.influx.rows(query, database.name)] == shown
 
 
 def test_document_lists_measurements_tags_and_fields(influx: Influx, example: str) -> None:

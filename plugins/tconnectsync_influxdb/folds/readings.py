@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tconnectsync import Document, Event
-from tconnectsync.events.readings import ReadingMinutes, measured_at, valid_trend, with_minute
+from tconnectsync.events.readings import ReadingMinutes, mark_of, measured_at, shown_mg_dl, valid_trend, with_minute
 from tconnectsync.events.source_record import record_of
 from tconnectsync_influxdb.folds.point_documents import point_document
 
@@ -13,11 +13,11 @@ from tconnectsync_influxdb.folds.point_documents import point_document
 class ReadingPointFold:
     """``glucose.reading`` as one point for each minute: a live reading and its backfilled copy are one measurement.
 
-    Above and below the sensor's range there is no number, only ``mark`` ("high", "low").
+    Above and below the sensor's range the number is 401 and 39, and ``mark`` is "high" and "low".
     """
 
     name = "readings"
-    version = 2
+    version = 3
     kinds = frozenset({"glucose.reading"})
     state_type = ReadingMinutes
 
@@ -28,8 +28,8 @@ class ReadingPointFold:
     def step(self, state: ReadingMinutes, event: Event) -> tuple[ReadingMinutes, Sequence[Document]]:
         """Return the state after ``event``, and its point if it is the first of its minute."""
         body, record = event.body, record_of(event)
-        number = body.glucose_mg_dl if body.mark == "value" else None
-        if body.mark not in ("high", "low") and number is None:
+        number = shown_mg_dl(body)
+        if number is None:
             return state, ()
         at = measured_at(event)
         fresh = with_minute(state, at)
@@ -37,7 +37,7 @@ class ReadingPointFold:
             return state, ()
         fields = {
             "mg_dl": number,
-            "mark": None if body.mark == "value" else body.mark,
+            "mark": None if mark_of(number) == "value" else mark_of(number),
             "trend_mg_dl_per_min": valid_trend(body.trend_mg_dl_per_min),
         }
         return fresh, (point_document("glucose", record, at=at, source=body.sensor or "sensor", fields=fields),)

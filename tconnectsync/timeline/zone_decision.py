@@ -12,9 +12,9 @@ from tconnectsync.timeline.utc_offsets import HOUR_S, REAL_OFFSETS_S, TO_THE_MIN
 from tconnectsync.timeline.zones import Zones
 
 FRESH_S = 900.0
-IMPOSSIBLE_S = FRESH_S + USUAL_DRIFT_S - HOUR_S
-"""An event cannot be later than its upload, but a pump's clock may be fast by 25 minutes. If it is later by more, the offset an hour
-further is possible: its upload is then as fresh as it may be with a clock that is slow.
+IMPOSSIBLE_S = FRESH_S + USUAL_DRIFT_S - HOUR_S + 1
+"""An event cannot be later than its upload, but a pump's clock may be fast by 25 minutes. From there on the offset an hour further is
+possible: its upload is then as fresh as it may be with a clock that is slow.
 """
 FIT_S = (-120.0, 600.0)
 """Normal lag of an upload behind its newest event."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import date, datetime, timezone
 from pathlib import Path
@@ -83,6 +84,27 @@ def test_basal_example_of_the_service() -> None:
         (0.799, "profile", 300),
         (0.797, "algorithm", 300),
     ]
+
+
+def of_april(day: int, *tables: str) -> bytes:
+    return export(*tables).replace(b"2021-04-01", f"2021-04-{day:02}".encode())
+
+
+@pytest.mark.parametrize(
+    ("days", "minutes"), [((2, 3, 4, 5), 6000), ((), 120), ((4, 5), 120), ((2,), 960), ((2, 3), 2400)], ids=str
+)
+def test_days_without_the_pump(days: Sequence[int], minutes: int) -> None:
+    """A rate from earlier days lasts to the next row only if the pump was worn (had readings) in between."""
+    windows = [of_april(1, device(("22:00:00", "118")), basal(("20:00:00", "0.8")))]
+    windows += [of_april(day, device(("12:00:00", "118"))) if day in days else b"" for day in (2, 3, 4, 5)]
+    windows.append(of_april(6, basal(("00:00:00", "0.9"), ("01:00:00", "1.0"))))
+    spans, found = OpenSpans(), []
+    for content in windows:
+        merged = together(spans, csv=content)
+        spans = merged.open_spans
+        found += events(merged)
+    assert rates(found)[0] == ("01 20:00", 0.8, minutes)
+    assert rates(found)[1][:2] == ("06 00:00", 0.9)
 
 
 def test_a_suspension_with_a_basal_row_explains_that_row() -> None:

@@ -14,6 +14,7 @@ from tconnectsync_tconnect.rows.csv_rows import basal_start
 from tconnectsync_tconnect.rows.csv_tables import BASAL, CsvRow
 from tconnectsync_tconnect.rows.decoder import CSV_BASAL, READERS
 from tconnectsync_tconnect.rows.provenance import ProvenancedRow, with_row
+from tconnectsync_tconnect.rows.signs_of_life import SignsOfLife
 from tconnectsync_tconnect.rows.timeline import BasalTimelineRow, Suspension
 
 _SHORTEST_S = 60
@@ -53,23 +54,28 @@ def with_segment(segment: BasalTimelineRow, suspended: str | None) -> Provenance
 
 
 def without_covered(
-    rows: Sequence[CsvBasal], segments: Sequence[BasalTimelineRow], suspensions: Sequence[Suspension]
+    rows: Sequence[CsvBasal],
+    segments: Sequence[BasalTimelineRow],
+    suspensions: Sequence[Suspension],
+    alive: SignsOfLife,
 ) -> tuple[list[ProvenancedRow], OpenRow | None]:
     """Return the parts of CSV rows that the timeline does not cover, and the last row if its end is unknown.
 
-    ``rows`` and ``segments`` are in time order. A row ends at the next one, or where the timeline begins.
+    ``rows`` and ``segments`` are in time order. A row ends at the next one, where the timeline begins, or before a silence.
     """
     covered = _covered(segments, suspensions)
     found: list[ProvenancedRow] = []
     for row, following in pairwise(rows):
-        found += _pieces(row, following.at, covered)
+        found += _pieces(row, alive.end_of(row.at, following.at), covered)
     if not rows:
         return found, None
     last = rows[-1]
     after = next((begin for begin, end in covered if end > last.at), None)
-    if after is None:
+    until = after or max(last.at, alive.newest or last.at)
+    worn_until = alive.end_of(last.at, until)
+    if worn_until == until and after is None:
         return found, OpenRow(start=last) if last.known else None
-    found += _pieces(last, after, covered)
+    found += _pieces(last, worn_until, covered)
     return found, None
 
 

@@ -23,6 +23,7 @@ from tconnectsync_tconnect.rows.modes import mode_changes
 from tconnectsync_tconnect.rows.partial_rows import readable, time_among, time_of
 from tconnectsync_tconnect.rows.provenance import ProvenancedRow, unknown_with_row, with_row
 from tconnectsync_tconnect.rows.row_event import RowEvent
+from tconnectsync_tconnect.rows.signs_of_life import SignsOfLife
 from tconnectsync_tconnect.rows.timeline import BasalTimelineRow, ModeRow, Suspension
 from tconnectsync_tconnect.rows.unreadable_rows import is_bolus, is_changed, unreadable
 
@@ -86,7 +87,8 @@ def merge_responses(answers: WindowResponses, rest: OpenSpans) -> MergedResponse
         unexplained.insert(0, rest.suspension)
     reasons = {one.at: one.reason for one in suspensions}
     found = [with_segment(segment, reasons.get(segment.at)) for segment in segments]
-    pieces, csv_row = without_covered(csv_basal, segments, unexplained)
+    alive = _signs_of_life(segments, [*therapy_facts, *export_facts], rest)
+    pieces, csv_row = without_covered(csv_basal, segments, unexplained, alive)
     found += pieces
     basal = sorted((one.fact for one in found), key=lambda fact: fact.at)
     stops, open_stop = _suspended(unexplained, segments)
@@ -105,6 +107,20 @@ def merge_responses(answers: WindowResponses, rest: OpenSpans) -> MergedResponse
         bad=len(bad.facts),
         unreadable=missed,
     )
+
+
+def _signs_of_life(
+    segments: Sequence[BasalTimelineRow], facts: Sequence[ProvenancedRow], rest: OpenSpans
+) -> SignsOfLife:
+    """When the pump worked in this window, and since the row that is open from earlier ones."""
+    alive = SignsOfLife()
+    if rest.csv_row is not None and rest.newest is not None:
+        alive.add_span(rest.csv_row.start.at, rest.newest)
+    for segment in segments:
+        alive.add_span(segment.at, segment.end)
+    for one in facts:
+        alive.add_fact(one.fact)
+    return alive
 
 
 class _BadRows:

@@ -24,10 +24,22 @@ class SignsOfLife:
         first, last = self._days.get(at.date(), (at, at))
         self._days[at.date()] = min(first, at), max(last, at)
 
+    def add_span(self, first: datetime, last: datetime) -> None:
+        """Add signs for all of a time."""
+        while first < last:
+            self.add(first)
+            first += SILENCE
+        self.add(last)
+
     def add_fact(self, fact: RowEvent) -> None:
         """Add a fact of the pump. A row of unknown kind may be of another device."""
         if fact.kind != "unknown":
             self.add(fact.at)
+
+    @property
+    def newest(self) -> datetime | None:
+        """The newest sign."""
+        return max((last for _, last in self._days.values()), default=None)
 
     def end_of(self, at: datetime, following: datetime) -> datetime:
         """When a rate from ``at`` ends: at the following row, or at the last sign before a silence."""

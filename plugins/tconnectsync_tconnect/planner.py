@@ -27,6 +27,7 @@ OVERLAP_DAYS = 2
 REFRESH = ((timedelta(hours=24), 7), (timedelta(days=7), 26))
 """How long after a fetch a day is fetched again, for days up to this many days ago."""
 WINDOWS_READ = 1_000
+OPENED_READ = 10_000
 _DAY = timedelta(days=1)
 
 
@@ -57,7 +58,7 @@ def horizon_of(pump: str, history: History) -> date | None:
     """The first day to deliver, if the log has it."""
     opened = [
         date.fromisoformat(fact.body.first_day)
-        for fact in history.facts("history.opened", pump=pump)
+        for fact in history.facts("history.opened", pump=pump, limit=OPENED_READ)
         if fact.body.last_day is None
     ]
     return opened[-1] if opened else None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import pytest
 
 from tconnectsync import Retryable
+from tconnectsync.events.source_facts import history_opened
 from tconnectsync_tandem.polling.window_reader import PATIENCE
 from tests.tandem.fake_cloud import CloudPump, FakeCloudFault, TandemHarness, holding, hourly
 from tests.tandem.test_tandem_changed import backfill, bolus
@@ -82,3 +83,14 @@ def test_refusal_is_not_partial(harness: TandemHarness, status: int) -> None:
     with pytest.raises(Retryable, match=f"status {status}") as caught:
         backfill(harness, date(2025, 12, 1), LAST)
     assert not caught.value.partial
+
+
+def test_many_backfills_keep_the_first_day(harness: TandemHarness) -> None:
+    """After a backfill of ten years the first day of history is still known."""
+    harness.poll()
+    days = [date(2015, 1, 1) + timedelta(days=28 * number) for number in range(130)]
+    now = harness.clock.now()
+    harness.log.append([history_opened("tandem", "1111111", day, day, now) for day in days])
+    harness.clock.advance(days=200)
+    harness.poll(harness.source())
+    assert [first for _, first, last in opened(harness) if last is None] == ["2026-10-21"]

@@ -9,6 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tconnectsync import SourceChanged
+from tconnectsync.events.source_facts import history_opened
+from tconnectsync_tconnect.planner import horizon_of
 from tests.support.memory_log import MemoryLog
 from tests.tconnect.fake_services import EMAIL, GUID, PASSWORD, Services, fill, polled
 from tests.tconnect.sample_exports import PUMP
@@ -104,6 +106,15 @@ def test_older_days_are_opened_once_they_are_complete(services: Services, tmp_pa
     assert (opened.body.first_day, opened.body.last_day) == ("2021-03-01", "2021-03-03")
     assert opened is log.events[-1]
     assert any("03-04-2021" in path for path in services.asked)
+
+
+def test_many_backfills_keep_the_first_day(services: Services, tmp_path: Path) -> None:
+    """After a backfill of ten years the first day of history is still known."""
+    log = polled(services.source(tmp_path), MemoryLog())
+    (opened,) = log.of("history.opened")
+    days = [date(2010, 1, 1) + timedelta(days=28 * number) for number in range(130)]
+    log.append([history_opened("tconnect", PUMP, day, day, opened.received_at) for day in days])
+    assert str(horizon_of(PUMP, log)) == opened.body.first_day
 
 
 def test_a_check_tells_who_and_how_far_without_secrets(services: Services, tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ WINDOWS_READ = 1_000
 NEW_WINDOWS_READ = 40
 UPLOADS_READ = 200
 CLOCK_CHANGES_READ = 64
+OPENED_READ = 10_000
+"""A backfill of years adds one of these events for each of its parts."""
 
 
 @attrs.define
@@ -72,7 +74,7 @@ class LogFactsCache:
         """The first day to deliver, if the log has it."""
         known = self._known_of(pump)
         if known.horizon is None:
-            for fact in history.facts("history.opened", pump=pump.serial):
+            for fact in history.facts("history.opened", pump=pump.serial, limit=OPENED_READ):
                 if fact.body.last_day is None:
                     known.horizon = date.fromisoformat(fact.body.first_day)
         return known.horizon

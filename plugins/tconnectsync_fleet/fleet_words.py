@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+from tconnectsync import TconnectsyncError
+from tconnectsync_fleet.folder_check import REMEDY
+
 _NAME = r"([a-z][\w-]*)"
 _COMMANDS = (
     (rf"(replay|resume) {_NAME}", r"fleet run {person} \1 sink=\2"),
@@ -18,11 +21,27 @@ _COMMANDS = (
     (r"check", r"--config FILE check"),
 )
 """A single daemon's command, and a fleet's."""
+_SENTENCES = {
+    "Run `tconnectsync log check`, then stop the daemon and run `tconnectsync log repair`.": (
+        'What to do: "A corrupt log" in docs/user/fleet-trouble.md.'
+    )
+}
+"""A repair of a worker's copy removes records that the servers may still have."""
 _PATTERNS = tuple((re.compile(f"`tconnectsync {single}`"), f"`tconnectsync {fleet}`") for single, fleet in _COMMANDS)
 
 
 def for_person(line: str, person: str) -> str:
     """Return a message with the commands that an operator uses for this person. ``check`` needs the person's file."""
+    for single, fleet in _SENTENCES.items():
+        line = line.replace(single, fleet)
     for pattern, command in _PATTERNS:
         line = pattern.sub(command.replace("{person}", person), line)
     return line
+
+
+def told(error: Exception, worker: str) -> str:
+    """Return an error of a person's turn with what to do. One of the system does not say where it happened."""
+    if isinstance(error, OSError) and error.errno:
+        return f"worker {worker}: {error}. {REMEDY}"
+    remedy = error.remedy if isinstance(error, TconnectsyncError) else None
+    return f"{str(error).rstrip('.')}. {remedy}" if remedy else str(error)

@@ -37,11 +37,6 @@ def write_error(folder: Path) -> OSError | None:
     return None
 
 
-def told(error: Exception, worker: str) -> str:
-    """Return an error of a person's turn for the operator. One of the system says neither where it happened nor what to do."""
-    return f"worker {worker}: {error}. {REMEDY}" if isinstance(error, OSError) and error.errno else str(error)
-
-
 @attrs.define
 class FolderCheck:
     """Looks at the folder now and then."""

@@ -10,7 +10,7 @@ import attrs
 from nats.errors import Error as NatsError
 
 from tconnectsync import Retryable
-from tconnectsync_fleet.fleet_words import for_person
+from tconnectsync_fleet.fleet_words import for_person, told
 from tconnectsync_fleet.person_runner import FleetContext, TurnOutcome
 from tconnectsync_fleet.pump_serials import with_short_serials
 from tconnectsync_fleet.schedule import ScheduledPerson
@@ -42,6 +42,10 @@ class StatePublisher:
             last_fetch=fetched,
         )
         scheduled.published = state if is_published else None
+
+    def publish_failure(self, name: str, status: int, error: Exception) -> None:
+        """Publish that a turn broke off."""
+        self.publish(name, status=status, lines=[told(error, self.worker)])
 
     def publish(self, name: str, *, lines: Iterable[str], must_arrive: bool = True, **found: Any) -> bool:
         """Publish a person's state. False: it was not stored."""

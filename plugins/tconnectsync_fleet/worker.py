@@ -13,7 +13,7 @@ from nacl.public import PrivateKey, SealedBox
 from nats.errors import Error as NatsError
 
 from tconnectsync import ReplicaFailed, Retryable, TconnectsyncError
-from tconnectsync_fleet.folder_check import FolderCheck, told
+from tconnectsync_fleet.folder_check import FolderCheck
 from tconnectsync_fleet.formats import NewerRelease
 from tconnectsync_fleet.lease import STOPPING, LeaseBucketWatch, WorkerLease, live_workers, serving, worker_for
 from tconnectsync_fleet.lease_keeper import LeaseKeeper
@@ -300,7 +300,7 @@ class Worker:
                 scheduled.runner.doubt()
                 pause_s = min(pause_s, with_jitter(SERVERS_RETRY_S))
             scheduled.status = int(getattr(error, "person_status", getattr(error, "exit_status", 1)))
-            self._states.publish(person.name, status=scheduled.status, lines=[told(error, self.name)])
+            self._states.publish_failure(person.name, scheduled.status, error)
         except Exception as error:
             log.exception("turn_failed")  # the border between people
             pause_s = self._after_failure(scheduled)

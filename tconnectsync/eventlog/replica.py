@@ -91,7 +91,7 @@ def follow(replica: Replica, folder: Path, index: Path, files: Files) -> None:
             raise LogCorrupt(
                 "the stored copy of the event log does not fit together",
                 path=str(folder), line=1, position=wanted.position,
-                remedy="Restore the copy from a backup of its servers.",
+                remedy='What to do: "A corrupt log" in docs/user/fleet-trouble.md.',
             )  # fmt: skip
         remove_index(index)
         last = segments.all()[-1]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tconnectsync_fleet.fleet_words import for_person
+from tconnectsync import LogCorrupt, Retryable
+from tconnectsync_fleet.fleet_words import for_person, told
 from tconnectsync_fleet.request_keys import request_arguments
 
 
@@ -39,3 +40,29 @@ def test_command_for_a_person(single: str, fleet: str) -> None:
 def test_other_words_stay(line: str) -> None:
     """Only whole commands are replaced."""
     assert for_person(line, "anna") == line
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            OSError(28, "No space left on device"),
+            "worker w1: [Errno 28] No space left on device. Free some space there",
+        ),
+        (
+            OSError(30, "Read-only file system", "/data/x"),
+            "worker w1: [Errno 30] Read-only file system: '/data/x'. Free",
+        ),
+        (TimeoutError("nats: timeout"), "nats: timeout"),
+        (Retryable("no answer"), "no answer"),
+        (Retryable("no answer.", remedy="Look at the servers."), "no answer. Look at the servers."),
+    ],
+)
+def test_failed_turn_has_its_remedy(error: Exception, words: str) -> None:
+    assert told(error, "w1").startswith(words)
+
+
+def test_no_repair_of_a_workers_copy() -> None:
+    """It removes records that the servers may still have."""
+    words = for_person(told(LogCorrupt("a line is corrupt", path="/data/log", line=7), "w1"), "anna")
+    assert words == 'a line is corrupt. What to do: "A corrupt log" in docs/user/fleet-trouble.md.'

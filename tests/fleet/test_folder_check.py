@@ -9,8 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from tconnectsync_fleet import folder_check
-from tconnectsync_fleet.folder_check import FAILS_S, FOLDER_ERROR, LOOK_S, WELL_S, FolderCheck, told, write_error
+from tconnectsync_fleet.folder_check import FAILS_S, FOLDER_ERROR, LOOK_S, WELL_S, FolderCheck, write_error
 from tconnectsync_fleet.lease import STOPPING, WorkerLease, live_workers, serving, worker_for
 from tconnectsync_fleet.people import Member
 from tconnectsync_fleet.servers import PEOPLE, Servers
@@ -120,12 +119,3 @@ def test_status_names_worker_and_remedy() -> None:
     assert len(lines) == 1
     assert lines[0].startswith("  w1: it cannot write to /data")
     assert "df -h" in lines[0]
-
-
-def test_failed_turn_names_worker_and_remedy() -> None:
-    assert told(OSError(28, "No space left on device"), "w1").startswith(
-        "worker w1: [Errno 28] No space left on device. Free"
-    )
-    for error in (TimeoutError("nats: timeout"), ValueError("nats: timeout")):
-        assert told(error, "w1") == "nats: timeout"
-    assert folder_check.REMEDY in told(OSError(30, "Read-only file system", "/data/x"), "w1")

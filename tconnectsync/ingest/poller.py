@@ -18,7 +18,7 @@ from tconnectsync.eventlog import EventLog
 from tconnectsync.health.states import Health, HealthState, with_resume_hint
 from tconnectsync.ingest.event_count import EventCount
 from tconnectsync.ingest.fetch import Fetch, FetchState, SourceHistory
-from tconnectsync.ingest.gaps import next_refetch
+from tconnectsync.ingest.gaps import RefetchRange, next_refetch
 from tconnectsync.ingest.moved_times import check_times
 from tconnectsync.ingest.schedule import PollSchedule
 from tconnectsync.ingest.source_state import SourceState
@@ -56,7 +56,6 @@ class Poller:
     _batches: Iterator[Batch] | None = None
     _queue: deque[Fetch] = attrs.field(factory=deque)
     _gaps_checked: bool = False
-    _gap_wait: RememberedDeadline | None = None
     _poll_was_partial: bool = False
 
     @property
@@ -205,7 +204,7 @@ class Poller:
         newest = self.events.facts("window.fetched", limit=1)
         self.state.clock_override = newest[0].received_at.isoformat() if newest else ""
         self.state.health = Health()
-        self.state.next_poll = None
+        self.state.next_poll = self.state.gap_wait = None
         self.state.save()
 
     def _host_problem(self, now: datetime) -> tuple[str, str] | None:
@@ -229,8 +228,13 @@ class Poller:
         if not self._gaps_checked:
             self._gaps_checked = True
             with contextlib.suppress(LogCorrupt):  # the next poll reports it
-                if next_refetch(self.events, self.name, self.state.refetched_until) is not None:
+                if self._next_gap() is not None:
                     self.state.next_poll = None
+
+    def _next_gap(self) -> RefetchRange | None:
+        """Return the days of a gap to fetch again now; None if there are none, or if they wait. Errors: LogCorrupt."""
+        waits = self.state.gap_wait is not None and not self.state.gap_wait.is_over(self.clock)
+        return None if waits else next_refetch(self.events, self.name, self.state.refetched_until)
 
     def _finish(self, now: datetime) -> None:
         """Store that the fetch is complete, and queue the next days of a gap, if there are any."""
@@ -252,8 +256,8 @@ class Poller:
             wait = self.schedule.next_poll(now, uploads) - now
             state.next_poll = RememberedDeadline.after(wait.total_seconds(), self.clock)
         self._save()
-        missing = next_refetch(self.events, self.name, state.refetched_until)
-        if missing is not None and (self._gap_wait is None or self._gap_wait.is_over(self.clock)):
+        missing = self._next_gap()
+        if missing is not None:
             log.info("gap_fetched_again source=%s first=%s last=%s", self.name, missing.first, missing.last)
             self._queue.appendleft(Fetch(self._backfill_fetch(missing.first, missing.last), gap=missing))
 
@@ -266,7 +270,7 @@ class Poller:
         fetch.unread = error.message
         self._poll_was_partial = self._poll_was_partial or fetch.is_poll
         if fetch.gap is not None:
-            self._gap_wait = RememberedDeadline.after(GAP_WAIT_S, self.clock)
+            self.state.gap_wait = RememberedDeadline.after(GAP_WAIT_S, self.clock)
         if fetch.days is not None:
             self._stop_running()
             log.warning('days_not_read source=%s first=%s last=%s reason="%s"', self.name, *fetch.days, error.message)

@@ -50,6 +50,8 @@ class SourceState:
     """Events of known codes that could not be decoded."""
     refetched_until: dict[str, str] = attrs.field(factory=dict, metadata={"json": "mended"})
     """The last day that was fetched again, by gap: see :func:`tconnectsync.ingest.gaps.next_refetch`."""
+    gap_wait: RememberedDeadline | None = None
+    """Until when a gap of which some days could not be read is not asked for."""
     clock_override: str = attrs.field(default="", metadata={"json": "overruled"})
     """The time of a record that the user declared wrong: it was written while the computer's clock was ahead."""
     _saved: str = attrs.field(default="", init=False, eq=False, metadata=_NOT_KEPT)

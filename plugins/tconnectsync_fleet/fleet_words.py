@@ -43,5 +43,9 @@ def told(error: Exception, worker: str) -> str:
     """Return an error of a person's turn with what to do. One of the system does not say where it happened."""
     if isinstance(error, OSError) and error.errno:
         return f"worker {worker}: {error}. {REMEDY}"
-    remedy = error.remedy if isinstance(error, TconnectsyncError) else None
-    return f"{str(error).rstrip('.')}. {remedy}" if remedy else str(error)
+    if not isinstance(error, TconnectsyncError) or error.remedy in (
+        None,
+        error.usual_remedy,
+    ):  # that is a single daemon's
+        return str(error)
+    return f"{str(error).rstrip('.')}. {error.remedy}"

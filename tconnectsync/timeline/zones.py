@@ -48,11 +48,18 @@ class Zones:
         return (wall - timedelta(seconds=self.offset_of(wall, fold))).replace(tzinfo=UTC, fold=0)
 
     def wall_of(self, at: datetime) -> datetime:
-        """Return the naive local time at an aware time. Around a move, the local day decides which zone is used."""
-        wall = at.astimezone(self.zone_at(at.date())).replace(tzinfo=None, fold=0)
-        if not self.moves:
-            return wall
-        return at.astimezone(self.zone_at(wall.date())).replace(tzinfo=None, fold=0)
+        """Return the naive local time at an aware time. Its date is the day that began last: see :meth:`day_start`."""
+        return at.astimezone(ZoneInfo(self._name_when(at))).replace(tzinfo=None, fold=0)
+
+    def _name_when(self, at: datetime) -> str:
+        """Return the IANA name at an aware time: the new one from midnight on, of the old or of the new zone, whichever is earlier."""
+        name = self.timezone
+        for day, moved_to in self.moves:
+            midnight = datetime(day.year, day.month, day.day)
+            if at < min(midnight.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC) for zone in (name, moved_to)):
+                break
+            name = moved_to
+        return name
 
     def offset_at(self, at: datetime) -> int:
         """Return the offset from UTC in seconds at an aware time."""

@@ -50,6 +50,13 @@ def valid_trend(mg_dl_per_min: float | None) -> float | None:
     return mg_dl_per_min if is_possible(mg_dl_per_min, -STEEPEST_MG_DL_PER_MIN, STEEPEST_MG_DL_PER_MIN) else None
 
 
+def shown_trend(body: GlucoseReading) -> float | None:
+    """Return the rate of change; None if it is unknown. Above and below the sensor's range sensors send 0, which means nothing."""
+    number = shown_mg_dl(body)
+    inside = number is not None and mark_of(number) == "value"
+    return valid_trend(body.trend_mg_dl_per_min) if inside else None
+
+
 class ReadingMinutes(msgspec.Struct, frozen=True, kw_only=True):
     """The minutes of the last days with a reading. ``newest`` is in minutes since 1970; bit n of ``seen`` (little-endian) is n
     minutes before it.

@@ -40,6 +40,6 @@ class GlucoseDeduplicator:
             at=at,
             glucose_mg_dl=value,
             mark=readings.mark_of(value),
-            trend_mg_dl_per_min=readings.valid_trend(body.trend_mg_dl_per_min),
+            trend_mg_dl_per_min=readings.shown_trend(body),
             pump=self.pump,
         )

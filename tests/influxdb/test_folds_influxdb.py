@@ -181,7 +181,7 @@ def test_reading_once_a_minute() -> None:
                 ),
             ),
             (1, events.GlucoseReading(mark="value", reading_time=measured, glucose_mg_dl=111.0, backfilled=True)),
-            (5, events.GlucoseReading(mark="high", reading_time=PUMP_NOON, trend_mg_dl_per_min=127.0)),
+            (5, events.GlucoseReading(mark="high", reading_time=PUMP_NOON, trend_mg_dl_per_min=0.0)),
             (6, events.GlucoseReading(mark="hidden", reading_time=PUMP_NOON + timedelta(minutes=1))),
         ),
     )

@@ -59,6 +59,7 @@ def test_reading_high_and_low(mark: str, glucose: float | None, sgv: int) -> Non
     """The values "high" and "low" are marks."""
     (entry,) = entries(reading(0, 1, mark=mark, glucose=glucose))
     assert entry.content["sgv"] == sgv
+    assert entry.content.get("direction") == ("Flat" if sgv == 40 else None)  # outside its range the sensor sends 0
 
 
 def test_reading_hidden() -> None:

@@ -54,6 +54,16 @@ def test_the_trend_fits_the_numbers_beside_it() -> None:
     assert (alone.mg_dl_per_min, alone.change_mg_dl) == (0.0, None)
 
 
+@pytest.mark.parametrize(("mg_dl", "mark"), [(39, "low"), (401, "high")])
+def test_no_trend_outside_the_sensors_range(mg_dl: float, mark: str) -> None:
+    """Below its range the sensor sends the trend 0 even if the glucose falls: "steady" would be dangerous."""
+    before = [attrs.evolve(each, at=each.at - timedelta(minutes=5)) for each in readings(66, 57, 49, 42)]
+    newest = GlucosePoint(at=at(4), glucose_mg_dl=mg_dl, mark=mark, trend_mg_dl_per_min=0.0)
+    found = overview(FakeReader(whole=Therapy(glucose=[*before, newest], until=at(4))), 3).glucose
+    assert found is not None
+    assert (found.mg_dl_per_min, found.change_mg_dl) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("mg_dl", "zone"),
     [(53, "very-low"), (54, "low"), (69, "low"), (70, "in-range"), (180, "in-range"), (181, "high"), (250, "high"), (251, "very-high")],

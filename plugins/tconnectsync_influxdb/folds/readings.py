@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tconnectsync import Document, Event
-from tconnectsync.events.readings import ReadingMinutes, mark_of, measured_at, shown_mg_dl, valid_trend, with_minute
+from tconnectsync.events.readings import ReadingMinutes, mark_of, measured_at, shown_mg_dl, shown_trend, with_minute
 from tconnectsync.events.source_record import record_of
 from tconnectsync_influxdb.folds.point_documents import point_document
 
@@ -13,11 +13,11 @@ from tconnectsync_influxdb.folds.point_documents import point_document
 class ReadingPointFold:
     """``glucose.reading`` as one point for each minute: a live reading and its backfilled copy are one measurement.
 
-    Above and below the sensor's range the number is 401 and 39, and ``mark`` is "high" and "low".
+    Above and below the sensor's range the number is 401 and 39, ``mark`` is "high" and "low", and there is no trend.
     """
 
     name = "readings"
-    version = 3
+    version = 4
     kinds = frozenset({"glucose.reading"})
     state_type = ReadingMinutes
 
@@ -38,7 +38,7 @@ class ReadingPointFold:
         fields = {
             "mg_dl": number,
             "mark": None if mark_of(number) == "value" else mark_of(number),
-            "trend_mg_dl_per_min": valid_trend(body.trend_mg_dl_per_min),
+            "trend_mg_dl_per_min": shown_trend(body),
         }
         return fresh, (point_document("glucose", record, at=at, source=body.sensor or "sensor", fields=fields),)
 

@@ -9,7 +9,7 @@ import attrs
 
 from tconnectsync import Document, Event, each
 from tconnectsync.events.limits import GLUCOSE_MG_DL, is_possible
-from tconnectsync.events.readings import ReadingMinutes, measured_at, shown_mg_dl, valid_trend, with_minute
+from tconnectsync.events.readings import ReadingMinutes, measured_at, shown_mg_dl, shown_trend, valid_trend, with_minute
 from tconnectsync.events.source_record import SourceRecord, record_of
 from tconnectsync_nightscout.api.document_format import ENTRIES
 from tconnectsync_nightscout.folds.documents import impossible_note, milli, provenance, stream_id, whole_second
@@ -26,11 +26,11 @@ class ReadingsFold:
     """``glucose.reading`` as one ``sgv`` entry, at the time of measurement.
 
     A live reading and its backfilled copy are one entry, made from the first record in the pump's order: two records
-    measured in the same minute are one reading. High and low are marks, not numbers.
+    measured in the same minute are one reading. High and low are marks, not numbers, and have no direction.
     """
 
     name = "readings"
-    version = 2
+    version = 3
     kinds = frozenset({"glucose.reading"})
     state_type = ReadingMinutes
 
@@ -50,7 +50,7 @@ class ReadingsFold:
             return state, ()
         if not is_possible(sgv, *GLUCOSE_MG_DL):
             return fresh, (impossible_note("glucose in mg/dL", sgv, record, "sgv", record.key, collection=ENTRIES),)
-        fields = {"sgv": round(sgv), "direction": direction(body.trend_mg_dl_per_min)}
+        fields = {"sgv": round(sgv), "direction": direction(shown_trend(body))}
         return fresh, (_entry("sgv", record, at, fields=fields),)
 
     def running(self, state: ReadingMinutes) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature

@@ -159,13 +159,13 @@ def current_glucose(therapy: Therapy, now: datetime) -> CurrentGlucose | None:
     """Return the newest reading with its trend over a quarter of an hour.
 
     Arrow and words come from the change that is shown beside them, so that they cannot contradict it. The sensor's own trend counts
-    only if there is no earlier reading to compare with.
+    only if there is no earlier reading to compare with. Above and below the sensor's range there is no trend.
     """
     if not therapy.glucose:
         return None
     newest = therapy.glucose[-1]
     earlier = next((each for each in therapy.glucose[-5:-1] if newest.at - each.at <= TREND_OVER), None)
-    change, over, slope = None, timedelta(0), newest.trend_mg_dl_per_min
+    change, over, slope = None, timedelta(0), newest.trend_mg_dl_per_min if newest.mark == "value" else None
     if earlier is not None and newest.mark == earlier.mark == "value":
         minutes = round((newest.at - earlier.at) / MINUTE)
         if minutes > 0:

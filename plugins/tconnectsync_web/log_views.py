@@ -15,7 +15,7 @@ from tconnectsync import LogCorrupt, TconnectsyncError
 from tconnectsync_web.languages import msg
 from tconnectsync_web.links import link, texts, wants_html
 from tconnectsync_web.pages import value_words
-from tconnectsync_web.pages.banner import banner
+from tconnectsync_web.pages.banner import WAIT_IF_UNREAD, banner
 from tconnectsync_web.pages.chain import chain
 from tconnectsync_web.pages.event_kinds import GROUPS, KIND_TITLES, kinds_of
 from tconnectsync_web.pages.event_log import LONGEST_SEARCH, EventSearch, describe_event, event_page
@@ -77,13 +77,15 @@ def add_trouble_page(app: Flask, redact: Callable[[str], str]) -> None:
         message, remedy = redact(str(error)), redact(str(getattr(error, "remedy", None) or ""))
         if not wants_html():
             return {"message": message}, 503
-        return Response(
-            render_template(
-                "trouble.html", what=what, message=message, remedy=remedy, in_words=partial(in_words, texts())
-            ),
-            status=503,
-            mimetype="text/html",
+        page = render_template(
+            "trouble.html",
+            what=what,
+            wait=WAIT_IF_UNREAD,
+            message=message,
+            remedy=remedy,
+            in_words=partial(in_words, texts()),
         )
+        return Response(page, status=503, mimetype="text/html")
 
     app.register_error_handler(TconnectsyncError, trouble)
     app.register_error_handler(OSError, trouble)

@@ -16,6 +16,7 @@ from tconnectsync_web.blueprint import frame_blueprint
 from tconnectsync_web.links import texts, wants_html
 from tconnectsync_web.live.stream import Live
 from tconnectsync_web.pages import value_words
+from tconnectsync_web.pages.banner import WAIT_IF_UNREAD
 from tconnectsync_web.pages.person_card import CARD_HOURS, PersonCard, person_card
 from tconnectsync_web.people import Person
 from tconnectsync_web.person_pages import PersonPages
@@ -86,6 +87,7 @@ class PeoplePages:
                 cards=[self._card(person) for person in self._people.values()],
                 navigation=[],
                 trend=value_words.trend,
+                wait_if_unread=WAIT_IF_UNREAD,
             )
 
         def person(name: str, rest: str = "") -> ResponseReturnValue:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -231,6 +232,9 @@ def test_a_log_that_cannot_be_read_is_explained(tmp_path: Path, error: Exception
     assert answer.status_code == 503
     assert "segment 7" in answer.text
     assert "marked-secret" not in answer.text
+    words = html.unescape(answer.text)
+    assert "if you look at the glucose on the pump or in the sensor's app" in words
+    assert "This can wait." not in words  # the last glucose may be low
 
 
 @pytest.mark.parametrize("kind", ["owner", "viewer"])

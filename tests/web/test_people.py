@@ -191,6 +191,7 @@ def test_a_status_that_cannot_be_read_hides_nobody_else(engines: dict[str, FakeE
     front = asker(engines)("/")
     assert front.status_code == 200
     assert "is odd" in front.text
+    assert "if you look at the glucose on the pump" in front.text
     assert "marked-secret" not in front.text
     assert 'href="/p/ben/"' in front.text
 

@@ -33,6 +33,8 @@ WAIT_WORDS: Mapping[Urgency, tuple[str, str]] = {
     Urgency.NONE: (msg("This can wait."), msg("This can wait.")),
 }
 """Whether a fault can wait: at night, and by day."""
+WAIT_IF_UNREAD = WAIT_WORDS[Urgency.IF_WATCHED][1]
+"""What is said if stored data cannot be read: the last glucose is not known then, and may be low."""
 LAST_WAS_LOW = msg("Do not wait: the last known glucose was low. Look at the pump or the sensor's app now.")
 CANNOT_WAIT: Mapping[str, str] = {
     "very-low": LAST_WAS_LOW,

@@ -53,6 +53,7 @@ class PumpLog:
     _streams: dict[str, EventStream] = attrs.field(factory=dict)
     _seen: tuple[str, int] = ("", -1)
     _days: DayCache = attrs.field(kw_only=True)
+    _clock: Clock = attrs.field(kw_only=True)
 
     @classmethod
     def open(
@@ -72,7 +73,7 @@ class PumpLog:
         log = EventLog.open(data_dir, clock=clock, writable=False, decoders=decoders)
         versions = {name: decoder.decoder for name, decoder in (decoders or {}).items()}
         days = DayCache(zones, versions, data_dir / FILE_NAME if stores_days else None)
-        return cls(zones=zones, log=log, resolver=TimelineResolver(log, zones), days=days)
+        return cls(zones=zones, log=log, resolver=TimelineResolver(log, zones), days=days, clock=clock)
 
     def close(self) -> None:
         """Close the log."""
@@ -165,8 +166,11 @@ class PumpLog:
         return attrs.evolve(merged(parts), until=self.newest())
 
     def days(self, first: date, last: date) -> Sequence[Summary]:
-        """Return the figures of each local day from ``first`` to ``last``, both included. The newest day ends with the data."""
-        newest = self.newest()
+        """Return the figures of each local day from ``first`` to ``last``, both included.
+
+        The present day ends with the data; a day that is over has its whole length, also if its last hours are missing.
+        """
+        newest, now = self.newest(), self._clock.now()
         self._days.forget_changed(self._log, self._current(), self._seen)
         found = {day: summary for day in days_between(first, last) if (summary := self._days.get(day)) is not None}
         missing = [day for day in days_between(first, last) if day not in found]
@@ -175,8 +179,9 @@ class PumpLog:
             missing = missing[len(chunk) :]
             therapy = self.therapy(day_span(chunk[0], self.zones)[0], day_span(chunk[-1], self.zones)[1])
             for day in chunk:
-                found[day] = summarise_day(day, therapy, self.zones, until=newest)
-                if newest is not None and day_span(day, self.zones)[1] <= newest:
+                end = day_span(day, self.zones)[1]
+                found[day] = summarise_day(day, therapy, self.zones, until=newest if now < end else None)
+                if newest is not None and end <= newest:
                     self._days.keep(found[day])
         self._days.save()
         return [found[day] for day in days_between(first, last)]

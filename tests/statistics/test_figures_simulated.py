@@ -76,6 +76,20 @@ def test_days_with_a_clock_change(tmp_path: Path, zone: str, start: date, days: 
     assert all(day.coverage_percent is not None and 60 < day.coverage_percent <= 100 for day, _ in found)
 
 
+def test_data_that_end_before_the_period(tmp_path: Path) -> None:
+    """What is missing of days that are over is missing, as it is before newer data. Only the present day ends with the data."""
+    pump = simulate(SimulationPlan(seed=4, zone="Europe/Berlin", start=date(2026, 6, 1), days=6))
+    stop = datetime(2026, 6, 4, 6, tzinfo=UTC)  # 08:00 in Berlin
+    write_log(tmp_path, pump, until_s=stop.timestamp())
+    spans: list[list[tuple[float, bool]]] = []
+    for now in (stop + timedelta(minutes=30), stop + timedelta(days=2)):
+        with PumpLog.open(tmp_path, Zones(timezone="Europe/Berlin"), clock=FakeClock(now)) as log:
+            days = log.days(date(2026, 6, 3), date(2026, 6, 5))
+        spans.append([(round(day.length_s / 3600), day.is_basal_incomplete) for day in days])
+    assert spans == [[(24, False), (7, False), (0, False)], [(24, False), (24, True), (24, False)]]
+    assert [round(day.coverage_percent or 0, -1) for day in days] == [100, 30, 0]
+
+
 def test_two_pumps(tmp_path: Path) -> None:
     """Only the pump that is worn counts, although the other one still logs a rate in its drawer."""
     at = datetime(2026, 6, 5, 17, 30, tzinfo=UTC)

@@ -351,7 +351,8 @@ def test_a_day_that_lacks_hours_says_so() -> None:
     later = FakeReader(whole=newest, present=NOW + timedelta(hours=2))
     assert day_page(later, today).missing_from == at(60)
     later.present = NOW + timedelta(days=1)
-    assert day_page(later, today).missing_from == at(60)
+    over = day_page(later, today)
+    assert (over.missing_from, over.summary and over.summary.length_s) == (at(60), 24 * 3600)
     assert day_page(FakeReader(), today).missing_from is None
 
 

@@ -44,7 +44,7 @@ def day_page(reader: PageReader, day: date) -> DayPage:
     therapy = reader.therapy(begin - LEAD, end)
     marks = reader.events(begin, end, MARK_KINDS)
     chart = chart_content(therapy, marks, begin, end, now if begin <= now < end else None)
-    summary = summarise_day(day, therapy, reader.zones, until=therapy.until)
+    summary = summarise_day(day, therapy, reader.zones, until=therapy.until if now < end else None)
     return DayPage(
         day=day,
         previous=day - DAY,

@@ -55,14 +55,18 @@ class SecretGate:
         return self.admits_either(self.secrets, offered, client)
 
     def admits_either(self, right: Sequence[bytes], offered: bytes, client: str) -> bool:
-        """Like :meth:`admits`, for any of these secrets."""
+        """Like :meth:`admits`, for any of these secrets.
+
+        Only the gate's own secret ends a row of wrong ones: whoever has the view link may not guess it without limit.
+        """
         with self._lock:
             now = self._monotonic()
             failures = self._failed.get(client)
             if failures is not None and now < failures.shut_until:
                 return False
             if any(hmac.compare_digest(offered, each) for each in right):
-                self._failed.pop(client, None)
+                if hmac.compare_digest(offered, self._secret):
+                    self._failed.pop(client, None)
                 return True
             self._note(client, failures or _Failures(), now)
             return False

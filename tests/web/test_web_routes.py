@@ -203,6 +203,17 @@ def test_the_wait_has_an_end() -> None:
     assert gate.admits(b"x", "b")
 
 
+def test_the_view_link_does_not_help_to_guess_the_secret() -> None:
+    """The right link in between does not end a row of wrong secrets; the right secret does."""
+    gate = SecretGate(b"x", lambda: 0.0)
+    for right, waits in (((b"link",), True), (gate.secrets, False)):
+        client = str(waits)
+        for _ in range(4):
+            gate.admits(b"y", client)
+            gate.admits_either(right, right[0], client)
+        assert bool(gate.wait_s(client)) is waits
+
+
 def test_too_many_clients() -> None:
     """The one that failed longest ago is forgotten."""
     gate = SecretGate(b"x", lambda: 0.0, most_clients=3)

@@ -268,19 +268,27 @@ class InstallationTrial:
         return self.computer.shell("sha256sum /etc/tconnectsync/* /etc/credstore/*")
 
     def update(self) -> None:
-        """The new release runs, the old one is gone, and what the user entered is as it was."""
+        """The new release runs, the old one is gone, and what the user entered is as it was. A service that does not start is named."""
         before, settings = self.pid(), self.settings()
+        folder = "/etc/systemd/system/tconnectsync-web.service.d"
+        sleeps = "[Service]\\nExecStart=\\nExecStart=/bin/sleep infinity\\n"
+        self.computer.shell(f"mkdir {folder} && printf '{sleeps}' > {folder}/trial.conf && systemctl daemon-reload")
+        self.computer.shell("systemctl start tconnectsync-web")
+        self.computer.shell(f"printf 'ExecStartPre=/bin/false\\n' >> {folder}/trial.conf")
         if self.deb is None:
-            said = self.computer.shell(f"cd {CHECKOUT} && ./install.sh --update")
+            said = self.computer.shell(f"cd {CHECKOUT} && ./install.sh --update 2>&1", expect=(1,))
             assert "Installed" in said
+            assert "did not restart: tconnectsync-web.service" in said, said
             releases = self.computer.shell("ls -d /opt/tconnectsync/release-*").split()
             assert len(releases) == 1, releases
         else:
-            self.computer.shell("apt-get -q -y install --no-install-recommends /root/tconnectsync.deb")
+            said = self.computer.shell("apt-get -q -y install --no-install-recommends /root/tconnectsync.deb 2>&1")
+            assert "tconnectsync-web.service did not restart" in said, said
             self.computer.shell(f"test ! -e /{OLD_FILE}")
             assert "~older" not in self.computer.shell("dpkg-query --show tconnectsync")
         assert self.pid() != before
         assert self.settings() == settings
+        self.computer.shell(f"rm -r {folder} && systemctl daemon-reload && systemctl reset-failed tconnectsync-web")
 
     def lose_the_disk(self) -> None:
         """On a new disk the backup is restored before `setup`; then the service continues the same log."""

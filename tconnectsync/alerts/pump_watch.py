@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from tconnectsync.alerts.outgoing import Waiting
-from tconnectsync.alerts.wearer import PumpReading, WearerAlert, due_alerts, still_true
+from tconnectsync.alerts.wearer import PumpReading, WearerAlert, due_alerts, still_true, without_untold
 from tconnectsync.config.alert_options import AlertOptions
 
 
@@ -43,10 +43,12 @@ class PumpWatch:
 
     def decide(self, seen: Mapping[str, str], waiting: Sequence[Waiting], now: datetime) -> WearerDecision:
         """Decide by what was read last."""
-        fresh, due = due_alerts(self._reading, seen, self.options, now)
-        kept = [
-            attrs.evolve(each, alert=alert)
-            for each in waiting
-            if (alert := each.alert and still_true(each.alert, self._reading, self.options, now)) or each.alert is None
-        ]
+        kept, dropped = [], []
+        for each in waiting:
+            alert = each.alert and still_true(each.alert, self._reading, self.options, now)
+            if each.alert is None or alert is not None:
+                kept.append(attrs.evolve(each, alert=alert))
+            else:
+                dropped.append(each.alert)
+        fresh, due = due_alerts(self._reading, without_untold(seen, dropped), self.options, now)
         return WearerDecision(seen=fresh, due=due, waiting=tuple(kept))

@@ -21,6 +21,7 @@ ALARM_FOR = timedelta(hours=3)
 """An older alarm is not news any more."""
 ALARM_AGAIN = timedelta(minutes=30)
 """The same alarm is reported at most this often."""
+_TOLD = "alarm told "
 FRESH = timedelta(hours=6)
 """A reservoir or battery value that is older says nothing about now."""
 REARM = 1.2
@@ -116,6 +117,16 @@ def due_alerts(
     return fresh, due
 
 
+def without_untold(seen: Mapping[str, str], dropped: Sequence[WearerAlert]) -> Mapping[str, str]:
+    """Return ``seen`` without the alarms that were ``dropped`` before they were sent: the next one of their name is not told too soon."""
+    words = {alert.words for alert in dropped}
+    return {
+        key: value
+        for key, value in seen.items()
+        if not key.startswith(_TOLD) or _alarm_words(key.removeprefix(_TOLD)) not in words
+    }
+
+
 def still_true(alert: WearerAlert, reading: PumpReading, options: AlertOptions, now: datetime) -> WearerAlert | None:
     """Return an alert that waits to be sent with its newest value; None if it is over, or nobody wants it any more.
 
@@ -140,10 +151,12 @@ def _is_chosen(alarm: PumpAlarm, chosen: Sequence[str]) -> bool:
 
 
 def _alarm_alert(alarm: PumpAlarm) -> WearerAlert:
-    words = alarm.name.replace("_", " ")
-    return WearerAlert(
-        key=f"alarm {alarm.id}", at=alarm.at, words=f"{words[:1].upper()}{words[1:]} alarm of the pump at"
-    )
+    return WearerAlert(key=f"alarm {alarm.id}", at=alarm.at, words=_alarm_words(alarm.name))
+
+
+def _alarm_words(name: str) -> str:
+    words = name.replace("_", " ")
+    return f"{words[:1].upper()}{words[1:]} alarm of the pump at"
 
 
 def _due_alarms(alarms: Sequence[PumpAlarm], seen: dict[str, str], now: datetime) -> Iterator[WearerAlert]:
@@ -152,7 +165,7 @@ def _due_alarms(alarms: Sequence[PumpAlarm], seen: dict[str, str], now: datetime
         del seen[key]
     newest = {alarm.name: alarm for alarm in alarms}
     for name, alarm in newest.items():
-        recent, told = f"alarm {name}", f"alarm told {name}"
+        recent, told = f"alarm {name}", f"{_TOLD}{name}"
         if f"alarm {alarm.id}" in seen or (_is_soon(seen.get(recent), alarm.at) and _is_soon(seen.get(told), now)):
             continue
         seen |= {f"alarm {each.id}": each.at.isoformat() for each in alarms if each.name == name}

@@ -55,6 +55,21 @@ def test_cleared_alarm_is_dropped(bench: FailingBench) -> None:
     assert load_state(bench.folder).waiting == ()
 
 
+@pytest.mark.parametrize("cleared", [True, False])
+def test_next_alarm_after_a_dropped_one_is_told(bench: FailingBench, cleared: bool) -> None:
+    """Nobody was told of the first one, which was cleared or raised again: the second one is not too soon."""
+    upload(bench, alarms=(attrs.evolve(OCCLUSION, at=START),))
+    watch = bench.watch()
+    bench.look(watch, 2)
+    if cleared:
+        upload(bench, alarms=())
+        bench.look(watch, 1)
+    bench.heard.down = False
+    upload(bench, alarms=(attrs.evolve(OCCLUSION, id="2", at=bench.clock.time),))
+    bench.look(watch, 5)
+    assert len(bench.heard.titles) == 1
+
+
 def test_old_alarm_is_dropped(bench: FailingBench) -> None:
     upload(bench, alarms=(OCCLUSION,))
     watch = bench.watch()

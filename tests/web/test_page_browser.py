@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import attrs
 import pytest
 
-from tconnectsync import Bolus, GlucosePoint, Therapy
+from tconnectsync import Bolus, GlucosePoint, LogCorrupt, Therapy
 from tests.support.chromium import browser
 from tests.web.browser_worlds import DAY, Closed, Worlds, serve_closed, serve_worlds
-from tests.web.fake_reader import at
+from tests.web.fake_reader import FakeReader, at
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -300,6 +300,40 @@ def test_new_data_appear_without_a_reload(visit: Visit) -> None:
     visit.page.locator(".huge", has_text="133").wait_for()
     assert visit.page.evaluate("window.stays") is True
     assert visit.page.locator("details[open]").count() == 1
+
+
+def test_a_table_stays_where_the_reader_is(visit: Visit) -> None:
+    """New data leave a scrolled table and the keyboard's place in it as they are; without new data nothing is replaced."""
+    live = visit.worlds.live
+    past = [GlucosePoint(at=at(5 * number), glucose_mg_dl=100.0 + number) for number in range(60, 0, -1)]
+    live.whole = Therapy(glucose=past, until=at(5))
+    visit.open("live/")
+    visit.page.get_by_text("This chart as tables").click()
+    table = visit.page.get_by_role("region", name="Glucose", exact=True).last
+    table.evaluate("table => { table.scrollTop = 300; table.focus(); window.table = table; }")
+    visit.page.evaluate("refresh()")
+    assert table.evaluate("table => table === window.table")
+    live.whole = Therapy(glucose=[*past, GlucosePoint(at=at(1), glucose_mg_dl=147.0)], until=at(1))
+    visit.worlds.news()
+    visit.page.locator(".huge", has_text="147").wait_for()
+    assert table.evaluate("table => [table.scrollTop, table === document.activeElement]") == [300, True]
+
+
+def test_what_is_wrong_appears_without_a_reload(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that cannot be shown any more says why; the server was reached, so it does not speak of the connection."""
+    visit.page.clock.install()
+    visit.open("live/")
+
+    def corrupt(*_: object) -> None:
+        raise LogCorrupt("line 17 is corrupt", path=Path("3.jsonl"), line=17, remedy="Run `tconnectsync log check`.")
+
+    monkeypatch.setattr(FakeReader, "therapy", corrupt)
+    visit.page.evaluate("refresh()")
+    visit.page.get_by_role("heading", name="This cannot be shown now").wait_for()
+    for _ in range(4):
+        visit.page.clock.run_for("01:00")
+        visit.page.evaluate("refresh()")
+    assert not visit.page.locator("#unconnected").is_visible()
 
 
 SHOW_TAB = """state => {

@@ -5,7 +5,9 @@ const SVG = "http://www.w3.org/2000/svg";
 const LONGEST_FETCH_MS = 30000;
 const MINUTE_MS = 60000;
 const OLD_AFTER_MS = 2.5 * MINUTE_MS; // two fetches in a row failed
+const FOCUSABLE = "a, button, summary, .scroll";
 let waiting = false;
+let shownText = document.querySelector("main")?.innerHTML; // as the server sent it
 let shownAt = Date.now(); // the values are of this time
 
 // The server says that there is something new: fetch this page again and replace its content.
@@ -18,19 +20,23 @@ async function refresh() {
       headers: { Accept: "text/html" }, credentials: "same-origin", signal: AbortSignal.timeout(LONGEST_FETCH_MS),
     });
     if (answer.status === 401) location.reload(); // signed out, or the view link was revoked: show the form
-    if (!answer.ok || answer.redirected) return;
+    if (answer.redirected) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html"); // the text may never arrive
-    const fresh = page.querySelector("main");
+    const fresh = page.querySelector("body[data-live] > main"); // also one that says what is wrong; not one of the network
     const shown = document.querySelector("main");
     if (!fresh || !shown) return;
     shownAt = askedAt;
     warnIfOld();
     if (shown.contains(document.activeElement) && document.activeElement.matches("input, select, textarea")) return;
+    if (fresh.innerHTML === shownText) return;
+    shownText = fresh.innerHTML;
     const open = [...shown.querySelectorAll("details")].map((each) => each.open);
-    const focused = [...shown.querySelectorAll("a, button, summary")].indexOf(document.activeElement);
+    const places = [...shown.querySelectorAll(".scroll")].map((each) => [each.scrollLeft, each.scrollTop]);
+    const focused = [...shown.querySelectorAll(FOCUSABLE)].indexOf(document.activeElement);
     shown.replaceChildren(...fresh.childNodes);
     shown.querySelectorAll("details").forEach((each, place) => { each.open = Boolean(open[place]); });
-    if (focused >= 0) [...shown.querySelectorAll("a, button, summary")][focused]?.focus({ preventScroll: true });
+    shown.querySelectorAll(".scroll").forEach((each, place) => { each.scrollTo(...(places[place] ?? [0, 0])); });
+    if (focused >= 0) [...shown.querySelectorAll(FOCUSABLE)][focused]?.focus({ preventScroll: true });
     follow();
   } catch {
     // offline: the next message or minute tries again

@@ -97,9 +97,6 @@ def _helpers(reader: PageReader, words: Texts) -> dict[str, Any]:
     """What templates call to write values."""
     local, units, now = reader.zones.wall_of, reader.units, reader.now()
 
-    def share(value: float | None) -> str:
-        return "–" if value is None else f"{words.number(value)} %"
-
     return {
         "units": units,
         "say": words,
@@ -110,7 +107,7 @@ def _helpers(reader: PageReader, words: Texts) -> dict[str, Any]:
         "place": value_words.place(words, reader.zones, now),
         "now": now,
         "trend": value_words.trend,
-        "share": share,
+        "share": partial(value_words.share, words),
         "range_bar": range_bar,
         "reading": partial(value_words.reading, words, units),
         "glucose": partial(value_words.glucose, words, units),

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 import attrs
 
 from tconnectsync.statistics.glucose_counts import GlucoseCounts, total
-from tconnectsync.statistics.therapy import Bolus, GlucosePoint, Therapy
+from tconnectsync.statistics.therapy import GlucosePoint, Therapy
 from tconnectsync.timeline.zones import Zones
 
 SLOT = timedelta(minutes=5)
@@ -196,7 +196,7 @@ def _insulin(therapy: Therapy, begin: datetime, end: datetime) -> InsulinSums:
     basal = therapy.basal
     started = [bolus for bolus in therapy.boluses if bolus.started_at >= begin]
     given = [bolus for bolus in started if bolus.delivered_u > 0]
-    amounts = [(bolus, _delivered_between(bolus, begin, end)) for bolus in therapy.boluses]
+    amounts = [(bolus, bolus.delivered_between(begin, end)) for bolus in therapy.boluses]
     carbs = [each.carbs_g for each in started if each.carbs_g]
     carbs += [entry.carbs_g for entry in therapy.carbs]
     return InsulinSums(
@@ -211,16 +211,3 @@ def _insulin(therapy: Therapy, begin: datetime, end: datetime) -> InsulinSums:
         carbs_g=sum(carbs, 0.0),
         carb_entries=len(carbs),
     )
-
-
-def _delivered_between(bolus: Bolus, begin: datetime, end: datetime) -> float:
-    """The immediate part counts when it began, the extended part evenly while it ran."""
-    amount = bolus.immediate_u if begin <= bolus.started_at < end else 0.0
-    if not bolus.extended_u:
-        return amount
-    since = bolus.extended_from or bolus.started_at
-    until = max(bolus.extended_until or since, since)
-    if until == since:
-        return amount + (bolus.extended_u if begin <= since < end else 0.0)
-    share = (min(until, end) - max(since, begin)) / (until - since)
-    return amount + bolus.extended_u * max(0.0, share)

@@ -84,6 +84,18 @@ class Bolus:
         """Whether it corrects a high glucose, alone or together with a meal."""
         return self.automatic or (self.correction_u or 0.0) > 0.0
 
+    def delivered_between(self, begin: datetime, end: datetime) -> float:
+        """Return what was delivered in a period: the immediate part when it began, the extended part evenly while it ran."""
+        amount = self.immediate_u if begin <= self.started_at < end else 0.0
+        if not self.extended_u:
+            return amount
+        since = self.extended_from or self.started_at
+        until = max(self.extended_until or since, since)
+        if until == since:
+            return amount + (self.extended_u if begin <= since < end else 0.0)
+        share = (min(until, end) - max(since, begin)) / (until - since)
+        return amount + self.extended_u * max(0.0, share)
+
 
 @attrs.frozen(kw_only=True)
 class CarbEntry:

@@ -189,6 +189,18 @@ def test_title_and_description_say_what_is_drawn() -> None:
     assert set((chart.get("aria-labelledby") or "").split()) <= ids
 
 
+def test_the_description_counts_as_the_figures_do() -> None:
+    """A bolus that began earlier is not one of these hours; what its extended part delivers in them counts."""
+    hour = timedelta(hours=1)
+    earlier = Bolus(
+        bolus_id=1, started_at=NOW - hour, ended_at=NOW + hour, immediate_u=4.0, extended_u=3.0, extended_from=NOW - hour,
+        extended_until=NOW + hour, extended=True,
+    )  # fmt: skip
+    own = Bolus(bolus_id=2, started_at=NOW + hour, ended_at=NOW + hour, immediate_u=2.0)
+    content = ChartContent(begin=NOW, end=NOW + 3 * hour, boluses=[earlier, own])
+    assert "1 bolus, 3.5 U" in (drawn(content).findtext(f"{SVG}desc") or "")
+
+
 def test_texts_are_escaped() -> None:
     """A name from the pump cannot become markup."""
     chart = drawn(attrs.evolve(BUSY, marks=[ChartMark(kind="alarm", at=at(100), name='<b onload="x">&')]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -16,7 +17,7 @@ from tconnectsync import events
 from tconnectsync.events.alarms import ALARMS, MALFUNCTIONS, alarm_names
 from tconnectsync.plugin.http_failures import FAILURE_TEXTS, HttpFailure
 from tconnectsync.storage_errors import MAKE_ROOM
-from tconnectsync_tandem.decode import codes, insulin, modes
+from tconnectsync_tandem.decode import binary_only_records, codes, device, glucose, insulin, modes
 from tconnectsync_web import languages
 from tconnectsync_web.languages import Languages
 from tconnectsync_web.pages import status_words
@@ -28,11 +29,21 @@ KEYWORDS = {"gettext": None, "_": None, "msg": None, "ngettext": (1, 2)}
 OPTIONS = {"**.html": {"extensions": "jinja2.ext.i18n", "newstyle_gettext": "true", "trim_blocks": "true"}}
 VALUE_TABLES: list[Mapping[int, str]] = [
     found
-    for module in (insulin, modes)
+    for module in (binary_only_records, device, glucose, insulin, modes)
     for name, found in vars(module).items()
     if isinstance(found, dict) and re.fullmatch(r"_[A-Z_]+", name)
 ]
 """The tables of values in records."""
+INLINE = [
+    ast.literal_eval(each.args[0])
+    for path in sorted(Path(insulin.__file__).parent.glob("*.py"))
+    for each in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    if isinstance(each, ast.Call)
+    and isinstance(each.func, ast.Name)
+    and each.func.id == "named"
+    and isinstance(each.args[0], ast.Dict)
+]
+"""Short ones stand where they are used."""
 SPOKEN = {"hidden", "alarm", "plgs"}
 """Words that are in code, not in a table."""
 KNOWN = Languages()
@@ -76,7 +87,7 @@ def test_every_text_is_translated(code: str) -> None:
 
 def pump_words() -> set[str]:
     """Names of alarms and alerts, fields of records as the log's page writes them, and the values that these usually have."""
-    tables = [ALARMS, MALFUNCTIONS, codes.ALERTS, codes.SENSOR_ALERTS, codes.SESSION_REASONS, *VALUE_TABLES]
+    tables = [ALARMS, MALFUNCTIONS, codes.ALERTS, codes.SENSOR_ALERTS, codes.SESSION_REASONS, *VALUE_TABLES, *INLINE]
     words = {str(name) for table in tables for name in table.values()} | {*alarm_names(), "none"} - {""}
     words = {name for name in words if not name.startswith("malfunction_")}
     for kind in KIND_TITLES:

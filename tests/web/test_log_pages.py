@@ -150,6 +150,20 @@ def test_glucose_has_the_chosen_units(units: GlucoseUnits, words: str) -> None:
     assert describe_event(glucose(1), ENGLISH, units, ZONES.wall_of).details == words
 
 
+@pytest.mark.parametrize(
+    ("units", "words"), [(GlucoseUnits.MG_DL, "trend −0.9 mg/dL/min"), (GlucoseUnits.MMOL_L, "trend −0.05 mmol/L/min")]
+)
+def test_a_slow_change_is_not_zero(units: GlucoseUnits, words: str) -> None:
+    told = event(
+        "glucose.reading",
+        events.GlucoseReading(
+            mark="value", reading_time=NOW.replace(tzinfo=None), glucose_mg_dl=112.0, trend_mg_dl_per_min=-0.9
+        ),
+        1,
+    )
+    assert words in describe_event(told, ENGLISH, units, ZONES.wall_of).details
+
+
 def test_times_are_the_wearers() -> None:
     row = DESCRIBE(glucose(0))
     assert row.local == datetime(2026, 6, 10, 18, 0), "Berlin's summer time"

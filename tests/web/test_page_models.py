@@ -8,6 +8,7 @@ import attrs
 import pytest
 
 from tconnectsync import BasalSpan, Bolus, CarbEntry, Event, GlucosePoint, Therapy, Zones, events
+from tconnectsync.cli.report import figure_words
 from tconnectsync.events.pump_state import PumpState, Reported
 from tconnectsync_web.languages import Languages
 from tconnectsync_web.pages import value_words
@@ -366,6 +367,10 @@ def test_extended_bolus_of_yesterday() -> None:
     found = day_page(FakeReader(whole=Therapy(boluses=[given], until=at(0))), date(2026, 6, 9))
     assert [bolus.bolus_id for bolus in found.chart.boluses] == [7]
     assert found.boluses == []
+    assert (found.chart.started, found.chart.bolus_u) == (
+        [],
+        pytest.approx(found.summary.insulin.bolus_u if found.summary else 0),
+    )
 
 
 def test_a_report_counts_whole_days_with_data() -> None:
@@ -394,6 +399,14 @@ def test_a_report_counts_whole_days_with_data() -> None:
 def test_lengths_in_words(length: timedelta, words: str) -> None:
     """Two units at most."""
     assert value_words.duration(ENGLISH, length) == words
+
+
+@pytest.mark.parametrize(
+    ("percent", "words"), [(None, "–"), (0, "0 %"), (0.4, "<1 %"), (0.6, "1 %"), (99.6, "100 %"), (100, "100 %")]
+)
+def test_few_lows_are_not_none(percent: float | None, words: str) -> None:
+    """As `report` writes it: "0 %" means never."""
+    assert value_words.share(ENGLISH, percent) == words == figure_words.percent(percent)
 
 
 def test_boluses_in_words() -> None:

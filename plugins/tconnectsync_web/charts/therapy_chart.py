@@ -104,8 +104,8 @@ def words(content: ChartContent, style: ChartStyle) -> tuple[str, str]:
         low, high = (value_words.glucose(texts, style.units, value) for value in (min(values), max(values)))
         said = {"low": low, "high": high, "units": style.units.label}
         parts.append(texts.gettext("Glucose from %(low)s to %(high)s %(units)s.") % said)
-    count = len(content.boluses)
-    total = value_words.insulin(texts, sum(bolus.delivered_u for bolus in content.boluses))
+    count = len(content.started)
+    total = value_words.insulin(texts, content.bolus_u)
     said = {"count": str(count), "amount": total}
     parts.append(texts.ngettext("%(count)s bolus, %(amount)s.", "%(count)s boluses, %(amount)s.", count) % said)
     parts += [

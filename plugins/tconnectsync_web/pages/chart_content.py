@@ -53,7 +53,10 @@ class Carbs:
 
 @attrs.frozen(kw_only=True)
 class ChartContent:
-    """All that a chart from ``begin`` until ``end`` shows. ``until``: the time of the newest data."""
+    """All that a chart from ``begin`` until ``end`` shows. ``until``: the time of the newest data.
+
+    ``boluses`` also has those that began earlier, if they are still delivered in these hours.
+    """
 
     begin: datetime
     end: datetime
@@ -65,6 +68,16 @@ class ChartContent:
     carbs: Sequence[Carbs] = ()
     bands: Sequence[Band] = ()
     marks: Sequence[ChartMark] = ()
+
+    @property
+    def started(self) -> Sequence[Bolus]:
+        """The boluses that began in these hours, as sums count them."""
+        return [bolus for bolus in self.boluses if bolus.started_at >= self.begin]
+
+    @property
+    def bolus_u(self) -> float:
+        """The insulin of boluses that was delivered in these hours."""
+        return sum(bolus.delivered_between(self.begin, self.end) for bolus in self.boluses)
 
     @property
     def is_empty(self) -> bool:

@@ -51,7 +51,7 @@ def day_page(reader: PageReader, day: date) -> DayPage:
         next=day + DAY if day < today else None,
         chart=chart,
         summary=summary if summary.days_with_data else None,
-        boluses=[bolus for bolus in chart.boluses if bolus.started_at >= begin],
+        boluses=chart.started,
         missing_from=_missing_from(therapy.until, end, now),
     )
 

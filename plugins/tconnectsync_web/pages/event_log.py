@@ -157,8 +157,9 @@ def _detail(name: str, value: Any, texts: Texts, units: GlucoseUnits) -> str:
     if isinstance(value, (int, float)):
         if name == "glucose_mg_dl" or name.endswith(("_mg_dl", "_mg_dl_per_u", "_mg_dl_per_min")):
             label, _, per = name.partition("_mg_dl")
-            digits = 1 if units is GlucoseUnits.MMOL_L or per else 0
-            ending = per.replace("_per_u", "/U").replace("_per_min", "/min")
+            is_mmol = units is GlucoseUnits.MMOL_L
+            digits = {"": int(is_mmol), "_per_u": 1, "_per_min": 1 + is_mmol}[per]
+            ending = per.replace("_per_u", f"/{texts.gettext('U')}").replace("_per_min", "/min")
             return f"{texts.name(label)} {texts.number(units.convert(value), digits)} {units.label}{ending}"
         if name.endswith("_s"):
             return f"{texts.name(name.removesuffix('_s'))} {texts.amount(value / 60, 1)} min"

@@ -80,6 +80,13 @@ def trend(mg_dl_per_min: float) -> tuple[str, str]:
     return TRENDS[5][1:] if mg_dl_per_min > -3.0 else FASTEST_FALL
 
 
+def share(texts: Texts, percent: float | None) -> str:
+    """Return a share: "<1 %" for less than half a percent that is not nothing; a dash if it is unknown."""
+    if percent is None:
+        return "–"
+    return "<1 %" if 0 < percent < 0.5 else f"{texts.number(percent)} %"
+
+
 def zone_of(mg_dl: float) -> str:
     """Return one of :data:`ZONES`."""
     if mg_dl < TARGET_FROM:

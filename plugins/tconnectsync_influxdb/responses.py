@@ -83,25 +83,40 @@ def raise_for_status(answer: HttpResponse, place: Place) -> None:
             remedy=place.creation,
         )
     if status == 404 or 300 <= status < 400:
-        raise Retryable(
-            f"{place} does not answer like an InfluxDB ({said})",
-            remedy="Check sinks.influxdb.url: it ends with the port, often 8086.",
-        )
+        raise _not_an_influxdb(place, status, said)
     if status == 413:
         raise Retryable(f"{place} refuses the size of the request ({said}); a smaller one follows", narrow=True)
     wait = retry_after_s(answer)
     raise Retryable(f"{place} cannot do this now ({said})", after_s=wait, in_doubt=status >= 500)
 
 
+def _not_an_influxdb(place: Place, status: int, said: str = "") -> Retryable:
+    return Retryable(
+        f"{place} does not answer like an InfluxDB ({said or f'HTTP {status}'})",
+        in_doubt=status < 300,
+        remedy="Check sinks.influxdb.url: it ends with the port, often 8086. A proxy's login page must not be in front of it.",
+    )
+
+
+def raise_for_change(answer: HttpResponse, place: Place) -> None:
+    """Raise unless the change is done. InfluxDB says so with status 204 only; a proxy's login page often has 200."""
+    raise_for_status(answer, place)
+    if answer.status != 204:
+        raise _not_an_influxdb(place, answer.status)
+
+
 def raise_for_write(answer: HttpResponse, place: Place) -> None:
     """Raise what the answer to a write means. Points older than the database keeps data are no error.
 
     Status 400 and 422: all valid lines were written, and the others dropped. The outbox halves the batch until the culprit is alone.
+    Without InfluxDB's own words, a proxy answered: the data is not to blame.
     """
     if answer.status not in (400, 422):
-        raise_for_status(answer, place)
+        raise_for_change(answer, place)
         return
     words = error_text(answer)
+    if not words:
+        raise _not_an_influxdb(place, answer.status)
     if _OUTDATED in words:
         return
     if "timeout" in words:
@@ -112,7 +127,7 @@ def raise_for_write(answer: HttpResponse, place: Place) -> None:
             f"Another program wrote this field with another type. Use a {place.what.split()[0]} of its own for tconnectsync, then"
             " `tconnectsync dead-letters retry influxdb`."
         )
-    raise Rejected(f"{place} refuses the data (HTTP {answer.status}: {words or 'no reason given'})", remedy=remedy)
+    raise Rejected(f"{place} refuses the data (HTTP {answer.status}: {words})", remedy=remedy)
 
 
 def raise_for_query(answer: HttpResponse, place: Place) -> Sequence[Mapping[str, Any]]:

@@ -15,7 +15,7 @@ import attrs
 from tconnectsync import Clock, HttpClient, HttpLimits, HttpResponse, Secret, host_of
 from tconnectsync_influxdb.options import InfluxOptions
 from tconnectsync_influxdb.points import PointKey, iso_ns, quoted_name, quoted_text
-from tconnectsync_influxdb.responses import Place, raise_for_query, raise_for_status, raise_for_write
+from tconnectsync_influxdb.responses import Place, raise_for_change, raise_for_query, raise_for_write
 
 LIMITS = HttpLimits(connect_s=10.0, silence_s=60.0, whole_s=120.0, most_bytes=64 << 20)
 _DELETED_AT_ONCE = 50
@@ -160,7 +160,7 @@ class InfluxV2(InfluxServer):
             answer = self._request(
                 "POST", "/api/v2/delete", what="a deletion", params=params, body=json.dumps(body).encode()
             )
-            raise_for_status(answer, self.place)
+            raise_for_change(answer, self.place)
 
     def query(self, *statements: str) -> Iterator[Series]:
         """``/query``."""

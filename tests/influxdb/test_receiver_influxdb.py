@@ -203,6 +203,8 @@ def second(server: Bucket, tmp_path: Any, **other: Any) -> TimeSeries:
         (404, {"message": 'bucket "pump" not found'}, Retryable, "has no bucket pump"),
         (404, {}, Retryable, "not answer like an InfluxDB"),
         (302, {}, Retryable, "not answer like an InfluxDB"),
+        (200, {"title": "Sign in"}, Retryable, "not answer like an InfluxDB"),
+        (400, {}, Retryable, "not answer like an InfluxDB"),
         (400, {"message": "unable to parse"}, Rejected, "unable to parse"),
         (422, {"message": "failure writing points: field type conflict"}, Rejected, "field type conflict"),
         (413, {"message": "Request Entity Too Large"}, Retryable, "size"),
@@ -243,6 +245,21 @@ def test_deletion_at_influxdb_2(bucket: Bucket, tmp_path: Any) -> None:
     )
     assert deletion["start"].endswith(".000000020Z")
     assert deletion["stop"].endswith(".000000021Z")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_login_page_stores_and_deletes_nothing(bucket: Bucket, tmp_path: Any, version: int) -> None:
+    """A proxy answers everything with its page and status 200: all waits, and the point stays known."""
+    receiver = second(bucket, tmp_path) if version == 2 else receiver_of(tmp_path, url=bucket.url, database="d")
+    key = key_of(second(bucket, tmp_path).deliver([put(bolus(1.0))])[0])
+    for path in ("/api/v2/write", "/api/v2/delete", "/write", "/query"):
+        bucket.answers[path] = (200, {"title": "Sign in"})
+    withdrawn = Delivery(document_id="one", collection="bolus", document=None, receiver_key=key)
+    for change in (put(bolus(2.0, name="two", offset_ns=22)), withdrawn):
+        with pytest.raises(Retryable, match="not answer like an InfluxDB") as told:
+            receiver.deliver([change])
+        assert "login page" in str(told.value.remedy) or version == 1
+    assert [fields["id"] for fields in bucket.points.values()] == ["one"]
 
 
 def test_check_at_influxdb_2(bucket: Bucket, tmp_path: Any) -> None:

@@ -22,8 +22,9 @@ KEEPALIVE_S = 60
 """After one and a half times as long without a sign the broker publishes the last will, for example after a power failure."""
 PAUSES_S = (1, 120)
 """The shortest and the longest wait before it connects again."""
-REFUSED_PAUSES_S = (3600, 6 * 3600)
-"""The same after a refused login: a broker may lock out who tries a wrong password again and again."""
+REFUSED_PAUSES_S = (120, 3600)
+"""The wait after the first refused login, which may be a broker that is still starting, and after each further one: a broker may
+lock out who tries a wrong password again and again."""
 _LEAVE_S = 1.0
 _ANSWER_S = 2.0
 
@@ -55,7 +56,9 @@ class Presence:
             publish_values=lambda: publish_values(self._publish_acknowledged),
         )
         self._last_sent: MQTTMessageInfo | None = None
-        self._payload = status_payload(ONLINE, ())
+        self.problems: Sequence[str] = ()
+        self._refusals = 0
+        self._has_left = False
         client = new_client(options, reconnect=True)
         client.reconnect_delay_set(*PAUSES_S)
         client.will_set(
@@ -69,29 +72,42 @@ class Presence:
 
     def show(self, problems: Sequence[str]) -> None:
         """Publish these problems now, or when there is a connection."""
-        self._payload = status_payload(ONLINE, problems)
-        if self._client.is_connected():
+        self.problems = problems
+        if self.is_connected():
             self._publish(self._client)
+
+    def is_connected(self) -> bool:
+        """Whether the broker knows that the daemon runs."""
+        return self._client.is_connected()
 
     def leave(self) -> None:
         """Say that the daemon was stopped, and disconnect. Then the broker drops the last will."""
+        self._has_left = True
         self._announcer.stop()
         connected = self._client.is_connected()
         if connected:
-            self._payload = status_payload(OFFLINE, ["tconnectsync was stopped"])
+            payload = status_payload(OFFLINE, ["tconnectsync was stopped"])
             with contextlib.suppress(ValueError, RuntimeError):  # the connection broke just now: the will says it
-                self._client.publish(self._topic, self._payload, qos=1, retain=True).wait_for_publish(_LEAVE_S)
+                self._client.publish(self._topic, payload, qos=1, retain=True).wait_for_publish(_LEAVE_S)
         self._client.disconnect()
         if connected:  # else its thread may be in a long attempt to connect, and ends after it
             self._client.loop_stop()
 
     def _publish(self, client: Client) -> None:
-        client.publish(self._topic, self._payload, qos=1, retain=True)
+        client.publish(self._topic, status_payload(ONLINE, self.problems), qos=1, retain=True)
 
     def _connected(self, client: Client, _data: object, _flags: object, answer: Any, _more: object) -> None:
-        client.reconnect_delay_set(*(REFUSED_PAUSES_S if is_login_refused(answer) else PAUSES_S))
+        if self._has_left:  # while the attempt to connect was on its way
+            client.disconnect()
+            return
+        if is_login_refused(answer):
+            pause_s = REFUSED_PAUSES_S[min(self._refusals, 1)]
+            self._refusals += 1
+            client.reconnect_delay_set(pause_s, pause_s)
         if answer.is_failure:
             return
+        self._refusals = 0
+        client.reconnect_delay_set(*PAUSES_S)
         if self._birth_topic:
             client.subscribe(self._birth_topic, qos=1)
         self._publish(client)

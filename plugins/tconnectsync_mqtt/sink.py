@@ -71,6 +71,7 @@ class Broker(BaseReceiver):
         self.address = f"{scheme}://{options.host}:{options.broker_port}/{options.prefix}"
         self._memory = BrokerMemory(address=self.address)
         self._presence: Presence | None = None
+        self._presence_lock = threading.Lock()
         self._order = threading.Lock()
         """Held while older values are published again, so that they come before newer ones."""
 
@@ -84,21 +85,34 @@ class Broker(BaseReceiver):
 
     def show(self, problems: Sequence[str]) -> None:
         """Publish that the daemon runs, and its problems. The first call opens a connection with a last will."""
-        from tconnectsync_mqtt.presence import Presence
-
-        if self._presence is None:
-            self._presence = Presence(
-                self.options,
-                publish_device=self._publish_device_again,
-                publish_values=self._publish_values_again,
-            )
-        self._presence.show(problems)
+        with self._presence_lock:
+            if self._presence is None:
+                self._presence = self._new_presence()
+            self._presence.show(problems)
 
     def leave(self) -> None:
         """Publish that the daemon was stopped."""
-        presence, self._presence = self._presence, None
-        if presence is not None:
+        with self._presence_lock:
+            presence, self._presence = self._presence, None
+            if presence is not None:
+                presence.leave()
+
+    def _connect_again(self) -> None:
+        """The broker accepts messages: the daemon's own connection need not wait any longer after a failure."""
+        with self._presence_lock:
+            presence = self._presence
+            if presence is None or presence.is_connected():
+                return
             presence.leave()
+            self._presence = self._new_presence()
+            self._presence.show(presence.problems)
+
+    def _new_presence(self) -> Presence:
+        from tconnectsync_mqtt.presence import Presence
+
+        return Presence(
+            self.options, publish_device=self._publish_device_again, publish_values=self._publish_values_again
+        )
 
     def deliver(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
         """Publish the newest state. A withdrawn document becomes an empty message, which clears the retained one."""
@@ -117,6 +131,7 @@ class Broker(BaseReceiver):
             self.clock.sleep(SUBSCRIBE_S)
             discovery = []
         self._publish(*discovery, [*self._alive(), *(each for each in messages if each.payload or each.retained)])
+        self._connect_again()
         if LASTING in contents:  # if an earlier release had published anything, then this
             self._memory = attrs.evolve(self._memory, announced=self.options.discovery_prefix)
         return [Accepted(receiver_key=_topic_of(delivery)) for delivery in batch]

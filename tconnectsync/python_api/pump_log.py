@@ -22,7 +22,7 @@ from tconnectsync.statistics.day_cache import DayCache
 from tconnectsync.statistics.day_store import FILE_NAME
 from tconnectsync.statistics.reading import KINDS, read_therapy
 from tconnectsync.statistics.summary import Summary, day_span, days_between, summarise_day
-from tconnectsync.statistics.therapy import Therapy, merged
+from tconnectsync.statistics.therapy import BasalSpan, Therapy, merged
 from tconnectsync.timeline.event_stream import EventStream, event_streams
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.spans import EARLIEST, LATEST, any_contains
@@ -35,6 +35,10 @@ LATE_GLUCOSE = timedelta(days=1)
 """A sensor sends readings that the pump missed up to a day later."""
 GAP = timedelta(minutes=7)
 """A sensor measures every five minutes: after a longer time a reading is missing."""
+SILENCE = timedelta(hours=3)
+"""A pump that is on logs something at least hourly: after a longer time its records are missing."""
+SIGNS = PUMP_KINDS - basal.NO_SIGNS
+"""Kinds that show that the pump was on."""
 MODES = frozenset({"mode.changed"})
 CHUNK = timedelta(days=14)
 """The days of therapy that are in memory at once."""
@@ -162,7 +166,10 @@ class PumpLog:
         for stream in self._current().values():
             events = self._therapy_events(stream, since, until)
             whole = read_therapy(events, pump=stream.pump, seen=self._seen_on(stream, until))
-            parts.append(whole.while_active(stream.timeline.active).between(since, until))
+            worn = whole.while_active(stream.timeline.active)
+            if stream.numbered:
+                worn = attrs.evolve(worn, basal=[_while_heard(stream, span) for span in worn.basal])
+            parts.append(worn.between(since, until))
         return attrs.evolve(merged(parts), until=self.newest())
 
     def days(self, first: date, last: date) -> Sequence[Summary]:
@@ -195,7 +202,7 @@ class PumpLog:
 
     def _seen_on(self, stream: EventStream, until: datetime) -> datetime | None:
         """Return until when events of any kind show that the pump was on. A stopped pump may report only its battery for days."""
-        last = self._log.neighbour(stream.id, stream.stream.last_key + 1, PUMP_KINDS - basal.NO_SIGNS, before=True)
+        last = self._log.neighbour(stream.id, stream.stream.last_key + 1, SIGNS, before=True)
         at = None if last is None else stream.timeline.at(*last)
         return None if at is None or stream.timeline.is_superseded(at) else min(at, until)
 
@@ -248,6 +255,17 @@ def _events_of(
     for event in events_between(stream, begin, end, kinds):
         if event.at is not None and (not active_only or any_contains(stream.timeline.active, event.at)):
             yield event
+
+
+def _while_heard(stream: EventStream, span: BasalSpan) -> BasalSpan:
+    """End a rate or stop at the last event before a silence: what the pump did in it, and whether it still applies, is unknown."""
+    at = span.begin
+    while span.end - at > SILENCE:
+        event = last_before(stream, at + SILENCE, SIGNS)
+        if event is None or event.at is None or event.at <= at:
+            return attrs.evolve(span, end=at)
+        at = event.at
+    return span
 
 
 def _last_of(stream: EventStream, kinds: frozenset[str], where: Callable[[Event], bool] | None) -> Event | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 
+import attrs
 import pytest
 
 from tconnectsync.python_api.pump_log import PumpLog
@@ -88,6 +89,22 @@ def test_data_that_end_before_the_period(tmp_path: Path) -> None:
         spans.append([(round(day.length_s / 3600), day.is_basal_incomplete) for day in days])
     assert spans == [[(24, False), (7, False), (0, False)], [(24, False), (24, True), (24, False)]]
     assert [round(day.coverage_percent or 0, -1) for day in days] == [100, 30, 0]
+
+
+def test_days_without_records_after_a_stop(tmp_path: Path) -> None:
+    """Insulin was stopped when the records broke off: the stop ends with them, and nothing is known of the days after it."""
+    pump = simulate(SimulationPlan(seed=4, zone="Europe/Berlin", start=date(2026, 6, 1), days=10))
+    stop = next(each.started_at for each in pump.truth.suspensions if each.name == "user" and each.started_at.day > 3)
+    silent, again = (stop + wait for wait in (timedelta(minutes=2), timedelta(days=3)))
+    told = [each for each in pump.log if not silent.timestamp() < each.at_s < again.timestamp()]
+    write_log(tmp_path, attrs.evolve(pump, log=tuple(told)))
+    first = stop.date()
+    with PumpLog.open(tmp_path, Zones(timezone="Europe/Berlin"), clock=FakeClock(all_uploaded_at(pump))) as log:
+        whole, days = log.therapy(stop - timedelta(hours=1), again), log.days(first, first + timedelta(days=2))
+        later = log.therapy(stop + timedelta(days=1), again)
+    assert sum((each.end - each.begin for each in whole.basal if each.suspended), timedelta()) < timedelta(minutes=10)
+    assert later.basal == []
+    assert [day.is_basal_incomplete or not day.days_with_data for day in days] == [True] * 3
 
 
 def test_two_pumps(tmp_path: Path) -> None:

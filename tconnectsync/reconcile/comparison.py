@@ -16,7 +16,7 @@ from tconnectsync.eventlog import EventLog
 from tconnectsync.outbox import DocumentRow, Outbox, receiver_memory
 from tconnectsync.outbox.document_states import OwnershipState
 from tconnectsync.outbox.encoded_document import EncodedDocument
-from tconnectsync.outbox.stored_values import READ_BACK, ReadBack
+from tconnectsync.outbox.stored_values import ADMITTED_FROM, READ_BACK, ReadBack
 from tconnectsync.plugin.fold import Document
 from tconnectsync.plugin.receiver import FieldDiff, ReadableReceiver, StoredDocument, can_adopt
 from tconnectsync.projection.fold_runner import FoldFailed, FoldRunner
@@ -321,9 +321,12 @@ def _copy_mismatch(
 def repair(outbox: Outbox, found: Sequence[Mismatch], *, now: datetime) -> int:
     """Mark wrong documents of ours for delivery, or for withdrawal when all data is fetched again. Return how many.
 
-    Call it in a transaction. Delivery looks for existing copies first, and deletes surplus copies by their receiver keys.
+    Call it in a transaction. Delivery looks for existing copies first, and deletes surplus copies by their receiver keys. If some
+    are missing, the receiver may have been restored from an older backup, so it is checked again for another program's documents.
     """
     ours = [each for each in found if each.repairable]
+    if any(each.verdict == "missing" for each in ours):
+        outbox.values.forget(ADMITTED_FROM)
     for lost in (True, False):
         rows = [each.row for each in ours if each.row is not None and (each.verdict == "missing") == lost]
         strays = {each.id: each.copy.receiver_key for each in ours if each.copy is not None and each.row is not None}

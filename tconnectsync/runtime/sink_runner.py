@@ -132,6 +132,9 @@ class SinkRunner:
                 now=self.clock.now(),
             )
             self.outbox.values.put(REWRITES_ALLOWED, True)
+            self.outbox.values.forget(
+                ADMITTED_FROM
+            )  # the site may be an older one now, with another program's documents
         self._clear_health()
         return count
 

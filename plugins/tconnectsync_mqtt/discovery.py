@@ -5,6 +5,7 @@ One retained message describes the device with all entities. Home Assistant has 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ import attrs
 from tconnectsync import GlucoseUnits
 from tconnectsync_mqtt.alarm_fold import EVENT_TYPES
 from tconnectsync_mqtt.details_fold import DETAILS, MODES
+from tconnectsync_mqtt.options import DEFAULT_PREFIX
 from tconnectsync_mqtt.state_fold import CURRENT, CURRENT_FOR_S, LASTING, MARKS, TRENDS
 
 LASTING_FOR_S = 3 * 3600.0
@@ -129,7 +131,12 @@ def device_message(
     """
     node = node_of(prefix)
     return {
-        "device": {"identifiers": [node], "name": "Insulin pump", "manufacturer": "Tandem", "sw_version": version},
+        "device": {
+            "identifiers": [node],
+            "name": _device_name(prefix),
+            "manufacturer": "Tandem",
+            "sw_version": version,
+        },
         "origin": {"name": "tconnectsync", "sw_version": version},
         "components": {
             entity.key: _component(entity, prefix, units, (left_s or {}).get(entity.key)) for entity in ENTITIES
@@ -144,7 +151,7 @@ def device_topic(prefix: str, discovery_prefix: str) -> str:
 
 def older_topics(prefix: str, discovery_prefix: str) -> list[str]:
     """The topics of the discovery messages of earlier releases."""
-    return [f"{discovery_prefix}/sensor/{node_of(prefix)}/{key}/config" for key in _ONE_MESSAGE_EACH]
+    return [f"{discovery_prefix}/sensor/{_accepted(prefix)}/{key}/config" for key in _ONE_MESSAGE_EACH]
 
 
 def _component(entity: Entity, prefix: str, units: GlucoseUnits, left_s: float | None) -> dict[str, Any]:
@@ -190,5 +197,16 @@ def _availability(entity: Entity, prefix: str) -> list[dict[str, str]]:
 
 
 def node_of(prefix: str) -> str:
-    """A name of letters, digits, _ and -, the only characters that Home Assistant accepts."""
+    """The device's name in topics and identifiers; with a part that tells two prefixes of other letters apart."""
+    accepted = _accepted(prefix)
+    return accepted if prefix.isascii() else f"{accepted}_{hashlib.sha256(prefix.encode()).hexdigest()[:6]}"
+
+
+def _accepted(prefix: str) -> str:
+    """The prefix with letters, digits, _ and -, the only characters that Home Assistant accepts."""
     return "".join(sign if sign.isascii() and (sign.isalnum() or sign in "_-") else "_" for sign in prefix)
+
+
+def _device_name(prefix: str) -> str:
+    """The device's name for people. A prefix of their own tells two people's devices apart."""
+    return "Insulin pump" if prefix == DEFAULT_PREFIX else f"Insulin pump ({prefix})"

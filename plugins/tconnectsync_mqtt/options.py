@@ -10,6 +10,7 @@ import attrs
 
 from tconnectsync import Secret, addresses, option, pasted
 
+DEFAULT_PREFIX = "tconnectsync"
 _TOPIC = re.compile(r"[^+#\0/]+(/[^+#\0/]+)*")
 
 
@@ -44,7 +45,9 @@ class MqttOptions:
     password: Secret | None = option(None, credential="mqtt-password", help="the password of that user")
     tls: bool = option(False, help="encrypt the connection; brokers on the internet require it")
     verify_tls: bool = option(True, help="false: accept any certificate")
-    prefix: str = option("tconnectsync", check=_topic, help="the topics begin with PREFIX/")
+    prefix: str = option(
+        DEFAULT_PREFIX, check=_topic, help="the topics begin with PREFIX/; each person needs another one"
+    )
     discovery_prefix: str = option(
         "homeassistant", check=_topic_or_off, help='topic prefix of Home Assistant discovery; "" turns it off'
     )

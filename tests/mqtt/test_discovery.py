@@ -113,4 +113,22 @@ def test_every_template_finds_its_field() -> None:
 
 def test_names_of_odd_prefixes() -> None:
     """Home Assistant accepts only letters, digits, _ and - in a topic's name."""
-    assert node_of("home/p\u00fcmp 1") == "home_p_mp_1"
+    assert node_of("home/pump 1") == "home_pump_1"
+    assert re.fullmatch("home_p_mp_1_[0-9a-f]{6}", node_of("home/p\u00fcmp 1"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("\u82b1\u5b50", "\u592a\u90ce"), ("home/Zo\u00eb", "home/Zo\u00e9"), ("anna", "ben")]
+)
+def test_two_people_are_two_devices(one: str, other: str) -> None:
+    """Their devices have different topics, identifiers and names, whatever the letters of their prefixes are."""
+    assert device_topic(one, "homeassistant") != device_topic(other, "homeassistant")
+    first, second = (device_message(prefix, "4", GlucoseUnits.MG_DL) for prefix in (one, other))
+    assert first["device"]["identifiers"] != second["device"]["identifiers"]
+    assert (first["device"]["name"], second["device"]["name"]) == (f"Insulin pump ({one})", f"Insulin pump ({other})")
+    ids = [{each["unique_id"] for each in said["components"].values()} for said in (first, second)]
+    assert not ids[0] & ids[1]
+
+
+def test_the_usual_prefix_is_not_in_the_name() -> None:
+    assert device_message("tconnectsync", "4", GlucoseUnits.MG_DL)["device"]["name"] == "Insulin pump"

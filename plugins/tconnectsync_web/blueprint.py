@@ -77,7 +77,7 @@ def page_blueprint(
     pages.add_url_rule("/report.csv", "report_csv", limited(views.report_csv))
     if cycles is not None:
         pages.add_url_rule("/sync", "sync", start_sync, methods=["POST"])
-    pages.register_error_handler(NotFound, _no_such_page)
+    pages.app_errorhandler(NotFound)(_no_such_page)
     pages.app_context_processor(lambda: {"form_token": form_token, "cycles": cycles})
     return pages
 

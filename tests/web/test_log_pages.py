@@ -251,6 +251,14 @@ def test_a_log_that_cannot_be_read_is_explained(tmp_path: Path, error: Exception
     assert "This can wait." not in words  # the last glucose may be low
 
 
+@pytest.mark.parametrize("path", ["/nothing", "/days/1999-01-01", "/days/x"])
+def test_an_address_without_a_page(tmp_path: Path, path: str) -> None:
+    """It says so with the menu and in the reader's language, whatever the address is."""
+    answer = asker(tmp_path, BrowsingReader())(path, **{"Accept-Language": "de"})
+    assert answer.status_code == 404
+    assert "Diese Seite gibt es nicht" in answer.text
+
+
 @pytest.mark.parametrize("kind", ["owner", "viewer"])
 def test_only_the_owner_has_the_button_to_sync(tmp_path: Path, kind: str) -> None:
     access = open_access(tmp_path, b"secret")

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Generator, Iterator, Mapping, Sequence, Set
 from contextlib import closing, contextmanager
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 import attrs
@@ -44,6 +45,7 @@ from tconnectsync_tandem.polling.planner import (
     Window,
     days_between,
     in_use,
+    is_date_right,
     local_day,
     split_into_windows,
     stray_days,
@@ -306,7 +308,12 @@ class TandemSource:
         coverage = self.log_facts_cache.coverage(pump, history)
         return planner.windows(
             coverage,
-            stray_days(self.log_facts_cache.clock_changes(pump, history), start, local_day(now, zone_of)),
+            stray_days(
+                self.log_facts_cache.clock_changes(pump, history),
+                start,
+                local_day(now, zone_of),
+                partial(is_date_right, pump, coverage.newest_of),
+            ),
             most_days=self.options.window_days,
             unread=self.window_state.unread(pump.serial, coverage.days),
             paused=self._cooldown.paused_days(pump, self.context.clock),

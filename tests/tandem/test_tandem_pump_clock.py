@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import attrs
 import pytest
@@ -144,3 +144,19 @@ def test_change_of_date_in_the_future(harness: TandemHarness) -> None:
     asked = len(harness.cloud.windows())
     harness.poll()
     assert len(harness.cloud.windows()) == asked
+
+
+@pytest.mark.parametrize("days_before", [3, 20, 29])
+def test_date_set_right_before_first_sync(harness: TandemHarness, days_before: int) -> None:
+    """The date of a new pump was set some days ago: its first records are fetched, but not again with each upload."""
+    since = datetime(2026, 11, 20, 6) - timedelta(days=days_before)
+    pump = WronglyDated(harness, now=since, days_off=(datetime(2008, 1, 3) - since).days)
+    pump.change_date(0)
+    pump.now += timedelta(days=days_before)
+    pump.wear(1)
+    assert pump.missing() == set()
+    harness.cloud.asked.clear()
+    pump.wear(2)
+    assert pump.missing() == set()
+    days = [date.fromisoformat(last) - date.fromisoformat(first) for first, last in harness.cloud.windows()]
+    assert sum(span.days + 1 for span in days) < 60

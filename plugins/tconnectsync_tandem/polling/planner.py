@@ -192,10 +192,23 @@ class Planner:
         return day >= stray.first + passed - OVERLAP_DAYS * _DAY
 
 
-def stray_days(changes: Iterable[Event], start: date, today: date) -> list[StrayDays]:
+def is_date_right(pump: Pump, newest_of: Mapping[datetime, datetime], since: datetime) -> bool:
+    """Whether the pump's newest time fits its last upload and has advanced in the uploads after ``since``.
+
+    After a date was set back, the newest time stands still: it stays at the later date.
+    """
+    if pump.newest is None or pump.uploaded_at is None or abs(pump.newest.date() - pump.uploaded_at.date()) >= 2 * _DAY:
+        return False
+    return any(newest < pump.newest for at, newest in newest_of.items() if at > since)
+
+
+def stray_days(
+    changes: Iterable[Event], start: date, today: date, is_right: Callable[[datetime], bool]
+) -> list[StrayDays]:
     """Days on which the pump ran before the wearer changed its date, and those on which it runs by a wrong date.
 
     ``changes``: ``clock.changed`` events. If both dates of a change are outside the history, it is ignored.
+    ``is_right``: see :func:`is_date_right`; a right date is often received late, as in the first sync.
     """
     last = today + MOST_DAYS_AHEAD * _DAY
     numbered = (event for event in changes if event.kind == "clock.changed" and event.body.part == "date")
@@ -212,7 +225,7 @@ def stray_days(changes: Iterable[Event], start: date, today: date) -> list[Stray
             continue
         since = dates[index - 1].pump_time.date() if index else before - LEAD_IN_DAYS * _DAY
         found.append(StrayDays(max(min(since, before), earliest), before, event.received_at))
-        right = abs(after - event.received_at.date()) < 2 * _DAY
+        right = abs(after - event.received_at.date()) < 2 * _DAY or is_right(event.received_at)
         if index + 1 == len(dates) and not right:
             end = after + (MOST_STRAY_DAYS - 1) * _DAY
             end = end if after > last else min(end, today + _DAY)

@@ -26,7 +26,7 @@ from tconnectsync.statistics.therapy import BasalSpan, Therapy, merged
 from tconnectsync.timeline.event_stream import EventStream, event_streams
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.spans import EARLIEST, LATEST, any_contains
-from tconnectsync.timeline.time_range import events_between, first_from, last_before
+from tconnectsync.timeline.time_range import events_between, first_from, last_before, last_where
 from tconnectsync.timeline.zones import Zones
 
 AROUND = timedelta(hours=12)
@@ -140,7 +140,7 @@ class PumpLog:
         """
         _require_known(kinds)
         worn, wanted = self.worn_pumps(), frozenset(kinds)
-        found = [_last_of(stream, wanted, where) for stream in self._current().values() if stream.pump in worn]
+        found = [last_where(stream, wanted, where) for stream in self._current().values() if stream.pump in worn]
         return max(
             (event for event in found if event is not None), key=lambda event: event.at or EARLIEST, default=None
         )
@@ -266,10 +266,3 @@ def _while_heard(stream: EventStream, span: BasalSpan) -> BasalSpan:
             return attrs.evolve(span, end=at)
         at = event.at
     return span
-
-
-def _last_of(stream: EventStream, kinds: frozenset[str], where: Callable[[Event], bool] | None) -> Event | None:
-    event = last_before(stream, LATEST, kinds)
-    while event is not None and event.at is not None and where is not None and not where(event):
-        event = last_before(stream, event.at, kinds)
-    return None if event is None or event.at is None else event

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from tconnectsync.events import Event
@@ -34,15 +34,31 @@ def events_between(
 
 def last_before(stream: EventStream, at: datetime, kinds: frozenset[str]) -> Event | None:
     """Return the last event of these kinds before ``at`` in the pump's order. Uses the index, so it may be long ago."""
+    events = next(_back_from(stream, at, kinds), ())
+    return events[-1] if events else None
+
+
+def last_where(stream: EventStream, kinds: frozenset[str], where: Callable[[Event], bool] | None) -> Event | None:
+    """Return the last event of these kinds, in the pump's order, for which ``where`` is true."""
+    for events in _back_from(stream, LATEST, kinds):
+        for event in reversed(events):
+            if where is None or where(event):
+                return event
+    return None
+
+
+def _back_from(stream: EventStream, at: datetime, kinds: frozenset[str]) -> Iterator[Sequence[Event]]:
+    """Yield the events of each key before ``at``, the last key first. Superseded ones are left out, so there may be none."""
     index = TimeIndex.of(stream.events, stream.stream, stream.timeline.clock)
     for range_ in reversed(index.ranges):
-        key = index.first_key(range_, at)
-        before = range_[1] + 1 if key is None else key
-        found = stream.events.neighbour(stream.id, before, kinds, before=True)
-        if found is not None and found[0] >= range_[0]:
-            events = stream.read(found[0], found[0], kinds)
-            return events[-1] if events else None
-    return None
+        first = index.first_key(range_, at)
+        key = range_[1] + 1 if first is None else first
+        while True:
+            found = stream.events.neighbour(stream.id, key, kinds, before=True)
+            if found is None or found[0] < range_[0]:
+                break
+            key = found[0]
+            yield stream.read(key, key, kinds)
 
 
 def first_from(stream: EventStream, at: datetime, kinds: frozenset[str]) -> Event | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from datetime import datetime, timedelta, timezone
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,15 @@ def test_the_newest_event_that_fits(sample: SampleLog) -> None:
         assert [newest.id, fits.id] == [readings[-1], readings[-9]]
         assert log.last({"cannula.filled"}, lambda _: False) is None
         assert log.worn_pumps() == log.pumps()
+
+
+def test_a_refused_event_hides_none_of_its_second(sample: SampleLog) -> None:
+    """The last event that fits is found also if others of the same time do not fit."""
+    kinds = {"basal.delivered", "basal.rate_changed", "glucose.reading"}
+    with open_log(sample.data_dir, timezone=ZONE) as log:
+        events = list(log.events(kinds=kinds))
+        first, second = next(pair for pair in pairwise(reversed(events)) if pair[0].at == pair[1].at)
+        assert log.last(kinds, lambda event: event.seq < first.seq) == second
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:

@@ -35,7 +35,9 @@ class InfluxOptions:
         help="InfluxDB 2: a token that may read and write the bucket",
     )
     database: str | None = option(None, check=_name, help="InfluxDB 1: the database")
-    username: str | None = option(None, help="InfluxDB 1: the user, if the server requires one")
+    username: str | None = option(
+        None, clean=pasted.text_or_none, help="InfluxDB 1: the user, if the server requires one"
+    )
     password: Secret | None = option(None, credential="influxdb-password", help="InfluxDB 1: the password of that user")
     verify_tls: bool = option(True, help="false: accept any certificate")
 

@@ -41,7 +41,7 @@ class MqttOptions:
     port: int | None = option(
         None, check=lambda value: None if value is None else _port(value), help="1883, or 8883 with tls"
     )
-    username: str | None = option(None, help="the broker's user name, if it requires one")
+    username: str | None = option(None, clean=pasted.text_or_none, help="the broker's user name, if it requires one")
     password: Secret | None = option(None, credential="mqtt-password", help="the password of that user")
     tls: bool = option(False, help="encrypt the connection; brokers on the internet require it")
     verify_tls: bool = option(True, help="false: accept any certificate")

@@ -53,7 +53,7 @@ class TandemOptions:
     """The account, its region, which pumps, and how far back."""
 
     email: str | None = option(
-        None, env=["TCONNECT_EMAIL"], clean=pasted.without_unseen, help="e-mail address of the Tandem Source account"
+        None, env=["TCONNECT_EMAIL"], clean=pasted.text_or_none, help="e-mail address of the Tandem Source account"
     )
     password: Secret | None = option(
         None, env=["TCONNECT_PASSWORD"], credential="tandem-password", help="password of the account"

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from tconnectsync import Secret, option
+from tconnectsync import Secret, option, pasted
 
 
 def _address(text: str) -> str | None:
@@ -46,13 +46,13 @@ class TconnectEndpointOptions:
 class TconnectOptions:
     """The account, its pump, the length of history, and the services' addresses."""
 
-    email: str | None = option(None, help="e-mail address of the t:connect account")
+    email: str | None = option(None, clean=pasted.text_or_none, help="e-mail address of the t:connect account")
     password: Secret | None = option(None, credential="tconnect-password", help="password of the account")
     pumps: tuple[str, ...] = option(
         (), check=_serial_list, help="serial numbers; all data is stored under the first one"
     )
     history_days: int = option(30, check=_few_days(1, 3660), help="days before the first start to fetch")
-    client_id: str | None = option(None, help="client id of the phone app")
+    client_id: str | None = option(None, clean=pasted.text_or_none, help="client id of the phone app")
     client_secret: Secret | None = option(
         None, credential="tconnect-client-secret", help="client secret of the phone app"
     )

@@ -194,6 +194,8 @@ def _checked(field: attrs.Attribute[Any], converter: Converter) -> Callable[[Any
     def hook(value: Any, _: Any) -> Any:
         if clean is not None and isinstance(value, str):
             value = clean(value)
+            if value is None:
+                return None
         built: Any = converter.structure(value, kind)
         expected = check(built) if check is not None else None
         if expected is not None:

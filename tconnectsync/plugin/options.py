@@ -40,7 +40,7 @@ def option(
     parse_env: Callable[[str], Any] | None = None,
     default_with_env: Mapping[str, Any] | None = None,
     check: Callable[[Any], str | None] | None = None,
-    clean: Callable[[str], str] | None = None,
+    clean: Callable[[str], str | None] | None = None,
     help: str = "",  # noqa: A002 - the word people search for
 ) -> Any:
     """Return a field of an options class: ``attrs.field`` with the other places that can give its value.
@@ -49,7 +49,7 @@ def option(
     - ``credential``: the name of a systemd credential, which wins over both.
     - ``parse_env(text)``: the value of a variable's text, as the file would have it. Raises ValueError with what was expected.
     - ``default_with_env``: the default if the variable (key) is set and the option is not given.
-    - ``clean(text)``: the text that is meant, from the text that was typed or pasted.
+    - ``clean(text)``: the text that is meant, from the text that was typed or pasted; None: nothing is set.
     - ``check(value)``: what was expected, or None if the value is good.
 
     A field ``x`` of type ``Secret | None`` also accepts the key ``x_file``.

@@ -25,6 +25,11 @@ def without_unseen(text: str) -> str:
     return "".join(each for each in text if not _is_invisible(each)).strip()
 
 
+def text_or_none(text: str) -> str | None:
+    """Like :func:`without_unseen`; None if nothing is left: an empty value in a file means that nothing is set."""
+    return without_unseen(text) or None
+
+
 def plain_token(text: str) -> str:
     """Like :func:`without_unseen`, and replace the dashes of word processors by hyphens."""
     seen = without_unseen(text)

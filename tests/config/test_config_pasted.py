@@ -97,6 +97,17 @@ def test_a_blank_may_be_part_of_a_password(load: Load) -> None:
     assert load(None, given, plugins=load_plugins()).sources["tandem"].options.password == Secret(" pass word ")
 
 
+@pytest.mark.parametrize("blank", ["", " ", "\\u200b"])
+@pytest.mark.parametrize("source", ["tandem", "tconnect"])
+def test_a_blank_account_is_no_account(load: Load, source: str, blank: str) -> None:
+    """An empty e-mail address turns no source on, and is named as missing in a source that is on."""
+    account = f'timezone = "Europe/Berlin"\n[sources.{source}]\npassword = "x"\nemail = "{blank}"\n'
+    for more, named in (("", "no source that is on"), ("enabled = true", f"sources.{source}.email: found nothing")):
+        with pytest.raises(ConfigError) as caught:
+            load(account + more, {}, plugins=load_plugins())
+        assert any(named in problem for problem in caught.value.problems)
+
+
 def test_a_token_in_the_address_is_the_token(site: Callable[..., Any]) -> None:
     options = site(None, {"NS_URL": f"https://site.example/?token={TOKEN}"})
     assert (options.url, options.token) == ("https://site.example/", Secret(TOKEN))

@@ -144,9 +144,9 @@ def device_message(
     }
 
 
-def device_topic(prefix: str, discovery_prefix: str) -> str:
-    """The topic of that message."""
-    return f"{discovery_prefix}/device/{node_of(prefix)}/config"
+def device_topic(prefix: str, discovery_prefix: str, last: str = "config") -> str:
+    """The topic of that message. Home Assistant listens to no other ``last`` part."""
+    return f"{discovery_prefix}/device/{node_of(prefix)}/{last}"
 
 
 def older_topics(prefix: str, discovery_prefix: str) -> list[str]:

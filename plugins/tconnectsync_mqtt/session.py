@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import attrs
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessageInfo
+from paho.mqtt.client import Client, ConnectFlags, MQTTMessageInfo
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -17,6 +17,9 @@ from tconnectsync_mqtt.options import MqttOptions
 
 CONNECT_S, ANSWER_S = 10.0, 20.0
 TURN_S = 0.2
+_IN_FLIGHT = 5
+"""Messages that wait for an answer at once. A broker may close the connection if there are more than it takes."""
+_OLD_BROKER = "Unsupported protocol version"
 _REFUSED = frozenset({"Bad user name or password", "Not authorized"})
 
 
@@ -34,9 +37,15 @@ class Message:
     retained: bool
 
 
-def new_client(options: MqttOptions, *, reconnect: bool) -> Client:
+class _NotMqtt5(Exception):
+    """The broker does not know MQTT 5."""
+
+
+def new_client(
+    options: MqttOptions, *, reconnect: bool, protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv311
+) -> Client:
     """Return a client with the login and encryption of the configuration, not connected."""
-    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv311, reconnect_on_failure=reconnect)
+    client = Client(CallbackAPIVersion.VERSION2, protocol=protocol, reconnect_on_failure=reconnect)
     client.connect_timeout = CONNECT_S
     if options.username is not None:
         client.username_pw_set(options.username, options.password.reveal() if options.password else None)
@@ -50,74 +59,106 @@ def new_client(options: MqttOptions, *, reconnect: bool) -> Client:
 
 
 class MqttSession:
-    """Publish messages with QoS 1 on the caller's thread."""
+    """Publish messages with QoS 1 on the caller's thread. Only MQTT 5 says that a topic is not allowed; an older broker gets 3.1.1."""
 
     def __init__(self, options: MqttOptions) -> None:
         self.options = options
-        self._answer: ReasonCode | None = None
-        self._client = new_client(options, reconnect=False)
-        self._client.on_connect = self._connected
-        self._client.on_disconnect = self._disconnected
 
     def publish(self, *groups: Sequence[Message]) -> None:
         """Publish all groups; each after the broker acknowledged the one before.
 
-        Raises Retryable, or CredentialsRefused if the broker refuses the login.
+        Raises Retryable, also for a topic that is not allowed, or CredentialsRefused if the broker refuses the login.
         """
         where = f"the MQTT broker {self.options.host}:{self.options.broker_port}"
         try:
             with waiting():
-                self._client.connect(self.options.host or "", self.options.broker_port)
-                self._until(lambda: self._answer is not None, where)
-                self._check_answer(where)
-                for messages in groups:
-                    self._send(messages, where)
+                try:
+                    _Connection(self.options, MQTTProtocolVersion.MQTTv5, where).publish(groups)
+                except _NotMqtt5:
+                    _Connection(self.options, MQTTProtocolVersion.MQTTv311, where).publish(groups)
         except (OSError, ValueError) as error:
             raise Retryable(
                 f"{where} cannot be reached: {error}",
                 remedy="Check that it is running, and check sinks.mqtt.host and port.",
             ) from error
+
+
+class _Connection:
+    """One connection with one version of the protocol."""
+
+    def __init__(self, options: MqttOptions, protocol: MQTTProtocolVersion, where: str) -> None:
+        self._host, self._port, self._where = options.host or "", options.broker_port, where
+        self._is_mqtt5 = protocol == MQTTProtocolVersion.MQTTv5
+        self._answer: ReasonCode | None = None
+        self._topics: dict[int, str] = {}
+        self._denied: dict[str, str] = {}
+        self._client = new_client(options, reconnect=False, protocol=protocol)
+        self._client.max_inflight_messages_set(_IN_FLIGHT)
+        self._client.on_connect = self._connected
+        self._client.on_publish = self._published
+
+    def publish(self, groups: Sequence[Sequence[Message]]) -> None:
+        """Publish all groups."""
+        try:
+            self._client.connect(self._host, self._port)
+            self._until(lambda: self._answer is not None)
+            self._check_answer()
+            for messages in groups:
+                self._send(messages)
         finally:
             self._client.disconnect()
             self._client.loop(0)
 
-    def _send(self, messages: Sequence[Message], where: str) -> None:
+    def _send(self, messages: Sequence[Message]) -> None:
         sent = [self._publish(message) for message in messages]
-        self._until(lambda: all(info.is_published() for info in sent), where)
+        self._until(lambda: all(info.is_published() for info in sent))
+        for topic, reason in self._denied.items():
+            raise Retryable(
+                f"{self._where} does not accept messages to {topic}: {reason}",
+                remedy="Allow this topic in the broker's access list.",
+            )
 
     def _publish(self, message: Message) -> MQTTMessageInfo:
-        return self._client.publish(message.topic, message.payload, qos=1, retain=message.retained)
+        info = self._client.publish(message.topic, message.payload, qos=1, retain=message.retained)
+        self._topics[info.mid] = message.topic
+        return info
 
-    def _until(self, done: Callable[[], bool], where: str) -> None:
+    def _until(self, done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + ANSWER_S
         while not done():
             code = self._client.loop(TURN_S)
-            self._check_answer(where)
+            self._check_answer()
             if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                if self._is_mqtt5 and self._answer is None:
+                    raise _NotMqtt5  # some close the connection without a word
                 raise Retryable(
-                    f"{where} closed the connection ({code.name})", remedy="The broker's log has the reason."
+                    f"{self._where} closed the connection ({code.name})", remedy="The broker's log has the reason."
                 )
             if time.monotonic() > deadline:
                 raise Retryable(
-                    f"{where} did not answer within {ANSWER_S:.0f} s", remedy="The broker's log may have the reason."
+                    f"{self._where} did not answer within {ANSWER_S:.0f} s",
+                    remedy="The broker's log may have the reason.",
                 )
 
-    def _check_answer(self, where: str) -> None:
+    def _check_answer(self) -> None:
         if self._answer is None or not self._answer.is_failure:
             return
         reason = self._answer.getName()
+        if self._is_mqtt5 and reason == _OLD_BROKER:
+            raise _NotMqtt5
         if is_login_refused(self._answer):
             raise CredentialsRefused(
-                f"{where} refuses the login: {reason}", remedy="Correct sinks.mqtt.username and password."
+                f"{self._where} refuses the login: {reason}", remedy="Correct sinks.mqtt.username and password."
             )
-        raise Retryable(f"{where} refuses the connection: {reason}", remedy="The broker's log has the reason.")
+        raise Retryable(f"{self._where} refuses the connection: {reason}", remedy="The broker's log has the reason.")
 
     def _connected(
         self, _client: Client, _data: object, _flags: ConnectFlags, answer: ReasonCode, _more: Properties | None
     ) -> None:
         self._answer = answer
 
-    def _disconnected(
-        self, _client: Client, _data: object, _flags: DisconnectFlags, _answer: ReasonCode, _more: Properties | None
+    def _published(
+        self, _client: Client, _data: object, mid: int, answer: ReasonCode, _more: Properties | None
     ) -> None:
-        """Nothing to do: the loop's return value reports it."""
+        if answer.is_failure:
+            self._denied[self._topics[mid]] = answer.getName()

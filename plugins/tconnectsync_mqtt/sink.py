@@ -130,7 +130,10 @@ class Broker(BaseReceiver):
             self._publish(*discovery)
             self.clock.sleep(SUBSCRIBE_S)
             discovery = []
-        self._publish(*discovery, [*self._alive(), *(each for each in messages if each.payload or each.retained)])
+        told = [each for each in messages if each.payload or each.retained]
+        alarms = [each for each in told if each.topic.endswith(f"/{ALARM}")]
+        # alarms last: if a topic is refused, the batch comes again, and everything but an alarm may be sent twice
+        self._publish(*discovery, [*self._alive(), *(each for each in told if each not in alarms)], alarms)
         self._connect_again()
         if LASTING in contents:  # if an earlier release had published anything, then this
             self._memory = attrs.evolve(self._memory, announced=self.options.discovery_prefix)
@@ -160,11 +163,14 @@ class Broker(BaseReceiver):
                 publish(self._value_message(topic, content, self.clock.now()))
 
     def check(self) -> Iterator[CheckResult]:
-        """Check the login at the broker, with an empty message that nobody reads."""
+        """Check the login and the access list of the broker, with empty messages that nobody reads."""
         from tconnectsync_mqtt.session import Message
 
+        topics = [f"{self.options.prefix}/check"]
+        if self.options.discovery_prefix:
+            topics.append(device_topic(self.options.prefix, self.options.discovery_prefix, "check"))
         try:
-            self._publish([Message(topic=f"{self.options.prefix}/check", payload=b"", retained=False)])
+            self._publish([Message(topic=topic, payload=b"", retained=False) for topic in topics])
         except (Retryable, CredentialsRefused) as error:
             yield CheckResult(good=False, what=error.message, remedy=error.remedy)
         else:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import msgspec
 import pytest
 
 from tconnectsync.events import Event
 from tconnectsync.plugin.fold import Document
-from tconnectsync.plugin.receiver import Accepted, CheckResult, Delivery, ReadableReceiver, StoredDocument
+from tconnectsync.plugin.receiver import Accepted, CheckResult, Delivery, ReadableReceiver, Receiver, StoredDocument
 from tconnectsync.plugin.spec import Sink
 from tconnectsync.testing.events import NOON, example_events
 from tconnectsync.testing.fold_checks import final_documents, require
@@ -96,32 +98,66 @@ class SinkContract:
             self.deliver(sink, again)
             require(self.stored(sink) == before, "a second delivery changed what is stored")
 
-    def test_update(self, sink: Sink) -> None:
-        """Documents that changed replace their old copies."""
-        early, late = self.documents(sink, 0.5), self.documents(sink)
-        keys = self.deliver(sink, put(early.values()))
-        gone = {identity: document for identity, document in early.items() if identity not in late}
-        self.deliver(sink, [*withdraw(gone.values(), keys), *put(late.values(), keys)])
-        same_keys(self.stored(sink), late)
+    @pytest.mark.parametrize("in_doubt", [False, True])
+    def test_update(self, tmp_path: Path, in_doubt: bool) -> None:
+        """Documents that changed replace their old copies, also if no answer came that says where these are."""
+        self._check_update(tmp_path, lambda sink: self.documents(sink, 0.5), self.documents, in_doubt=in_doubt)
 
-    def test_withdrawal(self, sink: Sink) -> None:
-        """A withdrawn document is deleted, the others stay; withdrawing it again is no error."""
+    @pytest.mark.parametrize("in_doubt", [False, True])
+    def test_other_content(self, tmp_path: Path, in_doubt: bool) -> None:
+        """A document with other content replaces the old copy, not only adds what is missing."""
+        self._check_update(
+            tmp_path, self.documents, lambda sink: with_other_content(self.documents(sink)), in_doubt=in_doubt
+        )
+
+    def _check_update(
+        self,
+        folder: Path,
+        early: Callable[[Sink], Mapping[str, Document]],
+        late: Callable[[Sink], Mapping[str, Document]],
+        *,
+        in_doubt: bool,
+    ) -> None:
+        """Compare what is left of ``early`` and ``late`` with what an empty place holds after ``late`` alone."""
+        with self._empty_place(folder / "late") as sink:
+            self.deliver(sink, put(late(sink).values()))
+            expected = self.stored(sink)
+        with self._empty_place(folder / "both") as sink:
+            old, new = early(sink), late(sink)
+            known = self.deliver(sink, put(old.values()))
+            keys = {} if in_doubt else known
+            gone = [document for identity, document in old.items() if identity not in new]
+            changes = [*withdraw(gone, keys, in_doubt=in_doubt), *put(new.values(), keys, in_doubt=in_doubt)]
+            self.deliver(sink, changes)
+            found = self.stored(sink)
+        same_keys(found, expected)
+        old_content = sorted(identity for identity in expected if found[identity] != expected[identity])
+        require(not old_content, f"not stored as it was delivered last: {old_content}")
+
+    @contextmanager
+    def _empty_place(self, folder: Path) -> Iterator[Sink]:
+        folder.mkdir()
+        with self.open_sink(folder) as sink:
+            yield sink
+
+    @pytest.mark.parametrize("in_doubt", [False, True])
+    def test_withdrawal(self, sink: Sink, in_doubt: bool) -> None:
+        """A withdrawn document is deleted, also if it is in doubt and its key is unknown; withdrawing it again is no error."""
         documents = self.documents(sink)
         keys = self.deliver(sink, put(documents.values()))
         before = self.stored(sink)
         leaving = list(documents.values())[::2]
-        for in_doubt in (False, True):
-            self.deliver(sink, withdraw(leaving, keys, in_doubt=in_doubt))
-            gone = {document.id for document in leaving}
-            left = {identity: copy for identity, copy in before.items() if identity not in gone}
+        gone = {document.id for document in leaving}
+        left = {identity: copy for identity, copy in before.items() if identity not in gone}
+        for known in ({} if in_doubt else keys, keys):
+            self.deliver(sink, withdraw(leaving, known, in_doubt=in_doubt))
             require(self.stored(sink) == left, "a withdrawal left something, or deleted too much")
 
     def test_batches(self, tmp_path: Path) -> None:
         """Documents one by one, last first, end in the same as all at once."""
         found = []
         for name in ("all", "single"):
-            (tmp_path / name).mkdir()
-            with self.open_sink(tmp_path / name) as sink:
+            with self._empty_place(tmp_path / name) as sink:
                 deliveries = put(self.documents(sink).values())
                 if name == "all":
                     self.deliver(sink, deliveries)
@@ -160,7 +196,10 @@ class SinkContract:
             require(not different, f"a copy differs from what was delivered: {different}")
 
     def deliver(self, sink: Sink, deliveries: Sequence[Delivery]) -> dict[str, str]:
-        """Deliver all in batches, and return the receiver's keys by identity. Fails if one is not accepted."""
+        """Deliver all in batches, and return the receiver's keys by identity.
+
+        Fails if one is not accepted, or if the receiver shows two copies of a document afterwards.
+        """
         keys: dict[str, str] = {}
         size = sink.receiver.batch_size
         for start in range(0, len(deliveries), size):
@@ -174,6 +213,7 @@ class SinkContract:
                 require(isinstance(outcome, Accepted), f"not accepted: {delivery}: {outcome}")
                 if isinstance(outcome, Accepted):
                     keys[delivery.document_id] = outcome.receiver_key
+        stored_once(sink.receiver)
         return keys
 
 
@@ -199,6 +239,30 @@ def withdraw(documents: Iterable[Document], keys: Mapping[str, str], *, in_doubt
         )
         for document in documents
     ]  # fmt: skip
+
+
+def with_other_content(documents: Mapping[str, Document]) -> dict[str, Document]:
+    """Return the documents, each with the content of the next one of its collection, and with other numbers in it."""
+    by_collection: dict[str, list[Document]] = {}
+    for document in documents.values():
+        by_collection.setdefault(document.collection, []).append(document)
+    return {
+        document.id: msgspec.structs.replace(document, content=_raised(following.content))
+        for group in by_collection.values()
+        for document, following in zip(group, [*group[1:], group[0]], strict=True)
+    }
+
+
+def _raised(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value + 1.0 if isinstance(value, float) else value for name, value in content.items()}
+
+
+def stored_once(receiver: Receiver) -> None:
+    """Fail if a receiver that shows what it stores has two copies of a document."""
+    copies = receiver.survey(*EVER) if isinstance(receiver, ReadableReceiver) else receiver.read_back(*EVER)
+    counts = Counter(copy.document_id for copy in copies if copy.document_id)
+    twice = sorted(identity for identity, count in counts.items() if count > 1)
+    require(not twice, f"stored twice: {twice}")
 
 
 def same_keys(found: Mapping[str, object], expected: Mapping[str, object]) -> None:

@@ -126,7 +126,10 @@ class _Connection:
     def _until(self, done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + ANSWER_S
         while not done():
-            code = self._client.loop(TURN_S)
+            try:
+                code = self._client.loop(TURN_S)
+            except IndexError:  # paho-mqtt 2.1, if the answer is none of MQTT 5
+                code = MQTTErrorCode.MQTT_ERR_PROTOCOL
             self._check_answer()
             if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 if self._is_mqtt5 and self._answer is None:

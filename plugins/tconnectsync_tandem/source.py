@@ -247,7 +247,7 @@ class TandemSource:
     def _record_unread(self, reader: WindowReader, *, spare: bool) -> list[UnreadableDay]:
         """Record the pump's unreadable days.
 
-        Old days are paused for an hour if they stay so, an unused pump for a day.
+        Old days are paused for hours if they stay so, an unused pump for a day.
         """
         unread, reader.unfinished = reader.unfinished, []
         clock = self.context.clock

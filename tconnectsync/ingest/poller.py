@@ -33,6 +33,8 @@ CHANGED_WAIT_S = 3600.0
 CURRENT_FOR = timedelta(days=1)
 DAYS_AT_ONCE = 28
 """Days of one backfill fetch. Other fetches may run between two of them."""
+PARTIAL_GROWTH = 6
+"""If the rest could be read, the back-off stops growing after this many failures, at a quarter of an hour."""
 GAP_WAIT_S = 3600.0
 """How long a gap waits if some of its days could not be read."""
 
@@ -287,7 +289,10 @@ class Poller:
         after_s: float | None = None,
         others: bool = False,
     ) -> None:
-        """Give up all fetches, or with ``others`` only the running one."""
+        """Give up all fetches, or with ``others`` only the running one.
+
+        Then the wait stays short: the other data should not be late.
+        """
         self._stop_running()
         if not others:
             self.stop()
@@ -296,12 +301,14 @@ class Poller:
         failures = before.failures + 1
         not_before = None
         if state != HealthState.REFUSED:
+            if others:
+                failures = 1 if state == HealthState.CHANGED else min(failures, PARTIAL_GROWTH)
             wait_s = backoff_s(failures, after_s=after_s, rng=self.rng, grows=state != HealthState.CHANGED)
             not_before = RememberedDeadline.after(wait_s, self.clock)
         if before.state != state or before.message != message:
             log.warning('source_trouble source=%s state=%s message="%s"', self.name, state, message)
         health = Health(
-            state=state, message=message, remedy=remedy, failures=failures, not_before=not_before,
+            state=state, message=message, remedy=remedy, failures=before.failures + 1, not_before=not_before,
             fingerprint=self.credentials_fingerprint,
         )  # fmt: skip
         self.state.health = health.with_since(before, now)

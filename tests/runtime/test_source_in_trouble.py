@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tconnectsync import Delivery, Outcome, Retryable
+import pytest
+
+from tconnectsync import Delivery, Outcome, Retryable, SourceChanged
 from tconnectsync.storage_errors import TOO_MANY_THREADS
 from tests.support.engine.fakes import FakeReceiver
 from tests.support.engine.harness import EngineHarness, hours
@@ -20,6 +22,28 @@ def test_backoff_survives_restart(harness: EngineHarness) -> None:
     harness.pump.trouble = None
     harness.clock.sleep(60)
     assert harness.ask("sync").status == 0
+
+
+@pytest.mark.parametrize(
+    ("trouble", "longest_s"),
+    [
+        (SourceChanged("one dose is damaged", after_s=600, partial=True), 660),
+        (Retryable("two days could not be read", partial=True), 1200),
+        (Retryable("nothing could be read"), 2250),
+    ],
+)
+def test_other_data_is_soon_read(harness: EngineHarness, trouble: Retryable, longest_s: float) -> None:
+    """If only a part could not be read, the wait for the other data stays short, also after days."""
+    harness.pump.trouble = trouble
+    waits = []
+    for _ in range(30):
+        harness.ask("sync")
+        not_before = harness.engine.pollers["pump"].health.not_before
+        assert not_before is not None
+        waits.append((not_before.until - harness.clock.now()).total_seconds())
+        harness.clock.sleep(waits[-1] + 1)
+    assert harness.pump.polls == 30
+    assert longest_s / 2 < max(waits) <= longest_s
 
 
 def test_source_trouble_keeps_delivery(harness: EngineHarness) -> None:

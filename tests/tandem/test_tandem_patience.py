@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tconnectsync_tandem.api.pumps import Pump, read_pumps
-from tconnectsync_tandem.polling.cooldown import DAY_TRIES, Cooldown
+from tconnectsync_tandem.polling.cooldown import Cooldown
 from tconnectsync_tandem.polling.window_state import WindowState
 from tests.support.clocks import FakeClock
 from tests.tandem.fake_cloud import START, CloudPump
@@ -51,6 +51,6 @@ def paused(cooldown: Cooldown, clock: FakeClock) -> Pump:
     """A pump that is paused, as is one of its days."""
     (pump,) = read_pumps({"pumps": [CloudPump().listed()]}).pumps
     cooldown.pause_pump(pump, clock)
-    for _ in range(DAY_TRIES):
+    for _ in range(2):
         cooldown.record_failed_day(pump, DAY, clock)
     return pump

@@ -14,16 +14,15 @@ from tconnectsync import Clock, RememberedDeadline
 from tconnectsync_tandem.api.pumps import Pump
 
 PUMP_PAUSE_S = 24 * 3600.0
-DAY_PAUSE_S = 3600.0
-DAY_TRIES = 3
-"""After this many failed polls, an old day is paused for an hour."""
+DAY_PAUSES_S = (0.0, 3600.0, 6 * 3600.0)
+"""How long an old day is paused after the first, the second and each later failed poll."""
 BUSY_TRIES = 3
 """After this many busy responses for a pump's events, smaller windows are tried."""
 
 
 @attrs.define
 class FailedDay:
-    """In how many polls an old day could not be read, at most :data:`DAY_TRIES`, and until when it is paused."""
+    """In how many polls an old day could not be read, at most as many as :data:`DAY_PAUSES_S`, and until when it is paused."""
 
     tries: int = 0
     until: RememberedDeadline | None = None
@@ -55,9 +54,8 @@ class Cooldown:
     def record_failed_day(self, pump: Pump, day: date, clock: Clock) -> None:
         """Count one more poll in which an old day could not be read."""
         failed = self.days.setdefault(pump.serial, {}).setdefault(day, FailedDay())
-        failed.tries = min(failed.tries + 1, DAY_TRIES)
-        if failed.tries >= DAY_TRIES:
-            failed.until = RememberedDeadline.after(DAY_PAUSE_S, clock)
+        failed.tries = min(failed.tries + 1, len(DAY_PAUSES_S))
+        failed.until = RememberedDeadline.after(DAY_PAUSES_S[failed.tries - 1], clock)
 
     def clear_days(self, pump: Pump, days: Iterable[date]) -> None:
         """These days were read."""

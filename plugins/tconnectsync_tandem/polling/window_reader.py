@@ -288,7 +288,7 @@ def days_not_read(left: Sequence[UnreadableDay], *, any_read: bool) -> Retryable
         f" the other days were."
         f" {one.error.message}",
         after_s=None if isinstance(one.error, SourceChanged) else one.error.after_s,
-        remedy="They are requested again, later about once an hour. Other days are not delayed.",
+        remedy="They are requested again, later about every six hours. Other days may come a quarter of an hour later.",
     )
 
 

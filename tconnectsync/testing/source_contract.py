@@ -67,7 +67,7 @@ class SourceContract:
                 with my_server(clock) as server, closing(EventLog.open(folder, clock=clock, writable=True)) as log:
                     yield SourceWorld(lambda: MySource(server.url), clock, log)
 
-    The service must hold a few days of events, and new ones after the clock moved by :attr:`upload_after`.
+    The service must hold three days of events or more, and new ones after the clock moved by :attr:`upload_after`.
     """
 
     upload_after: ClassVar[timedelta] = timedelta(minutes=80)
@@ -140,6 +140,21 @@ class SourceContract:
         require(world.events_by_id() == before, "fetching again changed events")
         added = [event.id for event in world.log.events(end) if event.kind not in FACTS]
         require(not added, f"fetching again added events: {added[:5]}")
+
+    def test_backfill_of_lost_days(self, world: SourceWorld, undisturbed: EventsById) -> None:
+        """Fetching days that the log does not have brings all of their events."""
+        days = sorted({pump_time.date() for _, pump_time, _, _ in undisturbed.values()})
+        require(len(days) > 2, f"the service must hold events of three days or more, not {len(days)}")
+        middle = days[1:-1]  # the first day may begin in the middle, and the last one has not ended
+        first, last = middle[0], middle[-1]
+        world.take(world.open_source().backfill(world.log, first, last))
+        expected = {
+            identity
+            for identity, (kind, pump_time, _, _) in undisturbed.items()
+            if first <= pump_time.date() <= last and kind != "settings.captured"
+        }
+        missing = sorted(expected - world.events_by_id().keys())
+        require(not missing, f"a backfill of {first} to {last} did not bring: {missing[:5]}")
 
     @pytest.mark.parametrize("batches", [1, 2, 3, 5, 8])
     def test_interrupted_poll(self, world: SourceWorld, undisturbed: EventsById, batches: int) -> None:

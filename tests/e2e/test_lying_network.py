@@ -33,6 +33,7 @@ from tests.e2e.faulty_network import (
 )
 from tests.e2e.installation import by_identity
 from tests.support.clocks import FakeClock
+from tests.support.cloud_faults import login_refused
 from tests.support.proxy_faults import KINDS, ProxyFault
 from tests.support.real_servers import Site
 from tests.support.simulated_nightscout.app import SimulatedNightscout
@@ -247,10 +248,11 @@ def test_login_fails_on_its_way(
 def test_refused_credentials_tried_once(tmp_path: Path, without_faults: Path, first_sync: FirstSyncDone) -> None:
     """Refused credentials are tried once, and again only after a command."""
     with first_sync.again(tmp_path) as world:
-        running, proxy = world.running, world.to_cloud
+        running = world.running
         running.until(TROUBLE)
         world.cloud.revoke_tokens()
-        proxy.faults.add(ProxyFault("401", path="api/login", times=ALWAYS))
+        world.cloud.faults.add(login_refused(times=ALWAYS))
+        before = world.cloud.count("login")
         running.until(PASSED)
         running.reopen()
         running.until(PASSED + timedelta(minutes=20))
@@ -258,10 +260,10 @@ def test_refused_credentials_tried_once(tmp_path: Path, without_faults: Path, fi
         assert (while_it_lasts.status, status["state"]) == (4, "refused")
         assert "refuses the user name or the password" in status["message"]
         assert "TCONNECT_PASSWORD" in status["remedy"]
-        assert proxy.injected == {"401": 1}
+        assert world.cloud.count("login") - before == 1
         assert running.ask("resume", sink="tandem").status == 4
-        assert proxy.injected == {"401": 2}
-        proxy.faults.clear()
+        assert world.cloud.count("login") - before == 2
+        world.cloud.faults.clear()
         assert running.ask("resume", sink="tandem").status == 0
         running.until(END)
         assert world.documents() == documents_without_faults(without_faults, "15.0.6")

@@ -195,7 +195,11 @@ def test_answer_too_large(client: HttpClient, compressed: bool) -> None:
 # --- credentials ----------------------------------------------------------------------------------------------------
 
 
-def _heads(seen: list[bytes], answer: bytes = GOOD) -> Talk:
+LAST = GOOD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+"""The server closes the connection, and says so: else the next request may meet the closing one."""
+
+
+def _heads(seen: list[bytes], answer: bytes = LAST) -> Talk:
     def talk(connection: socket.socket, over: threading.Event) -> None:
         seen.append(request(connection))
         connection.sendall(answer)

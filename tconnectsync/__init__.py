@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from tconnectsync.plugin.receiver import SupportsMemory as SupportsMemory
     from tconnectsync.plugin.receiver import SupportsPresence as SupportsPresence
     from tconnectsync.plugin.receiver import SupportsRendering as SupportsRendering
+    from tconnectsync.plugin.receiver import SupportsReplay as SupportsReplay
     from tconnectsync.plugin.receiver import units_in_memory as units_in_memory
     from tconnectsync.plugin.receiver import units_word as units_word
     from tconnectsync.plugin.source import Batch as Batch
@@ -129,7 +130,7 @@ _NAMES = {
     "plugin.receiver": (
         "Accepted CheckResult Delivery FieldDiff LegacyMatch Outcome Postponed ReadableReceiver Receiver ReceiverConflict "
         "Refused StoredDocument SupportsAdoption SupportsFormerAddress SupportsMemory SupportsPresence "
-        "SupportsRendering units_in_memory units_word"
+        "SupportsRendering SupportsReplay units_in_memory units_word"
     ),
     "plugin.source": "Batch History Source",
     "plugin.spec": "Context hookimpl Importer ImportOptions Section Sink SinkSpec SourceSpec",

@@ -73,11 +73,26 @@ class Folder(BaseReceiver):
     def __init__(self, folder: Path, file_format: str, *, fields: Sequence[str]) -> None:
         self.folder, self.format, self.fields = folder, file_format, fields
         self.address = f"{folder} ({file_format})"
+        self._known: frozenset[str] = frozenset()
+        """The months that had a file after a delivery. If one is gone, the rest of its rows would never be written."""
+
+    def memory(self) -> str:
+        """The months that have a file."""
+        return " ".join(sorted(self._known))
+
+    def recall(self, memory: str) -> None:
+        """Take them back."""
+        self._known = frozenset(memory.split())
+
+    def begin_replay(self) -> None:
+        """Every row comes again, so a new file will be complete."""
+        self._known = frozenset()
 
     def deliver(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
         """Replace the files of the affected months. Rows of an earlier attempt are searched in every month."""
         wrote = False
         try:
+            self._expect(max(self._known, default=""))
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             old: dict[str, dict[str, Row]] = {}
             new: dict[str, dict[str, Row]] = {}
@@ -85,6 +100,7 @@ class Folder(BaseReceiver):
 
             def rows(month: str) -> dict[str, Row]:
                 if month not in old:
+                    self._expect(month)
                     old[month] = read(self._path(month), self.format)
                     new[month] = dict(old[month])
                 return new[month]
@@ -107,6 +123,7 @@ class Folder(BaseReceiver):
                 if old[month] or new[month]:
                     wrote = True
                     self._replace(self._path(month), data)
+            self._known |= frozenset(self._months())
         except OSError as error:
             remedy = (
                 "Free some space there. The documents wait until then."
@@ -153,6 +170,14 @@ class Folder(BaseReceiver):
 
     def _path(self, month: str) -> Path:
         return self.folder / f"tconnectsync-{month}.{self.format}"
+
+    def _expect(self, month: str) -> None:
+        """Stop before the file of a known month is begun anew with a few rows, perhaps where no disk is mounted."""
+        if month in self._known and not self._path(month).exists():
+            raise Retryable(
+                f"{self._path(month)} is gone. Nothing is written until it is back",
+                remedy="If its disk is not mounted, mount it. If you removed the file, run `tconnectsync replay file`.",
+            )
 
     def _months(self) -> list[str]:
         found = self.folder.glob(f"tconnectsync-????-??.{self.format}")

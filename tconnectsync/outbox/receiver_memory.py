@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.stored_values import RECEIVER_MEMORY
-from tconnectsync.plugin.receiver import SupportsMemory
+from tconnectsync.plugin.receiver import SupportsMemory, SupportsReplay
 
 
 def recall(outbox: Outbox, receiver: object) -> None:
@@ -16,6 +16,13 @@ def recall(outbox: Outbox, receiver: object) -> None:
 def memory_of(receiver: object) -> str | None:
     """Return what the receiver knows now; None if it has nothing to keep."""
     return receiver.memory() if isinstance(receiver, SupportsMemory) else None
+
+
+def begin_replay(outbox: Outbox, receiver: object) -> None:
+    """Tell the receiver, which recalled already, that everything is delivered again."""
+    if isinstance(receiver, SupportsReplay):
+        receiver.begin_replay()
+        remember(outbox, memory_of(receiver))
 
 
 def remember(outbox: Outbox, memory: str | None) -> None:

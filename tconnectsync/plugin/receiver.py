@@ -189,6 +189,15 @@ class SupportsMemory(Protocol):
 
 
 @runtime_checkable
+class SupportsReplay(Protocol):
+    """A receiver that stops if what it stored is gone, until the user replays everything."""
+
+    def begin_replay(self) -> None:
+        """The user ran ``replay`` for all days, or for a new address: expect nothing at the place. May be called beside ``deliver``."""
+        ...
+
+
+@runtime_checkable
 class SupportsPresence(Protocol):
     """A receiver that shows whether the daemon works, also when there is nothing to deliver. For example by a last will.
 

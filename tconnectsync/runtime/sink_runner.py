@@ -14,7 +14,7 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.eventlog import EventLog
 from tconnectsync.health.states import Health, HealthState
-from tconnectsync.outbox import Counts, DocumentRow, Outbox
+from tconnectsync.outbox import Counts, DocumentRow, Outbox, receiver_memory
 from tconnectsync.outbox.preflight import Preflight
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.outbox.stored_values import (
@@ -120,10 +120,14 @@ class SinkRunner:
     def replay(self, first: datetime | None, last: datetime | None) -> int:
         """Deliver this period again; it counts as consent to every rewrite in it. Return the number of documents."""
         with self.outbox.transaction():
-            if self.outbox.values.get(ADDRESS) not in ("", self.sender.receiver.address):
+            is_moved = self.outbox.values.get(ADDRESS) not in ("", self.sender.receiver.address)
+            if is_moved:
                 self.outbox.queue.forget_receiver()
                 self.outbox.values.forget(ADDRESS, ADMITTED_FROM, FOREIGN_ALLOWED, READ_BACK)
                 self.sender.forget_receiver()
+            if is_moved or (first is None and last is None):
+                self.sender.recall()
+                receiver_memory.begin_replay(self.outbox, self.sender.receiver)
             count = self.outbox.queue.replay(
                 tuple(self.fold_runner.folds),
                 first,

@@ -108,6 +108,44 @@ def test_csv_columns_and_formulas(tmp_path: Path) -> None:
     assert (row["notes"], row["delivered_u"]) == ("'=1+1", "-2.0")
 
 
+@pytest.mark.parametrize("gone", ["unmounted", "deleted"])
+def test_a_file_that_is_gone_is_not_begun_anew(tmp_path: Path, gone: str) -> None:
+    """Its rows would be missing for good: all waits until the disk is back, also in a new month and after a restart."""
+    first, later = folder(tmp_path), folder(tmp_path)
+    first.deliver([put("a")])
+    later.recall(first.memory())
+    files, away = tmp_path / "files", tmp_path / "away"
+    files.rename(away)
+    if gone == "deleted":
+        files.mkdir()
+    for row in (put("b"), put("b", DECEMBER)):
+        for each in (first, later):
+            with pytest.raises(Retryable, match=r"2026-11\.jsonl is gone") as told:
+                each.deliver([row])
+            assert "mount it" in str(told.value.remedy)
+            assert not told.value.in_doubt
+    assert not files.exists() or not list(files.iterdir())
+    if gone == "deleted":
+        files.rmdir()
+    away.rename(files)
+    later.deliver([put("b")])
+    assert held(tmp_path) == {"tconnectsync-2026-11.jsonl": ["a", "b"]}
+
+
+def test_a_replay_writes_a_deleted_file_again(tmp_path: Path) -> None:
+    """Every row comes again, so nothing is missing; afterwards the file is expected as before."""
+    receiver, path = folder(tmp_path), tmp_path / "files" / "tconnectsync-2026-11.jsonl"
+    receiver.deliver([put("a")])
+    path.unlink()
+    receiver.begin_replay()
+    assert receiver.memory() == ""
+    receiver.deliver([put("a", stored="2026-11")])
+    assert held(tmp_path) == {path.name: ["a"]}
+    path.unlink()
+    with pytest.raises(Retryable, match="is gone"):
+        receiver.deliver([put("b")])
+
+
 @pytest.mark.parametrize("file_format", ["jsonl", "csv"])
 def test_a_damaged_file_is_named_with_its_line_and_stays(tmp_path: Path, file_format: str) -> None:
     folder(tmp_path, file_format).deliver([put("a")])

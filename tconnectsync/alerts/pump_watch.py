@@ -1,4 +1,4 @@
-"""Watches the pump's records, and decides what the wearer is told of them."""
+"""Watches the pump's records, and decides which notifications the wearer gets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from tconnectsync.alerts.outgoing import Waiting
-from tconnectsync.alerts.wearer import PumpReading, WearerAlert, due_alerts, still_true, without_untold
+from tconnectsync.alerts.wearer import PumpReading, WearerAlert, due_alerts, still_true, without_unsent
 from tconnectsync.config.alert_options import AlertOptions
 
 
@@ -50,5 +50,5 @@ class PumpWatch:
                 kept.append(attrs.evolve(each, alert=alert))
             else:
                 dropped.append(each.alert)
-        fresh, due = due_alerts(self._reading, without_untold(seen, dropped), self.options, now)
+        fresh, due = due_alerts(self._reading, without_unsent(seen, dropped), self.options, now)
         return WearerDecision(seen=fresh, due=due, waiting=tuple(kept))

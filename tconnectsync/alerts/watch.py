@@ -85,7 +85,7 @@ class Watch:
             self.heartbeat.last_call = self.state.last_call
 
     def look(self) -> None:
-        """Look once. Whatever part of it fails, the others are done, and the heartbeat is told."""
+        """Look once. If a part of it fails, the others are done all the same, and the heartbeat reports the failure."""
         self.attempts.do("look", self._look, None)
 
     def _look(self) -> None:

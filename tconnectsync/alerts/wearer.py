@@ -52,7 +52,7 @@ class PumpReading:
 
 @attrs.frozen(kw_only=True)
 class WearerAlert:
-    """One thing that the wearer is told. ``key`` says what it is about, such as ``reservoir`` or ``alarm 4711``.
+    """One notification for the wearer. ``key`` says what it is about, such as ``reservoir`` or ``alarm 4711``.
 
     The time ``at`` follows the ``words``, with its age at the moment of sending.
     """
@@ -82,7 +82,7 @@ def is_wanted(options: AlertOptions) -> bool:
 
 
 def true_alerts(reading: PumpReading, options: AlertOptions, now: datetime) -> dict[str, WearerAlert]:
-    """Return all that is true now, by key, also what was told before."""
+    """Return all that is true now, by key, also what was reported before."""
     found = [
         *(_alarm_alert(alarm) for alarm in _news(reading, options, now)),
         *_low("reservoir", "U left", reading.reservoir_u, options.low_reservoir_u),
@@ -117,8 +117,8 @@ def due_alerts(
     return fresh, due
 
 
-def without_untold(seen: Mapping[str, str], dropped: Sequence[WearerAlert]) -> Mapping[str, str]:
-    """Return ``seen`` without the alarms that were ``dropped`` before they were sent: the next one of their name is not told too soon."""
+def without_unsent(seen: Mapping[str, str], dropped: Sequence[WearerAlert]) -> Mapping[str, str]:
+    """Return ``seen`` without the alarms that were ``dropped`` before they were sent: the next one of their name may be reported at once."""
     words = {alert.words for alert in dropped}
     return {
         key: value

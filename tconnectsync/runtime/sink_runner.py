@@ -123,7 +123,7 @@ class SinkRunner:
             is_moved = self.outbox.values.get(ADDRESS) not in ("", self.sender.receiver.address)
             if is_moved:
                 self.outbox.queue.forget_receiver()
-                self.outbox.values.forget(ADDRESS, ADMITTED_FROM, FOREIGN_ALLOWED, READ_BACK)
+                self.outbox.values.forget(ADDRESS, FOREIGN_ALLOWED, READ_BACK)
                 self.sender.forget_receiver()
             if is_moved or (first is None and last is None):
                 self.sender.recall()
@@ -136,9 +136,8 @@ class SinkRunner:
                 now=self.clock.now(),
             )
             self.outbox.values.put(REWRITES_ALLOWED, True)
-            self.outbox.values.forget(
-                ADMITTED_FROM
-            )  # the site may be an older one now, with another program's documents
+            # the site may be an older one now, with another program's documents
+            self.outbox.values.forget(ADMITTED_FROM)
         self._clear_health()
         return count
 

@@ -1,4 +1,4 @@
-"""What a look cannot read silences nothing else: everything else is decided and sent, and the heartbeat is told."""
+"""If a look cannot read something, everything else is decided and sent, and the heartbeat reports the failure."""
 
 from __future__ import annotations
 

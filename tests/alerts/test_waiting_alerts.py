@@ -57,7 +57,7 @@ def test_cleared_alarm_is_dropped(bench: FailingBench) -> None:
 
 @pytest.mark.parametrize("cleared", [True, False])
 def test_next_alarm_after_a_dropped_one_is_told(bench: FailingBench, cleared: bool) -> None:
-    """Nobody was told of the first one, which was cleared or raised again: the second one is not too soon."""
+    """The first one was never sent, because it was cleared or raised again. So the second one is sent at once."""
     upload(bench, alarms=(attrs.evolve(OCCLUSION, at=START),))
     watch = bench.watch()
     bench.look(watch, 2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import json
 import os
@@ -25,6 +24,7 @@ from tests.e2e.command_in_process import run_command
 from tests.e2e.installation import eventually
 from tests.support.certificates import Authority
 from tests.support.nats_servers import find_nats_server, greets
+from tests.support.raw_server import serving
 from tests.support.real_servers import Server
 
 PASSWORD = "päss: wörd@/%20"
@@ -177,22 +177,14 @@ def test_cut_before_the_reason_is_read(error: OSError) -> None:
 def test_nothing_is_sent_unencrypted() -> None:
     """A server, or somebody in between, that offers no TLS gets neither the login nor anything else."""
     heard = bytearray()
-    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listener:
 
-        def serve() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    with listener.accept()[0] as connection:
-                        connection.sendall(
-                            b'INFO {"server_id":"x","version":"2.11.0","auth_required":true,"max_payload":1024}\r\n'
-                        )
-                        while piece := connection.recv(1000):
-                            heard.extend(piece)
+    def talk(connection: socket.socket, _: threading.Event) -> None:
+        connection.sendall(b'INFO {"server_id":"x","version":"2.11.0","auth_required":true,"max_payload":1024}\r\n')
+        while piece := connection.recv(1000):
+            heard.extend(piece)
 
-        threading.Thread(target=serve, daemon=True).start()
-        address = f"tls://127.0.0.1:{listener.getsockname()[1]}"
-        with pytest.raises(CredentialsRefused, match="does not encrypt"):
-            Servers(NatsLogin.of([address], user="fleet", password=PASSWORD), name="tests")
+    with serving(talk) as port, pytest.raises(CredentialsRefused, match="does not encrypt"):
+        Servers(NatsLogin.of([f"tls://127.0.0.1:{port}"], user="fleet", password=PASSWORD), name="tests")
     assert not heard
 
 

@@ -15,6 +15,8 @@ from tconnectsync_mqtt import alarm_fold
 from tconnectsync_mqtt.options import MqttOptions
 from tconnectsync_mqtt.sink import Broker
 from tests.mqtt.broker_harness import NOON, NoonClock, deliveries, listening
+from tests.mqtt.packets import CONNECT, PUBLISH, acknowledgement, packets
+from tests.support.raw_server import serving
 
 
 def receiver_at(port: int, *, discovery_prefix: str = "homeassistant") -> Broker:
@@ -82,32 +84,19 @@ def test_what_is_allowed_is_checked_without_a_trace(broker: Callable[..., int]) 
 @pytest.mark.parametrize("refusal", [b"\x20\x02\x00\x01", b"", b"\x20\x02\x00\x00"])
 def test_a_broker_without_mqtt_5(refusal: bytes) -> None:
     """It is asked again with 3.1.1, and gets everything."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        versions: list[int] = []
+    versions: list[int] = []
 
-        def serve() -> None:
-            while True:
-                connection, _ = server.accept()
-                with connection, connection.makefile("rb") as stream:
-                    versions.append(packet(stream.read)[6])
-                    connection.sendall(refusal if versions[-1] == 5 else b"\x20\x02\x00\x00")
-                    while versions[-1] != 5 and (body := packet(stream.read)):
-                        end = 2 + int.from_bytes(body[:2], "big")
-                        connection.sendall(b"\x40\x02" + body[end : end + 2])
+    def talk(connection: socket.socket, _: threading.Event) -> None:
+        for kind, body in packets(connection):
+            if kind == CONNECT:
+                versions.append(body[6])
+                connection.sendall(refusal if versions[-1] == 5 else b"\x20\x02\x00\x00")
+                if versions[-1] == 5:
+                    return
+            elif kind == PUBLISH:
+                connection.sendall(acknowledgement(body))
 
-        threading.Thread(target=serve, daemon=True).start()
-        outcomes = receiver_at(server.getsockname()[1], discovery_prefix="").deliver(deliveries())
+    with serving(talk) as port:
+        outcomes = receiver_at(port, discovery_prefix="").deliver(deliveries())
     assert all(isinstance(outcome, Accepted) for outcome in outcomes)
     assert versions == [5, 4]
-
-
-def packet(read: Callable[[int], bytes]) -> bytes:
-    """The next packet without its head."""
-    read(1)
-    length, shift = 0, 0
-    while byte := read(1):
-        length |= (byte[0] & 127) << shift
-        shift += 7
-        if byte[0] < 128:
-            break
-    return read(length)

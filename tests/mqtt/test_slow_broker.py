@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 
 import attrs
@@ -16,11 +17,10 @@ from tconnectsync_mqtt.options import MqttOptions
 from tconnectsync_mqtt.sink import Broker
 from tests.e2e.installation import eventually
 from tests.mqtt.broker_harness import NOON, deliveries
+from tests.mqtt.packets import CONNECT, PUBLISH, SUBSCRIBE, acknowledgement, packets, topic
+from tests.support.raw_server import serving
 
 DEVICE = device_topic("tconnectsync", "homeassistant")
-CONNECT, PUBLISH, SUBSCRIBE = 1, 3, 8
-
-
 ONE_ROUND = 3
 """How often a round reads the clock: for the device and for each of two values."""
 
@@ -42,55 +42,40 @@ class CountingClock:
         raise AssertionError(f"nobody waits for {seconds} s")
 
 
+@attrs.define
 class SlowBroker:
-    """Takes one connection. It acknowledges a message after ``answering`` is set, and keeps the topics in order."""
+    """It acknowledges a message after ``answering`` is set, and keeps the topics in order."""
 
-    def __init__(self) -> None:
-        self.topics: list[str] = []
-        self.answering = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._withheld: list[bytes] = []
-        threading.Thread(target=self._serve, daemon=True).start()
+    port: int = 0
+    topics: list[str] = attrs.Factory(list)
+    answering: threading.Event = attrs.Factory(threading.Event)
+    _withheld: list[bytes] = attrs.Factory(list)
 
-    def _serve(self) -> None:
-        connection, _ = self._listener.accept()
-        with connection, connection.makefile("rb") as stream:
-            threading.Thread(target=self._answer_later, args=(connection,), daemon=True).start()
-            while head := stream.read(1):
-                body = stream.read(_length(stream.read))
-                kind = head[0] >> 4
-                if kind == CONNECT:
-                    connection.sendall(b"\x20\x02\x00\x00")
-                elif kind == SUBSCRIBE:
-                    connection.sendall(b"\x90\x03" + body[:2] + b"\x01")
-                elif kind == PUBLISH:
-                    end = 2 + int.from_bytes(body[:2], "big")
-                    self.topics.append(body[2:end].decode())
-                    self._withheld.append(body[end : end + 2])
-                    if self.answering.is_set():
-                        self._answer(connection)
+    def talk(self, connection: socket.socket, _: threading.Event) -> None:
+        connection.settimeout(60)
+        later = threading.Thread(target=self._answer_later, args=(connection,))
+        later.start()
+        for kind, body in packets(connection):
+            if kind == CONNECT:
+                connection.sendall(b"\x20\x02\x00\x00")
+            elif kind == SUBSCRIBE:
+                connection.sendall(b"\x90\x03" + body[:2] + b"\x01")
+            elif kind == PUBLISH:
+                self.topics.append(topic(body))
+                self._withheld.append(acknowledgement(body))
+                if self.answering.is_set():
+                    self._answer(connection)
+        self.answering.set()
+        later.join()
 
     def _answer_later(self, connection: socket.socket) -> None:
         self.answering.wait(60)
-        self._answer(connection)
+        with contextlib.suppress(OSError):
+            self._answer(connection)
 
     def _answer(self, connection: socket.socket) -> None:
         while self._withheld:
-            connection.sendall(b"\x40\x02" + self._withheld.pop(0))
-
-    def close(self) -> None:
-        self._listener.close()
-
-
-def _length(read: Callable[[int], bytes]) -> int:
-    found, shift = 0, 0
-    while True:
-        byte = read(1)[0]
-        found |= (byte & 127) << shift
-        shift += 7
-        if byte < 128:
-            return found
+            connection.sendall(self._withheld.pop(0))
 
 
 @pytest.fixture
@@ -99,8 +84,8 @@ def slow_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowBroker]:
     monkeypatch.setattr(announcer, "PAUSE_S", 0.2)
     monkeypatch.setattr("tconnectsync_mqtt.presence._ANSWER_S", 0.2)
     broker = SlowBroker()
-    yield broker
-    broker.close()
+    with serving(broker.talk) as broker.port:
+        yield broker
 
 
 def test_late_answer_is_followed_by_another_round(slow_broker: SlowBroker) -> None:

@@ -19,7 +19,7 @@ import pytest
 from tconnectsync.clock import SystemClock
 from tconnectsync.plugin.http import HttpClient, HttpLimits, HttpResponse, retry_after_s
 from tconnectsync.plugin.http_failures import FAILURE_TEXTS, HttpFailed, HttpFailure
-from tests.plugin_api.raw_server import Talk, certificate, dripping, head, request, saying, serving
+from tests.support.raw_server import Talk, certificate, dripping, head, request, saying, serving
 
 SECRET = "pump-0123456789abcdef"
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"

@@ -16,7 +16,7 @@ from tconnectsync import around_waits, waiting
 from tconnectsync.clock import SystemClock
 from tconnectsync.plugin.http import HttpClient, HttpLimits
 from tconnectsync.plugin.http_failures import HttpFailed, HttpFailure
-from tests.plugin_api.raw_server import Talk, certificate, dripping, head, request, saying, serving
+from tests.support.raw_server import Talk, certificate, dripping, head, request, saying, serving
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 

@@ -14,7 +14,7 @@ from tconnectsync.clock import SystemClock
 from tconnectsync.plugin import tls_context
 from tconnectsync.plugin.http import HttpClient
 from tconnectsync.plugin.http_failures import HttpFailed, HttpFailure
-from tests.plugin_api.raw_server import certificate, saying, serving
+from tests.support.raw_server import certificate, saying, serving
 
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 

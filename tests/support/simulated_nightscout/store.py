@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -56,14 +55,14 @@ class Collection:
 
     def copied(self) -> Collection:
         """A collection of the same documents, which goes its own way."""
-        copied = attrs.evolve(self)
-        copied._by_id = copy.deepcopy(self._by_id)
-        copied._by_key = copy.deepcopy(self._by_key)
-        return copied
+        twin = attrs.evolve(self)
+        twin._by_id = values.copied(self._by_id)
+        twin._by_key = values.copied(self._by_key)
+        return twin
 
     def all(self) -> list[Body]:
         """Copies of the documents, newest first."""
-        return copy.deepcopy(self._sorted(self._by_id.values()))
+        return values.copied(self._sorted(self._by_id.values()))
 
     def read(self, find: Find, count: int | None) -> list[Body]:
         """Return the newest ``count`` matching documents (None: all). Raises QueryInvalid."""
@@ -138,7 +137,7 @@ class Collection:
         return self._store(place, body), is_new
 
     def _store(self, reference: tuple[str, str], body: Body) -> Body:
-        document = {**copy.deepcopy(body), "_id": reference[1]}
+        document = {**values.copied(body), "_id": reference[1]}
         self._by_id[reference] = document
         for key in _keys(self.name, document):
             self._by_key.setdefault(key, {})[reference] = None

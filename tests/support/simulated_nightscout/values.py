@@ -10,12 +10,14 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, cast
 
 import attrs
 
 Body: TypeAlias = dict[str, Any]
 """One JSON object."""
+
+T = TypeVar("T")
 
 _DATE = re.compile(
     r"(\d{4})-?(\d\d)?-?(\d\d)?(?:[T ](\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d+))?)?\s*(Z|[+-]\d\d(?::?\d\d)?)?)?",
@@ -38,10 +40,16 @@ class ParsedTime:
         return iso(self.at)
 
 
+def copied(value: T) -> T:
+    """Return a copy of a JSON value that shares nothing with it. ``copy.deepcopy`` takes ten times as long."""
+    if isinstance(value, dict):
+        return cast(T, {key: copied(item) for key, item in value.items()})
+    return cast(T, [copied(item) for item in value]) if isinstance(value, list) else value
+
+
 def iso(at: datetime) -> str:
     """Format as ``2025-11-18T18:12:40.000Z``, cut to milliseconds."""
-    at = at.astimezone(timezone.utc)
-    return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z"
+    return at.astimezone(timezone.utc).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def read_moment(value: object) -> ParsedTime | None:

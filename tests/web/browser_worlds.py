@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import attrs
-from waitress import wasyncore
 from werkzeug.exceptions import NotFound
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
@@ -27,6 +25,7 @@ from tconnectsync_web.pages.reader import PageReader
 from tconnectsync_web.routes import web_app
 from tconnectsync_web.sync_cycles import Cycles, Outcome
 from tests.web.fake_reader import FakeReader
+from tests.web.server_thread import running
 from tests.web.simulated_pages import good_status_at, reader_of, write_log_until
 
 UTC = timezone.utc
@@ -147,16 +146,11 @@ def serve_closed(folder: Path) -> Iterator[Closed]:
 def _served(app: Any, watch: ChangeWatch, base_path: str = "") -> Iterator[str]:
     """The product's own server, in a thread."""
     server = web_server(app, host="127.0.0.1", port=0, base_path=base_path)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.effective_port}/"
-    finally:
-        watch.close()
-        with contextlib.suppress(OSError):  # the loop may wake by itself, and close its trigger before that is pulled
-            server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))
-        thread.join(5)
-        server.task_dispatcher.shutdown()
+    with running(server) as port:
+        try:
+            yield f"http://127.0.0.1:{port}/"
+        finally:
+            watch.close()
 
 
 def _readers(log: Path, newest: datetime, live: FakeReader) -> Mapping[str, PageReader]:

@@ -13,7 +13,6 @@ from typing import Any
 
 import attrs
 import pytest
-from waitress import wasyncore
 
 from tconnectsync_web.access.admission import open_access
 from tconnectsync_web.http_server import web_server
@@ -23,6 +22,7 @@ from tconnectsync_web.live.versions import version_of
 from tconnectsync_web.live.watch import ChangeWatch
 from tconnectsync_web.routes import web_app
 from tconnectsync_web.sync_cycles import Cycles, Outcome
+from tests.web.server_thread import running
 
 HTML = {"Accept": "text/html"}
 PATIENCE_S = 60.0
@@ -69,14 +69,9 @@ def served(folder: Path) -> Iterator[WatchedServer]:
         access=open_access(folder, None), cycles=Cycles(lambda: Outcome(status=0)), read_status=dict, read_findings=list, live=live
     )  # fmt: skip
     server = web_server(app, host="127.0.0.1", port=0)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    yield WatchedServer(folder, server.effective_port, watch)
-    watch.close()
-    with contextlib.suppress(OSError):
-        server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))
-    thread.join(PATIENCE_S)
-    server.task_dispatcher.shutdown()
+    with running(server) as port:
+        yield WatchedServer(folder, port, watch)
+        watch.close()
 
 
 def lines(stream: http.client.HTTPResponse) -> Iterator[str]:

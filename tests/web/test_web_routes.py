@@ -14,7 +14,6 @@ from pathlib import Path
 import attrs
 import pytest
 import requests
-from waitress import wasyncore
 
 from tconnectsync import CheckResult
 from tconnectsync_web.access.admission import Access
@@ -24,6 +23,7 @@ from tconnectsync_web.http_server import LONGEST_BODY, THREADS, LimitedChannel, 
 from tconnectsync_web.routes import MOST_AT_WORK, web_app
 from tconnectsync_web.secret_gate import SecretGate, client_of
 from tconnectsync_web.sync_cycles import Cycle, Cycles, Outcome, at_intervals
+from tests.web.server_thread import running
 
 SECRET = "a long secret ü"
 BEARER = {"Authorization": b"Bearer " + SECRET.encode()}
@@ -95,15 +95,9 @@ def serving(*, behind_router: bool = False) -> Iterator[Served]:
         read_status=lambda: STATUS, read_findings=lambda: world.findings,
     )  # fmt: skip
     server = web_server(app, host="127.0.0.1", port=0, behind_router=behind_router)
-    world.url = f"http://127.0.0.1:{server.effective_port}"
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    yield world
-    with contextlib.suppress(OSError):  # the loop may wake by itself, and close its trigger before that is pulled
-        server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))  # the end of its loop, in its thread
-    thread.join(5)
-    server.task_dispatcher.shutdown()
-    assert not thread.is_alive()
+    with running(server) as port:
+        world.url = f"http://127.0.0.1:{port}"
+        yield world
 
 
 def test_healthz_needs_no_secret_and_tells_nothing(served: Served) -> None:

@@ -241,7 +241,7 @@ def arm(point: KillPoint, nth: int) -> None:
             setattr(module, name, wrapped)
 
 
-def _hasten(clock: SharedClock | None) -> None:
+def _hasten(clock: SharedClock | None, time_out_s: float) -> None:
     """Small segments, short waits and time-outs, and the shared time."""
     import tconnectsync_nightscout.api.client
     import tconnectsync_tandem.api.transport
@@ -254,7 +254,7 @@ def _hasten(clock: SharedClock | None) -> None:
     if clock is None:
         return
     engine.LONGEST_SLEEP_S = LONGEST_NAP_S
-    tconnectsync_nightscout.api.client.LIMITS = HttpLimits(connect_s=TIME_OUT_S, silence_s=TIME_OUT_S)
+    tconnectsync_nightscout.api.client.LIMITS = HttpLimits(connect_s=time_out_s, silence_s=time_out_s)
     tconnectsync_tandem.api.transport.LIMITS = tconnectsync_nightscout.api.client.LIMITS
     SystemClock.now = lambda self: clock.now()  # type: ignore[method-assign]
     SystemClock.sleep = lambda self, seconds: time.sleep(min(seconds, LONGEST_PAUSE_S))  # type: ignore[method-assign]
@@ -263,7 +263,8 @@ def _hasten(clock: SharedClock | None) -> None:
 def main() -> int:
     """Run the command line that follows the description of the point; return its exit status."""
     appointment = json.loads(sys.argv.pop(1))
-    _hasten(SharedClock(Path(appointment["clock"])) if appointment.get("clock") else None)
+    clock = SharedClock(Path(appointment["clock"])) if appointment.get("clock") else None
+    _hasten(clock, appointment.get("time_out_s", TIME_OUT_S))
     if appointment.get("point"):
         import tconnectsync_tandem.source  # noqa: F401 - the product is loaded before it is wrapped
 

@@ -19,10 +19,12 @@ import attrs
 
 from tconnectsync_simulator.pump.truth import Truth
 from tests.e2e.installation import Installation, RunningDaemon, by_identity, daemon, eventually
-from tests.e2e.kill_points import POINTS, SharedClock
+from tests.e2e.kill_points import POINTS, TIME_OUT_S, SharedClock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.site_comparison import Differences, compare
 
+PATIENT_S = 60.0
+"""A real site on a busy machine may take longer than :data:`TIME_OUT_S`."""
 DEADLY = Path(__file__).with_name("kill_points.py")
 TREATMENTS, PUMP_EVENTS = "nightscout-treatments", "nightscout-pump-events"
 BACK_OFFS_OVER = timedelta(hours=26)
@@ -121,9 +123,9 @@ class KillHarness:
     def __attrs_post_init__(self) -> None:
         self.usual = self.home.more
 
-    def choose_kill_point(self, point: str = "", nth: int = 1) -> None:
-        """Choose the point at which the next process is killed; empty: it is not killed."""
-        appointment = {"point": point, "nth": nth, "clock": str(self.clock.path)}
+    def choose_kill_point(self, point: str = "", nth: int = 1, time_out_s: float = TIME_OUT_S) -> None:
+        """Choose the point at which the next process is killed; empty: it is not killed. ``time_out_s``: of each request."""
+        appointment = {"point": point, "nth": nth, "clock": str(self.clock.path), "time_out_s": time_out_s}
         self.home.program = (sys.executable, str(DEADLY), json.dumps(appointment))
 
     # --- deaths -----------------------------------------------------------------------------------------------------
@@ -244,6 +246,7 @@ class KillHarness:
             by_identity(self.site.documents("devicestatus"))
         activity = [doc for doc in self.site.documents("activity") if doc["activityType"] == "tconnect_iob"]
         lose(self.site)
+        self.choose_kill_point(time_out_s=PATIENT_S)
         home = self.home
         undisturbed = Installation(
             home.folder.parent / "undisturbed", self.cloud, home.site_url, home.site_secret, home.zone, home.history_days,

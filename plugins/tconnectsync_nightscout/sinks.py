@@ -68,7 +68,8 @@ def problems(_options: Any, sections: Mapping[str, Any]) -> Sequence[str]:
     found = []
     if not site.url:
         found.append(
-            "nightscout.url: missing; set it there or as NS_URL to the site's address, https://my-site.example/"
+            "nightscout.url: missing; set it there or as NS_URL to the site's address, https://my-site.example/ "
+            '(without a Nightscout site: blocked_plugins = ["nightscout"])'
         )
     else:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
 import subprocess
 import sys
@@ -22,9 +23,11 @@ from tests.support.truths import known_at
 GUIDE = Path(__file__).parents[2] / "docs" / "engineering" / "plugin-guide.md"
 
 
-def blocks(language: str) -> list[str]:
-    """The guide's code blocks of a language, in order."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", GUIDE.read_text(), flags=re.MULTILINE | re.DOTALL)
+def blocks(language: str, *, source: bool = False) -> list[str]:
+    """The code blocks of a language about the sink or about the source, in order."""
+    about_sink, _, rest = GUIDE.read_text().partition("\n## A small source\n")
+    text = rest.partition("\n## ")[0] if source else about_sink
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def example_with_options() -> str:
@@ -113,6 +116,53 @@ def test_guide_example_runs(tmp_path: Path) -> None:
             file.unlink()
         assert f"{len(written)} documents" in home.run("replay", "site-changes").stdout
         assert {path.stem: json.loads(path.read_text()) for path in sites.iterdir()} == written
+
+
+def source_package(folder: Path) -> None:
+    """Save the guide's source, its test and its package as the guide says."""
+    [code, test], [package, _] = blocks("python", source=True), blocks("toml", source=True)
+    folder.mkdir()
+    for name, text in {"day_files.py": code, "test_day_files.py": test, "pyproject.toml": package}.items():
+        (folder / name).write_text(text)
+
+
+def test_source_passes_its_contract(tmp_path: Path) -> None:
+    """The guide's source passes the guide's test, which has the contract."""
+    source_package(tmp_path / "day-files")
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-W", "error", "day-files"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"\b1\d passed", done.stdout), done.stdout
+
+
+def test_source_package_runs(tmp_path: Path) -> None:
+    """The guide's package is installed by the guide's command, and its source fills the file sink."""
+    source_package(tmp_path / "day-files")
+    [install, attempt], [_, tables] = blocks("sh", source=True), blocks("toml", source=True)
+    place = "/tmp/day-files-try"
+    (tmp_path / "try.toml").write_text(tables.replace(place, str(tmp_path / "try")))
+    (command,) = [line for line in install.splitlines() if "./day-files" in line]
+    lines = [
+        f'tconnectsync() {{ "{sys.executable}" -m tconnectsync "$@"; }}',
+        f'pip() {{ "{sys.executable}" -m pip "$@"; }}',
+    ]
+    shell = "\n".join([*lines, "set -e", command, attempt.replace(place, str(tmp_path / "try"))])
+    installed = str(tmp_path / "site")
+    # no network, and nothing is installed beside the tests' own packages; pip reads PIP_NO_BUILD_ISOLATION=0 as "no isolation"
+    settings = {"PIP_TARGET": installed, "PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0"}
+    environment = {**os.environ, **settings, "PYTHONPATH": installed}
+    done = subprocess.run(
+        ["bash", "-c", shell], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "day_files  (day_files)\n    source day-files" in done.stdout
+    assert "good  day-files: the newest day is 2026-01-14" in done.stdout
+    (file,) = (tmp_path / "try" / "files").iterdir()
+    written = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [(each["time"][:16], each["rate_u_per_h"]) for each in written] == [
+        ("2026-01-14T07:00", 0.5),
+        ("2026-01-14T08:00", 0.75),
+    ]
 
 
 def hooks() -> list[str]:

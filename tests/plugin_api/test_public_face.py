@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import tconnectsync
-from tconnectsync import Context, SourceSpec, option
+from tconnectsync import Context, SourceSpec, option, testing
 
 GUIDE = Path(__file__).parents[2] / "docs" / "engineering" / "plugin-guide.md"
 
@@ -36,6 +36,15 @@ def test_guide_lists_all_names() -> None:
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     listed = [name for row in rows for name in re.findall(r"`(\w+)", row)]
     assert sorted(listed) == sorted(set(tconnectsync.__all__) - {"__version__"})
+
+
+def test_guide_lists_names_for_tests() -> None:
+    """The table of ``tconnectsync.testing`` has each name that tests of plugins can import, and no other."""
+    table = GUIDE.read_text().partition("\n## Reference: tests\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    listed = [name for row in rows for name in re.findall(r"`(\w+)", row)]
+    assert sorted(listed) == sorted(testing.__all__)
+    assert all(getattr(testing, name) is not None for name in listed)
 
 
 @pytest.mark.parametrize("what", [option, SourceSpec, Context])

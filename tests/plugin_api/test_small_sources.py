@@ -12,9 +12,8 @@ import attrs
 import pytest
 
 from tconnectsync import Batch, CheckResult, Event, History, events
-from tconnectsync.eventlog import EventLog
 from tconnectsync.events.source_facts import history_opened
-from tconnectsync.testing import ManualClock, SourceContract, SourceWorld
+from tconnectsync.testing import EventLog, ManualClock, SourceContract, SourceWorld
 
 BEGIN = datetime(2026, 5, 10)
 

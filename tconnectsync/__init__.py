@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tconnectsync.health.severity import severity as severity
     from tconnectsync.json_converter import CONVERTER as CONVERTER
     from tconnectsync.plugin import addresses as addresses
+    from tconnectsync.plugin import connections as connections
     from tconnectsync.plugin import pasted_text as pasted  # noqa: F401
     from tconnectsync.plugin.base_receiver import BaseReceiver as BaseReceiver
     from tconnectsync.plugin.fold import Document as Document
@@ -171,6 +172,7 @@ _FORMER_NAMES = {
 _MODULES = {
     "addresses": "tconnectsync.plugin.addresses",
     "alarms": "tconnectsync.events.alarms",
+    "connections": "tconnectsync.plugin.connections",
     "events": "tconnectsync.events",
     "pasted": "tconnectsync.plugin.pasted_text",
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Callable, Sequence
 
@@ -12,13 +11,37 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from tconnectsync import CredentialsRefused, Retryable, waiting
+from tconnectsync import Clock, CredentialsRefused, HttpFailure, Retryable, connections, waiting
 from tconnectsync_mqtt.options import MqttOptions
 
 CONNECT_S, ANSWER_S = 10.0, 20.0
 TURN_S = 0.2
 _IN_FLIGHT = 5
 """Messages that wait for an answer at once. A broker may close the connection if there are more than it takes."""
+_SETTINGS = "The settings are sinks.mqtt.host and port."
+WORDS: dict[HttpFailure, tuple[str, str]] = {
+    HttpFailure.UNKNOWN_NAME: (
+        "cannot be reached: no connection, because no computer has this name (DNS)",
+        f"Is this computer online? {_SETTINGS}",
+    ),
+    HttpFailure.REFUSED: (
+        "cannot be reached: no connection, because no program listens there (port {port} refuses it)",
+        f"Check that the broker is running. {_SETTINGS} The daemon retries.",
+    ),
+    HttpFailure.CUT_OFF: (
+        "cannot be reached: it broke the connection",
+        f"The broker's log may have the reason. {_SETTINGS}",
+    ),
+}
+"""Words for the failures that HTTP names differently."""
+_NO_TLS = (
+    "cannot be reached: it broke the TLS connection",
+    (
+        "Does the broker speak TLS on port {port}? If not, correct sinks.mqtt.port (usually 8883), or set tls = false."
+        " A broker that wants a client's certificate cannot be used. The broker's log may have more."
+    ),
+)
+WORDS_WITH_TLS = WORDS | dict.fromkeys((HttpFailure.CUT_OFF, HttpFailure.PLAIN_PORT, HttpFailure.TLS_BROKEN), _NO_TLS)
 _OLD_BROKER = "Unsupported protocol version"
 _REFUSED = frozenset({"Bad user name or password", "Not authorized"})
 
@@ -44,25 +67,24 @@ class _NotMqtt5(Exception):
 def new_client(
     options: MqttOptions, *, reconnect: bool, protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv311
 ) -> Client:
-    """Return a client with the login and encryption of the configuration, not connected."""
+    """Return a client with the login and encryption of the configuration, not connected.
+
+    Errors: OSError if the file with trusted certificates cannot be read.
+    """
     client = Client(CallbackAPIVersion.VERSION2, protocol=protocol, reconnect_on_failure=reconnect)
     client.connect_timeout = CONNECT_S
     if options.username is not None:
         client.username_pw_set(options.username, options.password.reveal() if options.password else None)
     if options.tls:
-        context = ssl.create_default_context()
-        if not options.verify_tls:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        client.tls_set_context(context)
+        client.tls_set_context(connections.tls_context(verify=options.verify_tls))
     return client
 
 
 class MqttSession:
     """Publish messages with QoS 1 on the caller's thread. Only MQTT 5 says that a topic is not allowed; an older broker gets 3.1.1."""
 
-    def __init__(self, options: MqttOptions) -> None:
-        self.options = options
+    def __init__(self, options: MqttOptions, clock: Clock) -> None:
+        self.options, self.clock = options, clock
 
     def publish(self, *groups: Sequence[Message]) -> None:
         """Publish all groups; each after the broker acknowledged the one before.
@@ -76,18 +98,21 @@ class MqttSession:
                     _Connection(self.options, MQTTProtocolVersion.MQTTv5, where).publish(groups)
                 except _NotMqtt5:
                     _Connection(self.options, MQTTProtocolVersion.MQTTv311, where).publish(groups)
+                return
         except (OSError, ValueError) as error:
-            raise Retryable(
-                f"{where} cannot be reached: {error}",
-                remedy="Check that it is running, and check sinks.mqtt.host and port.",
-            ) from error
+            # raised below and not here: the error would keep the socket of a failed handshake open
+            failed = connections.connection_failed(
+                error, where=where, host=self.options.host or "", port=self.options.broker_port, connect_s=CONNECT_S,
+                now=self.clock.now(), other_words=WORDS_WITH_TLS if self.options.tls else WORDS,
+            )  # fmt: skip
+        raise failed
 
 
 class _Connection:
     """One connection with one version of the protocol."""
 
     def __init__(self, options: MqttOptions, protocol: MQTTProtocolVersion, where: str) -> None:
-        self._host, self._port, self._where = options.host or "", options.broker_port, where
+        self._host, self._port, self._tls, self._where = options.host or "", options.broker_port, options.tls, where
         self._is_mqtt5 = protocol == MQTTProtocolVersion.MQTTv5
         self._answer: ReasonCode | None = None
         self._topics: dict[int, str] = {}
@@ -134,14 +159,23 @@ class _Connection:
             if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 if self._is_mqtt5 and self._answer is None:
                     raise _NotMqtt5  # some close the connection without a word
-                raise Retryable(
-                    f"{self._where} closed the connection ({code.name})", remedy="The broker's log has the reason."
-                )
+                raise self._closed(code)
             if time.monotonic() > deadline:
                 raise Retryable(
                     f"{self._where} did not answer within {ANSWER_S:.0f} s",
                     remedy="The broker's log may have the reason.",
                 )
+
+    def _closed(self, code: MQTTErrorCode) -> Retryable:
+        if self._answer is None and not self._tls and connections.speaks_tls(self._host, self._port):
+            return Retryable(
+                f"{self._where} cannot be reached: port {self._port} speaks TLS",
+                remedy="Set sinks.mqtt.tls = true, or sinks.mqtt.port to the port without TLS (usually 1883).",
+            )
+        remedy = "The broker's log has the reason."
+        if self._answer is None and self._tls:
+            remedy = f"A broker that wants a client's certificate cannot be used. {remedy}"
+        return Retryable(f"{self._where} closed the connection ({code.name})", remedy=remedy)
 
     def _check_answer(self) -> None:
         if self._answer is None or not self._answer.is_failure:

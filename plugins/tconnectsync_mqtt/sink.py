@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -87,8 +88,10 @@ class Broker(BaseReceiver):
         """Publish that the daemon runs, and its problems. The first call opens a connection with a last will."""
         with self._presence_lock:
             if self._presence is None:
-                self._presence = self._new_presence()
-            self._presence.show(problems)
+                with contextlib.suppress(OSError):  # no file with trusted certificates: each delivery says so
+                    self._presence = self._new_presence()
+            if self._presence is not None:
+                self._presence.show(problems)
 
     def leave(self) -> None:
         """Publish that the daemon was stopped."""
@@ -179,7 +182,7 @@ class Broker(BaseReceiver):
     def _publish(self, *groups: Sequence[Message]) -> None:
         from tconnectsync_mqtt.session import MqttSession
 
-        MqttSession(self.options).publish(*groups)
+        MqttSession(self.options, self.clock).publish(*groups)
 
     def _alive(self) -> Sequence[Message]:
         """That a single cycle worked. The daemon's own connection says more."""

@@ -7,8 +7,6 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
@@ -21,6 +19,7 @@ import msgspec
 import urllib3
 
 from tconnectsync.clock import Clock
+from tconnectsync.plugin.connections import speaks_tls
 from tconnectsync.plugin.http_connections import DeadlineAdapter
 from tconnectsync.plugin.http_failures import FAILURE_TEXTS, HttpFailed, HttpFailure, reason_of
 from tconnectsync.plugin.http_library import requests
@@ -30,7 +29,6 @@ from tconnectsync.waits import waiting
 Body: TypeAlias = bytes | bytearray
 
 _PIECE = 1 << 16
-_PROBE_S = 2.0
 _PLAIN_HTTP_REFUSED = (
     b"plain HTTP request was sent to HTTPS port",
     b"speaking plain HTTP to an SSL-enabled server port",
@@ -152,7 +150,7 @@ class HttpClient:
         if not parts.hostname or requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url)):
             return failure
         self._speaks_http = True
-        return HttpFailure.TLS_PORT if _speaks_tls(parts.hostname, parts.port or 80) else failure
+        return HttpFailure.TLS_PORT if speaks_tls(parts.hostname, parts.port or 80) else failure
 
 
 def retry_after_s(response: HttpResponse, now: datetime | None = None) -> float | None:
@@ -247,16 +245,6 @@ def _check_headers(headers: Mapping[str, str], asked: _RequestInfo) -> None:
             raise asked.failed(HttpFailure.BAD_HEADER, detail)
         if value != value.strip():
             raise asked.failed(HttpFailure.BAD_HEADER, f"the value for the header {name} begins or ends with a blank")
-
-
-def _speaks_tls(host: str, port: int) -> bool:
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    try:
-        with socket.create_connection((host, port), _PROBE_S) as plain, context.wrap_socket(plain):
-            return True
-    except (OSError, ValueError):
-        return False
 
 
 def _keep_headers(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -219,7 +219,7 @@ def recent_pump(days: int, **changes: Any) -> SimulatedPump:
     plan = SimulationPlan(
         seed=31,
         zone=ZONE,
-        start=now.date() - timedelta(days=days),
+        start=now.astimezone(ZoneInfo(changes.get("zone", ZONE))).date() - timedelta(days=days),
         days=days + 2,
         upload_every_min=10,
         outages=(quiet,),

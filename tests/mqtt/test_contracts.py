@@ -43,7 +43,7 @@ class TestSink(SinkContract):
         """Sessions record what would be published."""
         self.sessions: dict[str, SilentSession] = {}
 
-        def session(options: MqttOptions) -> SilentSession:
+        def session(options: MqttOptions, clock: object) -> SilentSession:
             return self.sessions.setdefault(options.host or "", SilentSession())
 
         monkeypatch.setattr(mqtt_session, "MqttSession", session)

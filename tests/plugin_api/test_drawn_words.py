@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import find
+from hypothesis import find, settings
 
 from tconnectsync.testing.strategies import bodies_of
+
+ENOUGH = settings(max_examples=5000, deadline=None)
+"""A word is drawn in one of 24 examples or more."""
 
 
 @pytest.mark.parametrize(
@@ -20,5 +23,5 @@ from tconnectsync.testing.strategies import bodies_of
     ],
 )
 def test_words_of_the_pump_are_drawn(kind: str, field: str, word: str) -> None:
-    body = find(bodies_of([kind]), lambda drawn: bool(getattr(drawn, field) == word))
+    body = find(bodies_of([kind]), lambda drawn: bool(getattr(drawn, field) == word), settings=ENOUGH)
     assert getattr(body, field) == word

@@ -14,6 +14,7 @@ import attrs
 
 from tconnectsync import errors
 from tconnectsync.plugin.http_failures import FAILURE_TEXTS
+from tconnectsync_mqtt import session
 
 ROOT = Path(__file__).parents[2]
 ENGINE = ("daemon/state.py", "disk_check.py", "storage_errors.py", "errors.py", "eventlog/damage.py", "eventlog/segment_continuity.py", "eventlog/last_segment.py", "health", "ingest", "outbox", "projection",
@@ -134,6 +135,9 @@ def _failures() -> Iterator[WrittenMessage]:
             yield WrittenMessage(
                 text.format(**fields, connect_s=5, silence_s=5, whole_s=5), f"http_failures: {reason.name}"
             )
+    for broker_words in (*session.WORDS.values(), *session.WORDS_WITH_TLS.values()):
+        for text in (f"{SAMPLE} {broker_words[0]}", broker_words[1]):
+            yield WrittenMessage(text.format(port=SAMPLE), "tconnectsync_mqtt/session.py")
 
 
 def _of_module(path: Path) -> Iterator[WrittenMessage]:

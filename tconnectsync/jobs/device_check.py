@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from datetime import date
 
 import attrs
 
 from tconnectsync.errors import RequestRefused
 from tconnectsync.eventlog import EventLog, Stream
+from tconnectsync.eventlog.codec import pump_time_of
 from tconnectsync.events import FACTS, Event
 from tconnectsync.text.plural import counted
 
@@ -19,6 +21,8 @@ Device = Callable[[Event], "str | None"]
 _SAMPLES = 32
 """How many events of each stream of the log are sampled for their device id."""
 _WRONG = "nothing was imported"
+_SHARED_DAYS = 2
+"""A change of pumps has one day with records of both."""
 
 
 @attrs.define
@@ -31,6 +35,8 @@ class DeviceIdentityCheck:
     """Device ids by pump, from the files."""
     _known: dict[str, set[str]] = attrs.field(factory=dict)
     """Device ids by pump, from the log."""
+    _days: dict[str, set[date]] = attrs.field(factory=lambda: defaultdict(set))
+    """Days of the pump's clock, by pump, from the files."""
     _asked: list[Device] = attrs.field(factory=list)
 
     def __attrs_post_init__(self) -> None:
@@ -46,6 +52,7 @@ class DeviceIdentityCheck:
                 continue
             device_id = device(event)
             self._devices[event.pump].update(() if device_id is None else (device_id,))
+            self._days[event.pump].add(event.pump_time.date())
             if event.seq is not None:
                 numbered.append(event)
         for event in {
@@ -68,6 +75,31 @@ class DeviceIdentityCheck:
                     f"This is data of {counted(len(devices), 'device')} ({', '.join(sorted(devices))}), but all for pump {pump}; {_WRONG}.",
                     remedy="Import the files of each pump separately, each with its own `--pump`.",
                 )
+
+    def require_own_pump(self, named: str | None) -> None:
+        """A new pump with days that another pump of the log has, too, must be ``named``: the file may be a sibling's.
+
+        Call it after all batches. Errors: RequestRefused.
+        """
+        known = {stream.pump for stream in self._streams}
+        for pump in sorted(self._days.keys() - known - {named}):
+            for stream in self._streams:
+                first, last = self._days_of(stream)
+                shared = sorted(day for day in self._days[pump] if first <= day <= last)
+                if len(shared) >= _SHARED_DAYS:
+                    raise RequestRefused(
+                        f"Pump {pump} is new here, and pump {stream.pump} has records of the same days ({shared[0]} to {shared[-1]});"
+                        f" {_WRONG}.",
+                        remedy=f"If both pumps are the same person's, import it with `--pump {pump}`. An import of somebody else's doses"
+                        " cannot be taken back.",
+                    )
+
+    def _days_of(self, stream: Stream) -> tuple[date, date]:
+        """The first and the last day of a stream, by the pump's clock."""
+        if not stream.numbered:
+            return pump_time_of(stream.first_key * 1000).date(), pump_time_of(stream.last_key * 1000).date()
+        ends = [self.events.read(stream.id, key, key, with_raw=False)[0] for key in (stream.first_key, stream.last_key)]
+        return ends[0].pump_time.date(), ends[1].pump_time.date()
 
     def notices(self) -> Iterator[str]:
         """Yield warnings about data that looks wrong but may be correct."""

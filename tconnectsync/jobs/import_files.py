@@ -85,6 +85,7 @@ def _import(
             yield Progress(message=f"checking {file.path.name}", done=(before + read) // 2, total=total)
         before += file.size
     same_device.require_same_device()
+    same_device.require_own_pump(options.pump)
     yield from (Notice(words=words) for words in same_device.notices())
     engine.append_depth += 1
     try:

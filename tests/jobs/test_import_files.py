@@ -253,6 +253,25 @@ def test_import_new_pump(home: EngineHarness, tmp_path: Path) -> None:
     assert ["ATTENTION: pump 2 is new; the log has 1." in notice.words for notice in told] == [True]
 
 
+def test_import_of_a_siblings_pump(home: EngineHarness, tmp_path: Path) -> None:
+    """A new pump in days of a known one must be named. One shared day, as in a change of pumps, needs no question."""
+    imported(home, file_of(tmp_path, "10 0 1", "11 1440 1", "12 2880 2"))
+    home.engine.importers = (
+        attrs.evolve(LINES, read=lambda stream, options: read(stream, attrs.evolve(options, pump="2"))),
+    )
+    sibling = file_of(tmp_path, "90 1445 1", "91 2885 1", "92 2890 2", name="sibling")
+    refused(home, Exception, "Pump 2 is new here, and pump 1 has records of the same days", sibling)
+    assert imported(home, file_of(tmp_path, "93 2895 1", "94 4320 1")).lines[0].startswith("2 new pump events")
+    assert imported(home, sibling).lines[0].startswith("3 new pump events")  # now the pump is known
+
+
+def test_import_of_two_pumps_of_one_person(home: EngineHarness, tmp_path: Path) -> None:
+    imported(home, file_of(tmp_path, "10 0 1", "11 1440 1", "12 2880 2"))
+    assert (
+        imported(home, file_of(tmp_path, "90 1445 1", "91 2885 1"), pump="2").lines[0].startswith("2 new pump events")
+    )
+
+
 def test_import_event_in_two_files(home: EngineHarness, tmp_path: Path) -> None:
     """An event that two files have is counted once."""
     whole, part = tmp_path / "whole", tmp_path / "part"

@@ -116,8 +116,9 @@ class StreamClock:
             is_last = end is None
             evidence = () if not is_last else complete or (incomplete if fact is None else ())
             choice = choose_anchor(
-                component, known=fact, zones=self.zones, first=first, uploads=evidence, newest_key=self.stream.last_key
-            )
+                component, known=fact, zones=self.zones, first=first, uploads=evidence, newest_key=self.stream.last_key,
+                last_upload=self._last_upload(uploads) if is_last else None,
+            )  # fmt: skip
             ahead_s = seconds_ahead(component, choice.anchor, complete[-RECENT_UPLOADS:]) if is_last else 0.0
             waits_here = is_last and waits is not None
             chosen.append(
@@ -250,6 +251,14 @@ class StreamClock:
             received[upload] for upload in incomplete if upload.newest - upload.at.replace(tzinfo=None) <= MAX_LEAD
         ]
         return complete, incomplete, min(waiting, default=None)
+
+    def _last_upload(self, events: Sequence[Event]) -> Upload | None:
+        """Return the last upload with the log's newest event as its own.
+
+        Of a clock that was set back, the vendor names the time before that as the newest, until the clock shows it again.
+        """
+        newest, last = self._newest(), max(events, key=lambda event: event.body.uploaded_at, default=None)
+        return None if newest is None or last is None else Upload(at=last.body.uploaded_at, newest=newest[1])
 
     def _times_between(self) -> list[tuple[datetime, datetime]]:
         """Return the first and the last wall time between the date and the time that were set together.

@@ -92,17 +92,19 @@ def choose_anchor(
     first: tuple[int, datetime] | None,
     uploads: Sequence[Upload] = (),
     newest_key: int = 0,
+    last_upload: Upload | None = None,
 ) -> Choice:
     """Return the anchor of a component, and the one that uploads propose.
 
     ``known``: the newest valid fact. ``first``: the component's first event (key, wall time). ``uploads``: those of
     :func:`distinct_uploads` whose newest event is after the component's last step (only for the last component).
-    ``newest_key``: the key of the newest event.
+    ``newest_key``: the key of the newest event. ``last_upload``: with the newest event of all; it decides a first choice without
+    ``uploads``, as after a clock was set back.
 
     Without a known anchor, the zone at the wearer's last setting decides, then the zone at the first event, as far as uploads
     allow it. If they allow nothing within 14 hours of the zone, there is no anchor.
     """
-    anchor = known or _first_choice(component, zones, first, uploads, newest_key)
+    anchor = known or _first_choice(component, zones, first, uploads, newest_key, last_upload)
     if not uploads:
         return Choice(anchor=anchor)
     last_offset_s = None if anchor is None else _last_offset(component, anchor)
@@ -184,21 +186,32 @@ def _first_choice(
     first: tuple[int, datetime] | None,
     uploads: Sequence[Upload],
     newest_key: int,
+    last_upload: Upload | None,
 ) -> Anchor | None:
     """Return the first likely anchor that uploads allow; if they allow none, the anchor by the uploads alone."""
     by_first = (
         None if component.jump is not None or first is None else _by_first_event(component, zones, first, uploads)
     )
     candidates = [*_by_settings(component, zones), *([] if by_first is None else [by_first])]
-    if not candidates or not uploads:
-        return candidates[0] if candidates else None
+    if not candidates:
+        return None
+    if not uploads:
+        return _unless_on_trip(component, candidates, [] if last_upload is None else [last_upload])
     possible = [anchor for anchor in candidates if _lag_s(component, anchor, uploads) >= IMPOSSIBLE_S]
     if not possible:
         return _by_upload(component, zones, uploads, newest_key)
-    # the last setting was on a trip: with its offset the upload looks hours late, with the one at home it is fresh
+    return _unless_on_trip(component, possible, uploads)
+
+
+def _unless_on_trip(component: Component, possible: Sequence[Anchor], uploads: Sequence[Upload]) -> Anchor:
+    """Return the first anchor, unless the last setting was on a trip, or a slip.
+
+    With its offset the upload looks hours late then, and with the one at home it is fresh.
+    """
     last_s = _last_offset(component, possible[0])
-    for anchor in possible[1:]:
-        if last_s - _last_offset(component, anchor) >= TRIP_S and _lag_s(component, anchor, uploads) <= FRESH_S:
+    for anchor in possible[1:] if uploads else ():
+        is_fresh = IMPOSSIBLE_S <= _lag_s(component, anchor, uploads) <= FRESH_S
+        if is_fresh and last_s - _last_offset(component, anchor) >= TRIP_S:
             return anchor
     return possible[0]
 

@@ -158,16 +158,34 @@ def test_installed_on_trip_with_setting() -> None:
     assert worst_s(placed_times(log, BERLIN), world.truth) <= 2
 
 
-def test_installed_on_trip_without_setting() -> None:
-    """Uploads correct it after the return."""
+def test_installed_on_a_trip() -> None:
+    """The recorded setting and the first upload show it, before the return too."""
     log = ListLog()
     placer = TimelineResolver(log, BERLIN)
     world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10")).set_clock(-5 * HOUR)
     live(world, placer, log, 48)
+    assert worst_s(times_of(placer, log), world.truth) <= 2
     world.set_clock(2 * HOUR)
     live(world, placer, log, 120)
     assert worst_s(times_of(placer, log), world.truth) <= 2
-    assert anchors(log)[-1] == (120, "evidence")
+
+
+@pytest.mark.parametrize("hours", [3, 11, 12, 24])
+@pytest.mark.parametrize("until_sync_h", [1, 2])
+def test_installed_soon_after_a_slip(hours: int, until_sync_h: int) -> None:
+    """The clock was set back by mistake. The vendor names the time before that as the newest: everything was off for ever."""
+    log = ListLog()
+    placer = TimelineResolver(log, BERLIN)
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10 09:00"))
+    before = world.wall
+    world.set_clock((2 - hours) * HOUR)
+    world.run(utc("2025-06-10 09:00") + timedelta(hours=until_sync_h), timedelta(minutes=5)).upload(newest=before)
+    log.append(world.events)
+    log.append(placer.pending_facts(world.now))
+    assert worst_s(times_of(placer, log), world.truth) <= 2
+    world.run(utc("2025-06-11 14:00")).set_clock(2 * HOUR)
+    live(world, placer, log, 240)
+    assert worst_s(times_of(placer, log), world.truth) <= 2
 
 
 @pytest.mark.parametrize("lag_s", [30.0, 240.0, 800.0])

@@ -35,7 +35,7 @@ def _mark(outbox: Outbox, since: datetime) -> None:
     values = outbox.values
     with outbox.transaction():
         for stored in (OLDER_COPY_FROM, DOUBTED_FROM):
-            values.put(stored, min(since, values.get(stored) or since))
+            values.put_earliest(stored, since)
 
 
 def open_outbox(kind: type[O], path: Path, folds: Sequence[str]) -> O:

@@ -134,6 +134,10 @@ class StoredValues:
             (name, text),
         )
 
+    def put_earliest(self, stored: StoredValue[datetime | None], at: datetime) -> None:
+        """Store a time, unless an earlier one is stored."""
+        self.put(stored, min(at, self.get(stored) or at))
+
     def forget(self, *stored: StoredValue[Any]) -> None:
         """Delete these."""
         self._db.executemany("DELETE FROM stored_value WHERE name = ?", [(each.name,) for each in stored])

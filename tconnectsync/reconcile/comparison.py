@@ -16,7 +16,8 @@ from tconnectsync.eventlog import EventLog
 from tconnectsync.outbox import DocumentRow, Outbox, receiver_memory
 from tconnectsync.outbox.document_states import OwnershipState
 from tconnectsync.outbox.encoded_document import EncodedDocument
-from tconnectsync.outbox.stored_values import ADMITTED_FROM, READ_BACK, ReadBack
+from tconnectsync.outbox.preflight import AHEAD
+from tconnectsync.outbox.stored_values import DOUBTED_FROM, READ_BACK, ReadBack
 from tconnectsync.plugin.fold import Document
 from tconnectsync.plugin.receiver import FieldDiff, ReadableReceiver, StoredDocument, can_adopt
 from tconnectsync.projection.fold_runner import FoldFailed, FoldRunner
@@ -322,11 +323,13 @@ def repair(outbox: Outbox, found: Sequence[Mismatch], *, now: datetime) -> int:
     """Mark wrong documents of ours for delivery, or for withdrawal when all data is fetched again. Return how many.
 
     Call it in a transaction. Delivery looks for existing copies first, and deletes surplus copies by their receiver keys. If some
-    are missing, the receiver may have been restored from an older backup, so it is checked again for another program's documents.
+    are missing, the receiver may have been restored from an older backup, so from the first of them on it is checked again for
+    another program's documents.
     """
     ours = [each for each in found if each.repairable]
-    if any(each.verdict == "missing" for each in ours):
-        outbox.values.forget(ADMITTED_FROM)
+    missing = [each.at for each in ours if each.verdict == "missing"]
+    if missing:
+        outbox.values.put_earliest(DOUBTED_FROM, min(missing) - AHEAD)
     for lost in (True, False):
         rows = [each.row for each in ours if each.row is not None and (each.verdict == "missing") == lost]
         strays = {each.id: each.copy.receiver_key for each in ours if each.copy is not None and each.row is not None}

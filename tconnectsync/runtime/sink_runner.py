@@ -15,11 +15,12 @@ from tconnectsync.clock import Clock
 from tconnectsync.eventlog import EventLog
 from tconnectsync.health.states import Health, HealthState
 from tconnectsync.outbox import Counts, DocumentRow, Outbox, receiver_memory
-from tconnectsync.outbox.preflight import Preflight
+from tconnectsync.outbox.preflight import AHEAD, Preflight
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.outbox.stored_values import (
     ADDRESS,
     ADMITTED_FROM,
+    DOUBTED_FROM,
     FOREIGN_ALLOWED,
     LOG_ID,
     READ_BACK,
@@ -137,7 +138,10 @@ class SinkRunner:
             )
             self.outbox.values.put(REWRITES_ALLOWED, True)
             # the site may be an older one now, with another program's documents
-            self.outbox.values.forget(ADMITTED_FROM)
+            if first is None:
+                self.outbox.values.forget(ADMITTED_FROM)
+            else:
+                self.outbox.values.put_earliest(DOUBTED_FROM, first - AHEAD)
         self._clear_health()
         return count
 

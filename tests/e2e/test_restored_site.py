@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -37,3 +38,20 @@ def test_site_from_before_adoption(tmp_path: Path, version: str, how: str) -> No
         assert (sink["state"], "adopt" in sink["remedy"]) == ("halted", True)
         assert home.ask("adopt", sink=TREATMENTS).status == 0
         assert home.treatments()
+
+
+def test_one_deleted_document(tmp_path: Path) -> None:
+    """A parent deleted one: before it is sent again, its days are read, and not the whole history, which a slow site may not give."""
+    with simulated_home(tmp_path, simulate(plan_of(61, days=12)), now=BEGIN + 10 * DAY, history_days=9) as home:
+        home.ask("sync")
+        before = home.treatments()
+        deleted = max(before.values(), key=lambda document: document["created_at"])
+        home.site.remove("treatments", deleted["created_at"])
+        assert home.treatments() != before
+        asked = len(home.site.requests)
+        assert home.ask("verify", sink=TREATMENTS).status == 0
+        assert home.treatments() == before
+        looks = [parse_qs(each.query) for each in home.site.requests[asked:] if each.method == "GET"]
+        first = {look["find[created_at][$gte]"][0] for look in looks if look.get("find[sink]") == [TREATMENTS]}
+        assert first
+        assert min(first) > (BEGIN + 7 * DAY).isoformat()

@@ -194,6 +194,11 @@ class SimulatedNightscout:
             for document in documents:
                 write(self._collections[collection], dict(document), self.now(), alone=True)
 
+    def remove(self, collection: str, created_at: str) -> None:
+        """Delete the documents of this time, as a person does on the site."""
+        with self._lock:
+            self._collections[collection].remove({"created_at": created_at})
+
     def drop(self, collection: str) -> None:
         """Delete all documents of a collection, as if the database was lost."""
         with self._lock:

@@ -123,6 +123,7 @@ def _refusal(question: SiteRequestInfo) -> CredentialsRefused:
         f"{question.site} refused the secret or token for {question.about} (HTTP 401): the token is unknown there, or it"
         f" lacks the right {right}{rest}",
         remedy=f"Add {right} to the token's role in Nightscout's Admin Tools, or check nightscout.token."
+        " A Nightscout before version 14 takes no token here: set nightscout.api_secret instead."
         " Then run `tconnectsync check`.",
     )
 

@@ -60,7 +60,8 @@ def _site(client: NightscoutClient, status: SiteStatus) -> Iterator[CheckResult]
             good=False,
             what=f"{client.url} does not show its status to this token (HTTP 401): the token is unknown there, or it lacks the"
             " right api:status:read. Without that right delivery works, but glucose is sent in mg/dl",
-            remedy="Add api:status:read to the token's role in Nightscout's Admin Tools, or check nightscout.token.",
+            remedy="Add api:status:read to the token's role in Nightscout's Admin Tools, or check nightscout.token. A Nightscout before"
+            " version 14 takes no token here: set nightscout.api_secret instead.",
         )
     else:
         units = f", units {status.units}" if status.units else ""

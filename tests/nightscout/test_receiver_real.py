@@ -7,11 +7,12 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from tconnectsync import Secret, document_id
+from tconnectsync import CredentialsRefused, Secret, document_id
 from tconnectsync.clock import SystemClock
 from tconnectsync_nightscout.api.client import NightscoutClient, header_of
 from tconnectsync_nightscout.api.document_format import created_at_text
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
+from tests.e2e.installation import eventually
 from tests.nightscout.deliveries import put, take_back, taken
 from tests.support.real_servers import Site
 
@@ -113,6 +114,28 @@ def test_real_wrong_secret(site: Site) -> None:
     (bad,) = [finding for finding in receiver.check() if not finding.good]
     client.close()
     assert "refused the secret" in bad.what
+
+
+def test_real_token(site: Site) -> None:
+    """A server before version 14 takes no access token in a header, whatever its rights. The message names the way out."""
+    api, secret = f"{site.url}api/v2/authorization", {"api-secret": site.key}
+    for what, body in (
+        ("roles", {"name": "everything", "permissions": ["*"]}),
+        ("subjects", {"name": "ours", "roles": ["everything"]}),
+    ):
+        site.session.post(f"{api}/{what}", json=body, headers=secret, timeout=60).raise_for_status()
+
+    def tokens() -> list[str]:
+        subjects = site.session.get(f"{api}/subjects", headers=secret, timeout=60).json()
+        return [subject["accessToken"] for subject in subjects if subject["name"] == "ours"]
+
+    eventually(lambda: len(tokens()) > 0, "the new token")
+    client = NightscoutClient(url=site.url, key=header_of(None, Secret(tokens()[0])), clock=SystemClock())
+    receiver = NightscoutReceiver(client, sink="nightscout-treatments", collections=COLLECTIONS)
+    with pytest.raises(CredentialsRefused) as raised:
+        receiver.deliver([put(1, LONG_AGO, eventType="Bolus", insulin=1)])
+    client.close()
+    assert "before version 14 takes no token here: set nightscout.api_secret" in str(raised.value.remedy)
 
 
 def test_real_older_bridge(site: Site, receiver: NightscoutReceiver) -> None:

@@ -150,7 +150,8 @@ def test_source_package_runs(tmp_path: Path) -> None:
     installed = str(tmp_path / "site")
     # no network, and nothing is installed beside the tests' own packages; pip reads PIP_NO_BUILD_ISOLATION=0 as "no isolation"
     settings = {"PIP_TARGET": installed, "PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0"}
-    environment = {**os.environ, **settings, "PYTHONPATH": installed}
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("TCONNECTSYNC_")}
+    environment = {**plain, **settings, "PYTHONPATH": installed}
     done = subprocess.run(
         ["bash", "-c", shell], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200, check=False
     )

@@ -90,8 +90,8 @@ class DeviceIdentityCheck:
                     raise RequestRefused(
                         f"Pump {pump} is new here, and pump {stream.pump} has records of the same days ({shared[0]} to {shared[-1]});"
                         f" {_WRONG}.",
-                        remedy=f"If both pumps are the same person's, import it with `--pump {pump}`. An import of somebody else's doses"
-                        " cannot be taken back.",
+                        remedy=f"If both pumps are the same person's, import it with `--pump {pump}`. No command removes somebody else's doses"
+                        " after an import.",
                     )
 
     def _days_of(self, stream: Stream) -> tuple[date, date]:

@@ -154,7 +154,7 @@ class Preflight:
         if found:
             values.put(ADDRESS, receiver.address)  # another address must not get their keys, nor only the others
         if found and values.get(READ_BACK) is None:  # else keep its ``since``
-            is_doubted = values.get(DOUBTED_FROM) is not None  # then the sources' states are older, too
+            is_doubted = values.get(DOUBTED_FROM) is not None  # then the sources' states may be older, too
             values.put(READ_BACK, ReadBack(since=self.clock.now() if is_doubted else None))
         if len(found) == READ_BACK_AT_ONCE:
             return False

@@ -29,9 +29,9 @@ def tls_context(*, verify: bool = True) -> ssl.SSLContext:
         return context
     bundle = next((os.environ[name] for name in _BUNDLES if os.environ.get(name)), None)
     if bundle is not None:
-        is_folder = Path(bundle).is_dir()
+        file, folder = (None, bundle) if Path(bundle).is_dir() else (bundle, None)
         try:
-            context.load_verify_locations(capath=bundle) if is_folder else context.load_verify_locations(cafile=bundle)
+            context.load_verify_locations(file, folder)
         except OSError as error:
             raise OSError("the CA certificate bundle cannot be read") from error
     return context

@@ -125,7 +125,7 @@ def raise_for_write(answer: HttpResponse, place: Place) -> None:
     if "field type conflict" in words:
         remedy = (
             f"Another program wrote this field with another type. Use a {place.what.split()[0]} of its own for tconnectsync, then"
-            " `tconnectsync dead-letters retry influxdb`."
+            " `tconnectsync replay influxdb`."
         )
     raise Rejected(f"{place} refuses the data (HTTP {answer.status}: {words})", remedy=remedy)
 

@@ -76,7 +76,7 @@ class NightscoutOptions:
         credential="nightscout-token",
         clean=pasted.plain_token,
         check=_sendable,
-        help="an access token (name-0123456789abcdef) instead of the API_SECRET",
+        help="an access token (name-0123456789abcdef) instead of the API_SECRET; Nightscout 14 or newer",
     )
     verify_tls: bool = option(
         True, env=("NS_SKIP_TLS_VERIFY",), parse_env=_verify_unless, help="false: accept any certificate"

@@ -64,6 +64,8 @@ class Sender:
     """Whether the last batch says nothing about the receiver: it was halved, or one document failed alone."""
     batch_shrunk: bool = False
     """Whether the last failure made the next batch smaller, so that an early retry makes sense."""
+    refusal_remedy: str | None = None
+    """What the receiver says against its newest refusal."""
     has_recalled: bool = False
     """Whether the receiver knows what it learned before."""
     _halves: deque[tuple[str, ...]] = attrs.field(factory=deque)
@@ -272,6 +274,7 @@ class Sender:
                 receiver_faults.append((delivery, outcome))
             else:
                 self.outbox.queue.dead_letter(delivery, outcome.reason)
+                self.refusal_remedy = outcome.remedy
                 row = _with(row, delivery.document_id)
         self.outbox.queue.mark_delivered(accepted)
         self.accepted_count, self.accepted_newest = self.accepted_count + len(accepted), newest

@@ -207,11 +207,13 @@ class SinkDelivery:
 
     def _record_success(self, now: datetime, *, done: bool) -> None:
         if self.sender.is_halted():
-            refused = len(self.sender.refused)
+            refused, remedy = len(self.sender.refused), self.sender.refusal_remedy
+            if remedy in (None, Rejected.usual_remedy):
+                remedy = f"See why with `tconnectsync dead-letters list`, then run `tconnectsync resume {self.name}`."
             self.health.set(
                 HealthState.HALTED,
                 f"{counted(refused, 'document')} in a row {'was' if refused == 1 else 'were'} refused: nothing more is sent",
-                remedy=f"See why with `tconnectsync dead-letters list`, then run `tconnectsync resume {self.name}`.",
+                remedy=remedy,
             )
         elif done and (not self.sender.inconclusive or self.health.state is HealthState.OK):
             self.health.recover()

@@ -150,7 +150,7 @@ def test_type_of_another_program(database: Database) -> None:
     database.receiver.server.write([f'bolus,pump=x insulin_u="much" {int(NOW.timestamp()) * 10**9}'])
     with pytest.raises(Rejected, match="field type conflict") as refused:
         database.receiver.deliver([put(bolus(1.0))])
-    assert "dead-letters retry influxdb" in str(refused.value.remedy)
+    assert "replay influxdb" in str(refused.value.remedy)
 
 
 def test_check_against_the_real_server(database: Database, influx: Influx, tmp_path: Any) -> None:

@@ -134,7 +134,9 @@ def test_real_token(site: Site) -> None:
     receiver = NightscoutReceiver(client, sink="nightscout-treatments", collections=COLLECTIONS)
     with pytest.raises(CredentialsRefused) as raised:
         receiver.deliver([put(1, LONG_AGO, eventType="Bolus", insulin=1)])
+    (finding,) = [finding for finding in receiver.check() if not finding.good]
     client.close()
+    assert "Nightscout 0.12.8 takes no access token here" in finding.what
     assert "before version 14 takes no token here: set nightscout.api_secret" in str(raised.value.remedy)
 
 

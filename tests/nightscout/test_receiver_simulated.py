@@ -175,6 +175,19 @@ def test_private_site_without_status_right() -> None:
         receiver.client.close()
 
 
+@pytest.mark.parametrize("version", ["0.12.8", "13.0.1"])
+def test_check_token_on_old_site(version: str) -> None:
+    """A readable site that takes no token: `check` names the version and the API secret, and not a right of the role."""
+    token = "pump-0123456789abcdef"
+    with SimulatedNightscout(version=version, tokens={token: ["*"]}, public=True, now=lambda: minutes(0)) as site:
+        receiver = receiver_of(site, token=token)
+        (finding,) = [finding for finding in receiver.check() if not finding.good]
+        receiver.client.close()
+    assert f"Nightscout {version} takes no access token here" in finding.what
+    assert "nightscout.api_secret" in (finding.remedy or "")
+    assert "role" not in (finding.remedy or "")
+
+
 def test_an_unknown_token_is_refused_where_it_writes() -> None:
     with SimulatedNightscout(tokens={}, public=False, now=lambda: minutes(0)) as site:
         receiver = receiver_of(site, token="pump-0123456789abcdef")

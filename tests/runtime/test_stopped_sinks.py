@@ -10,13 +10,21 @@ import attrs
 import msgspec
 import pytest
 
-from tconnectsync import Document, Event, ReceiverConflict, Retryable
+from tconnectsync import Delivery, Document, Event, Outcome, ReceiverConflict, Rejected, Retryable
 from tconnectsync.projection import intervals
 from tconnectsync.runtime import sink_folding
 from tconnectsync.timeline.zones import Zones
 from tests.runtime.test_corrupt_log import NewsOnlySource, flip, repaired
 from tests.support.engine.fakes import FakeReceiver, ReadableFakeReceiver, State, Stretch, StretchFold
 from tests.support.engine.harness import BEGIN, EngineHarness
+
+
+@attrs.define
+class ChoosyReceiver(FakeReceiver):
+    """It refuses every document, and says what helps."""
+
+    def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
+        raise Rejected("a field of another type", remedy="Use another shelf, then `tconnectsync replay shelf`.")
 
 
 class RewordedFold(StretchFold):
@@ -49,6 +57,17 @@ def reopen_with_other_words(harness: EngineHarness) -> None:
 
 def words(harness: EngineHarness) -> set[bool]:
     return {known.content == {"words": "new"} for known in harness.receiver.there.values()}
+
+
+def test_halt_keeps_the_receivers_remedy(harness: EngineHarness) -> None:
+    """What the receiver says against its refusals is what `status` shows after it stopped, also after a restart."""
+    harness.reopen(receiver=ChoosyReceiver(batch_size=100))
+    for _ in range(3):
+        harness.ask("sync")
+        assert harness.runner.health.state == "halted"
+        assert harness.runner.health.remedy == "Use another shelf, then `tconnectsync replay shelf`."
+        harness.clock.sleep(3600)
+        harness.reopen()
 
 
 # --- too many rewrites ------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from tconnectsync import addresses
 _API_TAIL = re.compile(r"/api(/v\d+)?(/[a-z]+(\.json)?)?/*$")
 _VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(-?)")
 _KEYED_BY_IDENTIFIER = (15, 0, 7)
+_TAKES_TOKENS = 14
 UNKNOWN = "unknown"
 """The version of a site that does not name one."""
 
@@ -63,6 +64,12 @@ class SiteStatus(msgspec.Struct, frozen=True, kw_only=True):
             return False
         number = (int(found[1]), int(found[2]), int(found[3]))
         return number > _KEYED_BY_IDENTIFIER or (number == _KEYED_BY_IDENTIFIER and not found[4])
+
+    @property
+    def is_before_tokens(self) -> bool:
+        """Whether its version is too old for access tokens in the ``api-secret`` header. False if the version is unreadable."""
+        found = _VERSION.match(self.version)
+        return found is not None and int(found[1]) < _TAKES_TOKENS
 
 
 def read_status(answer: Mapping[str, Any]) -> SiteStatus:

@@ -1,4 +1,4 @@
-"""Extract a site's own error text for a message: short, on one line, and without secrets."""
+"""Extract a site's own error text for a message: short, on one line, and without secrets and data."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ _NAMES = ("message", "description", "error", "detail", "title")
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _SECRETS = re.compile(r"[0-9a-fA-F]{40,}|[\w.]+-[0-9a-f]{16}\b|\beyJ[\w.-]{20,}")
 """A SHA-1, an access token, a JWT: an error page may repeat the request."""
+_QUOTED = re.compile(r"\{.*")
+"""A database may repeat the document that it refuses: insulin, the pump's serial number."""
 
 
 def error_text(answer: HttpResponse) -> str:
@@ -27,7 +29,7 @@ def error_text(answer: HttpResponse) -> str:
     else:
         found = _of_json(text) if text.lstrip()[:1] in {"{", "["} else text
     one_line = " ".join("".join(each if each.isprintable() else " " for each in found).split())
-    return _SECRETS.sub("…", one_line)[:LONGEST].strip()
+    return _SECRETS.sub("…", _QUOTED.sub("{…}", one_line))[:LONGEST].strip()
 
 
 def _of_json(text: str) -> str:

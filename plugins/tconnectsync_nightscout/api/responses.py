@@ -128,6 +128,26 @@ def _refusal(question: SiteRequestInfo) -> CredentialsRefused:
     )
 
 
+def _no_such_way(status: int, question: SiteRequestInfo) -> Retryable:
+    """The error for a path or method that is missing, or that something in front of the site forbids."""
+    site, about, method = question.site, question.about, question.method
+    if status == 405 and method in {"PUT", "DELETE"}:  # a site without careportal answers 404
+        return Retryable(
+            f"{site} does not allow {method} for {about} (HTTP 405)",
+            remedy=f"A firewall or proxy in front of the site forbids {method}: allow it there. Until then, changed and"
+            f" withdrawn documents wait. {CHECK}",
+        )
+    cause = (
+        "Add careportal to the site's ENABLE setting and restart it. Without careportal nothing can be written. "
+        if question.writing
+        else "Is nightscout.url (NS_URL) the address of the Nightscout site itself? "
+    )
+    return Retryable(
+        f"{site} offers no way to {'write' if question.writing else 'read'} {about} (HTTP {status})",
+        remedy=cause + CHECK,
+    )
+
+
 def error_of(answer: Answer, question: SiteRequestInfo, now: datetime) -> TconnectsyncError:
     """Return the error for a status other than success."""
     status, site, about, writing = answer.status, question.site, question.about, question.writing
@@ -155,14 +175,7 @@ def error_of(answer: Answer, question: SiteRequestInfo, now: datetime) -> Tconne
             remedy="A firewall or a bot check in front of the site blocks it, or the token lacks the right. " + CHECK,
         )
     if status in {404, 405}:
-        cause = (
-            "Add careportal to the site's ENABLE setting and restart it. Without careportal nothing can be written. "
-            if writing
-            else "Is nightscout.url (NS_URL) the address of the Nightscout site itself? "
-        )
-        return Retryable(
-            f"{site} offers no way to {'write' if writing else 'read'} {about} (HTTP {status})", remedy=cause + CHECK
-        )
+        return _no_such_way(status, question)
     if status == 429:
         return Retryable(
             f"{site} asks for fewer requests (HTTP 429)",

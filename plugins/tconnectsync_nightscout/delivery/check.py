@@ -34,9 +34,24 @@ def check_site(client: NightscoutClient, collections: Sequence[str], *, entered_
     yield from _site(client, status)
     for collection in collections:
         finding = _rights(client, collection, entered_by)
+        refused = not finding.good and client.is_refused
+        if refused and client.uses_token and status.is_before_tokens:
+            yield _without_tokens(client, status)
+            return
         yield finding
-        if not finding.good and client.is_refused and not client.uses_token:
+        if client.uses_token:
+            client.forget_refusal()
+        elif refused:
             return  # a wrong secret fails for every collection, and newer servers wait longer after each failure
+
+
+def _without_tokens(client: NightscoutClient, status: SiteStatus) -> CheckResult:
+    """The version explains the refusal. It is no ground for one: compatible sites have version numbers of their own."""
+    return CheckResult(
+        good=False,
+        what=f"{client.url}: Nightscout {status.version} takes no access token here, whatever its rights (HTTP 401)",
+        remedy="Set nightscout.api_secret (NS_SECRET) instead of nightscout.token, or update Nightscout to version 14 or newer.",
+    )
 
 
 def _connection(client: NightscoutClient) -> Iterator[CheckResult]:
@@ -121,8 +136,6 @@ def _may_read_profiles(client: NightscoutClient) -> CheckResult:
     try:
         client.read_current_profile()
     except TconnectsyncError as error:
-        if isinstance(error, CredentialsRefused) and client.uses_token:
-            client.forget_refusal()
         return CheckResult(good=False, what=f"profile: may not read: {error.message}", remedy=error.remedy)
     return CheckResult(good=True, what="profile: may read (writing is not tested)")
 
@@ -138,6 +151,5 @@ def _failed(trial: WriteTest, step: str, error: TconnectsyncError) -> CheckResul
             left = rest
     remedy = error.remedy
     if isinstance(error, CredentialsRefused) and client.uses_token:
-        client.forget_refusal()
         remedy = _ROLE.format(collection)
     return CheckResult(good=False, what=f"{collection}: may not {step}: {error.message}.{left}", remedy=remedy)

@@ -49,7 +49,8 @@ ZONE_INTRO = """
 SITE_INTRO = """
 3 of 4: the Nightscout site
   The address as your browser shows it. Example: https://my-site.example
-  The secret is the site's API_SECRET, or an access token such as uploader-0123456789abcdef. It is not shown.
+  The secret is the site's API_SECRET, or, with Nightscout 14 or newer, an access
+  token such as uploader-0123456789abcdef. It is not shown.
 """
 ALERTS_INTRO = """
 4 of 4: notifications when data stops (optional)

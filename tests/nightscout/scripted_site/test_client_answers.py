@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -54,6 +55,25 @@ def test_write_without_careportal(site: StubSite, client: NightscoutClient) -> N
     with pytest.raises(Retryable) as told:
         create(client)
     assert "careportal" in (told.value.remedy or "")
+
+
+def test_forbidden_delete(site: StubSite, client: NightscoutClient) -> None:
+    """A firewall that forbids DELETE is named: careportal is on, because posting works."""
+    site.fail("DELETE", "treatments", StubFault(status=405))
+    with pytest.raises(Retryable, match="DELETE") as told:
+        client.delete("treatments", f"{1:024x}")
+    assert "firewall" in (told.value.remedy or "")
+    assert "careportal" not in (told.value.remedy or "")
+
+
+def test_quoted_document_is_not_shown(site: StubSite, client: NightscoutClient) -> None:
+    """A database that quotes the document it refuses: its words are shown, the person's data is not."""
+    words = 'Mongo Error: not authorized to execute command { insert: "activity", documents: [ { iob: 5.486, serial: "90556643" } ] }'
+    site.fail("POST", "treatments", StubFault(status=500, body=json.dumps({"status": 500, "message": words}).encode()))
+    with pytest.raises(Retryable, match="not authorized to execute command") as told:
+        create(client)
+    assert "90556643" not in told.value.message
+    assert "5.486" not in told.value.message
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,20 @@ def _parsed(body: bytes | bytearray) -> Any:
 _RIGHTS = {"GET": "read", "POST": "create", "PUT": "update", "DELETE": "delete"}
 
 
+def _is_of_proxy(answer: Answer) -> bool:
+    """Whether a 401 names a way to log in, as a proxy must. Nightscout names none."""
+    return bool(answer.headers.get("WWW-Authenticate", "").strip())
+
+
+def _login_of_proxy(question: SiteRequestInfo) -> Retryable:
+    """The error for something in front of the site that asks for a login of its own."""
+    return Retryable(
+        f"Something in front of {question.site} asks for a login of its own (HTTP 401)",
+        remedy="nightscout.api_secret may be right: a proxy refuses the request before the site sees it."
+        " Let requests to the path /api/ pass the proxy without its login. " + CHECK,
+    )
+
+
 def _refusal(question: SiteRequestInfo) -> CredentialsRefused:
     """The error for a refused secret, or for a token, which may lack only this right."""
     if question.token is None:
@@ -163,7 +177,7 @@ def error_of(answer: Answer, question: SiteRequestInfo, now: datetime) -> Tconne
             remedy="Set nightscout.url (NS_URL) to the address that the site redirects to, if it is yours.",
         )
     if status == 401:
-        return _refusal(question)
+        return _login_of_proxy(question) if _is_of_proxy(answer) else _refusal(question)
     if status in {400, 422} and writing:
         return Rejected(f"Nightscout cannot read the request about {about} (HTTP {status}){quoted}")
     if status == 413 and writing:

@@ -121,6 +121,15 @@ def test_check_explains_refused_secret(site: StubSite, secret: str, told: str) -
     client.close()
 
 
+def test_check_login_of_proxy(site: StubSite) -> None:
+    """A proxy's own login is not called a wrong secret."""
+    site.fail("GET", "status.json", StubFault(status=401, headers={"WWW-Authenticate": 'Basic realm="Home"'}, body=b""))
+    (finding,) = bad(site)
+    assert "in front of" in finding.what
+    assert "refused the secret" not in finding.what
+    assert "proxy" in (finding.remedy or "")
+
+
 def test_check_wrong_secret_on_public_site(site: StubSite) -> None:
     """A wrong secret on a site that everybody may read is found by writing."""
     site.allows = lambda method, collection: method == "GET"

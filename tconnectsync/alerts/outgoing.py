@@ -46,6 +46,8 @@ class Waiting:
     message: Notification
     addresses: tuple[str, ...]
     alert: WearerAlert | None = None
+    taken: bool = False
+    """Whether another address has taken it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -122,7 +124,7 @@ class Deliverer:
             mine = [each for each in waiting if id_ in each.addresses]
             if mine and self.monotonic() >= self._not_before.get(id_, 0.0) and self._sent(url, list(map(words, mine))):
                 waiting = tuple(
-                    attrs.evolve(each, addresses=left)
+                    attrs.evolve(each, addresses=left, taken=each.taken or id_ in each.addresses)
                     for each in waiting
                     if (left := tuple(other for other in each.addresses if other != id_))
                 )

@@ -43,12 +43,12 @@ class PumpWatch:
 
     def decide(self, seen: Mapping[str, str], waiting: Sequence[Waiting], now: datetime) -> WearerDecision:
         """Decide by what was read last."""
-        kept, dropped = [], []
+        kept, unsent = [], []
         for each in waiting:
             alert = each.alert and still_true(each.alert, self._reading, self.options, now)
             if each.alert is None or alert is not None:
                 kept.append(attrs.evolve(each, alert=alert))
-            else:
-                dropped.append(each.alert)
-        fresh, due = due_alerts(self._reading, without_unsent(seen, dropped), self.options, now)
+            elif not each.taken:
+                unsent.append(each.alert)
+        fresh, due = due_alerts(self._reading, without_unsent(seen, unsent), self.options, now)
         return WearerDecision(seen=fresh, due=due, waiting=tuple(kept))

@@ -117,9 +117,9 @@ def due_alerts(
     return fresh, due
 
 
-def without_unsent(seen: Mapping[str, str], dropped: Sequence[WearerAlert]) -> Mapping[str, str]:
-    """Return ``seen`` without the alarms that were ``dropped`` before they were sent: the next one of their name may be reported at once."""
-    words = {alert.words for alert in dropped}
+def without_unsent(seen: Mapping[str, str], unsent: Sequence[WearerAlert]) -> Mapping[str, str]:
+    """Return ``seen`` without the alarms that were over before anybody got them: the next one of their name may be reported at once."""
+    words = {alert.words for alert in unsent}
     return {
         key: value
         for key, value in seen.items()

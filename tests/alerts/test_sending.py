@@ -151,7 +151,7 @@ def test_address_that_was_down() -> None:
     world.down = {ONE.reveal()}
     waiting = deliverer.deliver(queued((), SILENT, (ONE, TWO), NOW), (ONE, TWO), NOW)
     assert [url for url, _ in world.sent] == [TWO.reveal()]
-    assert waiting == (Waiting(at=NOW, message=SILENT, addresses=(address_id(ONE),)),)
+    assert waiting == (Waiting(at=NOW, message=SILENT, addresses=(address_id(ONE),), taken=True),)
     back = Notification(title="Pump data is coming again", body="well")
     waiting = deliverer.deliver(queued(waiting, back, (ONE, TWO), NOW), (ONE, TWO), NOW)
     world.down = set()

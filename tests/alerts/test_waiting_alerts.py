@@ -70,6 +70,21 @@ def test_next_alarm_after_a_dropped_one_is_told(bench: FailingBench, cleared: bo
     assert len(bench.heard.titles) == 1
 
 
+@pytest.mark.parametrize("cleared", [True, False])
+def test_one_dead_address_repeats_no_alarm(tmp_path: Path, cleared: bool) -> None:
+    """An alarm that is raised every few minutes comes every half hour, also if another address never takes it."""
+    bench = FailingBench(tmp_path)
+    bench.heard.broken = URLS[1]
+    watch = bench.watch(options=attrs.evolve(OPTIONS, urls=URLS))
+    for number in range(12):
+        upload(bench, alarms=(attrs.evolve(OCCLUSION, id=str(number), at=bench.clock.time),))
+        bench.look(watch, 3)
+        if cleared:
+            upload(bench, alarms=())
+        bench.look(watch, 2)
+    assert [round((at - START) / MINUTE) for at in bench.heard.times] == [0, 30]
+
+
 def test_old_alarm_is_dropped(bench: FailingBench) -> None:
     upload(bench, alarms=(OCCLUSION,))
     watch = bench.watch()

@@ -276,6 +276,7 @@ def _outbox_status(outbox: Outbox, *, on: bool, end: int, now: datetime) -> dict
         twice = comparison.counts.get("twice", 0)
         if twice and not outbox.values.get(FOREIGN_ALLOWED):
             notes.append(twice_text(twice, outbox.path.stem))
+        notes += filter(None, [comparison.rewritten_text()])
     behind, waiting = max(0, end - cursor) if on else 0, outbox.queue.waiting(now)
     delivered, confirmed = outbox.values.get(LAST_DELIVERED), outbox.values.get(CONFIRMED)
     return {

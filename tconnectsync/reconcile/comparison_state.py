@@ -13,6 +13,9 @@ from tconnectsync.outbox.stored_values import COMPARED
 from tconnectsync.retry.deadline import RememberedDeadline
 from tconnectsync.text.plural import counted
 
+MANY, MANY_SHARE = 10, 0.1
+"""A person edits fewer documents a day than this many, and than this share of three days' documents."""
+
 
 @attrs.frozen(kw_only=True)
 class ComparisonState:
@@ -23,6 +26,25 @@ class ComparisonState:
     failures: int = 0
     problem: str = attrs.field(default="", metadata={"json": "trouble"})
     counts: Mapping[str, int] = attrs.field(factory=dict)
+    days_rewritten: int = 0
+    """How many comparisons in a row, with the last one, found that somebody rewrites our documents."""
+
+    def after(self, counts: Mapping[str, int], *, at: datetime, not_before: RememberedDeadline) -> ComparisonState:
+        """Return the state after a comparison with this result. Its mismatches are repaired, so the next one should find few."""
+        days = self.days_rewritten + 1 if _is_rewritten(counts) else 0
+        return ComparisonState(at=at, not_before=not_before, counts=counts, days_rewritten=days)
+
+    def rewritten_text(self) -> str:
+        """Return the message about another installation; empty if there seems to be none."""
+        if self.days_rewritten < 2:
+            return ""
+        changed, compared = _changed(self.counts), _compared(self.counts)
+        return (
+            f"{changed:,} of {counted(compared, 'document')} had been changed on the site,"
+            f" {counted(self.days_rewritten, 'day')} in a row."
+            " Another installation of tconnectsync, with other settings, seems to write to this site: doses may be there twice,"
+            " or at a wrong time. Stop one of the two, or give both the same settings"
+        )
 
     def to_json(self) -> str:
         """Return the state as text for the outbox."""
@@ -40,6 +62,19 @@ class ComparisonState:
     def load(cls, outbox: Outbox) -> ComparisonState:
         """Return the state that an outbox has stored."""
         return cls.from_json(outbox.values.get(COMPARED))
+
+
+def _changed(counts: Mapping[str, int]) -> int:
+    return sum(counts.get(verdict, 0) for verdict in ("different", "doubled", "orphaned"))
+
+
+def _compared(counts: Mapping[str, int]) -> int:
+    return counts.get("good", 0) + counts.get("missing", 0) + _changed(counts)
+
+
+def _is_rewritten(counts: Mapping[str, int]) -> bool:
+    """Whether more documents are changed than a person edits in a day."""
+    return _changed(counts) >= MANY and _changed(counts) >= MANY_SHARE * _compared(counts)
 
 
 def twice_text(number: int, sink: str) -> str:

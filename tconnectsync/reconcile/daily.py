@@ -108,7 +108,8 @@ class DailyComparison:
         outbox, now, report = self.fold_runner.outbox, self.clock.now(), comparison.report
         with outbox.transaction():
             comparison.repair(outbox, now)
-            self._save(ComparisonState(at=now, not_before=self._after(INTERVAL), counts=dict(report.to_json())))
+            before = self._state or ComparisonState()
+            self._save(before.after(dict(report.to_json()), at=now, not_before=self._after(INTERVAL)))
         if report.twice and not outbox.values.get(FOREIGN_ALLOWED):
             log.warning("older_bridge_writes sink=%s documents=%d", self.name, report.twice)
         if report.wrong:

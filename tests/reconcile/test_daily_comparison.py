@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tconnectsync import CredentialsRefused, ReceiverConflict, Retryable
@@ -37,6 +38,35 @@ def test_daily_comparison(harness: EngineHarness, receiver: ReadableFakeReceiver
     assert old.at < harness.clock.now() - DAYS_BACK
     assert harness.ask("verify", sink="shelf").status == 0
     assert old.id in receiver.there
+
+
+def message_after(harness: EngineHarness, receiver: ReadableFakeReceiver, days: int, *, changed: int) -> str:
+    """The sink's message after days on which another program moved this number of our newest documents by an hour."""
+    for _ in range(days):
+        newest = sorted(receiver.there.values(), key=lambda each: each.at)[-changed:] if changed else []
+        receiver.there |= {each.id: msgspec.structs.replace(each, at=each.at - HOUR) for each in newest}
+        run_engine_for(harness, INTERVAL)
+    sinks = status_of(harness.folder, sources={}, sinks={"shelf": True}, zones=harness.zones, clock=harness.clock)[
+        "sinks"
+    ]
+    return str(sinks["shelf"]["message"])
+
+
+def test_another_installation_is_reported(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """If another installation rewrites our documents every day, `status` says so, until it has stopped for a day."""
+    run_engine_for(harness, 2 * DAY, step=2 * HOUR)
+    assert message_after(harness, receiver, 1, changed=20) == "", "once may be a restored site"
+    found = message_after(harness, receiver, 1, changed=20)
+    assert "20 of 7" in found
+    assert "2 days in a row" in found
+    assert "Another installation of tconnectsync" in found
+    assert message_after(harness, receiver, 1, changed=0) == ""
+
+
+def test_edits_of_a_person_are_no_installation(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """Some documents a day are changed by people."""
+    run_engine_for(harness, 2 * DAY, step=2 * HOUR)
+    assert message_after(harness, receiver, 3, changed=9) == ""
 
 
 def test_daily_comparison_by_cron(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:

@@ -40,7 +40,7 @@ MADE_BY = frozenset(
 """Calls that make a message, beside the errors."""
 FUNCTIONS = frozenset(
     {
-        "set_aside_words", "twice_text", "low_space_message", "messages", "_clock_problem", "drift_message", "reason_words", "waiting",
+        "set_aside_words", "twice_text", "rewritten_text", "low_space_message", "messages", "_clock_problem", "drift_message", "reason_words", "waiting",
         "unconfirmed_remedy", "hidden_active_pump", "no_pump_selected", "remedy", "_why_idle", "_log_remedy", "text",
         "with_resume_hint", "terms_remedy", "_source_health", "_not_saved", "error_of", "look_at_disk", "disk_steps",
         "storage_steps", "storage_remedy", "_make_writable", "outbox_failure",

@@ -59,6 +59,8 @@ class Poller:
     _queue: deque[Fetch] = attrs.field(factory=deque)
     _gaps_checked: bool = False
     _poll_was_partial: bool = False
+    _partial_began: datetime | None = None
+    """When the last poll began that could not read everything."""
 
     @property
     def running(self) -> bool:
@@ -98,12 +100,15 @@ class Poller:
             return True
         return not self._is_refused and (health.not_before is None or health.not_before.is_over(self.clock))
 
-    def is_current(self, now: datetime, since: datetime | None = None) -> bool:
+    def is_current(self, now: datetime, since: datetime | None = None, *, partly: bool = False) -> bool:
         """Whether the source was read to its end within the last day, and all gaps were fetched again.
 
-        ``since``: that read must also have begun at this time or later.
+        ``since``: that read must also have begun at this time or later. ``partly``: it may have left out days or records that
+        cannot be read.
         """
         last, began = self.state.last_fetch, self.state.last_began
+        if partly and self._partial_began is not None and (began is None or began < self._partial_began):
+            last = began = self._partial_began
         if self.busy or last is None or not timedelta(0) <= now - last < CURRENT_FOR:
             return False
         if since is not None and (began is None or began < since):
@@ -270,7 +275,8 @@ class Poller:
             self._fail(now, state, error.message, error.remedy, after_s=after_s)
             return
         fetch.unread = error.message
-        self._poll_was_partial = self._poll_was_partial or fetch.is_poll
+        if fetch.is_poll:
+            self._poll_was_partial, self._partial_began = True, fetch.began
         if fetch.gap is not None:
             self.state.gap_wait = RememberedDeadline.after(GAP_WAIT_S, self.clock)
         if fetch.days is not None:

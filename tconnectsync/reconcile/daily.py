@@ -63,8 +63,8 @@ class DailyComparison:
             return False
         return not_before.is_over(self.clock)
 
-    def step(self, streams: Mapping[str, EventStream]) -> None:
-        """Run one slice: about one request, or one interval.
+    def step(self, streams: Mapping[str, EventStream], *, may_withdraw: bool) -> None:
+        """Run one slice: about one request, or one interval. ``may_withdraw``: what no record explains may be withdrawn.
 
         Errors: IndexCorrupt, sqlite3.Error. Other failures are retried later. Refused credentials are too: deliveries decide
         whether they stop the sink.
@@ -90,7 +90,7 @@ class DailyComparison:
             self._fail(f"the sink failed unexpectedly: {type(error).__name__}", None)
         else:
             if not goes_on:
-                self._finish(running)
+                self._finish(running, may_withdraw=may_withdraw)
 
     def _begin(self, receiver: ReadableReceiver, streams: Mapping[str, EventStream]) -> RunningComparison:
         from tconnectsync.reconcile.comparison import Verifier
@@ -104,10 +104,10 @@ class DailyComparison:
         """Stop the running comparison: something changed meanwhile. The next one starts from the beginning."""
         self._running = None
 
-    def _finish(self, comparison: RunningComparison) -> None:
+    def _finish(self, comparison: RunningComparison, *, may_withdraw: bool) -> None:
         outbox, now, report = self.fold_runner.outbox, self.clock.now(), comparison.report
         with outbox.transaction():
-            comparison.repair(outbox, now)
+            comparison.repair(outbox, now, may_withdraw=may_withdraw)
             before = self._state or ComparisonState()
             self._save(before.after(dict(report.to_json()), at=now, not_before=self._after(INTERVAL)))
         if report.twice and not outbox.values.get(FOREIGN_ALLOWED):

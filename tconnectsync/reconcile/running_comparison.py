@@ -34,6 +34,7 @@ class RunningComparison:
         self._wrong += [mismatch for mismatch in part.found if mismatch.repairable]
         return True
 
-    def repair(self, outbox: Outbox, now: datetime) -> None:
-        """Send wrong documents again. Call it in a transaction."""
-        repair(outbox, self._wrong, now=now)
+    def repair(self, outbox: Outbox, now: datetime, *, may_withdraw: bool) -> None:
+        """Send wrong documents again, and if they may be, withdraw those that no record explains. Call it in a transaction."""
+        wrong = self._wrong if may_withdraw else [each for each in self._wrong if each.verdict != "orphaned"]
+        repair(outbox, wrong, now=now)

@@ -126,8 +126,9 @@ class Engine:
             if due is not None and due <= now:
                 self.events.fence(runner.delivery.outbox.queue.oldest() or now)
                 return runner.delivery.deliver()
+            begun = now - MAX_SOURCE_AGE
             return placed and runner.compare(
-                self.streams, is_fresh=lambda: self._all_sources_current(now, now - MAX_SOURCE_AGE)
+                self.streams, is_fresh=lambda partly: self._all_sources_current(now, begun, partly=partly)
             )
         return False
 
@@ -201,9 +202,14 @@ class Engine:
         self._timeline_end, self._refetched_until = self.events.end, refetched
         return True
 
-    def _all_sources_current(self, now: datetime, since: datetime | None = None) -> bool:
-        """Whether the log has all data of the sources: each was read to its end recently (after ``since``), and has no open gap."""
-        return bool(self.pollers) and all(poller.is_current(now, since) for poller in self.pollers.values())
+    def _all_sources_current(self, now: datetime, since: datetime | None = None, *, partly: bool = False) -> bool:
+        """Whether the log has all data of the sources: each was read to its end recently (after ``since``), and has no open gap.
+
+        ``partly``: what a source cannot read may be missing.
+        """
+        return bool(self.pollers) and all(
+            poller.is_current(now, since, partly=partly) for poller in self.pollers.values()
+        )
 
     @property
     def timeline_is_current(self) -> bool:

@@ -177,10 +177,11 @@ class SinkRunner:
 
     # --- comparison with the receiver -----------------------------------------------------------------------------------
 
-    def compare(self, streams: Mapping[str, EventStream], *, is_fresh: Callable[[], bool]) -> bool:
+    def compare(self, streams: Mapping[str, EventStream], *, is_fresh: Callable[[bool], bool]) -> bool:
         """Run one slice of the daily comparison. Return True if it did one.
 
-        It runs only while everything is folded and delivered and the log is fresh (``is_fresh``).
+        It runs only while everything is folded and delivered and the log is fresh: ``is_fresh(True)``. If the log also lacks
+        nothing, ``is_fresh(False)``, documents that no record explains are withdrawn.
         """
         now = self.clock.now()
         if not self.health.is_ok or not self.daily_comparison.due(now):
@@ -191,12 +192,12 @@ class SinkRunner:
             and not self.delivery.has_due_document(now)
             and outbox.values.get(READ_BACK) is None
         )
-        if not idle or outbox.values.get(ADDRESS) != self.sender.receiver.address or not is_fresh():
+        if not idle or outbox.values.get(ADDRESS) != self.sender.receiver.address or not is_fresh(True):
             self.daily_comparison.give_up()
             return False
         if self.delivery.sending.is_busy(self.sender.receiver.address):
             return False
-        self.daily_comparison.step(streams)
+        self.daily_comparison.step(streams, may_withdraw=is_fresh(False))
         return True
 
     def verifier(self, streams: Mapping[str, EventStream]) -> Verifier:

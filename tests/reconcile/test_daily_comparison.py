@@ -7,14 +7,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tconnectsync import CredentialsRefused, ReceiverConflict, Retryable
+from tconnectsync import CredentialsRefused, ReceiverConflict, Retryable, SourceChanged
 from tconnectsync.errors import IndexCorrupt
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.queries.status import status_of
 from tconnectsync.reconcile.comparison_state import ComparisonState
 from tconnectsync.reconcile.daily import DAYS_BACK, INTERVAL
 from tconnectsync.retry.deadline import RememberedDeadline
-from tests.reconcile.harness import DAY, HOUR, at_hour, run_engine_for
+from tests.reconcile.harness import DAY, HOUR, at_hour, run_engine_for, stale_of
 from tests.support.engine.fakes import ReadableFakeReceiver
 from tests.support.engine.harness import BEGIN, EngineHarness
 
@@ -97,6 +97,20 @@ def test_daily_comparison_waits(harness: EngineHarness, receiver: ReadableFakeRe
     harness.pump.trouble = None
     run_engine_for(harness, 6 * HOUR)
     assert receiver.surveys == 1
+
+
+def test_damaged_record_stops_no_comparison(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """While some records cannot be read, for a week, lost documents come back. What no record explains stays until all can be read."""
+    harness.pump.trouble = SourceChanged("one dose is damaged", after_s=600, partial=True)
+    run_engine_for(harness, INTERVAL)
+    lost, stale = at_hour(receiver, 5), stale_of(receiver)
+    del receiver.there[lost.id]
+    run_engine_for(harness, INTERVAL)
+    assert lost.id in receiver.there
+    assert stale in receiver.beside, "the damaged record may belong to it"
+    harness.pump.trouble = None
+    run_engine_for(harness, INTERVAL + 2 * HOUR)
+    assert stale not in receiver.beside
 
 
 def test_daily_comparison_fails(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:

@@ -129,11 +129,12 @@ def overview(reader: PageReader, hours: int) -> Overview:
     """Return the overview with a chart of the last ``hours``."""
     now = reader.now()
     hour = now.replace(minute=0, second=0, microsecond=0)  # whole hours: the same question until something new comes
-    span = hour - LOOK_BACK, hour + timedelta(hours=2)
+    today = reader.zones.wall_of(now).date()
+    # a day that ends farther to the west has up to two days' hours
+    span = min(hour - LOOK_BACK, reader.zones.day_start(today)), hour + timedelta(hours=2)
     therapy = reader.therapy(*span)
     state = reader.state() or PumpState()
     begin = now - timedelta(hours=hours)
-    today = reader.zones.wall_of(now).date()
     control = reader.newest(CONTROL)
     given = shown_boluses(therapy.boluses)
     return Overview(

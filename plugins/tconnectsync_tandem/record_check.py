@@ -18,8 +18,9 @@ def check_records(client: Client, pump: Pump, *, today: date, now: datetime) -> 
     found = UnreadableEvents((last - timedelta(days=1), last))
     for assignment in pump.assignments:
         answer = split_answer(client.pump_logs(assignment, *found.window), "the newest events")
-        for _, raw in answer.entries():
-            found.note(*make_event(raw, pump=pump.serial, received_at=now))
+        for place, raw in answer.entries():
+            found.note(*make_event(raw, pump=pump.serial, received_at=now), place)
+    found.end()
     if found.is_changed:
         error = changed_records(pump.serial, [found])
         return CheckResult(good=False, what=f"tandem: {error.message}", remedy=error.remedy)

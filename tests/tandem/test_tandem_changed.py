@@ -217,6 +217,27 @@ def test_damaged_dose_is_reported_for_a_week(harness: TandemHarness) -> None:
     assert harness.cloud.windows() == [("2026-11-26", "2026-11-28")]
 
 
+def test_damaged_time_is_reported_for_a_week(harness: TandemHarness) -> None:
+    """A dose whose time cannot be read is of the day of its neighbours: only that day is fetched again, and for a week."""
+    before, after = hourly(datetime(2026, 10, 20), 400), hourly(datetime(2026, 11, 5, 16), 344, seq=1401)
+    harness.cloud.pumps[0].records = [*before, bolus(1400, "2026-11-05T15:30:00"), *after]
+    harness.cloud.faults.append(every(lambda found: {**found, "pumpDateTime": None}, code=20))
+    assert polls(harness, 7 * 24 - 1) == [True] * (7 * 24 - 1)
+    harness.cloud.asked.clear()
+    assert polls(harness, 1) == [True]
+    assert harness.cloud.windows() == [("2026-11-04", "2026-11-06")]
+    assert polls(harness, 24) == [False] * 24
+
+
+def test_old_clock_change_without_time(harness: TandemHarness) -> None:
+    """Each response has all clock changes, also those of years ago: one whose time cannot be read is of another day."""
+    harness.cloud.pumps[0].records = hourly(datetime(2026, 11, 10), 24 * 10, seq=90_000)
+    old = entry(13, 5, "2026-01-01T10:00:00", {"timePrior": 35_000_000, "timeAfter": 36_000_000, "rawRtcTime": 1})
+    harness.cloud.pumps[0].changes.append(old)
+    harness.cloud.faults.append(every(lambda found: {**found, "pumpDateTime": None}, code=13))
+    assert polls(harness, 2) == [False] * 2
+
+
 def test_repaired_dose_may_be_damaged_again(harness: TandemHarness) -> None:
     """It is reported for a week again."""
     harness.cloud.pumps[0].records = [*hourly(datetime(2026, 11, 10), 24 * 10), bolus(5, "2026-11-15T09:30:00")]

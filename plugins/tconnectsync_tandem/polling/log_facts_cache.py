@@ -93,7 +93,8 @@ class LogFactsCache:
             else:
                 coverage, uploads = _merged(known.coverage, coverage_of(since, limit=WINDOWS_READ).days), len(since) + 1
             newest_of = newest_of_uploads(history.facts("upload.seen", pump=pump.serial, limit=uploads))
-            known.coverage = msgspec.structs.replace(coverage, newest_of={**known.coverage.newest_of, **newest_of})
+            newest_of = dict(sorted({**known.coverage.newest_of, **newest_of}.items())[-UPLOADS_READ:])
+            known.coverage = msgspec.structs.replace(coverage, newest_of=newest_of)
             known.newest_window = newest[0].id
         return known.coverage
 

@@ -1,7 +1,8 @@
 """Decide whether unreadable records show a change at the vendor, and on which days they are.
 
 A few unreadable records are reported for a week. Then their days count as read: no error may stay for ever because the
-vendor stores a damaged dose. The log has such a record as it came, so a later release can still read it.
+vendor stores a damaged dose. The log has such a record as it came, so a later release can still read it. If not even its time
+can be read, its number tells its day.
 
 Only records that a user would miss count. A new record type in otherwise normal data is no change: pumps learn new
 ones. An entry with an unreadable type counts as a bolus if any part of it mentions one.
@@ -12,12 +13,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 import attrs
 
 from tconnectsync import Event, SourceChanged, short_serial
+from tconnectsync_tandem.api.responses import Place
 from tconnectsync_tandem.api.transport import CHANGED_WAIT_S, NEW_RELEASE
 from tconnectsync_tandem.decode.entries import NO_CODE, NO_SUCH_CODE, RECORDS, HistoryEntry
 from tconnectsync_tandem.polling.planner import Window, days_between
@@ -32,10 +34,32 @@ ANY = ("bolus.", "carbs.", "clock.", "pumping.")
 """Kinds of which every record must be readable: doses, suspensions, and the time of all later records."""
 WHOLE_KIND = 2
 """If this many records of a kind are unreadable and none is readable, the kind has changed, however rare it is."""
+NEAR = 3_000
+"""A record without a readable time is of the day of the nearest record, if that is within so many numbers: some days' records."""
 NOT_MISSED = frozenset({"pump.noted"})
 UNREAD_TYPE, UNREAD_BOLUS = "records of an unreadable type", "bolus records of an unreadable type"
 _DAY = timedelta(days=1)
 _SHOWN = 5
+
+
+@attrs.frozen
+class _Undated:
+    """An unreadable record without a time: its likely kind, the reason, its place, and the record before it."""
+
+    kind: str
+    reason: str
+    place: Place
+    before: HistoryEntry | None
+
+    def nearest_time(self, after: HistoryEntry | None) -> datetime | None:
+        """The time of the record with the nearest number; None if none is near."""
+        near = [
+            (abs(self.place[1] - entry.seq), entry.pump_time)
+            for entry in (self.before, after)
+            if entry is not None and entry.seq is not None and entry.group == self.place[0]
+        ]
+        distance, at = min(near, default=(NEAR, None), key=lambda each: each[0])
+        return at if distance < NEAR else None
 
 
 @attrs.define
@@ -53,24 +77,50 @@ class UnreadableEvents:
     reason: str = ""
     _read_kinds: set[str] = attrs.field(factory=set)
     _days: set[date] = attrs.field(factory=set)
-    _undated: bool = False
+    _before: HistoryEntry | None = None
+    """The newest record that could be read."""
+    _undated: list[_Undated] = attrs.field(factory=list)
+    """Records without a readable time that wait for the next record."""
+    _unplaced: bool = False
+    """Whether there are some of which not even the day is known."""
 
-    def note(self, event: Event, entry: HistoryEntry) -> None:
-        """Count a record."""
+    def note(self, event: Event, entry: HistoryEntry, place: Place) -> None:
+        """Count a record. They come ordered by ``place``."""
         if event.kind != "unknown":
             self.read += event.kind not in NOT_MISSED
             self._read_kinds.add(event.kind)
+            if self._undated:
+                self._date_all(entry)
+            self._before = entry
             return
         kind = _kind_of(entry, event.raw)
-        if kind is None or not self._is_of_here(kind, entry):
+        if kind is None:
             return
-        if not self.reason or (_is_of_any(kind) and not any(map(_is_of_any, self.kinds))):
-            self.reason = entry.body.reason
-        self.kinds[kind] += 1
         if entry.pump_time is None:
-            self._undated = True
+            self._undated.append(_Undated(kind, entry.body.reason, place, self._before))
         else:
-            self._days.add(entry.pump_time.date())
+            self._count(kind, entry.body.reason, entry.pump_time)
+
+    def end(self) -> None:
+        """All records were noted."""
+        self._date_all(None)
+
+    def _date_all(self, after: HistoryEntry | None) -> None:
+        for each in self._undated:
+            at = each.nearest_time(after)
+            if at is None and each.kind == "clock.changed":
+                continue  # every response has all clock changes of the pump: this one is of another time
+            self._unplaced |= at is None
+            self._count(each.kind, each.reason, at or datetime.combine(self.window[0], time()))
+        self._undated.clear()
+
+    def _count(self, kind: str, reason: str, at: datetime) -> None:
+        if kind == "clock.changed" and not self.window[0] - _DAY <= at.date() <= self.window[1] + _DAY:
+            return  # every response has all clock changes of the pump
+        if not self.reason or (_is_of_any(kind) and not any(map(_is_of_any, self.kinds))):
+            self.reason = reason
+        self.kinds[kind] += 1
+        self._days.add(at.date())
 
     @property
     def is_few(self) -> bool:
@@ -88,7 +138,7 @@ class UnreadableEvents:
     @property
     def is_changed(self) -> bool:
         """Whether it is damaged, and not only by few records that were reported for long enough."""
-        return self.is_damaged and (self._undated or not self.is_few or bool(self._days - self.reported))
+        return self.is_damaged and (not self.is_few or bool(self._days - self.reported))
 
     @property
     def damaged_days(self) -> Set[date]:
@@ -102,7 +152,7 @@ class UnreadableEvents:
             return
         days = self._days - self.reported if self.is_few else self._days
         unread = {day + step * _DAY for day in days for step in (-1, 0, 1)}
-        if self._undated or not unread & set(days_between(*self.window)):
+        if (self._unplaced and not self.is_few) or not unread & set(days_between(*self.window)):
             return
         first: date | None = None
         for day in [*days_between(*self.window), self.window[1] + _DAY]:
@@ -111,12 +161,6 @@ class UnreadableEvents:
             elif first is not None:
                 yield first, day - _DAY
                 first = None
-
-    def _is_of_here(self, kind: str, entry: HistoryEntry) -> bool:
-        """Whether the record is of this window: every response has all clock changes of the pump."""
-        if kind != "clock.changed" or entry.pump_time is None:
-            return True
-        return self.window[0] - _DAY <= entry.pump_time.date() <= self.window[1] + _DAY
 
 
 def changed_records(pump: str, found: Sequence[UnreadableEvents]) -> SourceChanged:

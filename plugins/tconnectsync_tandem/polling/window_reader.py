@@ -179,7 +179,7 @@ class WindowReader:
         expected = sum(len(answer.events) for answer in answers)
         unreadable = UnreadableEvents(window, self.window_state.reported(pump.serial, now))
         for answer in answers:
-            for _, raw in answer.entries():
+            for place, raw in answer.entries():
                 event, entry = make_event(raw, pump=pump.serial, received_at=now)
                 if event.kind == "clock.changed":
                     # every response has all clock changes of the pump
@@ -188,13 +188,14 @@ class WindowReader:
                     self._changes_seen.add(event.id)
                 if event.kind == "unknown" or entry.notes:
                     self.drift.report(_code(raw), entry)
-                unreadable.note(event, entry)
+                unreadable.note(event, entry, place)
                 events.append(event)
                 count += 1
                 if len(events) == EVENTS_PER_BATCH:
                     self.done = before + min(days, days * count // max(expected, 1))
                     yield self._batch(pump, window, events)
                     events = []
+        unreadable.end()
         self.done = before + days
         log.debug(
             "window_read pump=%s first=%s last=%s events=%d", short_serial(pump.serial), window[0], window[1], count

@@ -23,10 +23,12 @@ KINDS = frozenset(
 class DailyDose:
     """Insulin since ``began_at``, the UTC time of the pump's last midnight, and the rate in force at ``at``.
 
-    A bolus with several records is counted once, by the larger sum of its records.
+    A bolus with several records is counted once, by the larger sum of its records. ``lacks_begin``: the wearer set the clock to a
+    day that had begun before what is counted.
     """
 
     began_at: datetime | None = None
+    lacks_begin: bool = False
     insulin_u: float = 0.0
     at: datetime | None = None
     rate_u_per_h: float = 0.0
@@ -39,10 +41,7 @@ def after(dose: DailyDose, event: Event) -> DailyDose:
     if at is None:
         raise ValueError(f"event {event.id} has no UTC time")
     midnight = event.pump_time.replace(hour=0, minute=0, second=0, microsecond=0)
-    began_at = at - (event.pump_time - midnight)
-    if dose.began_at is None or began_at - dose.began_at > timedelta(hours=12):
-        dose = attrs.evolve(dose, began_at=began_at, insulin_u=0.0)
-    dose = _with_basal(dose, at)
+    dose = _with_basal(_on_day(dose, at - (event.pump_time - midnight)), at)
     if isinstance(body, events.BasalDelivered):
         known = is_possible(body.rate_u_per_h, 0.0, MAX_RATE_U_PER_H)
         return attrs.evolve(dose, rate_u_per_h=float(body.rate_u_per_h) if known else 0.0)
@@ -53,6 +52,20 @@ def after(dose: DailyDose, event: Event) -> DailyDose:
         if counted is not None:
             insulin_u = round(dose.insulin_u + counted.more_u, 6)
             return attrs.evolve(dose, insulin_u=insulin_u, boluses=counted.boluses)
+    return dose
+
+
+def _on_day(dose: DailyDose, began_at: datetime) -> DailyDose:
+    """Return the dose on the day that began at ``began_at`` by the pump's clock: that of a new day is 0.
+
+    A journey makes the day longer or shorter, until the pump's next midnight. If it skips most of a day, the dose since that
+    midnight is unknown: a part of it was counted for the day before.
+    """
+    if dose.began_at is None:
+        return attrs.evolve(dose, began_at=began_at)
+    begins = began_at > dose.began_at and (dose.at is None or dose.at <= began_at)
+    if begins or began_at - dose.began_at > timedelta(hours=12):
+        return attrs.evolve(dose, began_at=began_at, insulin_u=0.0, lacks_begin=not begins)
     return dose
 
 

@@ -37,7 +37,7 @@ class DetailsFold:
 
     name = "pump-details"
     title = "pump details"
-    version = 3
+    version = 4
     kinds = daily_dose.KINDS | {
         "cannula.filled", "mode.changed", "sensor.joined", "sensor.started", "sensor.stopped", "wear.began", "wear.ended",
     }  # fmt: skip
@@ -87,9 +87,9 @@ class DetailsFold:
 
 
 def _daily_dose(state: DetailsState) -> float | None:
-    """None on the day of a hand-over: a part of its insulin came from another pump."""
+    """None on the day of a hand-over, of which a part of the insulin came from another pump, and if the day's begin was not counted."""
     began_at, since = state.dose.began_at, state.worn_since
-    if began_at is None or (since is not None and began_at < since):
+    if began_at is None or state.dose.lacks_begin or (since is not None and began_at < since):
         return None
     return round(state.dose.insulin_u, 2)
 

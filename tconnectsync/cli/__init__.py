@@ -7,6 +7,9 @@ import sys
 
 def main() -> int:
     """Run the command line of this process and return the exit status."""
+    from tconnectsync.cli.standard_streams import open_closed_streams
+
+    open_closed_streams()
     from tconnectsync.runtime.memory_limit import collect_cycles_less_often, skip_search_at_exit
 
     skip_search_at_exit()

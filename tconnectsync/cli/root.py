@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -18,6 +17,7 @@ from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.legacy_flags import join_feature_names, legacy_options, perform_legacy
 from tconnectsync.cli.output import is_dumb, say
 from tconnectsync.cli.parameters import common_options, features_option
+from tconnectsync.cli.standard_streams import OutputFailed, discard_output
 from tconnectsync.errors import TconnectsyncError
 from tconnectsync.exit_status import INTERRUPTED, MEANINGS, ExitStatus
 
@@ -167,11 +167,14 @@ def _guarded(arguments: list[str], invocation: Invocation) -> int:
         return INTERRUPTED
     except TconnectsyncError as error:
         return failures.report_error(error)
-    except BrokenPipeError:
-        # the reader of the pipe has closed it; without this Python would complain again when it flushes at exit
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of the pipe has closed it
+        discard_output()
         return invocation.status or int(ExitStatus.DONE)
+    except OutputFailed as error:
+        discard_output()
+        with contextlib.suppress(OutputFailed, OSError):
+            say(f"The output cannot be written: {error}. Stored data is not affected.", err=True)
+        return invocation.status or int(ExitStatus.FAILED)
     except Exception as error:  # noqa: BLE001 - the outermost border: show a sentence, not a traceback
         return failures.report_storage_error(error, invocation) or failures.report_unexpected(error, invocation)
 

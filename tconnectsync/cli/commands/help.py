@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from tconnectsync.cli.output import echo
 from tconnectsync.exit_status import ExitStatus
 
 
@@ -24,5 +25,5 @@ def command(ctx: click.Context, command: tuple[str, ...]) -> int:
             raise click.UsageError(f"{context.command_path!r} has no commands of its own", context)
         found = group.resolve_command(context, [name])[1]
         context = click.Context(found, parent=context, info_name=name) if found else context
-    click.echo(context.get_help())
+    echo(context.get_help())
     return int(ExitStatus.DONE)

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from tconnectsync.cli.invocation import Invocation
-from tconnectsync.cli.output import print_json, say
+from tconnectsync.cli.output import echo, print_json, say
 from tconnectsync.cli.parameters import Day, WritePath, common_options, pass_invocation, require_order
 from tconnectsync.exit_status import ExitStatus
 
@@ -90,7 +90,7 @@ def _write(path: Path, page: str) -> None:
     from tconnectsync.folder_owner import as_caller
 
     if str(path) == "-":
-        click.echo(page)
+        echo(page)
         return
     try:
         with as_caller():

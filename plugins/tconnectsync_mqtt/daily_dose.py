@@ -23,11 +23,12 @@ KINDS = frozenset(
 class DailyDose:
     """Insulin since ``began_at``, the UTC time of the pump's last midnight, and the rate in force at ``at``.
 
-    A bolus with several records is counted once, by the larger sum of its records. ``lacks_begin``: the wearer set the clock to a
-    day that had begun before what is counted.
+    ``ends_at`` is the next midnight by its newest record. A bolus with several records is counted once, by the larger sum of its
+    records. ``lacks_begin``: the wearer set the clock to a day that had begun before what is counted.
     """
 
     began_at: datetime | None = None
+    ends_at: datetime | None = None
     lacks_begin: bool = False
     insulin_u: float = 0.0
     at: datetime | None = None
@@ -41,7 +42,8 @@ def after(dose: DailyDose, event: Event) -> DailyDose:
     if at is None:
         raise ValueError(f"event {event.id} has no UTC time")
     midnight = event.pump_time.replace(hour=0, minute=0, second=0, microsecond=0)
-    dose = _with_basal(_on_day(dose, at - (event.pump_time - midnight)), at)
+    began_at = at - (event.pump_time - midnight)
+    dose = attrs.evolve(_with_basal(_on_day(dose, began_at), at), ends_at=began_at + timedelta(days=1))
     if isinstance(body, events.BasalDelivered):
         known = is_possible(body.rate_u_per_h, 0.0, MAX_RATE_U_PER_H)
         return attrs.evolve(dose, rate_u_per_h=float(body.rate_u_per_h) if known else 0.0)

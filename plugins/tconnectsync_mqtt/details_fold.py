@@ -37,7 +37,7 @@ class DetailsFold:
 
     name = "pump-details"
     title = "pump details"
-    version = 4
+    version = 5
     kinds = daily_dose.KINDS | {
         "cannula.filled", "mode.changed", "sensor.joined", "sensor.started", "sensor.stopped", "wear.began", "wear.ended",
     }  # fmt: skip
@@ -77,6 +77,7 @@ class DetailsFold:
             "mode": state.mode,
             "daily_dose": _daily_dose(state),
             "day_began_at": _time(state.dose.began_at),
+            "day_ends_at": _time(state.dose.ends_at),
             "site_at": _time(state.site_at),
             "sensor_at": _time(state.sensor_at),
             "received_at": _time(state.received_at),

@@ -30,6 +30,7 @@ class Entity:
     """One value of a topic as an entity. ``key`` is its field, ``at`` the field with its time.
 
     ``good_for_s``: how long after that time it is shown (None: always, since it is a time itself, or the daemon's own state).
+    ``ends``: the field with the time at which it ends, however new it is.
     ``more``: further settings of Home Assistant for this platform.
     """
 
@@ -39,6 +40,7 @@ class Entity:
     platform: str = "sensor"
     at: str = "data_at"
     good_for_s: float | None = None
+    ends: str | None = None
     unit: str | None = None
     device_class: str | None = None
     state_class: str | None = None
@@ -91,7 +93,7 @@ ENTITIES = (
     _time("last_bolus_at", "Time of last bolus", LASTING, "mdi:clock-outline"),
     _lasting("mode", "Mode", topic=DETAILS, device_class="enum", icon="mdi:sleep", more={"options": list(MODES)}),
     _lasting(
-        "daily_dose", "Insulin today", topic=DETAILS, unit="U", state_class="total", icon="mdi:sigma",
+        "daily_dose", "Insulin today", topic=DETAILS, ends="day_ends_at", unit="U", state_class="total", icon="mdi:sigma",
         more={"last_reset_value_template": "{{ value_json.day_began_at }}", **_precision(1)},
     ),
     _time("site_at", "Infusion site changed", DETAILS, "mdi:bandage"),
@@ -188,9 +190,10 @@ def _availability(entity: Entity, prefix: str) -> list[dict[str, str]]:
     """The daemon, or the last single cycle, and the value's own age."""
     found = [{"topic": f"{prefix}/{STATUS}", "value_template": "{{ value_json.availability }}"}]
     if entity.good_for_s is not None:
+        ends = f"and now().timestamp() < as_timestamp(value_json.{entity.ends}, 0) " if entity.ends else ""
         age = (
             "{{ 'online' if value_json is defined and now().timestamp() - "
-            f"as_timestamp(value_json.{entity.at}, 0) < {int(entity.good_for_s)} else 'offline' }}}}"
+            f"as_timestamp(value_json.{entity.at}, 0) < {int(entity.good_for_s)} {ends}else 'offline' }}}}"
         )
         found.append({"topic": f"{prefix}/{entity.topic}", "value_template": age})
     return found

@@ -20,7 +20,9 @@ def left_s(entity: Entity, content: Mapping[str, Any], now: datetime) -> float |
     if measured_at is None:
         return 0.0
     age_s = (now - datetime.fromisoformat(measured_at)).total_seconds()
-    return entity.good_for_s - max(age_s, 0.0)  # a time in the future does not extend it
+    left = entity.good_for_s - max(age_s, 0.0)  # a time in the future does not extend it
+    ends_at = None if entity.ends is None else content.get(entity.ends)
+    return left if ends_at is None else min(left, (datetime.fromisoformat(ends_at) - now).total_seconds())
 
 
 def without_expired(topic: str, content: Mapping[str, Any], now: datetime) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Insulin today, while the wearer travels."""
+"""Insulin today, while the wearer travels and after midnight."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from tconnectsync import Event, events
+from tconnectsync import Event, GlucoseUnits, events
 from tconnectsync.testing import final_documents, make_event
 from tconnectsync_mqtt.details_fold import DetailsFold
+from tconnectsync_mqtt.discovery import ENTITIES, device_message
+from tconnectsync_mqtt.value_age import left_s, without_expired
 
 UTC = timezone.utc
 LANDED = datetime(2026, 6, 7, 11, 0, tzinfo=UTC)
@@ -57,3 +59,31 @@ def test_clock_set_back_just_after_midnight() -> None:
     """The day begins at the second midnight: a new day of the pump's clock has none of the insulin before it."""
     midnight = LANDED + timedelta(hours=2.5)
     assert told(13.5, 10.5, 2.75) == (midnight, pytest.approx(0.25 * RATE, abs=0.02))
+
+
+def evening(offset_h: float, midnight_h: float) -> dict[str, Any]:
+    """The details after an evening, ten minutes before the pump's midnight, which is so many hours after :data:`LANDED`."""
+    until = LANDED + timedelta(hours=midnight_h, minutes=-10)
+    (document,) = final_documents(DetailsFold(), list(journey(2, offset_h, until)))
+    return dict(document.content)
+
+
+@pytest.mark.parametrize(("offset_h", "midnight_h"), [(2, 11), (3, 10), (1, 12)], ids=["24 hours", "23", "25"])
+def test_yesterdays_insulin_is_not_todays(offset_h: float, midnight_h: float) -> None:
+    """After the pump's midnight, "Insulin today" is unknown until new data comes: yesterday's is no value of today."""
+    content, midnight = evening(offset_h, midnight_h), LANDED + timedelta(hours=midnight_h)
+    assert content["daily_dose"] > 27
+    for minutes, known in ((-9, True), (-0.5, True), (0, False), (40, False), (160, False)):
+        said = without_expired("details", content, midnight + timedelta(minutes=minutes))
+        assert (said["daily_dose"] is not None) is known, f"{minutes} minutes after midnight"
+        assert said["day_began_at"] == content["day_began_at"]
+
+
+def test_home_assistant_drops_it_at_midnight() -> None:
+    """It counts from the value's arrival, and compares a retained message with its own time."""
+    content, midnight = evening(2, 11), LANDED + timedelta(hours=11)
+    dose = next(entity for entity in ENTITIES if entity.key == "daily_dose")
+    assert left_s(dose, content, midnight - timedelta(minutes=4)) == 240
+    said = device_message("p", "4", GlucoseUnits.MG_DL, {"daily_dose": 240.0})["components"]["daily_dose"]
+    assert said["expire_after"] == 240
+    assert "now().timestamp() < as_timestamp(value_json.day_ends_at, 0)" in said["availability"][1]["value_template"]

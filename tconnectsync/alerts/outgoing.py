@@ -116,8 +116,12 @@ class Deliverer:
         urls: Sequence[Secret],
         now: datetime,
         words: Callable[[Waiting], Notification] = lambda each: each.message,
+        taken: Callable[[tuple[Waiting, ...]], None] = lambda _: None,
     ) -> tuple[Waiting, ...]:
-        """Try each address that is due; return what still waits. ``words`` says what is sent of each."""
+        """Try each address that is due; return what still waits. ``words`` says what is sent of each.
+
+        ``taken`` is called with what still waits after each address that took something: the next one may hang for a minute.
+        """
         waiting = still_wanted(waiting, urls, now)
         for url in urls:
             id_ = address_id(url)
@@ -128,6 +132,7 @@ class Deliverer:
                     for each in waiting
                     if (left := tuple(other for other in each.addresses if other != id_))
                 )
+                taken(waiting)
         return waiting
 
     def _sent(self, url: Secret, mine: Sequence[Notification]) -> bool:

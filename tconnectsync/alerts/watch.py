@@ -156,7 +156,11 @@ class Watch:
             held = () if self._is_settled() else tuple(each for each in waiting if each.alert)
             ready = [each for each in waiting if each not in held]
             words = partial(self._words, now=now, status=status)
-            self._keep(attrs.evolve(self.state, waiting=(*held, *self.deliverer.deliver(ready, urls, now, words))))
+
+            def keep(left: tuple[Waiting, ...]) -> None:
+                self._keep(attrs.evolve(self.state, waiting=(*held, *left)))
+
+            keep(self.deliverer.deliver(ready, urls, now, words, keep))
 
     def _words(self, each: Waiting, now: datetime, status: Mapping[str, Any]) -> Notification:
         return each.message if each.alert is None else self._wearer_message(each.alert, now, status)

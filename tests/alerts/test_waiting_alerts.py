@@ -8,7 +8,10 @@ from typing import Any
 import attrs
 import pytest
 
-from tconnectsync.alerts.outgoing import load_state
+from tconnectsync import Secret
+from tconnectsync.alerts.notification_text import Notification
+from tconnectsync.alerts.outgoing import Deliverer, address_id, load_state
+from tconnectsync.alerts.sending import Attempt
 from tconnectsync.alerts.watch import Watch
 from tconnectsync.alerts.wearer import PumpAlarm, PumpReading
 from tconnectsync.events.pump_state import Reported
@@ -83,6 +86,20 @@ def test_one_dead_address_repeats_no_alarm(tmp_path: Path, cleared: bool) -> Non
             upload(bench, alarms=())
         bench.look(watch, 2)
     assert [round((at - START) / MINUTE) for at in bench.heard.times] == [0, 30]
+
+
+def test_kill_while_an_address_hangs(tmp_path: Path) -> None:
+    """What the first address took is stored before the second one is tried: a daemon that is killed then repeats nothing."""
+    bench, stored = FailingBench(tmp_path), list[tuple[str, ...]]()
+
+    def send(url: Secret, message: Notification) -> Attempt:
+        stored.append(load_state(bench.folder).waiting[0].addresses)
+        return bench.heard.send(url, message)
+
+    upload(bench, alarms=(OCCLUSION,))
+    deliverer = Deliverer(send=send, monotonic=bench.clock.monotonic)
+    bench.look(bench.watch(options=attrs.evolve(OPTIONS, urls=URLS), deliverer=deliverer), 1)
+    assert stored == [tuple(map(address_id, URLS)), (address_id(URLS[1]),)]
 
 
 def test_old_alarm_is_dropped(bench: FailingBench) -> None:

@@ -14,6 +14,8 @@ from tconnectsync_web.pages.reader import PageReader
 DAY = timedelta(days=1)
 MAY_BE_LATE = timedelta(hours=2)
 """A phone uploads about hourly: so much of the present day may be missing without anything being wrong."""
+SHARE_COUNTS_AFTER, SHORT_GAP = timedelta(hours=1), timedelta(minutes=15)
+"""Of the present day: soon after midnight, a gap of some minutes is a large share of it."""
 LEAD = timedelta(hours=2)
 """The reader looks back twelve hours more, so that sleep, extended boluses and basal reach into the day."""
 
@@ -28,6 +30,8 @@ class DayPage:
     chart: ChartContent
     summary: Summary | None
     boluses: Sequence[Bolus]
+    lacks_basal: bool = False
+    """Whether the insulin of a part is missing, so that the sums are too low."""
     missing_from: datetime | None = None
     """The newest data, if this day has more hours that are over than these cover."""
 
@@ -52,8 +56,16 @@ def day_page(reader: PageReader, day: date) -> DayPage:
         chart=chart,
         summary=summary if summary.days_with_data else None,
         boluses=chart.started,
+        lacks_basal=lacks_basal(summary, is_over=end <= now),
         missing_from=_missing_from(therapy.until, end, now),
     )
+
+
+def lacks_basal(summary: Summary, *, is_over: bool) -> bool:
+    """Whether to say that the pump delivered more than the sums of a day say: records are missing."""
+    missing = timedelta(seconds=summary.length_with_data_s - summary.insulin.basal_known_s)
+    long_enough = timedelta(seconds=summary.length_with_data_s) >= SHARE_COUNTS_AFTER and missing >= SHORT_GAP
+    return summary.is_basal_incomplete and (is_over or long_enough)
 
 
 def _missing_from(newest: datetime | None, end: datetime, now: datetime) -> datetime | None:

@@ -10,6 +10,7 @@ from tconnectsync import Bolus, Event, GlucosePoint, Summary, Therapy, events, s
 from tconnectsync.events.pump_state import PumpState, Reported
 from tconnectsync_web.languages import msg
 from tconnectsync_web.pages.chart_content import MARK_KINDS, ChartContent, chart_content, shown_boluses
+from tconnectsync_web.pages.day import lacks_basal
 from tconnectsync_web.pages.reader import PageReader
 from tconnectsync_web.pages.value_words import MINUTE, zone_of
 
@@ -93,6 +94,11 @@ class Overview:
     def age_known(self, since: datetime) -> timedelta:
         """How old an infusion site or sensor is; if the data is old, how old it was then: it may have been changed since."""
         return (self.newest if self.is_old and self.newest is not None else self.now) - since
+
+    @property
+    def lacks_basal(self) -> bool:
+        """Whether insulin of today is missing in the log, so that the sums since midnight are too low."""
+        return self.today is not None and lacks_basal(self.today, is_over=False)
 
     @property
     def is_late(self) -> bool:

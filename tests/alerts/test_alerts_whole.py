@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tconnectsync.alerts.outgoing import load_state
 from tests.alerts.receivers import http_receiver, mail_receiver
 from tests.e2e.installation import ZONE, Installation, SyncSetup, daemon, eventually, recent_pump
 from tests.support.clocks import ShiftedClock
@@ -32,6 +33,7 @@ def test_a_refused_login_is_told_once_and_a_crash_once(setup: SyncSetup) -> None
         setup.home.configure(more=f'[alerts]\nurls = ["{ntfy.ntfy}", "{mail.address}"]\n')
         with daemon(setup.home, forked=True) as living:
             eventually(lambda: ntfy.notifications and mail.mails, "both notifications")
+            eventually(lambda: not load_state(setup.home.folder / "data").waiting, "both are stored as sent")
             living.kill()
         with daemon(setup.home, forked=True) as living:
             eventually(lambda: len(ntfy.notifications) > 1 and len(mail.mails) > 1, "the crash")

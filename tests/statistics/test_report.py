@@ -401,6 +401,19 @@ def test_a_day_with_missing_records(terminal: Terminal, sample: SampleLog) -> No
     assert [row["basal_known_percent"] < 95 for row in found] == [False, True, False]
 
 
+def test_a_period_with_missing_records_is_marked(terminal: Terminal, sample: SampleLog) -> None:
+    """Whoever reads only the figures per day sees that they are too low, in the terminal and in the file."""
+    terminal.data_dir = terminal.folder / "data"
+    write_log(terminal.data_dir, sample.pump, change=_lost_on_the_16th)
+    per_day = terminal.report("--days", "3").out.partition("Per day")[2].partition("mean")[0]
+    for name in ("All insulin", "Basal", "Boluses", "Carbs"):
+        assert re.search(rf"{name}: \*\d", per_day), name
+    assert "* Of 1 day a part is missing in the log" in per_day
+    figures = terminal.report("--html", "-", "--days", "3").out.partition("Insulin and carbs per day")[2]
+    assert "Of 1 day a part is missing" in figures.partition("</section>")[0]
+    assert ">*" in figures.partition("</table>")[0]
+
+
 def _lost_on_the_16th(event: Event) -> Event:
     if event.kind == "basal.delivered" and datetime(2025, 11, 16, 8) < event.pump_time < datetime(2025, 11, 16, 14):
         return msgspec.structs.replace(event, kind="unknown", body=events.Unknown(code="279", reason="lost"), raw=None)

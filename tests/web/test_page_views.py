@@ -73,6 +73,19 @@ def test_days_that_lack_basal_are_marked(client: FlaskClient, reader: FakeReader
     assert "no basal rate" not in client.get(f"/days/{whole}", headers=HTML).text
 
 
+def test_means_of_days_that_lack_basal_are_marked(client: FlaskClient, reader: FakeReader) -> None:
+    """The figures per day, above all others, say that they are too low."""
+    begin, hour = at(60 * 24).replace(hour=22, minute=0) - timedelta(days=2), timedelta(hours=1)  # midnight in Berlin
+    basal = [BasalSpan(begin=begin, end=begin + 30 * hour, rate_u_per_h=1.0)]
+    reader.whole = Therapy(basal=basal, glucose=[GlucosePoint(at=begin + hour, glucose_mg_dl=112.0)], until=at(0))
+    for language, words in (("en", "Of 1 day a part is missing"), ("de", "Von 1 Tag fehlt ein Teil")):
+        key = client.get("/report", headers={**HTML, "Accept-Language": language}).text.partition("</section>")[0]
+        assert words in key
+        assert len(re.findall(r"\d\*</span>", key)) == 2  # insulin and carbs
+    reader.whole = Therapy(basal=[BasalSpan(begin=begin, end=at(0), rate_u_per_h=1.0)], until=at(0))
+    assert "*" not in plain(client.get("/report", headers=HTML).text)
+
+
 def plain(page: str) -> str:
     """The words of a page."""
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))

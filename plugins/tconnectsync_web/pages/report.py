@@ -25,9 +25,9 @@ class ReportPage:
     whole: Summary | None
 
     @property
-    def has_incomplete_basal(self) -> bool:
-        """Whether basal insulin of a day is missing in the log."""
-        return any(day.is_basal_incomplete for day in self.days)
+    def incomplete_days(self) -> int:
+        """The number of days of which basal insulin is missing in the log."""
+        return sum(day.is_basal_incomplete for day in self.days)
 
 
 def report(reader: PageReader, length: int) -> ReportPage:

@@ -9,6 +9,7 @@ import attrs
 from tconnectsync.statistics.glucose_counts import TimeInRange
 from tconnectsync.statistics.summary import Summary
 from tconnectsync.text.glucose_units import GlucoseUnits
+from tconnectsync.text.plural import counted
 
 UNKNOWN = "–"
 MARK = "*"
@@ -69,16 +70,24 @@ def glucose_figures(whole: Summary, units: GlucoseUnits) -> Sequence[tuple[str, 
     )
 
 
-def insulin_figures(whole: Summary) -> Sequence[tuple[str, str]]:
-    """Return (name, value) of insulin and carbs per day."""
-    insulin = whole.insulin
+def incomplete_period(whole: Summary, days: Sequence[Summary]) -> str:
+    """Say that records of some days are missing, so that the figures per day are too low. Empty: none is, or insulin is unknown."""
+    lacking = sum(day.is_basal_incomplete for day in days)
+    if not lacking or whole.known_total_u is None:
+        return ""
+    return f"{MARK} Of {counted(lacking, 'day')} a part is missing in the log: there was more insulin per day, and perhaps more boluses and carbs."
+
+
+def insulin_figures(whole: Summary, days: Sequence[Summary]) -> Sequence[tuple[str, str]]:
+    """Return (name, value) of insulin and carbs per day. Sums are marked if records of some of these ``days`` are missing."""
+    insulin, mark = whole.insulin, MARK if incomplete_period(whole, days) else ""
     basal_share, total = whole.basal_percent, whole.total_u_per_day
     bolus_share = None if basal_share is None else 100 - basal_share
     return (
-        ("All insulin", number(total, 1, "U")),
-        ("Carbs", number(whole.per_day(insulin.carbs_g), 0, "g")),
-        ("Basal", f"{number(whole.per_day(whole.known_basal_u), 1, 'U')} ({percent(basal_share)})"),
-        ("Boluses", f"{number(whole.per_day(insulin.bolus_u), 1, 'U')} ({percent(bolus_share)})"),
+        ("All insulin", f"{mark}{number(total, 1, 'U')}"),
+        ("Carbs", f"{mark}{number(whole.per_day(insulin.carbs_g), 0, 'g')}"),
+        ("Basal", f"{mark}{number(whole.per_day(whole.known_basal_u), 1, 'U')} ({percent(basal_share)})"),
+        ("Boluses", f"{mark}{number(whole.per_day(insulin.bolus_u), 1, 'U')} ({percent(bolus_share)})"),
         ("Number of boluses", number(whole.per_day(insulin.boluses), 1)),
         ("Number of corrections", number(whole.per_day(insulin.corrections), 1)),
         ("Automatic boluses", number(whole.per_day(insulin.automatic_boluses), 1)),

@@ -9,7 +9,14 @@ from pathlib import Path
 from string import Template
 
 import tconnectsync
-from tconnectsync.cli.report.figure_words import INCOMPLETE, bands, glucose_figures, insulin_figures, percent
+from tconnectsync.cli.report.figure_words import (
+    INCOMPLETE,
+    bands,
+    glucose_figures,
+    incomplete_period,
+    insulin_figures,
+    percent,
+)
 from tconnectsync.cli.report.svg_charts import hours_svg, percentile_svg, share_svg
 from tconnectsync.cli.report.terminal import HEADER, day_cells
 from tconnectsync.queries.report import Report
@@ -42,12 +49,13 @@ def html_page(report: Report, *, zones: Zones, name: str = "", with_serial: bool
             for band in bands(whole.glucose.time_in_range, units)
         ),
         glucose=_pairs(glucose_figures(whole, units)),
-        insulin=_pairs(insulin_figures(whole)),
+        insulin=_pairs(insulin_figures(whole, report.days)),
+        incomplete_period=_note(incomplete_period(whole, report.days)),
         curve=percentile_svg(whole.glucose, units),
         hours=hours_svg(whole.glucose.time_in_range_by_hour()),
         header=_cells("th", HEADER),
         days="\n".join(f"<tr>{_cells('td', day_cells(day, units))}</tr>" for day in reversed(report.days)),
-        incomplete=f'<p class="soft">{INCOMPLETE}</p>' if any(day.is_basal_incomplete for day in report.days) else "",
+        incomplete=_note(INCOMPLETE if any(day.is_basal_incomplete for day in report.days) else ""),
         version=escape(tconnectsync.__version__),
         made_at=_local(report.made_at, zones),
         newest=_local(report.newest, zones),
@@ -56,6 +64,10 @@ def html_page(report: Report, *, zones: Zones, name: str = "", with_serial: bool
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
     return "\n".join(f'<tr><td>{escape(name)}</td><td class="value">{escape(value)}</td></tr>' for name, value in pairs)
+
+
+def _note(words: str) -> str:
+    return f'<p class="soft">{escape(words)}</p>' if words else ""
 
 
 def _cells(tag: str, texts: Sequence[str]) -> str:

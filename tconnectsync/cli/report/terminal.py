@@ -11,6 +11,7 @@ from tconnectsync.cli.report.figure_words import (
     UNKNOWN,
     bands,
     glucose_figures,
+    incomplete_period,
     insulin_figures,
     number,
     percent,
@@ -42,7 +43,8 @@ def report_lines(report: Report, *, width: int, blocks: str = BLOCKS) -> Iterato
         yield ""
         yield from chart_lines(whole.glucose, report.units, blocks, width)
     yield ""
-    yield from _pairs("Per day", insulin_figures(whole), width)
+    yield from _pairs("Per day", insulin_figures(whole, report.days), width)
+    yield from textwrap.wrap(incomplete_period(whole, report.days), width)
     yield ""
     yield from table_lines(report.days, report.units, width)
     if any(day.is_basal_incomplete for day in report.days):

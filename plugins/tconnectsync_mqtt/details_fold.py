@@ -37,7 +37,7 @@ class DetailsFold:
 
     name = "pump-details"
     title = "pump details"
-    version = 5
+    version = 6
     kinds = daily_dose.KINDS | {
         "cannula.filled", "mode.changed", "sensor.joined", "sensor.started", "sensor.stopped", "wear.began", "wear.ended",
     }  # fmt: skip
@@ -88,11 +88,11 @@ class DetailsFold:
 
 
 def _daily_dose(state: DetailsState) -> float | None:
-    """None on the day of a hand-over, of which a part of the insulin came from another pump, and if the day's begin was not counted."""
-    began_at, since = state.dose.began_at, state.worn_since
-    if began_at is None or state.dose.lacks_begin or (since is not None and began_at < since):
+    """None on the day of a hand-over, of which a part of the insulin came from another pump, and if a part was not counted."""
+    dose, since = state.dose, state.worn_since
+    if dose.began_at is None or dose.lacks_begin or dose.lacks_basal or (since is not None and dose.began_at < since):
         return None
-    return round(state.dose.insulin_u, 2)
+    return round(dose.insulin_u, 2)
 
 
 def _time(at: datetime | None) -> str | None:

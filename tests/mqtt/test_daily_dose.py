@@ -87,3 +87,51 @@ def test_home_assistant_drops_it_at_midnight() -> None:
     said = device_message("p", "4", GlucoseUnits.MG_DL, {"daily_dose": 240.0})["components"]["daily_dose"]
     assert said["expire_after"] == 240
     assert "now().timestamp() < as_timestamp(value_json.day_ends_at, 0)" in said["availability"][1]["value_template"]
+
+
+def after_gap(hours: float, *, later: float = 0.0) -> float | None:
+    """The insulin of a day of which so many hours have no records; ``later``: how many hours follow."""
+    gap = LANDED - timedelta(hours=hours)
+    every = journey(2, 2, LANDED + timedelta(hours=later))
+    found = [event for event in every if event.at and not gap < event.at < LANDED]
+    (document,) = final_documents(DetailsFold(), found)
+    dose: float | None = dict(document.content)["daily_dose"]
+    return dose
+
+
+def test_insulin_today_with_missing_records() -> None:
+    """It would be too low: it is unknown until the records come, or the next day."""
+    assert after_gap(0.2) == pytest.approx(13 * RATE, abs=0.02)
+    assert (after_gap(5), after_gap(5, later=10)) == (None, None)
+    assert after_gap(5, later=12) == pytest.approx(1 * RATE, abs=0.02), "the next day"
+    assert after_gap(16) is None, "since the evening before"
+    assert after_gap(0.7, later=6) == pytest.approx((19 - 0.5) * RATE, abs=0.02), "some minutes of many hours"
+
+
+def day_of(*bodies: tuple[float, Any]) -> float | None:
+    """The insulin of the day after what happened at these hours after midnight."""
+    found = [
+        msgspec.structs.replace(
+            make_event(body, 0, 1000 + number),
+            at=BEGIN + timedelta(hours=hours),
+            pump_time=datetime(2026, 6, 6) + timedelta(hours=hours),
+        )
+        for number, (hours, body) in enumerate(bodies)
+    ]
+    (document,) = final_documents(DetailsFold(), found)
+    dose: float | None = dict(document.content)["daily_dose"]
+    return dose
+
+
+def test_insulin_today_of_rows_with_a_length() -> None:
+    """The older t:connect gives the length of each rate: it applies as long, not for a quarter of an hour."""
+    row = events.BasalDelivered(rate_u_per_h=0.8, span_s=6 * 3600)
+    assert day_of((0, row), (6, row), (12, events.DaySummary())) == pytest.approx(12 * 0.8)
+
+
+def test_insulin_today_of_a_long_stop() -> None:
+    """A stop is no missing record, also if the pump records a rate of 0 in it."""
+    given = events.BolusCompleted(bolus_id=1, status="completed", delivered_u=3.0)
+    stop, zero = events.PumpingSuspended(reason="user"), events.BasalDelivered(rate_u_per_h=0.0)
+    assert day_of((0, stop), (0.01, zero), (6, given)) == pytest.approx(3.0)
+    assert day_of((0, events.DaySummary()), (6, given)) is None, "no basal rate is known, as in `report`"

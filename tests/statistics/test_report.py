@@ -17,8 +17,9 @@ import attrs
 import msgspec
 import pytest
 
-from tconnectsync import Event, GlucoseUnits, events, units_word
+from tconnectsync import Event, GlucoseUnits, Summary, events, units_word
 from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.report.terminal import day_cells
 from tconnectsync.cli.root import run
 from tconnectsync.config.load import load_config
 from tconnectsync.eventlog import EventLog
@@ -412,6 +413,15 @@ def test_a_period_with_missing_records_is_marked(terminal: Terminal, sample: Sam
     figures = terminal.report("--html", "-", "--days", "3").out.partition("Insulin and carbs per day")[2]
     assert "Of 1 day a part is missing" in figures.partition("</section>")[0]
     assert ">*" in figures.partition("</table>")[0]
+
+
+@pytest.mark.parametrize(("hours", "words"), [(24, "2026-06-04"), (23, "(23 h)"), (33, "(33 h)"), (15.5, "(15.5 h)")])
+def test_a_long_or_short_day_says_so(hours: float, words: str) -> None:
+    """A travel day has more or less insulin than others because it is longer or shorter."""
+    day = date(2026, 6, 4)
+    length = hours * 3600
+    told = Summary(first_day=day, last_day=day, length_s=length, days_with_data=1, length_with_data_s=length)
+    assert day_cells(told, GlucoseUnits.MG_DL)[0].endswith(words)
 
 
 def _lost_on_the_16th(event: Event) -> Event:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import threading
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
-from tconnectsync import BasalSpan, Bolus, GlucosePoint, Therapy
+from tconnectsync import BasalSpan, Bolus, GlucosePoint, Therapy, Zones
 from tconnectsync.events.pump_state import PumpState, Reported
 from tconnectsync_web.access.admission import open_access
 from tconnectsync_web.routes import web_app
@@ -84,6 +84,15 @@ def test_means_of_days_that_lack_basal_are_marked(client: FlaskClient, reader: F
         assert len(re.findall(r"\d\*</span>", key)) == 2  # insulin and carbs
     reader.whole = Therapy(basal=[BasalSpan(begin=begin, end=at(0), rate_u_per_h=1.0)], until=at(0))
     assert "*" not in plain(client.get("/report", headers=HTML).text)
+
+
+def test_hours_of_a_travel_day_in_the_report(client: FlaskClient, reader: FakeReader) -> None:
+    """Its sums are high because it is long."""
+    reader.zones = Zones(timezone="Europe/Berlin", moves=((date(2026, 6, 5), "America/Los_Angeles"),))
+    begin = reader.zones.day_start(date(2026, 6, 3))
+    reader.whole = Therapy(basal=[BasalSpan(begin=begin, end=at(0), rate_u_per_h=1.0)], until=at(0))
+    rows = plain(client.get("/report", headers=HTML).text)
+    assert re.findall(r"\(([\d.]+) h\)", rows) == ["33"]
 
 
 def plain(page: str) -> str:

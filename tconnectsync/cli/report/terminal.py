@@ -18,12 +18,13 @@ from tconnectsync.cli.report.figure_words import (
 )
 from tconnectsync.queries.report import Report
 from tconnectsync.statistics.glucose_counts import HALF_HOURS, TARGET_FROM, TARGET_TO, GlucoseCounts
-from tconnectsync.statistics.summary import Summary
+from tconnectsync.statistics.summary import DAY, Summary
 from tconnectsync.text.glucose_units import GlucoseUnits
 from tconnectsync.text.plural import counted
 
 BLOCKS, PLAIN_BLOCKS = "▁▂▃▄▅▆▇█", "_.-:=+*#"
 BAR_WIDTH = 30
+QUARTER_HOUR_S = 900
 Row = tuple[str, ...]
 HEADER: Row = ("day", "in range", "low", "insulin", "basal", "boluses", "carbs", "mean", "sensor")
 """The columns, the most important first: a narrow terminal shows fewer."""
@@ -88,9 +89,8 @@ def table_lines(days: Sequence[Summary], units: GlucoseUnits, width: int) -> Ite
 def day_cells(day: Summary, units: GlucoseUnits) -> Row:
     """Return one line of the table, a text for each column of :data:`HEADER`."""
     name = f"{day.first_day:%a} {day.first_day}"
-    hours = round(day.length_s / 3600)
-    if hours in (23, 25) and day.length_s % 3600 == 0 and day.days == 1:
-        name += f" ({hours} h)"
+    if day.length_s != DAY.total_seconds() and day.length_s % QUARTER_HOUR_S == 0 and day.days_with_data:
+        name += f" ({day.length_s / 3600:g} h)"  # the clock changed, or the wearer travelled
     shares, mean, mark = day.glucose.time_in_range, day.glucose.mean_mg_dl, MARK if day.is_basal_incomplete else ""
     if not day.days_with_data:
         return (name, "no data", *[UNKNOWN] * (len(HEADER) - 2))

@@ -190,6 +190,13 @@ def test_the_page_is_complete_in_itself(terminal: Terminal) -> None:
     assert "2025-11-17" in text
 
 
+def test_a_name_from_a_terminal_in_latin_1(terminal: Terminal) -> None:
+    """Its bytes are not UTF-8: the letter is a question mark, and the file is written."""
+    path = terminal.folder / "report.html"
+    assert terminal.report("--html", str(path), "--days", "2", "--name", "Zo\udceb").status == 0
+    assert "Zo\ufffd" in path.read_text(encoding="utf-8")
+
+
 def test_the_serial_number_is_there_when_asked_for(terminal: Terminal) -> None:
     """``--html -`` prints the page; ``--with-serial`` names the pump."""
     text = terminal.report("--html", "-", "--with-serial").out

@@ -73,7 +73,8 @@ def command(
     elif html is not None:
         from tconnectsync.cli.report.html_page import html_page
 
-        _write(html, html_page(report, zones=config.zones, name=name, with_serial=with_serial))
+        shown = name.encode(errors="surrogateescape").decode(errors="replace")  # a terminal that does not write UTF-8
+        _write(html, html_page(report, zones=config.zones, name=shown, with_serial=with_serial))
     else:
         from tconnectsync.cli.report.terminal import BLOCKS, PLAIN_BLOCKS, report_lines
 

@@ -28,6 +28,7 @@ AROUND = timedelta(hours=12)
 """A bolus across a border lies within this time of it: an extended part lasts eight hours at most."""
 LONGEST = timedelta(days=7)
 """A row that lasts longer is taken for a corrupt one: it neither goes on nor counts as the end of the rows."""
+_BEGINNINGS = frozenset({"bolus.requested", "bolus.started"})
 _NO_KEY = -(1 << 63)
 NEAR = timedelta(minutes=10)
 """The pump's clock and the zone's rules may give times that differ by this much; then a bolus just beside a border is at it."""
@@ -218,7 +219,8 @@ def _rows_count(
 ) -> bool | None:
     """Return whether the rows of a bolus count and not its numbered records; None: each event counts by its own time.
 
-    The side that says how the bolus ended has all of it. If both do, the rows count, because only they have its beginning too.
+    The side that says how the bolus ended has all of it. If both do, it is the numbered one if that has its beginning too: a row's
+    time may be an hour off, so that it only seems to be across the border.
     """
     times = [event.at for _, event in (*mine, *theirs) if event.at is not None]
     if not min(times) - NEAR <= border <= max(times) + NEAR:
@@ -230,7 +232,7 @@ def _rows_count(
     if all(hidden):
         return True if record is not None and _has_ended(row) and not _has_ended(record) else None
     if record is not None:
-        return _has_ended(row)
+        return _has_ended(row) and not (_has_ended(record) and any(event.kind in _BEGINNINGS for _, event in theirs))
     return True if any(hidden) else None
 
 

@@ -171,6 +171,21 @@ def test_bolus_that_the_rows_have_whole(rows_first: bool) -> None:
     assert [event.body.bolus_id for event in read(numbered, *BOLUS)] == [6]
 
 
+def test_bolus_that_the_records_have_whole() -> None:
+    """Beside a hole, a row that is an hour late, because the clock was not set yet, moves no dose that the records have right."""
+    at = HOLE - timedelta(minutes=25)
+    asked = ev.BolusRequested(bolus_id=7, part=3, total_u=2.0)
+    done = ev.BolusCompleted(bolus_id=7, status="completed", delivered_u=2.0)
+    late = [
+        told(at + timedelta(hours=1), "bolus.requested", asked),
+        told(at + timedelta(minutes=62), "bolus.completed", done),
+    ]
+    whole = ((at, "bolus.requested", asked), (at + timedelta(minutes=5), "bolus.completed", done))
+    numbered, rows = streams(log_of(*late, records=whole))
+    assert [event.kind for event in read(numbered, *BOLUS)] == ["bolus.requested", "bolus.completed"]
+    assert read(rows, *BOLUS) == []
+
+
 def test_bolus_that_the_rows_do_not_end() -> None:
     """Then the pump's own records count, and nothing of the rows."""
     begun = bolus_rows(None)

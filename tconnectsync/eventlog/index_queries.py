@@ -13,7 +13,8 @@ from tconnectsync.eventlog.codec import pump_time_of
 from tconnectsync.eventlog.damage import Damage
 from tconnectsync.eventlog.index_tables import RARE_FROM
 
-_PAGE = 10_000
+_PAGE, _FIRST_PAGE = 10_000, 100
+"""Rows that are read at once; at first few, because many callers stop soon."""
 _FIRST, _LAST = -(1 << 63), (1 << 63) - 1
 Silence = tuple[tuple[int, datetime], tuple[int, datetime]]
 """Key and pump time of an event, and of the next one."""
@@ -194,17 +195,17 @@ class IndexReader:
             yield key, pump_time_of(micros)
 
     def _scan(self, where: str, values: tuple[int, ...], low: int, high: int) -> Iterator[tuple[int, int, int]]:
-        tie = _FIRST
+        tie, page = _FIRST, _FIRST_PAGE
         while True:
             rows = self._query(
                 f"SELECT key, tie, pump_us FROM {where} AND key >= ? AND key <= ? "
                 "AND (key, tie) > (?, ?) ORDER BY key, tie LIMIT ?",
-                (*values, low, high, low, tie, _PAGE),
+                (*values, low, high, low, tie, page),
             ).fetchall()
             yield from rows
-            if len(rows) < _PAGE:
+            if len(rows) < page:
                 return
-            low, tie = rows[-1][0], rows[-1][1]
+            low, tie, page = rows[-1][0], rows[-1][1], _PAGE
 
     def neighbour(
         self, stream: int, key: int, kinds: frozenset[str] | None, *, before: bool

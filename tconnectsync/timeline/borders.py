@@ -12,7 +12,7 @@ import msgspec
 
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog import Stream
-from tconnectsync.eventlog.codec import micros
+from tconnectsync.eventlog.codec import order_key
 from tconnectsync.events import BasalDelivered, Event, PumpingSuspended
 from tconnectsync.events.basal_rates import CONFIRMED_FOR
 from tconnectsync.events.bolus_join import KINDS as BOLUS_KINDS
@@ -29,7 +29,7 @@ AROUND = timedelta(hours=12)
 LONGEST = timedelta(days=7)
 """A row that lasts longer is taken for a corrupt one: it neither goes on nor counts as the end of the rows."""
 _BEGINNINGS = frozenset({"bolus.requested", "bolus.started"})
-_NO_KEY = -(1 << 63)
+FIRST_KEY, LAST_KEY = -(1 << 63), (1 << 63) - 1
 NEAR = timedelta(minutes=10)
 """The pump's clock and the zone's rules may give times that differ by this much; then a bolus just beside a border is at it."""
 
@@ -140,7 +140,7 @@ def _read(
     theirs: list[tuple[int, _Placed]] = []
     for index in numbered if mine else ():
         ranges = index.keys_between(at - AROUND, at + AROUND)
-        watched += [] if ranges else [(index.stream.id, _NO_KEY, -_NO_KEY)]
+        watched += [] if ranges else [(index.stream.id, FIRST_KEY, LAST_KEY)]
         for keys in ranges:
             watched.append(_watched(index, keys, at + AROUND))
             theirs.append((index.stream.id, _boluses(index, keys)))
@@ -161,7 +161,7 @@ def _watched(index: TimeIndex, keys: KeyRange, end: datetime) -> tuple[int, int,
     before = index.log.neighbour(id_, keys[0], None, before=True)
     last = index.log.neighbour(id_, keys[1] - 1, None, before=False)
     at = None if last is None else index.clock.utc(*last)
-    return id_, _NO_KEY if before is None else before[0] + 1, -_NO_KEY if at is None or at < end else keys[1]
+    return id_, FIRST_KEY if before is None else before[0] + 1, LAST_KEY if at is None or at < end else keys[1]
 
 
 def _carried(rows: TimeIndex, begin: datetime, at: datetime) -> tuple[CarriedRow | None, tuple[int, int, int]]:
@@ -173,16 +173,16 @@ def _carried(rows: TimeIndex, begin: datetime, at: datetime) -> tuple[CarriedRow
     found = rows.log.neighbour(stream.id, border, BASAL_STATE, before=True)
     decisive = _watched(rows, (border if found is None else found[0], border), at)
     if found is None:
-        return None, (stream.id, _NO_KEY, decisive[2])
+        return None, (stream.id, FIRST_KEY, decisive[2])
     key, since = found[0], rows.clock.utc(*found)
     if since is None or not begin <= since < at:
         return None, decisive
     event = rows.log.read(stream.id, key, key, BASAL_STATE)[-1]
     if isinstance(event.body, PumpingSuspended):
         goes_on = rows.log.neighbour(stream.id, border - 1, BASAL_STATE, before=False) is not None
-        decisive = decisive if goes_on else (*decisive[:2], -_NO_KEY)
+        decisive = decisive if goes_on else (*decisive[:2], LAST_KEY)
     else:
-        goes_on = _end_of(event, since) > at + CONFIRMED_FOR
+        goes_on = _end_of(event, since) >= at + CONFIRMED_FOR
     return CarriedRow(key=key, kind=event.kind, at=at) if goes_on else None, decisive
 
 
@@ -207,7 +207,7 @@ def _key_at(index: TimeIndex, at: datetime) -> int:
 def _boluses(index: TimeIndex, keys: KeyRange) -> _Placed:
     found: dict[int, list[tuple[int, Event]]] = {}
     for event in index.log.read(index.stream.id, *keys, BOLUS_KINDS):
-        key = micros(event.pump_time) // 1000 if event.seq is None else event.seq
+        key = order_key(event)
         at, bolus_id = index.clock.utc(key, event.pump_time), getattr(event.body, "bolus_id", None)
         if at is not None and bolus_id is not None:
             found.setdefault(bolus_id, []).append((key, msgspec.structs.replace(event, at=at)))

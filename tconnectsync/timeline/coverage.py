@@ -11,7 +11,7 @@ import msgspec
 
 from tconnectsync.events.basal_rates import CONFIRMED_FOR
 from tconnectsync.timeline.active_pump import SUPERSEDING
-from tconnectsync.timeline.borders import BASAL_STATE
+from tconnectsync.timeline.borders import BASAL_STATE, LAST_KEY
 from tconnectsync.timeline.spans import Span, union
 from tconnectsync.timeline.time_index import TimeIndex
 
@@ -24,7 +24,6 @@ MISSING = 24
 """A silence is a hole if at least so many numbers are missing in it. Record 279 alone takes as many in two hours, and a pump with
 a sensor two to five times as many. Numbers of records that no answer contains come a dozen at once, in minutes; a pump that is
 switched off for hours uses hardly any."""
-_NO_KEY = (1 << 63) - 1
 _APART = 4_096
 """New events whose numbers are further apart are looked at apart."""
 
@@ -75,7 +74,7 @@ class EventCoverage:
             behind = index.first_key(index.ranges[-1], last, SUPERSEDING) if index.ranges else None
             spans = self._spans(index, begin, end)
             basal = union(_from_basal(index, span, end) for span in spans)
-            self._found = begin, end, _NO_KEY if behind is None else behind, CoveredTimes(spans=spans, basal=basal)
+            self._found = begin, end, LAST_KEY if behind is None else behind, CoveredTimes(spans=spans, basal=basal)
         return self._found[3]
 
     def _spans(self, index: TimeIndex, begin: datetime, end: datetime) -> tuple[Span, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from tconnectsync.eventlog import EventLog, Stream
-from tconnectsync.eventlog.codec import micros
+from tconnectsync.eventlog.codec import order_key
 from tconnectsync.events import BasalDelivered, Event
 from tconnectsync.timeline.borders import BorderBolus, CarriedRow
 from tconnectsync.timeline.pump_clock import ClockPiece, PumpClock, ZoneClock
@@ -52,7 +52,7 @@ class StreamTimeline(msgspec.Struct, frozen=True, kw_only=True):
     def placed(self, event: Event, at: datetime) -> Event | None:
         """Return ``event``, which is at ``at``, with the time from which it counts in this stream; None if it does not."""
         if self.boluses or self.carried:
-            key = micros(event.pump_time) // 1000 if event.seq is None else event.seq
+            key = order_key(event)
             bolus = next((bolus for bolus in self.boluses if bolus.has(event, key)), None)
             if bolus is not None:
                 return msgspec.structs.replace(event, at=at) if bolus.shown else None

@@ -104,9 +104,9 @@ class Superseding:
     def share(
         self, streams: Iterable[Stream], active: Mapping[int, tuple[Span, ...]], superseded: Mapping[int, Superseded]
     ) -> dict[int, tuple[Span, ...]]:
-        """Return when each stream is the active one, if not the pumps' signs of wear but their events divide a pump's time.
+        """Give each time of a worn pump to one of its streams; return when each is the active one.
 
-        Where a pump is worn, its rows are active in a hole, and its numbered stream elsewhere. Each goes on for some minutes until
+        The rows are active in a hole, and the numbered stream elsewhere. Each goes on for some minutes until
         the other one's first basal, so that no basal is missing.
         """
         shared = dict(active)

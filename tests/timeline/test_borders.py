@@ -93,6 +93,12 @@ def test_rate_that_just_ends_is_left() -> None:
     assert only.at == OVER - timedelta(hours=1)
 
 
+def test_rate_that_ends_with_the_last_records() -> None:
+    """It ends when the last record's rate is no longer confirmed, and goes on: nothing is missing between."""
+    log = log_of(rate(BORDER - timedelta(hours=1), 0.9, minutes=75), rate(OVER - timedelta(hours=1), 0.7, hours=3))
+    assert [event.at for event in read(streams(log)[1], "basal.delivered")] == [BORDER, OVER - timedelta(hours=1)]
+
+
 def test_only_the_last_rate_goes_on() -> None:
     log = log_of(rate(HOLE - timedelta(hours=9), 0.9, hours=30), rate(HOLE - timedelta(hours=1), 0.5, hours=4))
     (only,) = read(streams(log)[1], "basal.delivered")

@@ -100,7 +100,10 @@ class BorderReader:
 
     def read(self, rows: Stream, numbered: Sequence[Stream], superseded: tuple[Span, ...], at: datetime) -> Border:
         """Return what lies across ``at``: one end of one of the spans ``superseded`` of the stream ``rows``."""
-        near = intersection(superseded, (Span(begin=at - 4 * AROUND, end=at + 4 * AROUND),))
+        reach = (
+            4 * AROUND
+        )  # events within AROUND are read, and a time index may give some that are 28 hours further away
+        near = intersection(superseded, (Span(begin=at - reach, end=at + reach),))
         begin = next((span.begin for span in superseded if span.end == at), None)
         name = rows.id, at, (*near, Span(begin=begin))
         self._used.add(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tconnectsync.timeline.resolver import TimelineResolver
@@ -21,6 +21,7 @@ def history_with_rows(rng: random.Random) -> list[Unit]:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1 << 32))
+@example(1475)  # a late key has an early time: the clock was set back, and its record is not there yet
 def test_timeline_of_rows_in_any_order(seed: int) -> None:
     """Holes open, are split and filled, rates and boluses lie across their edges: a new resolver finds the same after each step."""
     rng = random.Random(seed)

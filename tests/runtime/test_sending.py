@@ -330,9 +330,11 @@ def test_request_waits_for_the_batch(harness: EngineHarness, slow: SlowReceiver)
     steps = daemon.without_sending(job())
     threading.Timer(0.2, slow.may_answer.set).start()
     next(steps)
+    slow.may_answer.clear()
     harness.clock.sleep(3600)
     while not harness.runner.delivery.is_sending:
         assert harness.engine.run_once()
+    threading.Timer(0.2, slow.may_answer.set).start()
     next(steps)
     assert seen == [False, False]
 

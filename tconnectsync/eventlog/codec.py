@@ -123,11 +123,6 @@ def micros(pump_time: datetime) -> int:
     return (pump_time - EPOCH) // _MICROSECOND
 
 
-def order_key(event: Event) -> int:
-    """Return the order key of an event: its number, else the pump's time in milliseconds."""
-    return micros(event.pump_time) // 1000 if event.seq is None else event.seq
-
-
 def pump_time_of(micros: int) -> datetime:
     """Return the pump's wall clock for microseconds since 2008: the inverse of :func:`micros`."""
     return EPOCH + micros * _MICROSECOND

@@ -16,8 +16,6 @@ from tconnectsync.eventlog.index_tables import RARE_FROM
 _PAGE, _FIRST_PAGE = 10_000, 100
 """Rows that are read at once; at first few, because many callers stop soon."""
 _FIRST, _LAST = -(1 << 63), (1 << 63) - 1
-Silence = tuple[tuple[int, datetime], tuple[int, datetime]]
-"""Key and pump time of an event, and of the next one."""
 
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True):
@@ -223,21 +221,6 @@ class IndexReader:
             return None
         nearest = max(found) if before else min(found)
         return nearest[0], pump_time_of(nearest[1])
-
-    def silences(self, stream: int, kinds: frozenset[str], first: int, last: int, least_us: int) -> list[Silence]:
-        """See :meth:`tconnectsync.eventlog.EventLog.silences`."""
-        where, values = self._kind_filter(kinds)
-        rows = self._query(
-            "SELECT before, before_us, key, pump_us FROM ("
-            "SELECT key, pump_us, lag(key) OVER inorder AS before, lag(pump_us) OVER inorder AS before_us FROM event "
-            f"WHERE stream = ? AND best = 1 AND key >= ? AND key <= ?{where} WINDOW inorder AS (ORDER BY key, tie)"
-            ") WHERE pump_us - before_us >= ? ORDER BY key",
-            (stream, first, last, *values, least_us),
-        )
-        return [
-            ((before, pump_time_of(before_us)), (key, pump_time_of(pump_us)))
-            for before, before_us, key, pump_us in rows.fetchall()
-        ]
 
     def jumps(self, stream: int) -> list[tuple[int, datetime, datetime]]:
         """Return (key, pump time of the event before, pump time at the key) of every jump back."""

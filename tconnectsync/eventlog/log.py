@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -24,7 +24,7 @@ from tconnectsync.eventlog.index_build import (
     remove_index,
     unreadable_record,
 )
-from tconnectsync.eventlog.index_queries import IndexReader, Silence, Stream
+from tconnectsync.eventlog.index_queries import IndexReader, Stream
 from tconnectsync.eventlog.last_segment import LastSegment
 from tconnectsync.eventlog.log_size import LogSize
 from tconnectsync.eventlog.maintenance import SegmentMaintenance
@@ -217,10 +217,12 @@ class EventLog:
             events.sort(key=lambda event: (micros(event.pump_time) // 1000, event.id))
         return events
 
-    def marks(self, stream_id: int, first: int, last: int, kinds: frozenset[str]) -> list[tuple[int, str, datetime]]:
+    def marks(
+        self, stream_id: int, first_key: int, last_key: int, kinds: frozenset[str]
+    ) -> list[tuple[int, str, datetime]]:
         """Return (key, kind, pump time) of the events that :meth:`read` returns, from the index alone. Errors: LogCorrupt."""
-        self._reader.refuse_damage(stream_id, first, last)
-        return self._reader.marks(stream_id, first, last, kinds)
+        self._reader.refuse_damage(stream_id, first_key, last_key)
+        return self._reader.marks(stream_id, first_key, last_key, kinds)
 
     def newest(self, stream_id: int) -> Event | None:
         """Return the event with the stream's greatest key."""
@@ -247,10 +249,6 @@ class EventLog:
         """Return (key, pump time) of the nearest event of ``kinds`` before (or after) ``key``, but not at it."""
         return self._reader.neighbour(stream_id, key, kinds, before=before)
 
-    def silences(self, stream_id: int, kinds: frozenset[str], first: int, last: int, least: timedelta) -> list[Silence]:
-        """Return (key, pump time) of every two events of ``kinds``, one after the other, with ``least`` or more between them."""
-        return self._reader.silences(stream_id, kinds, first, last, least // timedelta(microseconds=1))
-
     def jumps(self, stream_id: int) -> list[tuple[int, datetime, datetime]]:
         """Return (key, pump time of the event before, own pump time) where a numbered stream's clock went back over 3 hours."""
         return self._reader.jumps(stream_id)
@@ -258,8 +256,11 @@ class EventLog:
     # --- reading in the log's order ---------------------------------------------------------------------------------
 
     def touched(
-        self, after_pos: int, up_to_pos: int | None = None, limit: int | None = None
-    ) -> Iterator[tuple[int, int, int, str]]:  # fmt: skip
+        self,
+        after_pos: int,
+        up_to_pos: int | None = None,
+        limit: int | None = None,
+    ) -> Iterator[tuple[int, int, int, str]]:
         """Yield (position, stream, key, kind) of the pump's records after ``after_pos``, by position, all revisions.
 
         A revision of another kind than earlier ones is yielded once for each of these kinds. ``limit`` counts positions.

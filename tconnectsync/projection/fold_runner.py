@@ -18,14 +18,13 @@ import msgspec
 
 from tconnectsync.clock import milliseconds
 from tconnectsync.errors import LogCorrupt, TconnectsyncError
-from tconnectsync.eventlog.codec import order_key
 from tconnectsync.events import Event, WearBegan, WearEnded
 from tconnectsync.json_converter import CONVERTER
 from tconnectsync.outbox import RUNNING, Outbox
 from tconnectsync.outbox.encoded_document import EncodedDocument
 from tconnectsync.outbox.stored_values import CURSOR, GAPS, UNCHECKED
 from tconnectsync.plugin.fold import Document, Fold, ReportsPending, SentOnce, times_of, title_of
-from tconnectsync.projection.intervals import interval_of, keys_of, next_rows
+from tconnectsync.projection.intervals import interval_of, keys_of, next_rows, order_key
 from tconnectsync.projection.pending_notes import PendingNote
 
 log = logging.getLogger("tconnectsync.sinks")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
 
+from tconnectsync.eventlog.codec import micros
+from tconnectsync.events import Event
 from tconnectsync.outbox.checkpoints import Checkpoints
 
 NUMBERED_INTERVAL = 512
@@ -12,6 +14,11 @@ UNNUMBERED_INTERVAL = 6 * 3600 * 1000
 """Milliseconds of pump time per interval, for sources without numbers."""
 IN_A_ROW = 8
 """How many intervals are folded together at most. More are hardly faster, and their events are in memory together."""
+
+
+def order_key(event: Event) -> int:
+    """Return the order key of an event: its number, else the pump's time in milliseconds."""
+    return micros(event.pump_time) // 1000 if event.seq is None else event.seq
 
 
 def interval_of(key: int, *, numbered: bool) -> int:

@@ -13,12 +13,11 @@ from typing import Any
 import attrs
 import msgspec
 
-from tconnectsync.eventlog.codec import order_key
 from tconnectsync.events import Event
 from tconnectsync.outbox import Outbox
 from tconnectsync.plugin.fold import Document, Fold
 from tconnectsync.projection.fold_runner import FoldRunner, dump_state, load_state
-from tconnectsync.projection.intervals import interval_of
+from tconnectsync.projection.intervals import interval_of, order_key
 
 _FOREVER = datetime(9000, 1, 1, tzinfo=timezone.utc)
 _MILLISECOND = timedelta(milliseconds=1)

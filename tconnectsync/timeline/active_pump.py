@@ -12,13 +12,11 @@ from tconnectsync.eventlog import Stream
 from tconnectsync.events import WEAR_SIGNS
 from tconnectsync.timeline.spans import Span, any_contains, union
 from tconnectsync.timeline.stream_timeline import ALWAYS
-from tconnectsync.timeline.time_index import KeyRange, TimeIndex
+from tconnectsync.timeline.time_index import TimeIndex
 from tconnectsync.timeline.wear import WearRange, active_spans
 
 SUPERSEDING = WEAR_SIGNS | {"basal.delivered", "basal.rate_changed", "pumping.resumed", "pumping.suspended"}
 """Kinds that show that a numbered stream has the events of a period. Clock records do not: they come for a pump's whole life."""
-MANY = 200
-"""The times of more keys are read together."""
 _CacheKey = tuple[int, datetime, datetime]
 """A stream's id and a period."""
 
@@ -53,29 +51,17 @@ class ActivePump:
 
     def forget(self, streams: Mapping[int, Stream], moved: set[int], touched: set[tuple[int, int, str]]) -> None:
         """Remove times from the cache that new events (``touched``) or a changed clock (``moved``) made invalid."""
-        shown: dict[int, list[int]] = {id_: [] for id_, _, _ in self._times}
-        for stream_id, key, kind in touched:
-            if stream_id in shown and (kind in WEAR_SIGNS or kind == "unknown"):
-                shown[stream_id].append(key)
-        times = {id_: self._times_of(streams[id_], keys) for id_, keys in shown.items() if keys and id_ in streams}
+        shown = {(stream_id, key) for stream_id, key, kind in touched if kind in WEAR_SIGNS or kind == "unknown"}
         for stream_id, begin, end in list(self._times):
-            stream, keys = streams.get(stream_id), shown[stream_id]
-            is_new = keys and (
-                any(begin <= at <= end for at in times.get(stream_id, ()))
-                or (stream and _has_key(self.index_of(stream).keys_between(begin, end), keys))
-            )
-            if stream is None or stream_id in moved or is_new:
+            stream = streams.get(stream_id)
+            if stream is None or stream_id in moved:
                 del self._times[stream_id, begin, end]
-
-    def _times_of(self, stream: Stream, keys: Sequence[int]) -> list[datetime]:
-        """Return the UTC times of the events with these keys; of many keys, of all between them.
-
-        A clock that was set back, and whose record is not there yet, gives late keys early times.
-        """
-        index = self.index_of(stream)
-        ranges = [(min(keys), max(keys))] if len(keys) > MANY else [(key, key) for key in keys]
-        found = (index.clock.utc(*each) for range_ in ranges for each in index.log.times(stream.id, None, *range_))
-        return [at for at in found if at is not None]
+                continue
+            keys = [key for id_, key in shown if id_ == stream_id]
+            if keys and any(
+                first <= key <= last for first, last in self.index_of(stream).keys_between(begin, end) for key in keys
+            ):
+                del self._times[stream_id, begin, end]
 
     def _has_settings_only(self, stream: Stream) -> bool:
         """Whether no event of the stream shows that the pump is in use. Then the pump's other streams decide."""
@@ -102,10 +88,6 @@ class ActivePump:
             return self._times[name]
 
         return WearRange(first=first, last=last, between=between, after=lambda at: index.after(at, WEAR_SIGNS))
-
-
-def _has_key(ranges: Iterable[KeyRange], keys: Sequence[int]) -> bool:
-    return any(first <= key <= last for first, last in ranges for key in keys)
 
 
 def _ranges_outside(index: TimeIndex, superseded: tuple[Span, ...]) -> list[WearRange]:

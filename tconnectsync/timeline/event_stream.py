@@ -87,19 +87,16 @@ class EventStream:
 
     def _timed(self, first_key: int, last_key: int, kinds: frozenset[str] | None, *, with_raw: bool) -> Iterator[Event]:
         timeline, utc = self.timeline, self.timeline.clock.utc
-        all_count = not (timeline.superseded or timeline.carried or timeline.boluses)
         for event in self.events.read(self.stream.id, first_key, last_key, kinds, with_raw=with_raw):
             key = event.seq if event.seq is not None else first_key
             at = utc(key, event.pump_time)
             if at is not None and event.kind in ACCOUNT_KINDS:  # the account's time may be in another zone
                 at = min(at, event.received_at)
-            if at is not None and all_count:
+            if at is not None and not timeline.is_superseded(at):
                 msgspec.structs.force_setattr(
                     event, "at", at
                 )  # nobody else has it yet, and a copy takes a fifth of all reading
                 yield event
-            elif at is not None and (placed := timeline.placed(event, at)) is not None:
-                yield placed
 
     def _marks(self, first_key: int, last_key: int, kinds: frozenset[str]) -> Iterator[Event]:
         """Yield the events of a numbered stream as far as the index knows them."""

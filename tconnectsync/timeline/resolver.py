@@ -9,22 +9,24 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import attrs
+import msgspec
 
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog import EventLog, Stream
 from tconnectsync.events import PUMP_KINDS, Event
 from tconnectsync.text.serials import short_serial
-from tconnectsync.timeline.active_pump import ActivePump
+from tconnectsync.timeline.active_pump import SUPERSEDING, ActivePump
 from tconnectsync.timeline.pump_clock import PumpClock, ZoneClock, drift_message
-from tconnectsync.timeline.spans import Span, union
+from tconnectsync.timeline.spans import EARLIEST, LATEST, Span, union
 from tconnectsync.timeline.stream_clock import StreamClock
 from tconnectsync.timeline.stream_timeline import ALWAYS, StreamTimeline
-from tconnectsync.timeline.superseding import Superseding
 from tconnectsync.timeline.time_index import TimeIndex
 from tconnectsync.timeline.zone_decision import LATE_SPAN
 from tconnectsync.timeline.zones import Zones
 
 log = logging.getLogger("tconnectsync.timeline")
+MAX_SILENCE = timedelta(hours=36)
+"""A pump logs its basal all day. If a numbered stream is silent for longer, events without numbers are used instead."""
 UPLOADS, MAX_UPLOADS, MAX_FACTS = 200, 1_200, 10_000
 UPLOADS_SPAN = LATE_SPAN + timedelta(days=1)
 """If the last 200 uploads are all younger, more of them are looked at: a wrong offset needs uploads of days to be corrected."""
@@ -43,15 +45,14 @@ class TimelineResolver:
     _seen: tuple[str, int] = ("", -1)
     _streams: dict[int, Stream] = attrs.field(factory=dict)
     _clocks: dict[int, StreamClock] = attrs.field(factory=dict)
+    _superseded: dict[int, tuple[object, tuple[Span, ...]]] = attrs.field(factory=dict)
     _timelines: dict[int, StreamTimeline] = attrs.field(factory=dict)
     _active_pump: ActivePump = attrs.field(init=False)
-    _superseding: Superseding = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         # weak, and no bound method: a closed log and what was read of it would stay until Python searches for cycles
         weak = weakref.proxy(self)
         self._active_pump = ActivePump(lambda stream: weak.index_of(stream))  # noqa: PLW0108
-        self._superseding = Superseding(lambda stream: weak.index_of(stream))  # noqa: PLW0108
 
     def resolve(self) -> dict[int, StreamTimeline]:
         """Return the timeline of every stream by its id in the log. Raises LogCorrupt if a record that it needs is corrupt."""
@@ -136,9 +137,8 @@ class TimelineResolver:
         log_id, before = self._seen
         is_other_log = log_id != end[0] or end[1] < before
         if is_other_log:
-            self._clocks = {}
+            self._clocks, self._superseded = {}, {}
             self._active_pump.clear()
-            self._superseding.clear()
         streams = {stream.id: stream for stream in self.log.streams()}
         rows = () if is_other_log else self.log.touched(before, end[1])
         touched = {(stream_id, key, kind) for _, stream_id, key, kind in rows}
@@ -147,23 +147,22 @@ class TimelineResolver:
         self._read_clocks(touched)
         moved = {id_ for id_, clock in self._clocks.items() if clocks_before.get(id_) != clock.clock}
         self._active_pump.forget(streams, moved, touched)
-        if moved:
-            self._superseding.clear()
-        else:
-            self._superseding.forget(touched)
-        superseded = self._superseding.read(streams.values())
-        active = self._active_pump.active_spans(streams.values(), {id_: each.spans for id_, each in superseded.items()})
-        active = self._superseding.share(streams.values(), active, superseded)
-        self._timelines = {
-            id_: StreamTimeline(
+        self._superseded = {
+            id_: cached
+            for id_, cached in self._superseded.items()
+            if id_ in streams and not moved and not self._may_supersede_more(id_, touched)
+        }
+        timelines = {}
+        for id_, stream in streams.items():
+            timelines[id_] = StreamTimeline(
                 clock=self._clock(stream),
-                active=active[id_],
-                superseded=superseded[id_].spans,
-                carried=superseded[id_].carried,
-                boluses=superseded[id_].boluses,
+                superseded=() if stream.numbered else self._superseded_spans(stream),
                 delivery_windows=self._delivery_windows(stream.pump),
             )
-            for id_, stream in streams.items()
+        superseded = {id_: timeline.superseded for id_, timeline in timelines.items()}
+        active = self._active_pump.active_spans(streams.values(), superseded)
+        self._timelines = {
+            id_: msgspec.structs.replace(timeline, active=active[id_]) for id_, timeline in timelines.items()
         }
         self._seen = end
 
@@ -217,6 +216,40 @@ class TimelineResolver:
             spans.append(Span(begin=self.zones.day_start(date.fromisoformat(fact.body.first_day)), end=end))
         return union(spans) or ALWAYS
 
+    # --- events with numbers supersede those without ----------------------------------------------------------------
+
+    def _superseded_spans(self, stream: Stream) -> tuple[Span, ...]:
+        cached = self._superseded.get(stream.id)
+        keys = (stream.first_key, stream.last_key)
+        if cached is not None and cached[0] == keys:
+            return cached[1]
+        bounds, rivals = self._rivals(stream)
+        spans = [span for index in rivals for span in _covered_spans(index, *bounds)]
+        self._superseded[stream.id] = (keys, union(spans))
+        return self._superseded[stream.id][1]
+
+    def _may_supersede_more(self, id_: int, touched: set[tuple[int, int, str]]) -> bool:
+        """Whether new events of a numbered stream may supersede more of this one: not if they are all later."""
+        (begin, end), rivals = self._rivals(self._streams[id_])
+        for index in rivals:
+            keys = [key for stream_id, key, _ in touched if stream_id == index.stream.id]
+            for first, last in index.keys_between(begin - MAX_SILENCE, end + MAX_SILENCE) if keys else ():
+                if any(first <= key <= last for key in keys):
+                    return True
+        return False
+
+    def _rivals(self, stream: Stream) -> tuple[tuple[datetime, datetime], list[TimeIndex]]:
+        """Return the time bounds of an unnumbered stream, and the numbered streams of its pump.
+
+        There are none if no event of the stream could be superseded (settings only).
+        """
+        index, keys = self.index_of(stream), (stream.first_key, stream.last_key)
+        bounds = None if index.bounds(keys, SUPERSEDING) is None else index.bounds(keys)
+        if bounds is None:
+            return (EARLIEST, LATEST), []
+        others = [other for other in self._streams.values() if other.numbered and other.pump == stream.pump]
+        return bounds, [self.index_of(other) for other in others]
+
     def index_of(self, stream: Stream) -> TimeIndex:
         """Return the index of a stream's times."""
         return TimeIndex.of(self.log, stream, self._clock(stream))
@@ -239,6 +272,26 @@ class TimelineResolver:
             since=None if begun is None else timeline.at(*begun),
         )
         return [] if message is None else [message]
+
+
+def _covered_spans(index: TimeIndex, begin: datetime, end: datetime) -> list[Span]:
+    """Return the spans, within about begin to end, in which a numbered stream has events without a long silence."""
+    spans: list[Span] = []
+    first = index.after(begin - MAX_SILENCE, SUPERSEDING)
+    while first is not None and first <= end + MAX_SILENCE:
+        last = first
+        while last <= end:
+            further = index.last_before(last + MAX_SILENCE, SUPERSEDING)
+            if further is None or further <= last:
+                break
+            last = further
+        spans.append(
+            Span(begin=first, end=min(last, end) + timedelta(seconds=1))
+            if first <= end
+            else Span(begin=first, end=first)
+        )
+        first = index.after(last, SUPERSEDING)
+    return [span for span in spans if span.begin != span.end]
 
 
 def _later(this: datetime | None, that: datetime | None) -> bool:

@@ -10,9 +10,6 @@ from typing import Any
 import msgspec
 
 from tconnectsync.eventlog import EventLog, Stream
-from tconnectsync.eventlog.codec import order_key
-from tconnectsync.events import BasalDelivered, Event
-from tconnectsync.timeline.borders import BorderBolus, CarriedRow
 from tconnectsync.timeline.pump_clock import ClockPiece, PumpClock, ZoneClock
 from tconnectsync.timeline.spans import Span, any_contains, difference, intersection
 from tconnectsync.timeline.time_index import KeyRange, TimeIndex
@@ -26,15 +23,12 @@ class StreamTimeline(msgspec.Struct, frozen=True, kw_only=True):
     """The timeline of a stream, as a comparable value that :func:`timeline_to_json` can store.
 
     ``active``: when the pump is the active one. ``superseded``: when a numbered stream of the same pump has better events, so
-    that the events of this stream are skipped. ``carried``: its rows that go on where that ends. ``boluses``: those that lie across
-    a border between the two, in either of them. ``delivery_windows``: the times whose documents are delivered.
+    that the events of this stream are skipped. ``delivery_windows``: the times whose documents are delivered.
     """
 
     clock: PumpClock | ZoneClock
     active: tuple[Span, ...] = ALWAYS
     superseded: tuple[Span, ...] = ()
-    carried: tuple[CarriedRow, ...] = ()
-    boluses: tuple[BorderBolus, ...] = ()
     delivery_windows: tuple[Span, ...] = ALWAYS
 
     def at(self, key: int, pump_time: datetime) -> datetime | None:
@@ -49,18 +43,6 @@ class StreamTimeline(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a numbered stream of the pump has better events of this UTC time."""
         return bool(self.superseded) and any_contains(self.superseded, at)
 
-    def placed(self, event: Event, at: datetime) -> Event | None:
-        """Return ``event``, which is at ``at``, with the time from which it counts in this stream; None if it does not."""
-        if self.boluses or self.carried:
-            key = order_key(event)
-            bolus = next((bolus for bolus in self.boluses if bolus.has(event, key)), None)
-            if bolus is not None:
-                return msgspec.structs.replace(event, at=at) if bolus.shown else None
-            carried = next((row.at for row in self.carried if (row.key, row.kind) == (key, event.kind)), None)
-            if carried is not None:
-                return _carried(event, at, carried)
-        return None if self.is_superseded(at) else msgspec.structs.replace(event, at=at)
-
     def hand_overs(self, log: EventLog, stream: Stream) -> tuple[tuple[int, datetime, str], ...]:
         """Return the :func:`wear_changes` with their place in the stream: (key of the first event not before it, UTC, kind).
 
@@ -68,20 +50,13 @@ class StreamTimeline(msgspec.Struct, frozen=True, kw_only=True):
         After the last window nothing changes. A change after the last event gets the last key. Uses only the index.
         """
         order = TimeIndex.of(log, stream, self.clock)
-        carried = {row.at: row.key for row in self.carried}
         *earlier, last = self.delivery_windows or ALWAYS
         shown = intersection(self.active, (*earlier, Span(begin=last.begin)))
         found = []
         for near in _group_by_day(wear_changes(shown)):
             keys = order.first_keys([at for at, _ in near])
             found += [
-                # a row that is carried to the time at which its stream becomes active is read after that
-                (
-                    carried[at] if at in carried and kind == "wear.began" else stream.last_key if key is None else key,
-                    at,
-                    kind,
-                )
-                for key, (at, kind) in zip(keys, near, strict=True)
+                (stream.last_key if key is None else key, at, kind) for key, (at, kind) in zip(keys, near, strict=True)
             ]
         return tuple(found)
 
@@ -104,8 +79,6 @@ class StreamTimeline(msgspec.Struct, frozen=True, kw_only=True):
         ):
             for span in difference(before, after):
                 changed += order.keys_between(span.begin, span.end)
-        changed += [(row.key, row.key) for row in {*old.carried} ^ {*self.carried}]
-        changed += [(bolus.first_key, bolus.last_key) for bolus in {*old.boluses} ^ {*self.boluses}]
         return _merge(changed)
 
 
@@ -120,11 +93,6 @@ def timeline_to_json(timeline: StreamTimeline) -> str:
             ("horizon", timeline.delivery_windows),
         )
     }
-    # left out if there are none: no stored text of an earlier release changes
-    if timeline.carried:
-        content["carried"] = [[row.key, row.kind, row.at.isoformat()] for row in timeline.carried]
-    if timeline.boluses:
-        content["boluses"] = [[each.bolus_id, each.first_key, each.last_key, each.shown] for each in timeline.boluses]
     if isinstance(clock, PumpClock):
         content["pieces"] = [[piece.from_key, piece.offset_s] for piece in clock.pieces]
     else:
@@ -145,28 +113,7 @@ def timeline_from_json(text: str) -> StreamTimeline:
         )
     else:
         clock = ZoneClock(zones=Zones.from_json(content["zones"]))
-    return StreamTimeline(
-        clock=clock,
-        active=active,
-        superseded=superseded,
-        carried=tuple(
-            CarriedRow(key=key, kind=kind, at=datetime.fromisoformat(at))
-            for key, kind, at in content.get("carried", ())
-        ),
-        boluses=tuple(
-            BorderBolus(bolus_id=bolus_id, first_key=first, last_key=last, shown=shown)
-            for bolus_id, first, last, shown in content.get("boluses", ())
-        ),
-        delivery_windows=delivery_windows,
-    )
-
-
-def _carried(event: Event, at: datetime, border: datetime) -> Event:
-    """Return the part of a row from ``at`` that is behind ``border``."""
-    body = event.body
-    if isinstance(body, BasalDelivered) and body.span_s is not None:
-        body = msgspec.structs.replace(body, span_s=max(0, body.span_s - round((border - at).total_seconds())))
-    return msgspec.structs.replace(event, body=body, at=border)
+    return StreamTimeline(clock=clock, active=active, superseded=superseded, delivery_windows=delivery_windows)
 
 
 def _keys_with_new_offset(old: PumpClock | ZoneClock, new: PumpClock | ZoneClock, whole: KeyRange) -> list[KeyRange]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta, timezone
 from typing import Any, TypeAlias
 
@@ -76,9 +76,7 @@ def decoded(raw: Mapping[str, Any], decoder: int) -> tuple[str, Body]:
     if value is None or (kind == "snack" and decoder < 2):
         return "unknown", Unknown(code=kind, reason="no such code" if value is not None else "no value")
     if kind == "basal.delivered":
-        return kind, BasalDelivered(
-            rate_u_per_h=value + (0.05 if decoder > 1 and value else 0.0), span_s=raw.get("span_s")
-        )
+        return kind, BasalDelivered(rate_u_per_h=value + (0.05 if decoder > 1 and value else 0.0))
     if kind == "bolus.completed":
         return kind, BolusCompleted(bolus_id=raw["id"], status="completed", delivered_u=value)
     if kind == "clock.changed":
@@ -109,7 +107,7 @@ def random_history(rng: random.Random) -> list[Unit]:
         streams.append(("2", 0, rng.randint(10, change), rng.choice([change + 2, 90])))
     units = [unit for stream in streams for unit in _logged(rng, *stream)]
     if rng.random() < 0.3:
-        units += [(row,) for row in (*_bolus_rows(rng, units), *_rows(rng, rng.randint(5, 60)))]
+        units += [(row,) for row in _rows(rng, rng.randint(5, 60))]
     return units
 
 
@@ -151,20 +149,9 @@ def _entry(rng: random.Random, number: int, open_boluses: list[int]) -> dict[str
 
 
 def _rows(rng: random.Random, last: int) -> Iterator[PumpRecord]:
-    """Rows of an older source; some last for hours or days."""
-    for number, at in enumerate(dict.fromkeys(_times(rng, 0, last, rng.choice([12, 40])))):
-        raw: dict[str, Any] = {"kind": rng.choice(["carbs.entered", "basal.delivered"]), "value": float(number % 3)}
-        if raw["kind"] == "basal.delivered":
-            raw["span_s"] = rng.choice([None, 1800, 10_800, 200_000])
+    for number, at in enumerate(dict.fromkeys(_times(rng, 0, last, 12))):
+        raw = {"kind": rng.choice(["carbs.entered", "basal.delivered"]), "value": float(number % 3)}
         yield PumpRecord(pump="1", group=None, seq=None, at=at, offset_s=HOME_S, raw=raw)
-
-
-def _bolus_rows(rng: random.Random, units: Iterable[Unit]) -> Iterator[PumpRecord]:
-    """What the older source has of the first pump's boluses, some seconds later."""
-    for number, record in enumerate(record for unit in units for record in unit):
-        if (record.pump, record.group) == ("1", 0) and record.raw["kind"].startswith("bolus.") and rng.random() < 0.8:
-            at = record.at + timedelta(seconds=number + 1)
-            yield attrs.evolve(record, group=None, seq=None, at=at, offset_s=HOME_S)
 
 
 _STEPS = timedelta(0), timedelta(minutes=30), timedelta(hours=2), timedelta(days=3)

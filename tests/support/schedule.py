@@ -20,7 +20,6 @@ LONGEST = (
     "tests/e2e/test_daemon.py::test_daemon_stops_in_time",
     "tests/e2e/test_thirty_days.py::test_corrected_zone_leaves_no_stale_document",
     "tests/projection/test_projection_law.py::test_delivered_equals_one_pass",
-    "tests/e2e/test_rows_beside_records.py::test_export_fills_holes_in_any_order",
     "tests/e2e/test_uploads.py::test_uploads_correct_zone",
     "tests/e2e/test_verify.py::test_two_machines_at_one_site",
 )

@@ -235,12 +235,6 @@ class ListLog:
             if event.seq is not None and before.pump_time - event.pump_time > timedelta(hours=3)
         ]
 
-    def silences(
-        self, stream_id: int, kinds: frozenset[str], first: int, last: int, least: timedelta
-    ) -> list[tuple[tuple[int, datetime], tuple[int, datetime]]]:
-        found = [(key, event.pump_time) for key, event in self._of(stream_id, kinds) if first <= key <= last]
-        return [(before, after) for before, after in pairwise(found) if after[1] - before[1] >= least]
-
     def newest(self, stream_id: int) -> Event | None:
         return self._rows[stream_id][-1][1]
 
